@@ -1,0 +1,68 @@
+# make train: from a clean machine (Python 3.11+ and make) to reinforcement fine-tuning that raises accuracy.
+# make test: the fast suite, without torch. make parity: slow tests and comparisons with torch. make lint, make clean.
+#
+#   PYTHON       the interpreter that creates the environments (default python3)
+#   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity)
+#   ARGS         more flags for the training command: make train ARGS="--config.train.steps=20"
+#   PYTEST_ARGS  more flags for pytest
+#   TORCH_INDEX  package index to take torch from, where the default one serves a CUDA build
+
+PYTHON ?= python3
+VENV ?= .venv
+PARITY_VENV ?= .venv-parity
+CONFIG ?= configs/grpo_counting.py
+ARGS ?=
+PYTEST_ARGS ?=
+TORCH_INDEX ?=
+
+PIP_INSTALL = -m pip install --quiet -c requirements.lock
+REQUIREMENTS = setup.py pyproject.toml requirements.lock
+
+.PHONY: train test parity lint lock clean
+
+train: $(VENV)/.installed
+	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+parity: $(PARITY_VENV)/.installed-parity
+	$(PARITY_VENV)/bin/python -m pytest -m "slow or parity" $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+
+# A stamp per environment: rebuilt when the requirements change, or when an interrupted install left none.
+%/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $*
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python $(REQUIREMENTS)
+	$(VENV)/bin/python $(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[test]'
+	@touch $(VENV)/.installed $@
+
+# torch comes first and alone, so that TORCH_INDEX decides its build and the rest comes from the default index.
+$(PARITY_VENV)/.installed-parity: $(PARITY_VENV)/.python $(REQUIREMENTS)
+	$(PARITY_VENV)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(PARITY_VENV)/bin/python $(PIP_INSTALL) -e '.[test,parity]'
+	@touch $@
+
+# The newest versions that setup.py allows, in a fresh environment, become the lock. The header is kept.
+lock:
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(PYTHON) -m venv $$dir/venv; \
+	  $$dir/venv/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0; \
+	  $$dir/venv/bin/python -m pip install --quiet -e '.[test,parity,bench]'; \
+	  grep '^#' requirements.lock > $$dir/lock; \
+	  $$dir/venv/bin/python -m pip freeze --all --exclude-editable | \
+	    grep -viE '^(torch|triton|nvidia[a-z0-9_-]*|cuda-[a-z-]*|pip|rrft_jax)([=@ ]|$$)' | sort -f >> $$dir/lock; \
+	  cp $$dir/lock requirements.lock
+
+clean:
+	rm -rf $(VENV) $(PARITY_VENV) build dist rrft_jax.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

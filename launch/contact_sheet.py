@@ -1,0 +1,86 @@
+"""Draws samples of a task on one PNG, each with its question, answer and chain of thought beneath the picture.
+
+python launch/contact_sheet.py --task=visual_counting --domain=in --n=12 --out=sheet.png
+"""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags
+from PIL import Image, ImageDraw, ImageFont
+
+from rrft_jax.data.example import Example
+from rrft_jax.tasks.visual_counting import generator
+
+TASKS: dict[str, Callable[..., Example]] = {generator.TASK: generator.example}
+
+_TASK = flags.DEFINE_enum("task", generator.TASK, sorted(TASKS), "Which task to draw.")
+_DOMAIN = flags.DEFINE_enum("domain", "in", ["in", "out"], "Training distribution or its out-of-domain twin.")
+_SPLIT = flags.DEFINE_string("split", "train", "Name of the random stream.")
+_N = flags.DEFINE_integer("n", 12, "How many samples.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", lower_bound=0)
+_START = flags.DEFINE_integer("start", 0, "Index of the first sample.", lower_bound=0)
+_SIZE = flags.DEFINE_integer("image_size", 112, "Pixels a side that the model sees.", lower_bound=28)
+_SCALE = flags.DEFINE_integer("scale", 3, "Enlargement of each picture; its pixels stay visible.", lower_bound=1)
+_COLUMNS = flags.DEFINE_integer("columns", 4, "Samples in a row.", lower_bound=1)
+_HIDE = flags.DEFINE_boolean("hide_answers", False, "Print the question only, to try it oneself.")
+_OUT = flags.DEFINE_string("out", "contact_sheet.png", "The PNG to write.")
+
+MARGIN, FONT_SIZE, LINE = 10, 13, 17
+
+
+def captions(example: Example, width: int, hide: bool) -> list[str]:
+    """The lines under one picture, wrapped to `width` characters."""
+    texts = [f"{example.id} ({example.metadata.get('question_type', '')})", "Q: " + example.problem]
+    if not hide:
+        texts += ["A: " + example.answer, "CoT: " + (example.cot or "none")]
+    return [line for text in texts for line in textwrap.wrap(text, width)]
+
+
+def sheet(examples: Sequence[Example], columns: int, scale: int, hide: bool = False) -> Image.Image:
+    """A grid of examples; every example shows its images side by side."""
+    font = ImageFont.load_default(FONT_SIZE)
+    strips = [_strip(example, scale) for example in examples]
+    cell = max(strip.width for strip in strips)
+    letters = int(cell / font.getlength("n"))
+    texts = [captions(example, letters, hide) for example in examples]
+    starts = range(0, len(examples), columns)
+    tall = [strip.height + LINE * (len(text) + 1) for strip, text in zip(strips, texts, strict=True)]
+    heights = [max(tall[start : start + columns]) for start in starts]
+    width = MARGIN + (cell + MARGIN) * min(columns, len(examples))
+    page = Image.new("RGB", (width, MARGIN + sum(heights) + MARGIN * len(heights)), "white")
+    draw, top = ImageDraw.Draw(page), MARGIN
+    for start, height in zip(starts, heights, strict=True):
+        for column, index in enumerate(range(start, min(start + columns, len(examples)))):
+            left = MARGIN + column * (cell + MARGIN)
+            page.paste(strips[index], (left, top))
+            for row, line in enumerate(texts[index]):
+                draw.text((left, top + strips[index].height + 4 + LINE * row), line, fill="black", font=font)
+        top += height + MARGIN
+    return page
+
+
+def _strip(example: Example, scale: int) -> Image.Image:
+    images = [Image.fromarray(image) for image in example.images]
+    strip = Image.new("RGB", (sum(i.width for i in images) * scale, max(i.height for i in images) * scale), "white")
+    left = 0
+    for image in images:
+        strip.paste(image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST), (left, 0))
+        left += image.width * scale
+    return strip
+
+
+def main(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
+    make = TASKS[_TASK.value]
+    examples = [make(_SEED.value, _START.value + i, _SPLIT.value, _DOMAIN.value, _SIZE.value) for i in range(_N.value)]
+    out = Path(_OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet(examples, _COLUMNS.value, _SCALE.value, _HIDE.value).save(out)
+    print(f"wrote {out} with {len(examples)} samples")
+
+
+if __name__ == "__main__":
+    app.run(main)

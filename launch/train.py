@@ -1,0 +1,43 @@
+"""Trains or resumes: SFT or GRPO, whatever the config says.
+
+    python launch/train.py --config=configs/grpo_counting.py
+    python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
+
+The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from rrft_jax.training.overrides import parse_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
+
+
+def _default_workdir() -> str:
+    source = next(a.partition("=")[2] or "run" for a in sys.argv if a.lstrip("-").startswith("config"))
+    name = Path(source.partition(":")[0]).stem
+    return f"workdirs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def main(_):
+    logging.set_verbosity(logging.WARNING)
+    from rrft_jax.training.loop import DivergedError, train  # after the flags are known to be good: jax is slow to load
+
+    workdir = _WORKDIR.value or _default_workdir()
+    try:
+        return train(_CONFIG.value, workdir, sys.argv)
+    except (ValueError, OSError, DivergedError) as error:
+        if logging.get_verbosity() > logging.INFO:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        raise
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

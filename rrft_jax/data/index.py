@@ -1,0 +1,128 @@
+"""The pass over all examples before training: measure each, give it a bucket, leave out what fits none.
+
+After it the content of every batch is known, so compiled shapes are bounded by the bucket list and nothing is cut.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from rrft_jax.data.example import Example
+
+
+class Size(Protocol):
+    """What a prompt needs: tokens with its visual ones, and patches of each of its image slots."""
+
+    prompt_tokens: int
+    patches: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The static shape of a batch: P prompt tokens, I image slots, n patches per slot."""
+
+    prompt_tokens: int
+    images: int = 0
+    patches: int = 0
+
+    def fits(self, size: Size) -> bool:
+        patches = size.patches
+        return (
+            size.prompt_tokens <= self.prompt_tokens
+            and len(patches) <= self.images
+            and max(patches, default=0) <= self.patches
+        )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An example that training will not see, and why."""
+
+    id: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """The examples that training uses, in fixed order, with their sizes and buckets."""
+
+    examples: tuple[Example, ...]
+    sizes: tuple[Any, ...]  # the Size of each example
+    bucket_ids: np.ndarray  # int32[examples], into `buckets`
+    buckets: tuple[Bucket, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def groups(self) -> tuple[np.ndarray, ...]:
+        """For every bucket the indices int64[N_k] of its examples, in order: what `order.batch_ids` draws from."""
+        return tuple(np.flatnonzero(self.bucket_ids == k) for k in range(len(self.buckets)))
+
+    def report(self, limit: int = 10) -> str:
+        """How many examples each bucket holds, and how many were left out, with kinds and the first `limit` ids."""
+        held = [f"P={b.prompt_tokens} I={b.images} n={b.patches}: {len(g)}" for b, g in self._filled()]
+        lines = [f"{len(self.examples)} examples in buckets " + ", ".join(held)]
+        for kind in dict.fromkeys(s.kind for s in self.skipped):
+            them = [s for s in self.skipped if s.kind == kind]
+            ids = ", ".join(s.id for s in them[:limit]) + (", ..." if len(them) > limit else "")
+            lines.append(f"{len(them)} left out, {kind}: {ids} (the first: {them[0].reason})")
+        return "\n".join(lines)
+
+    def _filled(self):
+        return [(b, g) for b, g in zip(self.buckets, self.groups, strict=True) if len(g)]
+
+
+def build_index(
+    examples: Sequence[Example],
+    format_prompt: Callable[[Example], str],
+    measure: Callable[[str, list[tuple[int, int]]], Size],
+    buckets: Sequence[Bucket],
+) -> Index:
+    """Measures every example and gives it the first bucket of the list, smallest first, that holds it.
+
+    format_prompt: the prompt text of an example.
+    measure: from this text and the (height, width) of each image in pixels to its Size; images are not decoded.
+    buckets: the shapes that batches may have. "Smallest" counts prompt tokens and patches of a full batch row.
+    Raises ValueError if no example is left.
+    """
+    ordered = tuple(sorted(buckets, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
+    if not ordered:
+        raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
+    kept, sizes, bucket_ids, skipped = [], [], [], []
+    for example in examples:
+        try:
+            pixels = [image_size(image) for image in example.images]
+        except (OSError, UnidentifiedImageError) as e:
+            skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
+            continue
+        size = measure(format_prompt(example), pixels)
+        bucket = next((k for k, b in enumerate(ordered) if b.fits(size)), None)
+        if bucket is None:
+            skipped.append(Skipped(example.id, "too long for every bucket", _too_long(size)))
+            continue
+        kept.append(example)
+        sizes.append(size)
+        bucket_ids.append(bucket)
+    index = Index(tuple(kept), tuple(sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
+    if not kept:
+        shapes = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered)
+        raise ValueError(f"no example fits the buckets {shapes}; enlarge them or lower max_pixels\n{index.report()}")
+    return index
+
+
+def image_size(image) -> tuple[int, int]:
+    """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array or a file, of which only the header is read."""
+    if isinstance(image, np.ndarray):
+        return image.shape[0], image.shape[1]
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    with Image.open(image) as opened:
+        return opened.height, opened.width
+
+
+def _too_long(size: Size) -> str:
+    patches = list(size.patches)
+    return f"{size.prompt_tokens} prompt tokens, {len(patches)} images of {patches} patches"

@@ -1,0 +1,216 @@
+"""Reader of the Reason-RFT JSON layout: a folder with JSON lists of records, and the images they name.
+
+A record is an object with
+    id        a name that is unique in the folder
+    image     a path, a list of paths, or {"path": ...}; [] says that the question has no image
+    problem   the question, without a prompt template
+    answer    or solution (the same text; <answer> tags around it are removed)
+    cot       optional reasoning that leads to the answer
+and whatever else it likes, which goes to `Example.metadata`. Image files are looked for, not opened.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rrft_jax.data.example import Example
+
+IMAGE_FOLDERS = ("", "images", "train_images")
+_FIELDS = frozenset({"id", "image", "problem", "answer", "solution", "cot"})
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one record: where, what kind, what to do about it."""
+
+    file: str
+    record: str
+    kind: str
+    message: str
+
+    def __str__(self):
+        where = f"{self.file}, {self.record}" if self.record else self.file
+        return f"{where}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a folder holds: its good records in file order, and what was wrong with the others."""
+
+    examples: tuple[Example, ...]
+    problems: tuple[Problem, ...]
+
+    def report(self, limit: int = 20) -> str:
+        """How many records were read and skipped, by kind, and the first `limit` problems."""
+        head = f"{len(self.examples)} records read, {len({(p.file, p.record) for p in self.problems})} skipped"
+        if not self.problems:
+            return head
+        kinds = Counter(p.kind for p in self.problems)
+        counts = ", ".join(f"{kind}: {n}" for kind, n in kinds.most_common())
+        return f"{head} ({counts})\n{list_problems(self.problems, limit)}"
+
+
+class RecordError(ValueError):
+    """Records that cannot be used; its text lists them."""
+
+
+def list_problems(problems, limit: int | None = None) -> str:
+    """One problem a line, the first `limit` of them, and how many more there are."""
+    lines = [f"  {p}" for p in problems[:limit]]
+    if limit is not None and len(problems) > limit:
+        lines.append(f"  ... and {len(problems) - limit} more")
+    return "\n".join(lines)
+
+
+def read_records(folder, task: str = "", image_root=None, strict: bool = False) -> Records:
+    """Reads every *.json file of `folder` (not of its subfolders), in the order of their names.
+
+    task: what `Example.task` becomes.
+    image_root: where image paths start, absolute or relative to `folder`; by default each path is tried under
+        the folder itself, its images/ and its train_images/.
+    strict: raise a RecordError that lists every problem, instead of skipping the records that have one.
+    Raises FileNotFoundError for a missing folder or image root, RecordError where no record is left.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data folder {folder} does not exist; name a folder that holds *.json record lists")
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise FileNotFoundError(f"data folder {folder} holds no *.json file; each must be a list of records")
+    if image_root is not None:
+        roots = (folder / image_root,)
+        if not roots[0].is_dir():
+            raise FileNotFoundError(f"image root {roots[0]} does not exist; it is absolute or relative to {folder}")
+    else:
+        roots = tuple(folder / name for name in IMAGE_FOLDERS)
+
+    examples, problems, first_seen = [], [], {}
+    for path in files:
+        records, wrong = _load(path)
+        problems += wrong
+        for number, record in enumerate(records):
+            example, found = _parse(record, roots, task, path.name, number)
+            if not found and example.id in first_seen:
+                message = f"id is already used by {first_seen[example.id]}; give each record its own"
+                found = [("duplicate id", message)]
+            name = _name(record, number)
+            problems += [Problem(path.name, name, kind, message) for kind, message in found]
+            if not found:
+                first_seen[example.id] = f"{path.name}, record {number}"
+                examples.append(example)
+
+    if problems and strict:
+        raise RecordError(f"{len(problems)} problems in {folder}:\n{list_problems(problems)}")
+    if not examples:
+        raise RecordError(f"no usable record in {folder}:\n{list_problems(problems, 20)}")
+    return Records(tuple(examples), tuple(problems))
+
+
+def _load(path: Path) -> tuple[list, list[Problem]]:
+    try:
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as e:
+        message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); correct or remove the file"
+        return [], [Problem(path.name, "", "bad JSON", message)]
+    except UnicodeDecodeError as e:
+        return [], [Problem(path.name, "", "bad JSON", f"not UTF-8 text ({e.reason}); save it as UTF-8")]
+    if not isinstance(records, list):
+        message = f"holds {_kind(records)} where a list of records belongs; wrap the records in [ ... ]"
+        return [], [Problem(path.name, "", "wrong type", message)]
+    return records, []
+
+
+def _parse(record: Any, roots, task: str, file: str, number: int) -> tuple[Example | None, list[tuple[str, str]]]:
+    """The Example of one record, or None with every problem it has as (kind, message)."""
+    if not isinstance(record, dict):
+        return None, [("wrong type", f"is {_kind(record)} where an object with id, image, problem and answer belongs")]
+    found = []
+    id = _text(record, "id", found, numbers=True)
+    problem = _text(record, "problem", found)
+    answer = _answer(record, found)
+    images = _images(record, roots, found)
+    cot = record.get("cot")
+    if cot is not None and not isinstance(cot, str):
+        found.append(("wrong type", f"cot is {_kind(cot)}; make it a string or leave it out"))
+    if found:
+        return None, found
+    metadata = {k: v for k, v in record.items() if k not in _FIELDS}
+    metadata |= {"file": file, "record": number}
+    return Example(id, task, problem, answer, images, cot if cot and cot.strip() else None, metadata), []
+
+
+def _text(record, field: str, found: list, numbers: bool = False) -> str:
+    """A field that must hold text; with `numbers`, a JSON number counts as the text it is written as."""
+    if field not in record:
+        found.append(("missing field", f"has no {field}; add it"))
+        return ""
+    value = record[field]
+    if numbers and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        found.append(("wrong type", f"{field} is {_kind(value)}; make it a string"))
+        return ""
+    if not value.strip():
+        found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
+    return value
+
+
+def _answer(record, found: list) -> str:
+    fields = [f for f in ("answer", "solution") if f in record]
+    if not fields:
+        found.append(("missing field", "has neither answer nor solution; add one"))
+        return ""
+    texts = {}
+    for field in fields:
+        before = len(found)
+        text = _text(record, field, found, numbers=True)
+        tagged = _ANSWER.search(text)
+        texts[field] = (tagged.group(1) if tagged else text).strip()
+        if len(found) == before and not texts[field]:
+            found.append(("empty answer", f"{field} is empty between its tags; fill it in or remove the record"))
+    if all(texts.values()) and len(set(texts.values())) > 1:
+        both = f"answer {texts['answer']!r} and solution {texts['solution']!r}"
+        found.append(("contradiction", f"{both} differ; keep the right one"))
+    return texts[fields[0]]
+
+
+def _images(record, roots, found: list) -> tuple[str, ...]:
+    if "image" not in record:
+        found.append(("missing field", "has no image; add it ([] for a question without one)"))
+        return ()
+    entries = record["image"] if isinstance(record["image"], list) else [record["image"]]
+    paths = []
+    for entry in entries:
+        name = entry.get("path") if isinstance(entry, dict) else entry
+        if not isinstance(name, str) or not name:
+            message = f"image is {_kind(entry)}; make it a path, a list of paths or an object with a path"
+            found.append(("wrong type", message))
+            continue
+        tried = [root / name for root in roots]
+        path = next((p for p in tried if p.is_file()), None)
+        if path is None:
+            message = f"image {name!r} is not at {', '.join(map(str, tried))}; restore it or set the image root"
+            found.append(("missing image", message))
+        else:
+            paths.append(str(path))
+    return tuple(paths)
+
+
+def _name(record: Any, number: int) -> str:
+    """How a report calls a record: its number in the file and, where it has one, its id."""
+    id = record.get("id") if isinstance(record, dict) else None
+    return f"record {number}" + (f" (id {id!r})" if isinstance(id, str | int) and str(id) else "")
+
+
+def _kind(value: Any) -> str:
+    """A JSON value's type in words."""
+    if value is None:
+        return "null"
+    if value == "":
+        return "an empty string"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names[type(value)]

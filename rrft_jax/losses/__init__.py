@@ -1,0 +1,28 @@
+"""Losses as pure functions on arrays: what to maximise, never how the log-probabilities were computed."""
+
+from rrft_jax.losses.advantages import combine_rewards, group_advantages
+from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
+from rrft_jax.losses.sft import sft_loss
+from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term, finalize, merge, merge_stacked, total
+from rrft_jax.losses.trl import PAPER_ADVANTAGES, paper, trl
+
+__all__ = [
+    "GRPOLoss",
+    "Max",
+    "Min",
+    "PAPER_ADVANTAGES",
+    "Scores",
+    "Sum",
+    "Targets",
+    "Term",
+    "combine_rewards",
+    "finalize",
+    "group_advantages",
+    "grpo_loss",
+    "merge",
+    "merge_stacked",
+    "paper",
+    "sft_loss",
+    "total",
+    "trl",
+]

@@ -1,0 +1,88 @@
+"""From rewards to advantages: statistics of the whole batch, computed before it is split."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.losses.masked import masked_sum, safe_divide
+
+SCALES = ("group", "batch", "none")
+
+
+def combine_rewards(rewards, weights: Mapping[str, float] | Sequence[float] | None = None) -> jax.Array:
+    """Weighted sum of reward functions, float32[B, G]; NaN means "no reward" (TRL's None).
+
+    rewards  float32[F, B, G], or a mapping from the function's name to float32[B, G]
+    weights  one a function, in order or by name; None: 1 each
+
+    A function without a reward adds nothing; a completion that got none at all stays NaN.
+    """
+    if isinstance(rewards, Mapping):
+        names = list(rewards)
+        if isinstance(weights, Mapping):
+            if set(weights) != set(names):
+                raise ValueError(f"weights name {sorted(weights)}, rewards {sorted(names)}: name the same functions")
+            weights = [weights[name] for name in names]
+        rewards = jnp.stack([jnp.asarray(rewards[name], jnp.float32) for name in names])
+    rewards = jnp.asarray(rewards, jnp.float32)
+    weights = jnp.ones(len(rewards)) if weights is None else jnp.asarray(weights, jnp.float32)
+    if weights.shape != rewards.shape[:1]:
+        raise ValueError(f"weights has shape {weights.shape} for {len(rewards)} rewards: give one number a function")
+    given = ~jnp.isnan(rewards)
+    combined = masked_sum(weights[:, None, None] * rewards, given, axis=0)
+    return jnp.where(given.any(0), combined, jnp.nan)
+
+
+def group_advantages(rewards, scale="group", ddof=1, epsilon=1e-4, row_weight=None) -> tuple[jax.Array, dict]:
+    """(r - mean of the group) / (std + epsilon), float32[B, G] (DeepSeekMath, arXiv 2402.03300), and statistics.
+
+    rewards     float32[B, G]; not finite means missing: left out of every statistic, advantage 0
+    scale       group: the group's own std. batch: the std of all rewards. none: no division (Dr. GRPO)
+    ddof        1 in Reason-RFT and TRL: std divides by n - ddof
+    epsilon     1e-4 in Reason-RFT and TRL, 1e-6 in verl
+    row_weight  float32[B, G] or None; rows of weight 0 are padding and are left out like missing ones
+
+    A group with fewer than two rewards, or with equal ones, gets 0 exactly. Statistics, float32[] each, NaN if there is
+    nothing to measure:
+      reward                mean of all rewards
+      reward_std            std of all rewards, as in TRL 1.16
+      reward_group_std      mean of the groups' stds, which TRL 0.15 and Reason-RFT log as reward_std
+      frac_reward_zero_std  share of groups that teach nothing (padding groups are not counted)
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}")
+    rewards = jnp.asarray(rewards, jnp.float32)
+    real = jnp.ones(rewards.shape, bool) if row_weight is None else jnp.asarray(row_weight) > 0
+    valid = jnp.isfinite(rewards) & real
+
+    centered, group_std = _center(rewards, valid, ddof, axis=-1)  # [B, G], [B, 1]
+    _, batch_std = _center(rewards, valid, ddof, axis=None)
+    advantages = centered
+    if scale != "none":
+        advantages = safe_divide(centered, (group_std if scale == "group" else batch_std) + epsilon)
+
+    measured = valid.any(-1)
+    stats = {
+        "reward": _mean(rewards, valid),
+        "reward_std": jnp.where(valid.any(), batch_std.squeeze(), jnp.nan),
+        "reward_group_std": _mean(group_std[:, 0], measured),
+        "frac_reward_zero_std": _mean((group_std[:, 0] == 0).astype(jnp.float32), real.any(-1)),
+    }
+    return advantages, stats
+
+
+def _center(x, valid, ddof, axis):
+    """x minus the mean of its valid entries (0 elsewhere), and their std with kept dimensions; 0 if they are equal."""
+    count = valid.sum(axis, keepdims=True)
+    mean = safe_divide(jnp.where(valid, x, 0.0).sum(axis, keepdims=True), count)
+    highest = jnp.where(valid, x, -jnp.inf).max(axis, keepdims=True)
+    lowest = jnp.where(valid, x, jnp.inf).min(axis, keepdims=True)
+    # Rounding in the mean of equal rewards would otherwise be blown up by 1 / epsilon.
+    centered = jnp.where(valid & (highest > lowest), x - mean, 0.0)
+    variance = jnp.square(centered).sum(axis, keepdims=True) / jnp.maximum(count - ddof, 1)
+    return centered, jnp.sqrt(variance)
+
+
+def _mean(x, valid):
+    return jnp.where(valid.any(), safe_divide(masked_sum(x, valid), valid.sum()), jnp.nan)

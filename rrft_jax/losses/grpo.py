@@ -1,0 +1,176 @@
+"""GRPO and its relatives: surrogate x ratio level x aggregation, with KL and entropy as separate terms."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.losses import kl, surrogate
+from rrft_jax.losses.aggregate import AGGREGATIONS, aggregate
+from rrft_jax.losses.masked import masked_sum, safe_divide
+from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term
+
+SURROGATES = ("on_policy", "clipped", "cispo", "sapo")
+RATIO_LEVELS = ("token", "sequence")
+KL_ESTIMATORS = {"k2": kl.k2, "k3": kl.k3}
+
+
+@dataclasses.dataclass(frozen=True)
+class GRPOLoss:
+    """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names and the paper's preset.
+
+    surrogate            on_policy | clipped | cispo | sapo (surrogate.py)
+    ratio_level          token | sequence (one ratio for a whole completion, GSPO)
+    aggregation          sequence_mean_token_mean | token_mean | constant_length | sequence_sum (aggregate.py)
+    epsilon_low, _high   clipped: the ratio is clipped to [1 - low, 1 + high]. cispo: the cap of the ratio is
+                         epsilon_high ITSELF, as in TRL (the authors suggest 5); epsilon_low is not read.
+    delta, dual_clip     clipped only, None or > 1: a bound on the unclipped ratio (TRL), a bound on the loss at
+                         negative advantages (verl's clip_ratio_c)
+    sapo_temperature_*   of the sigmoid gate at positive and at other advantages
+    max_completion_length  tokens; read by constant_length
+    beta                 coefficient of the KL penalty; 0 leaves it out
+    kl_estimator         k2 | k3
+    kl_ratio_correction  KL times the ratio, with gradient: unbiased when completions come from an older policy
+                         (TRL's use_bias_correction_kl)
+    entropy_coefficient  of a bonus on the mean entropy per token; 0 leaves it out
+    """
+
+    surrogate: str = "on_policy"
+    ratio_level: str = "token"
+    aggregation: str = "sequence_mean_token_mean"
+    epsilon_low: float = 0.2
+    epsilon_high: float = 0.2
+    delta: float | None = None
+    dual_clip: float | None = None
+    sapo_temperature_positive: float = 1.0
+    sapo_temperature_negative: float = 1.05
+    max_completion_length: int | None = None
+    beta: float = 0.0
+    kl_estimator: str = "k3"
+    kl_ratio_correction: bool = False
+    entropy_coefficient: float = 0.0
+
+    def __post_init__(self):
+        def check(field, good, allowed):
+            if not good(getattr(self, field)):
+                raise ValueError(f"GRPOLoss.{field} must be {allowed}; got {getattr(self, field)!r}")
+
+        if self.kl_estimator == "k1":
+            raise ValueError(
+                "GRPOLoss.kl_estimator must be k2 or k3; got 'k1', whose expected on-policy gradient is zero: as a "
+                "penalty it would add noise and hold nothing back. It is logged as the metric kl_k1."
+            )
+        for field, names in (
+            ("surrogate", SURROGATES),
+            ("ratio_level", RATIO_LEVELS),
+            ("aggregation", AGGREGATIONS),
+            ("kl_estimator", tuple(KL_ESTIMATORS)),
+        ):
+            check(field, names.__contains__, f"one of {', '.join(names)}")
+        for field in ("epsilon_low", "epsilon_high", "beta", "entropy_coefficient"):
+            check(field, lambda x: x >= 0, "at least 0")
+        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
+            check(field, lambda x: x > 0, "positive")
+        for field in ("delta", "dual_clip"):
+            check(field, lambda x: x is None or x > 1, "None or greater than 1")
+            if self.surrogate != "clipped":
+                check(field, lambda x: x is None, f"None with surrogate {self.surrogate!r} (only 'clipped' reads it)")
+        if self.aggregation == "constant_length":
+            check("max_completion_length", lambda x: x and x > 0, "positive with aggregation constant_length")
+
+
+def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[str, Term], dict[str, Sum | Max | Min]]:
+    """Terms (policy, and kl, entropy where their coefficients are not 0) and metrics under TRL's names.
+
+    Formulas: TRL 1.16 `GRPOTrainer._compute_loss`; on_policy is the released Reason-RFT trainer's. Metrics are means
+    over tokens (clip ratios of sequence ratios: over sequences); kl and kl_k1 need ref_log_probs, not beta.
+    clip_ratio/low_min and high_max are over sequences; TRL's are over processes and so depend on how many there are.
+    """
+    _check_inputs(scores, targets, config)
+    mask = targets.token_mask()
+    rows = targets.row_weight
+    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # [B, G, 1]
+
+    # Padding becomes 0 before any arithmetic: a NaN or an overflow behind `where` would still poison the gradient.
+    log_probs = jnp.where(mask, scores.log_probs, 0.0)
+    old = jax.lax.stop_gradient(log_probs if targets.old_log_probs is None else targets.old_log_probs)
+    log_ratio = log_probs - jnp.where(mask, old, 0.0)
+    if config.ratio_level == "token":
+        ratio, ratio_mask = surrogate.token_ratio(log_ratio), mask
+    else:
+        ratio, ratio_mask = surrogate.sequence_ratio(log_ratio, mask), mask.any(-1, keepdims=True)
+
+    def term(coefficient, x, how):
+        return Term(coefficient, *aggregate(x, mask, rows, how, config.max_completion_length))
+
+    def token_mean(x):
+        return Sum(*aggregate(x, mask, rows, "token_mean"))
+
+    terms = {"policy": term(1.0, _policy_loss(ratio, log_probs, advantages, config), config.aggregation)}
+    metrics = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
+    if targets.ref_log_probs is not None:
+        ref = jax.lax.stop_gradient(jnp.where(mask, targets.ref_log_probs, 0.0))
+        penalty = KL_ESTIMATORS[config.kl_estimator](log_probs, ref) * (ratio if config.kl_ratio_correction else 1.0)
+        if config.beta:
+            terms["kl"] = term(config.beta, penalty, config.aggregation)
+        metrics |= {"kl": token_mean(penalty), "kl_k1": token_mean(kl.k1(log_probs, ref))}
+    if scores.entropy is not None:
+        entropy = jnp.where(mask, scores.entropy, 0.0)
+        if config.entropy_coefficient:
+            terms["entropy"] = term(-config.entropy_coefficient, entropy, "token_mean")
+        metrics["entropy"] = token_mean(entropy)
+    metrics |= _clip_metrics(ratio, ratio_mask, advantages, rows, config)
+    return terms, jax.lax.stop_gradient(metrics)
+
+
+def _check_inputs(scores, targets, config):
+    if targets.advantages is None:
+        raise ValueError("Targets.advantages is None: GRPO needs them (group_advantages)")
+    if config.surrogate == "on_policy" and targets.old_log_probs is not None:
+        raise ValueError(
+            "Targets.old_log_probs is given, but surrogate 'on_policy' takes the current policy for the one that drew "
+            "the completions: leave it None, or choose surrogate 'clipped' for completions of an older policy"
+        )
+    if config.beta and targets.ref_log_probs is None:
+        raise ValueError(f"Targets.ref_log_probs is None, beta is {config.beta}: score the reference, or set beta to 0")
+    if config.entropy_coefficient and scores.entropy is None:
+        raise ValueError("Scores.entropy is None: compute it in the scorer, or set entropy_coefficient to 0")
+
+
+def _policy_loss(ratio, log_probs, advantages, config):
+    match config.surrogate:
+        case "on_policy":
+            return surrogate.on_policy(ratio, advantages)
+        case "clipped":
+            low, high = config.epsilon_low, config.epsilon_high
+            return surrogate.clipped(ratio, advantages, low, high, config.delta, config.dual_clip)
+        case "cispo":
+            return surrogate.cispo(ratio, log_probs, advantages, config.epsilon_high)
+        case "sapo":
+            temperatures = config.sapo_temperature_positive, config.sapo_temperature_negative
+            return surrogate.sapo(ratio, advantages, *temperatures)
+
+
+def _clip_metrics(ratio, mask, advantages, rows, config):
+    """Shares of clipped ratios; mask bool like ratio, [B, G, C] or [B, G, 1]."""
+
+    def share(is_clipped):
+        return Sum(*aggregate(is_clipped.astype(jnp.float32), mask, rows, "token_mean"))
+
+    def share_by_row(is_clipped):
+        return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
+
+    if config.surrogate == "cispo":
+        return {"cispo_clip_ratio": share((ratio > config.epsilon_high) & (advantages > 0))}
+    if config.surrogate != "clipped":
+        return {}
+    low = (ratio < 1.0 - config.epsilon_low) & (advantages < 0)
+    high = (ratio > 1.0 + config.epsilon_high) & (advantages > 0)
+    seen = mask.any(-1)
+    return {
+        "clip_ratio/low_mean": share(low),
+        "clip_ratio/high_mean": share(high),
+        "clip_ratio/region_mean": share(low | high),
+        "clip_ratio/low_min": Min(jnp.where(seen, share_by_row(low), jnp.inf).min()),
+        "clip_ratio/high_max": Max(jnp.where(seen, share_by_row(high), -jnp.inf).max()),
+    }

@@ -1,0 +1,129 @@
+"""What a loss takes and gives: scores and targets in, sums with their weights out.
+
+A loss is the sum over terms of coefficient * sum / weight. Sums and weights are kept apart until the whole batch has
+been seen, so parts of a batch (micro-batches, devices, hosts) add up to exactly the loss of the whole.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.losses.masked import safe_divide
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What the model says about given completions.
+
+    log_probs float32[B, G, C]         of each completion token, logits already divided by the temperature
+    entropy   float32[B, G, C] | None  of the distribution each token was drawn from, in nats; None: not computed
+    values    float32[B, G, C] | None  of a critic, for losses that use one
+    """
+
+    log_probs: jax.Array
+    entropy: jax.Array | None = None
+    values: jax.Array | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What a loss is told about the same completions: constants, computed over the whole batch before it is split.
+
+    loss_mask     bool[B, G, C] (or 0/1)    tokens that count: up to and including the first EOS, nothing after
+    row_weight    float32[B, G]             1; 0 for a row that only pads the batch
+    advantages    float32[B, G] | None      None for SFT
+    old_log_probs float32[B, G, C] | None   of the policy that drew the completions; None: it is the current policy
+    ref_log_probs float32[B, G, C] | None   of the frozen reference of the KL penalty
+    """
+
+    loss_mask: jax.Array
+    row_weight: jax.Array
+    advantages: jax.Array | None = None
+    old_log_probs: jax.Array | None = None
+    ref_log_probs: jax.Array | None = None
+
+    def token_mask(self) -> jax.Array:
+        """bool[B, G, C]: tokens that count, of rows that count."""
+        return self.loss_mask.astype(bool) & (self.row_weight > 0)[..., None]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One summand of the loss, coefficient * sum / weight; the weight must not depend on parameters."""
+
+    coefficient: float = dataclasses.field(metadata={"static": True})
+    sum: jax.Array
+    weight: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """A metric that is a mean: sum / count."""
+
+    sum: jax.Array
+    count: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Max:
+    """A metric that is a maximum; -inf where nothing was seen."""
+
+    value: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Min:
+    """A metric that is a minimum; inf where nothing was seen."""
+
+    value: jax.Array
+
+
+def merge_stacked(tree: Any) -> Any:
+    """Terms and metrics of n parts, stacked on a leading axis as `lax.scan` returns them, to those of the whole."""
+
+    def one(part):
+        match part:
+            case Max():
+                return Max(part.value.max(0))
+            case Min():
+                return Min(part.value.min(0))
+            case Term() | Sum():
+                return jax.tree.map(lambda x: x.sum(0), part)
+        raise TypeError(f"terms and metrics are Term, Sum, Max or Min, not {type(part).__name__}")
+
+    return jax.tree.map(one, tree, is_leaf=lambda x: isinstance(x, (Term, Sum, Max, Min)))
+
+
+def merge(a: Any, b: Any) -> Any:
+    """Terms and metrics of two parts of a batch (any pytree of them, both alike), to those of the whole."""
+    return merge_stacked(jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b))
+
+
+def total(terms: Mapping[str, Term]) -> jax.Array:
+    """The loss, float32[]. A term of weight 0 (a batch of padding alone) adds nothing, and no gradient."""
+    return sum((t.coefficient * safe_divide(t.sum, t.weight) for t in terms.values()), start=jnp.float32(0.0))
+
+
+def finalize(metrics: Mapping[str, Sum | Max | Min]) -> dict[str, jax.Array]:
+    """One scalar a metric; NaN where nothing was counted."""
+
+    def scalar(metric):
+        match metric:
+            case Sum(sum=x, count=n):
+                return jnp.where(n > 0, safe_divide(x, n), jnp.nan)
+            case Max(value=x):
+                return jnp.where(jnp.isneginf(x), jnp.nan, x)
+            case Min(value=x):
+                return jnp.where(jnp.isposinf(x), jnp.nan, x)
+        raise TypeError(f"metrics are Sum, Max or Min, not {type(metric).__name__}")
+
+    return {name: scalar(metric) for name, metric in metrics.items()}

@@ -1,0 +1,71 @@
+"""From hidden states to log-probabilities, a chunk of the completion at a time.
+
+Float32 logits of a whole sequence never exist: the chunk's logits live inside one rematerialised scan step.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.models.qwen2_vl.layers import matmul_precision
+from rrft_jax.parallel.mesh import constrain
+
+_SMALLEST = -1e30  # finite, so that 0 * masked logit is 0 in the entropy
+
+
+def logits(hidden: jax.Array, table: jax.Array, allowed: jax.Array | None) -> jax.Array:
+    """float32[..., V] from hidden float[..., D] and the LM head float[V, D]; forbidden tokens get -1e30.
+
+    allowed bool[V], or None for the full softmax.
+    """
+    z = jnp.einsum(
+        "...d,vd->...v",
+        hidden,
+        table.astype(hidden.dtype),
+        precision=matmul_precision(hidden.dtype),
+        preferred_element_type=jnp.float32,
+    )
+    z = constrain(z, "batch", *[None] * (z.ndim - 2), "vocab")
+    return z if allowed is None else jnp.where(allowed, z, _SMALLEST)
+
+
+def target_log_probs(z: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log p(target) and entropy, float32[...], of the softmax over logits z float32[..., V].
+
+    The target's logit is taken by mask and sum: a gather would bring the sharded vocabulary together.
+    """
+    z = z - jax.lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
+    e = jnp.exp(z)
+    total = jnp.sum(e, axis=-1)
+    log_total = jnp.log(total)
+    hit = jnp.arange(z.shape[-1]) == targets[..., None]
+    log_prob = jnp.sum(jnp.where(hit, z, 0.0), axis=-1) - log_total
+    return log_prob, log_total - jnp.sum(e * z, axis=-1) / total
+
+
+def token_log_probs(
+    hidden: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    allowed: jax.Array | None = None,
+    temperature: float = 1.0,
+    chunk: int = 32,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities and entropies float32[B, G, C] of targets int32[B, G, C] under softmax(logits / temperature).
+
+    hidden float[B, G, C, D] predicts the target of the same index. C is walked in chunks of `chunk` tokens; each
+    chunk's logits are recomputed in the backward pass.
+    """
+    B, G, C, D = hidden.shape
+    chunk = min(chunk, C)
+    pad = -C % chunk
+    hidden = jnp.pad(hidden, ((0, 0), (0, 0), (0, pad), (0, 0)))
+    targets = jnp.pad(targets, ((0, 0), (0, 0), (0, pad)))
+    split = lambda x: jnp.moveaxis(x.reshape(B, G, -1, chunk, *x.shape[3:]), 2, 0)  # noqa: E731
+
+    @jax.checkpoint
+    def one(h, t):
+        return target_log_probs(logits(h, table, allowed) / temperature, t)
+
+    _, (log_probs, entropy) = jax.lax.scan(lambda _, ht: (None, one(*ht)), None, (split(hidden), split(targets)))
+    join = lambda y: jnp.moveaxis(y, 0, 2).reshape(B, G, C + pad)[..., :C]  # noqa: E731
+    return join(log_probs), join(entropy)

@@ -1,0 +1,185 @@
+"""Sizes of a Qwen2-VL, read from and written to a HuggingFace config.json: sizes are data, not code."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    depth: int
+    embed_dim: int
+    num_heads: int
+    hidden_size: int  # width of the merged features, equal to the decoder's
+    mlp_ratio: float = 4
+    in_channels: int = 3
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    spatial_merge_size: int = 2
+    rope_theta: float = 10000.0
+
+    @property
+    def patch_dim(self) -> int:
+        return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Qwen2VLConfig:
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    mrope_section: tuple[int, int, int]
+    vision: VisionConfig
+    image_token_id: int
+    video_token_id: int
+    vision_start_token_id: int
+    vision_end_token_id: int
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 1000000.0
+    tie_word_embeddings: bool = True
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
+    max_position_embeddings: int = 32768
+
+    def __post_init__(self):
+        if sum(self.mrope_section) * 2 != self.head_dim:
+            raise ValueError(
+                f"config.json: mrope_section {list(self.mrope_section)} must sum to half of head_dim {self.head_dim}"
+            )
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"config.json: num_key_value_heads {self.num_kv_heads} must divide num_attention_heads {self.num_heads}"
+            )
+        if self.vision.hidden_size != self.hidden_size:
+            raise ValueError(
+                f"config.json: vision_config.hidden_size {self.vision.hidden_size} must equal hidden_size "
+                f"{self.hidden_size}"
+            )
+
+
+def _field(section: dict, path: Path, *names: str, default=None):
+    for name in names:
+        if section.get(name) is not None:
+            return section[name]
+    if default is None:
+        raise ValueError(f"{path}: field {' or '.join(names)} is missing")
+    return default
+
+
+def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConfig:
+    """Reads both layouts: the published flat one and transformers 5's nested text_config / rope_parameters.
+
+    Raises ValueError naming the file and the field for another architecture or a missing size.
+    """
+    if raw.get("model_type") != "qwen2_vl":
+        raise ValueError(f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only")
+    text = {**raw, **raw.get("text_config", {})}
+    vision = _field(raw, path, "vision_config")
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    hidden = _field(text, path, "hidden_size")
+    heads = _field(text, path, "num_attention_heads")
+    if text.get("use_sliding_window"):
+        raise ValueError(
+            f"{path}: use_sliding_window=true is not supported; set it to false (no released model has it)"
+        )
+    acts = (text.get("hidden_act", "silu"), vision.get("hidden_act", "quick_gelu"))
+    if acts != ("silu", "quick_gelu"):
+        raise ValueError(f"{path}: hidden_act {acts} is not Qwen2-VL's ('silu', 'quick_gelu')")
+    return Qwen2VLConfig(
+        vocab_size=_field(text, path, "vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=_field(text, path, "intermediate_size"),
+        num_layers=_field(text, path, "num_hidden_layers"),
+        num_heads=heads,
+        num_kv_heads=_field(text, path, "num_key_value_heads"),
+        head_dim=text.get("head_dim") or hidden // heads,
+        mrope_section=tuple(_field(rope, path, "mrope_section", default=(16, 24, 24))),
+        rms_norm_eps=_field(text, path, "rms_norm_eps", default=1e-6),
+        rope_theta=float(rope.get("rope_theta") or text.get("rope_theta") or 1e6),
+        tie_word_embeddings=bool(raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        image_token_id=_field(raw, path, "image_token_id"),
+        video_token_id=_field(raw, path, "video_token_id"),
+        vision_start_token_id=_field(raw, path, "vision_start_token_id"),
+        vision_end_token_id=_field(raw, path, "vision_end_token_id"),
+        eos_token_id=text.get("eos_token_id"),
+        pad_token_id=text.get("pad_token_id"),
+        max_position_embeddings=text.get("max_position_embeddings", 32768),
+        vision=VisionConfig(
+            depth=_field(vision, path, "depth"),
+            embed_dim=_field(vision, path, "embed_dim"),
+            num_heads=_field(vision, path, "num_heads"),
+            hidden_size=_field(vision, path, "hidden_size", default=hidden),
+            mlp_ratio=_field(vision, path, "mlp_ratio", default=4),
+            in_channels=_field(vision, path, "in_channels", "in_chans", default=3),
+            patch_size=_field(vision, path, "patch_size", default=14),
+            temporal_patch_size=_field(vision, path, "temporal_patch_size", default=2),
+            spatial_merge_size=_field(vision, path, "spatial_merge_size", default=2),
+            rope_theta=float((vision.get("rope_parameters") or {}).get("rope_theta", 10000.0)),
+        ),
+    )
+
+
+def read_config(directory: str | Path) -> Qwen2VLConfig:
+    """The config of a HuggingFace directory. Raises FileNotFoundError / ValueError naming the file."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found: {directory} is not a HuggingFace model directory")
+    try:
+        raw = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    return config_from_dict(raw, path)
+
+
+def config_to_dict(config: Qwen2VLConfig, dtype: str) -> dict:
+    """The published flat layout, which every transformers release with Qwen2-VL reads."""
+    vision = config.vision
+    return {
+        "architectures": ["Qwen2VLForConditionalGeneration"],
+        "model_type": "qwen2_vl",
+        "attention_dropout": 0.0,
+        "eos_token_id": config.eos_token_id,
+        "pad_token_id": config.pad_token_id,
+        "image_token_id": config.image_token_id,
+        "video_token_id": config.video_token_id,
+        "vision_start_token_id": config.vision_start_token_id,
+        "vision_end_token_id": config.vision_end_token_id,
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "head_dim": config.head_dim,
+        "initializer_range": 0.02,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "num_attention_heads": config.num_heads,
+        "num_hidden_layers": config.num_layers,
+        "num_key_value_heads": config.num_kv_heads,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": {"type": "mrope", "mrope_section": list(config.mrope_section)},
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "torch_dtype": dtype,
+        "use_cache": True,
+        "use_sliding_window": False,
+        "vocab_size": config.vocab_size,
+        "vision_config": {
+            "depth": vision.depth,
+            "embed_dim": vision.embed_dim,
+            "num_heads": vision.num_heads,
+            "hidden_size": vision.hidden_size,
+            "mlp_ratio": vision.mlp_ratio,
+            "in_channels": vision.in_channels,
+            "patch_size": vision.patch_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+            "spatial_merge_size": vision.spatial_merge_size,
+            "hidden_act": "quick_gelu",
+            "model_type": "qwen2_vl",
+        },
+    }

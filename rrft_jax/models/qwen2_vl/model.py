@@ -1,0 +1,242 @@
+"""Qwen2-VL as three pure functions: encode the images, prefill the prompt, extend it by completions.
+
+The vision tower and the prompt run once per prompt; completions attend to the prompt's keys and values in place.
+Sampling is `prefill` and a loop of `extend` with T = 1; scoring is `prefill` and one `extend` with T = C.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.language import DecoderLayer
+from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend
+from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
+from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
+from rrft_jax.parallel.mesh import constrain
+
+REMAT_POLICIES = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+@dataclass(frozen=True)
+class Qwen2VL:
+    """A Qwen2-VL: its sizes, the dtype products run in, and what the backward pass recomputes.
+
+    dtype: "float32" or "bfloat16"; parameters keep their own dtype. remat: a name in REMAT_POLICIES, applied to
+    every decoder layer and vision block.
+    """
+
+    config: Qwen2VLConfig
+    dtype: str = "float32"
+    remat: str = "none"
+
+    def __post_init__(self):
+        if self.remat not in REMAT_POLICIES:
+            raise ValueError(f"model.remat={self.remat!r}: choose one of {', '.join(REMAT_POLICIES)}")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"model.dtype={self.dtype!r}: choose float32 or bfloat16")
+
+    @property
+    def compute_dtype(self):
+        return jnp.dtype(self.dtype)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of the prompts, shared by the members of each group.
+
+    k, v float[L, B, P, K, A]; mask bool[B, P]; next_position int32[B]; last_hidden float[B, D], after the final norm.
+    """
+
+    k: jax.Array
+    v: jax.Array
+    mask: jax.Array
+    next_position: jax.Array
+    last_hidden: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Suffix:
+    """Keys and values of the completions so far: k, v float[L, B, G, C, K, A]; mask bool[B, G, C]."""
+
+    k: jax.Array
+    v: jax.Array
+    mask: jax.Array
+
+
+def init_params(model: Qwen2VL, key: jax.Array) -> dict:
+    """Random float32 parameters: normal with fan-in scaling, embeddings 0.02, biases 0, scales 1; layers stacked."""
+    c, v = model.config, model.config.vision
+    keys = jax.random.split(key, 6)
+
+    def one(module, key, *shapes):
+        return module.init(key, *(jnp.zeros(s) for s in shapes))["params"]
+
+    def stacked(module, count, key, *shapes):
+        return jax.vmap(lambda k: one(module, k, *shapes))(jax.random.split(key, count))
+
+    half = (1, 1, 4, c.head_dim // 2)
+    language = {
+        "embed": {"embedding": 0.02 * jax.random.normal(keys[0], (c.vocab_size, c.hidden_size))},
+        "layers": stacked(DecoderLayer(c), c.num_layers, keys[1], (1, 1, 4, c.hidden_size), half, half),
+        "norm": one(RMSNorm(c.rms_norm_eps), keys[2], (1, c.hidden_size)),
+    }
+    if not c.tie_word_embeddings:
+        language["lm_head"] = {"embedding": 0.02 * jax.random.normal(keys[5], (c.vocab_size, c.hidden_size))}
+    rope = (1, 4, v.head_dim // 2)
+    vision = {
+        "patch_embed": one(PatchEmbed(v), keys[3], (1, 4, v.patch_dim)),
+        "blocks": stacked(VisionBlock(v), v.depth, keys[4], (1, 4, v.embed_dim), (1, 4), rope, rope),
+        "merger": one(Merger(v), keys[5], (1, 4, v.embed_dim)),
+    }
+    return {"language": language, "vision": vision}
+
+
+def output_table(params: dict) -> jax.Array:
+    """The LM head float[V, D]: the embedding itself when tied."""
+    language = params["language"]
+    return language.get("lm_head", language["embed"])["embedding"]
+
+
+def _remat(model: Qwen2VL, body):
+    if model.remat == "none":
+        return body
+    return jax.checkpoint(body, policy=REMAT_POLICIES[model.remat], prevent_cse=False)
+
+
+def encode_images(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
+    """Features float[B, I * n/4, D] of every image slot, in merge order; padded patches give finite rubbish."""
+    v, dtype = model.config.vision, model.compute_dtype
+    B, I, n, width = prompts.patches.shape
+    flat = lambda x: constrain(x.reshape(B * I, *x.shape[2:]), "batch", *[None] * (x.ndim - 2))  # noqa: E731
+    mask = flat(prompts.patch_mask)
+    cos, sin = vision_rope(flat(prompts.patch_position), v.head_dim, v.rope_theta)
+    x = PatchEmbed(v, dtype).apply({"params": params["vision"]["patch_embed"]}, flat(prompts.patches))
+
+    def body(x, block):
+        x = VisionBlock(v, dtype).apply({"params": block}, x, mask, cos, sin)
+        return constrain(x, "batch", None, None), None
+
+    x, _ = jax.lax.scan(_remat(model, body), x, params["vision"]["blocks"])
+    x = Merger(v, dtype).apply({"params": params["vision"]["merger"]}, x)
+    return constrain(x.reshape(B, -1, v.hidden_size), "batch", None, None)
+
+
+def embed_prompts(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
+    """Token embeddings float[B, P, D], the k-th image or video token replaced by the k-th valid image feature."""
+    c = model.config
+    x = params["language"]["embed"]["embedding"][prompts.tokens].astype(model.compute_dtype)
+    if prompts.patches.shape[1] == 0 or prompts.patches.shape[2] == 0:
+        return constrain(x, "batch", None, None)
+    features = encode_images(model, params, prompts)
+    merged = c.vision.spatial_merge_size**2
+    valid = prompts.patch_mask.reshape(x.shape[0], -1)[:, ::merged]
+    order = jnp.argsort(~valid, axis=-1, stable=True)  # valid features first, in slot order
+    visual = (prompts.tokens == c.image_token_id) | (prompts.tokens == c.video_token_id)
+    visual = visual & prompts.token_mask
+    rank = jnp.clip(jnp.cumsum(visual, axis=-1) - 1, 0, valid.shape[1] - 1)
+    index = jnp.take_along_axis(order, rank, axis=-1)
+    features = jnp.take_along_axis(features, index[..., None], axis=1)
+    return constrain(jnp.where(visual[..., None], features, x), "batch", None, None)
+
+
+def _decode(model, params, x, positions, mask, prefix=None, suffix=None, write_index=0):
+    """Runs the layers over x float[B, G, T, D].
+
+    mask bool[B, G, T, S] over the own keys: S = T without a suffix cache, else the cache's length.
+    Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, T, K, A] of these tokens without a
+    suffix cache, else the cache's own arrays with these tokens written at write_index.
+    """
+    c, dtype = model.config, model.compute_dtype
+    cos, sin = mrope(positions, c.mrope_section, c.head_dim, c.rope_theta)
+    layer = DecoderLayer(c, dtype)
+    act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
+
+    def body(carry, inputs):
+        x, cache = carry
+        weights, index, prompt = inputs
+        q, k, v = layer.apply({"params": weights}, x, cos, sin, method="project")
+        new = (k, v)
+        if cache is not None:
+            # In the carry and written in place: a cache scanned in and out would be copied every step.
+            at = (index, 0, 0, write_index, 0, 0)
+            cache = tuple(
+                jax.lax.dynamic_update_slice(old, y[None].astype(old.dtype), at)
+                for old, y in zip(cache, new, strict=True)
+            )
+            k, v = (jax.lax.dynamic_index_in_dim(y, index, keepdims=False) for y in cache)
+            new = None
+        shared = None if prompt is None else (*prompt, prefix.mask)
+        x = layer.apply({"params": weights}, x, attend(q, k, v, mask, shared), method="finish")
+        return (act(x), cache), new
+
+    cache = None if suffix is None else (suffix.k, suffix.v)
+    prompt = None if prefix is None else (prefix.k, prefix.v)
+    inputs = (params["language"]["layers"], jnp.arange(c.num_layers), prompt)
+    (x, cache), new = jax.lax.scan(_remat(model, body), (act(x), cache), inputs)
+    x = RMSNorm(c.rms_norm_eps, dtype).apply({"params": params["language"]["norm"]}, x)
+    k, v = new if suffix is None else cache
+    return x, k, v
+
+
+def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
+    """Hidden states float[B, P, D] of the prompts (after the final norm) and their keys and values."""
+    x = embed_prompts(model, params, prompts)
+    P = x.shape[1]
+    mask = jnp.tril(jnp.ones((P, P), bool)) & prompts.token_mask[:, None, :]
+    x, k, v = _decode(model, params, x[:, None], prompts.positions[:, :, None], mask[:, None])
+    x = x[:, 0]
+    last = jnp.sum(prompts.token_mask, axis=-1) - 1
+    last = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+    return x, Prefix(k[:, :, 0], v[:, :, 0], prompts.token_mask, prompts.next_position, last)
+
+
+def empty_suffix(model: Qwen2VL, batch: int, group: int, length: int) -> Suffix:
+    """A cache for completions of `length` tokens, nothing in it yet, in the compute dtype."""
+    c = model.config
+    shape = (c.num_layers, batch, group, length, c.num_kv_heads, c.head_dim)
+    zeros = constrain(jnp.zeros(shape, model.compute_dtype), None, "batch", None, None, "kv_heads", None)
+    return Suffix(zeros, zeros, jnp.zeros((batch, group, length), bool))
+
+
+def extend(
+    model: Qwen2VL,
+    params: dict,
+    tokens: jax.Array,
+    positions: jax.Array,
+    token_mask: jax.Array,
+    prefix: Prefix,
+    suffix: Suffix | None = None,
+    write_index: jax.Array | int = 0,
+) -> tuple[jax.Array, Suffix]:
+    """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[3, B, G, T], token_mask bool.
+
+    They see their prompt, the valid part of the suffix cache, and each other causally. write_index is one int32 for
+    all rows: rows of unequal length leave masked gaps, as positions are given explicitly. Without a suffix the tokens
+    are the whole completion and nothing is cached in advance (the differentiable form).
+    Returns hidden float[B, G, T, D] after the final norm, and the suffix with these tokens in it.
+    """
+    T = tokens.shape[-1]
+    x = params["language"]["embed"]["embedding"][tokens].astype(model.compute_dtype)
+    if suffix is None:
+        mask, known = jnp.tril(jnp.ones((T, T), bool)) & token_mask[:, :, None, :], token_mask
+    else:
+        known = jax.lax.dynamic_update_slice(suffix.mask, token_mask, (0, 0, write_index))
+        before = jnp.arange(known.shape[-1]) <= write_index + jnp.arange(T)[:, None]
+        mask = before & known[:, :, None, :]
+    x, k, v = _decode(model, params, x, positions, mask, prefix, suffix, write_index)
+    return x, Suffix(k, v, known)
+
+
+def completion_positions(prefix_next: jax.Array, group: int, length: int) -> jax.Array:
+    """M-RoPE positions int32[3, B, G, C] of completions: text, so all three components count on from the prompt."""
+    steps = prefix_next[:, None, None] + jnp.arange(length)
+    return jnp.broadcast_to(steps, (3, prefix_next.shape[0], group, length))

@@ -1,0 +1,41 @@
+"""How each parameter is named along its axes: an ordered list of (path pattern, logical axes), first match wins."""
+
+import re
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rrft_jax.parallel.mesh import spec_for
+
+PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"language/(embed|lm_head)/embedding$", ("vocab", "embed")),
+    (r"language/layers/q/kernel$", ("layers", "embed", "heads")),
+    (r"language/layers/[kv]/kernel$", ("layers", "embed", "kv_heads")),
+    (r"language/layers/o/kernel$", ("layers", "heads", "embed")),
+    (r"language/layers/(gate|up)/kernel$", ("layers", "embed", "mlp")),
+    (r"language/layers/down/kernel$", ("layers", "mlp", "embed")),
+    (r"vision/blocks/\w+/kernel$", ("layers", "embed", None)),
+    (r"vision/merger/\w+/kernel$", ("embed", None)),
+)
+
+
+def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole."""
+    for pattern, names in PARAM_AXES:
+        if re.search(pattern, path):
+            return spec_for(shape, names, dict(mesh.shape))
+    return PartitionSpec()
+
+
+def tree_shardings(tree: Any, mesh: Mesh) -> Any:
+    """NamedShardings of a parameter tree, or of any state that holds parameter-shaped trees (optimizer moments).
+
+    A leaf belongs to the parameter whose path is made of the dict keys on its own path.
+    """
+
+    def one(path, leaf):
+        name = "/".join(k.key for k in path if isinstance(k, jax.tree_util.DictKey))
+        return NamedSharding(mesh, param_spec(name, leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(one, tree)

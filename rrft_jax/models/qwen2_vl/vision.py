@@ -1,0 +1,58 @@
+"""The vision tower: patches of one image per slot, full attention inside the slot, 2x2 merge into decoder width."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rrft_jax.models.qwen2_vl.config import VisionConfig
+from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm, attend
+from rrft_jax.models.qwen2_vl.rope import rotate
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+class VisionBlock(nn.Module):
+    config: VisionConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+        """x float[S, n, E], mask bool[S, n], cos and sin float32[S, n, A/2], S slots."""
+        c, dtype = self.config, self.dtype
+        qkv = Dense(3 * c.embed_dim, dtype=dtype, name="qkv")(LayerNorm(dtype=dtype, name="norm1")(x))
+        qkv = qkv.reshape(*x.shape[:2], 3, c.num_heads, c.head_dim)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        out = attend(q[:, None], k[:, None], v[:, None], mask[:, None, None, :])[:, 0]
+        x = x + Dense(c.embed_dim, dtype=dtype, name="proj")(out.reshape(x.shape))
+        h = Dense(int(c.embed_dim * c.mlp_ratio), dtype=dtype, name="fc1")(LayerNorm(dtype=dtype, name="norm2")(x))
+        return x + Dense(c.embed_dim, dtype=dtype, name="fc2")(quick_gelu(h))
+
+
+class PatchEmbed(nn.Module):
+    """The published 3-D convolution: its kernel and stride are one patch, so it is a linear map of the patch."""
+
+    config: VisionConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, patches: jax.Array) -> jax.Array:
+        return Dense(self.config.embed_dim, use_bias=False, dtype=self.dtype, name="proj")(patches)
+
+
+class Merger(nn.Module):
+    """Four neighbouring patches, adjacent in merge order, to one feature of decoder width."""
+
+    config: VisionConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide = self.config.embed_dim * self.config.spatial_merge_size**2
+        x = LayerNorm(dtype=self.dtype, name="ln_q")(x).reshape(x.shape[0], -1, wide)
+        x = jax.nn.gelu(Dense(wide, dtype=self.dtype, name="fc1")(x), approximate=False)
+        return Dense(self.config.hidden_size, dtype=self.dtype, name="fc2")(x)

@@ -1,0 +1,126 @@
+"""Static shapes: the short lists of P, I and n, the choice for a prompt, and padding a batch to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from rrft_jax.data.index import Bucket
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.processing.encoded import EncodedPrompt, Size
+from rrft_jax.processing.processor import Processor
+
+PATCH_WIDTH = 3 * 2 * 14 * 14  # channels, frames, rows and columns of pixels
+MERGED = 4  # patches behind one visual token
+
+
+class PromptTooLong(ValueError):
+    """A prompt that no bucket holds; it is refused, since cutting it would cut through its image tokens."""
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot); I = 0 goes with n = 0."""
+
+    prompt: tuple[int, ...]
+    images: tuple[int, ...] = (0,)
+    patches: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        for field in fields(self):
+            values = tuple(getattr(self, field.name))
+            if not values or list(values) != sorted(set(values)) or values[0] < (field.name == "prompt"):
+                raise ValueError(f"buckets.{field.name}={values} must be an ascending list, not empty, of sizes")
+            object.__setattr__(self, field.name, values)
+        if any(n % MERGED for n in self.patches):
+            raise ValueError(f"buckets.patches={self.patches} must be multiples of {MERGED}, the patches of a token")
+
+    @property
+    def shapes(self) -> tuple[Bucket, ...]:
+        """Every shape a batch can have, which bounds the number of compilations."""
+        pairs = dict.fromkeys((i, n if i else 0) for i in self.images for n in self.patches)
+        return tuple(Bucket(p, i, n) for p in self.prompt for i, n in pairs)
+
+    def choose(self, size: Size, prompt_id: str | int = "?") -> Bucket:
+        """The smallest bucket that holds a prompt. Raises PromptTooLong with its id and sizes if none does."""
+        needs = (size.prompt_tokens, len(size.patches), max(size.patches, default=0))
+        found = [
+            next((v for v in values if v >= need), None)
+            for need, values in zip(needs, (self.prompt, self.images, self.patches), strict=True)
+        ]
+        if None in found:
+            raise PromptTooLong(
+                f"prompt {prompt_id}: {_needs(size)} fit none of buckets.prompt={self.prompt}, images={self.images}, "
+                f"patches={self.patches}; enlarge them or lower max_pixels"
+            )
+        P, I, n = found
+        return Bucket(P, I, n if I else 0)
+
+
+def collate(
+    encoded: Sequence[EncodedPrompt], prompt_ids: Sequence[int] | np.ndarray, bucket: Bucket, pad_token_id: int
+) -> Prompts:
+    """Pads prompts to the bucket's shape, as numpy arrays.
+
+    Raises PromptTooLong for a prompt that does not fit, ValueError for one whose visual tokens and patches disagree,
+    each with the prompt's id.
+    """
+    B, P, I, n = len(encoded), bucket.prompt_tokens, bucket.images, bucket.patches
+    tokens, token_mask = np.full((B, P), pad_token_id, np.int32), np.zeros((B, P), bool)
+    positions = np.zeros((3, B, P), np.int32)
+    patches, patch_mask = np.zeros((B, I, n, PATCH_WIDTH), np.float32), np.zeros((B, I, n), bool)
+    patch_position = np.zeros((B, I, n, 2), np.int32)
+    for b, (prompt_id, one) in enumerate(zip(prompt_ids, encoded, strict=True)):
+        _check(one, prompt_id, bucket)
+        p = len(one.tokens)
+        tokens[b, :p], token_mask[b, :p], positions[:, b, :p] = one.tokens, True, one.positions
+        for i, (patch, place) in enumerate(zip(one.patches, one.patch_positions, strict=True)):
+            m = len(patch)
+            patches[b, i, :m], patch_mask[b, i, :m], patch_position[b, i, :m] = patch, True, place
+    return Prompts(
+        prompt_id=np.asarray(prompt_ids, np.int32),
+        tokens=tokens,
+        token_mask=token_mask,
+        positions=positions,
+        next_position=np.asarray([one.next_position for one in encoded], np.int32),
+        patches=patches,
+        patch_mask=patch_mask,
+        patch_position=patch_position,
+    )
+
+
+def _check(one: EncodedPrompt, prompt_id: int, bucket: Bucket) -> None:
+    size = one.size
+    if not bucket.fits(size):
+        raise PromptTooLong(f"prompt {prompt_id}: {_needs(size)} do not fit {bucket}; choose its bucket by its size")
+    if one.visual_token_ids is None:
+        return
+    visual = int(np.isin(one.tokens, one.visual_token_ids).sum())
+    if visual * MERGED != sum(size.patches):
+        raise ValueError(
+            f"prompt {prompt_id}: {visual} image tokens stand for {visual * MERGED} patches but it has "
+            f"{sum(size.patches)}; its tokens were changed after encoding, encode it again"
+        )
+
+
+def describe(processor: Processor, sizes: Sequence[Size]) -> str:
+    """What the start of a run prints: pixel limits, and the visual and prompt tokens they lead to."""
+    side = processor.patch_size * processor.merge_size
+    lines = [
+        f"images are resized to between min_pixels={processor.min_pixels} and max_pixels={processor.max_pixels}, "
+        f"one visual token per {side}x{side} pixels"
+    ]
+    if sizes:
+        lines.append(f"{len(sizes)} prompts of {_range([s.prompt_tokens for s in sizes])} tokens, visual ones included")
+    visual = [n // MERGED for s in sizes for n in s.patches]
+    lines.append(f"{len(visual)} images of {_range(visual)} visual tokens" if visual else "no images")
+    return "\n".join(lines)
+
+
+def _needs(size: Size) -> str:
+    return f"{size.prompt_tokens} tokens, {len(size.patches)} image slots of {list(size.patches)} patches"
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high} (mean {sum(values) / len(values):.1f})"

@@ -1,0 +1,77 @@
+"""Pixels to patches. HuggingFace's own image processor does the arithmetic, so the values are bit-identical to it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+
+from rrft_jax.processing.positions import Grid
+
+
+def open_image(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
+    """A PIL image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], or a local file.
+
+    Files are turned upright by their EXIF tag, as transformers does. Raises OSError naming a file it cannot read.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] in (3, 4)):
+            form = f"{image.dtype}{list(image.shape)}"
+            raise ValueError(f"an image array must be uint8 [h, w], [h, w, 3] or [h, w, 4], not {form}")
+        return Image.fromarray(image)
+    if not isinstance(image, str | Path):
+        raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
+    try:
+        with Image.open(image) as opened:
+            return ImageOps.exif_transpose(opened)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
+    except OSError as error:
+        raise OSError(f"{image}: cannot be read as an image ({error}); replace it or remove the record") from error
+
+
+def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int) -> Grid:
+    """(1, rows, columns) of patches an image of this size in pixels will have after resizing.
+
+    Raises ValueError for an image more than 200 times longer than wide, which Qwen2-VL refuses.
+    """
+    try:
+        h, w = smart_resize(
+            height, width, images.patch_size * images.merge_size, images.size["shortest_edge"],
+            images.size["longest_edge"],
+        )  # fmt: skip
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"image of {height}x{width} pixels cannot be resized ({error}); crop it") from error
+    return 1, h // images.patch_size, w // images.patch_size
+
+
+def image_patches(
+    images: Qwen2VLImageProcessorPil, image: Image.Image | np.ndarray | str | Path
+) -> tuple[np.ndarray, Grid]:
+    """float32[n, 1176] patches of one image in merge order, and its grid."""
+    opened = open_image(image)
+    image_grid(images, opened.height, opened.width)  # refuses impossible shapes with their size
+    out = images(images=[opened])
+    return out["pixel_values"], tuple(int(x) for x in out["image_grid_thw"][0])
+
+
+def video_patches(images: Qwen2VLImageProcessorPil, frames: Sequence) -> tuple[np.ndarray, Grid]:
+    """float32[t * n, 1176] patches of a video, frame pair after frame pair, and its grid.
+
+    Every frame is resized like an image. An odd last frame is paired with itself, as transformers pads videos.
+    """
+    opened = [open_image(frame) for frame in frames]
+    if len({frame.size for frame in opened}) != 1:
+        raise ValueError(f"a video needs one or more frames of one size, got {sorted({f.size for f in opened})}")
+    pair = images.temporal_patch_size
+    opened += opened[-1:] * (-len(opened) % pair)
+    done = [image_patches(images, frame) for frame in opened]
+    _, h, w = done[0][1]
+    # An image's patch repeats its pixels once per frame of the pair [n, 3, pair, 14, 14]: keep one, join two frames.
+    single = np.stack([patches.reshape(h * w, 3, pair, -1)[:, :, 0] for patches, _ in done])
+    t = len(done) // pair
+    joined = single.reshape(t, pair, h * w, 3, -1).transpose(0, 2, 3, 1, 4)
+    return joined.reshape(t * h * w, -1), (t, h, w)

@@ -1,0 +1,90 @@
+"""Positions of prompts that mix text, images and videos, computed on the host (M-RoPE, arXiv 2409.12191 section 2.1).
+
+The rule is that of `Qwen2VLModel.get_rope_index` in transformers 5: text advances all three components together; a
+visual block of grid (t, h, w) counts its frames, rows and columns from where it starts, and the text after it goes on
+at start + max(h, w) / merge, whatever t is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Grid = tuple[int, int, int]  # frame pairs, rows and columns of patches
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a whole image or video stands in a prompt: its first token, its kind, and its number within the kind."""
+
+    start: int
+    kind: str  # "image" or "video"
+    number: int
+    grid: Grid
+
+
+def visual_tokens(grid: Grid, merge_size: int) -> int:
+    """How many tokens stand for a grid, one per merge_size x merge_size patches."""
+    t, h, w = grid
+    return t * (h // merge_size) * (w // merge_size)
+
+
+def visual_spans(
+    tokens: np.ndarray,
+    image_grids: Sequence[Grid],
+    video_grids: Sequence[Grid],
+    image_token_id: int,
+    video_token_id: int,
+    merge_size: int,
+) -> list[Span]:
+    """The images and videos of a prompt in the order of their tokens int[p].
+
+    Raises ValueError where the tokens of a kind and its grids disagree in number.
+    """
+    named = {
+        "image": (image_token_id, [tuple(int(x) for x in g) for g in image_grids]),
+        "video": (video_token_id, [tuple(int(x) for x in g) for g in video_grids]),
+    }
+    spans = []
+    for kind, (token_id, grids) in named.items():
+        places, used = np.flatnonzero(np.asarray(tokens) == token_id), 0
+        for number, grid in enumerate(grids):
+            count = visual_tokens(grid, merge_size)
+            here = places[used : used + count]
+            if len(here) < count or here[-1] - here[0] != count - 1:
+                raise ValueError(
+                    f"{kind} {number} of grid {grid} needs {count} {kind} tokens in a row; {len(here)} are left for it "
+                    "or others stand between them: expand one placeholder per image to the size of its grid"
+                )
+            spans.append(Span(int(here[0]), kind, number, grid))
+            used += count
+        if used != len(places):
+            raise ValueError(
+                f"the prompt holds {len(places)} {kind} tokens, its {len(grids)} {kind}s account for {used}: "
+                f"pass every {kind}, and no {kind} token in the text"
+            )
+    return sorted(spans, key=lambda s: s.start)
+
+
+def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tuple[np.ndarray, int]:
+    """int32[3, length] (time, height, width) of a prompt, and the position of the token that follows it."""
+    positions, done, now = np.empty((3, length), np.int32), 0, 0
+    for span in spans:
+        text = span.start - done
+        positions[:, done : span.start] = now + np.arange(text)
+        now += text
+        t, h, w = span.grid[0], span.grid[1] // merge_size, span.grid[2] // merge_size
+        done = span.start + t * h * w
+        positions[:, span.start : done] = now + np.indices((t, h, w)).reshape(3, -1)
+        now += max(h, w)
+    positions[:, done:] = now + np.arange(length - done)
+    # A video with more frames than rows can stand higher than the text after it, which transformers also counts.
+    return positions, int(positions.max(initial=-1)) + 1
+
+
+def patch_positions(rows: int, columns: int, merge_size: int) -> np.ndarray:
+    """int32[rows * columns, 2]: (row, column) of each patch, in the order that keeps merged patches together."""
+    order = np.indices((rows, columns), np.int32).reshape(
+        2, rows // merge_size, merge_size, columns // merge_size, merge_size
+    )
+    return order.transpose(1, 3, 2, 4, 0).reshape(-1, 2)

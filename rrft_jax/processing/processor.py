@@ -1,0 +1,193 @@
+"""Tokenizer, chat template and image processor of a HuggingFace directory, composed without torch."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from transformers import AutoTokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from rrft_jax.processing.chat import chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
+from rrft_jax.processing.images import image_grid, image_patches, video_patches
+from rrft_jax.processing.positions import Grid, visual_tokens
+
+IMAGE, VIDEO, END_OF_TURN = "<|image_pad|>", "<|video_pad|>", "<|im_end|>"
+GEOMETRY = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # Qwen2-VL has no other; patches are 1176 wide
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What turns texts and images into arrays, and tokens into text. Nothing in it changes, so threads may share it.
+
+    eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
+    the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing.
+    """
+
+    tokenizer: Any
+    plain: tokenizers.Tokenizer
+    specials: Mapping[str, int]
+    image_processor: Qwen2VLImageProcessorPil
+    generation_config: Mapping[str, Any] | None
+    min_pixels: int
+    max_pixels: int
+    image_token_id: int
+    video_token_id: int
+    vision_start_token_id: int
+    vision_end_token_id: int
+    eos_token_ids: tuple[int, ...]
+    pad_token_id: int
+    vocab_tokens: int
+    patch_size: int = GEOMETRY["patch_size"]
+    merge_size: int = GEOMETRY["merge_size"]
+    temporal_patch_size: int = GEOMETRY["temporal_patch_size"]
+
+
+def load_processor(directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> Processor:
+    """The processor of a HuggingFace directory; pixel limits in pixels, None for what preprocessor_config.json says.
+
+    Raises FileNotFoundError or ValueError naming the file and the field.
+    """
+    directory = Path(directory)
+    for name in ("tokenizer_config.json", "preprocessor_config.json"):
+        if not (directory / name).is_file():
+            raise FileNotFoundError(f"{directory / name} not found: pass a HuggingFace directory of a Qwen2-VL model")
+    tokenizer = AutoTokenizer.from_pretrained(str(directory))
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _chat_template(directory)
+    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels)
+    specials = special_tokens(tokenizer)
+    needed = (IMAGE, VIDEO, "<|vision_start|>", "<|vision_end|>", END_OF_TURN)
+    missing = [token for token in needed if token not in specials]
+    if missing:
+        raise ValueError(f"{directory}: special tokens {missing} are missing; this is no Qwen2-VL tokenizer")
+    generation = _read_json(directory / "generation_config.json")
+    eos = (generation or {}).get("eos_token_id") or []
+    eos = [eos] if isinstance(eos, int) else eos
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen2-VL's is <|endoftext|>")
+    return Processor(
+        tokenizer=tokenizer,
+        plain=plain_tokenizer(tokenizer),
+        specials=specials,
+        image_processor=images,
+        generation_config=generation,
+        min_pixels=images.size["shortest_edge"],
+        max_pixels=images.size["longest_edge"],
+        image_token_id=specials[IMAGE],
+        video_token_id=specials[VIDEO],
+        vision_start_token_id=specials["<|vision_start|>"],
+        vision_end_token_id=specials["<|vision_end|>"],
+        eos_token_ids=tuple(dict.fromkeys((specials[END_OF_TURN], *eos))),
+        pad_token_id=pad,
+        vocab_tokens=max(tokenizer.get_vocab().values()) + 1,
+    )
+
+
+def save_processor(processor: Processor, directory: str | Path) -> None:
+    """Writes tokenizer and chat template, generation_config.json, preprocessor_config.json with the limits in force."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    processor.tokenizer.save_pretrained(str(directory))
+    processor.image_processor.save_pretrained(str(directory))
+    # Older transformers read the two limits by these names, newer ones the size that save_pretrained wrote.
+    path = directory / "preprocessor_config.json"
+    limits = {"min_pixels": processor.min_pixels, "max_pixels": processor.max_pixels}
+    _write_json(path, {**_read_json(path), **limits})
+    if processor.generation_config is not None:
+        _write_json(directory / "generation_config.json", processor.generation_config)
+
+
+def encode_prompt(
+    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None
+) -> EncodedPrompt:
+    """One user turn: images, then videos, then the text, ready for the answer.
+
+    images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
+    Special tokens inside `text` and `system` are plain characters.
+    """
+    image_out = [image_patches(processor.image_processor, image) for image in images]
+    video_out = [video_patches(processor.image_processor, frames) for frames in videos]
+    image_grids, video_grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
+    return from_hf(
+        _tokens(processor, text, image_grids, video_grids, system),
+        processor.image_token_id,
+        processor.video_token_id,
+        np.concatenate([patches for patches, _ in image_out]) if image_out else None,
+        image_grids,
+        np.concatenate([patches for patches, _ in video_out]) if video_out else None,
+        video_grids,
+        processor.merge_size,
+    )
+
+
+def measure(
+    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
+) -> Size:
+    """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
+    grids = [image_grid(processor.image_processor, height, width) for height, width in image_sizes]
+    tokens = _tokens(processor, text, grids, [], system)
+    return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
+
+
+def encode_completion(processor: Processor, text: str) -> np.ndarray:
+    """int32[c]: tokens of an answer and the end of its turn; special tokens inside the text are plain characters."""
+    ids = processor.plain.encode(text, add_special_tokens=False).ids
+    return np.asarray([*ids, processor.eos_token_ids[0]], np.int32)
+
+
+def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
+    """The text of an answer int[c] up to its first EOS token, special tokens left out."""
+    ids = [int(i) for i in ids]
+    end = next((k for k, i in enumerate(ids) if i in processor.eos_token_ids), len(ids))
+    return processor.plain.decode(ids[:end], skip_special_tokens=True)
+
+
+def _tokens(
+    processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
+) -> list[int]:
+    counts = {
+        IMAGE: [visual_tokens(grid, processor.merge_size) for grid in images],
+        VIDEO: [visual_tokens(grid, processor.merge_size) for grid in videos],
+    }
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, text, counts, system)
+
+
+def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None) -> Qwen2VLImageProcessorPil:
+    config = _read_json(path)
+    wrong = {k: config[k] for k, v in GEOMETRY.items() if config.get(k, v) != v}
+    if wrong:
+        raise ValueError(f"{path}: {wrong} is not Qwen2-VL's {GEOMETRY}; its patches would not fit the vision tower")
+    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    images = Qwen2VLImageProcessorPil.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
+    low, high = images.size["shortest_edge"], images.size["longest_edge"]
+    if not 0 < low <= high:
+        raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
+    return images
+
+
+def _chat_template(directory: Path) -> str:
+    """Published Qwen2-VL directories keep the template in chat_template.json, which only AutoProcessor reads."""
+    path = directory / "chat_template.json"
+    template = (_read_json(path) or {}).get("chat_template")
+    if template is None:
+        raise ValueError(f"{directory}: no chat template in tokenizer_config.json, chat_template.jinja or {path.name}")
+    return template
+
+
+def _read_json(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,66 @@
+"""Accuracy: 1.0 when the answer equals the reference, else 0.0 (visual counting, structure perception)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rrft_jax.rewards.compare import decide
+from rrft_jax.rewards.extract import PAPER, extract_answer
+from rrft_jax.rewards.symbolic import Check, Verify, as_math, check_or_fail, settle, verify_here
+from rrft_jax.rewards.values import Values, gold_answer
+
+if TYPE_CHECKING:
+    from rrft_jax.data.example import Example
+
+
+def accuracy(
+    completions: Sequence[str],
+    examples: "Sequence[Example]",
+    group_ids: Sequence[int],
+    step: int,
+    *,
+    verify: Verify = verify_here,
+) -> Values:
+    """1.0 or 0.0 per completion.
+
+    Reads the last closed <answer> behind </think>; without one, what stands behind the thought, so that a direct
+    "4" counts, and an unfinished thought never does. Compares by text, choice letter or number (`compare`); only
+    what these cannot decide goes to math-verify, as verify(gold, target).
+    """
+    return settle(judge, completions, examples, verify)
+
+
+def judge(completion: str, example: "Example") -> float | Check:
+    """The default verdict on one completion, or the symbolic check that would give it."""
+    gold = extract_answer(gold_answer(example), fallback="whole").text
+    answer = extract_answer(completion)
+    if answer is None:
+        return 0.0
+    verdict = decide(answer.text, gold)
+    if verdict is not None:
+        return float(verdict)
+    return check_or_fail(as_math(gold), as_math(answer.text))
+
+
+def paper(
+    completions: Sequence[str],
+    examples: "Sequence[Example]",
+    group_ids: Sequence[int],
+    step: int,
+    *,
+    verify: Verify = verify_here,
+) -> Values:
+    """The published reward, quirks included: the first <answer> anywhere, compared as an exact string.
+
+    math-verify is asked only where no closed <answer> exists, on the whole texts, with the completion in the
+    place of the gold answer. So tagged "4.0" against "4" gives 0 and a bare "4.0" gives 1.
+    """
+    return settle(paper_judge, completions, examples, verify)
+
+
+def paper_judge(completion: str, example: "Example") -> float | Check:
+    """The published verdict on one completion, or the symbolic check that would give it."""
+    solution = gold_answer(example)
+    answer = extract_answer(completion, **PAPER)
+    if answer.text == extract_answer(solution, **PAPER).text:
+        return 1.0
+    return 0.0 if answer.tagged else Check(completion, solution)

@@ -1,0 +1,206 @@
+"""Score completions with several weighted rewards, as TRL does: the total is the weighted sum of what is there."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rrft_jax.rewards import registry, symbolic
+from rrft_jax.rewards.extract import extract_answer
+from rrft_jax.rewards.format import is_lenient, is_strict
+from rrft_jax.rewards.values import Reward, SetupError, Values, members, reason
+
+if TYPE_CHECKING:
+    from rrft_jax.data.example import Example
+    from rrft_jax.rewards.pool import Pool
+
+_log = logging.getLogger(__name__)
+_LOGGED_PER_CALL = 3
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """One reward of a set. name appears in the metrics as rewards/<name>/mean."""
+
+    name: str
+    reward: Reward
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A completion that a reward could not score: which, why, and the text that caused it."""
+
+    reward: str
+    position: int
+    example_id: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rewards of N completions by F functions.
+
+    names: F names. values: float64[F, N], NaN where a function gave none. total: float64[N], the weighted sum over
+    the functions that gave a value, NaN where none did. failures: all that went wrong, in order.
+    metrics: name -> (sum, count), to be added up over hosts and divided at the end.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    total: np.ndarray
+    failures: tuple[Failure, ...]
+    metrics: Mapping[str, tuple[float, float]]
+
+    def error_counts(self) -> dict[str, int]:
+        """How many values each function failed to give."""
+        return {name: sum(failure.reward == name for failure in self.failures) for name in self.names}
+
+
+@dataclass(frozen=True)
+class RewardSet:
+    """The rewards of a recipe. Names must differ and weights be finite."""
+
+    rewards: tuple[Weighted, ...]
+
+    def __post_init__(self):
+        names = [item.name for item in self.rewards]
+        if not names:
+            raise ValueError("RewardSet: no rewards; name at least one, such as accuracy")
+        if len(set(names)) < len(names):
+            raise ValueError(f"RewardSet: names must differ, got {names}")
+        for item in self.rewards:
+            if not math.isfinite(item.weight):
+                raise ValueError(f"RewardSet: weight of {item.name} must be finite, got {item.weight}")
+
+    def score(
+        self, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+    ) -> Scored:
+        """Apply every reward to N completions; group_ids tell which of them answer the same prompt."""
+        sizes = {"completions": len(completions), "examples": len(examples), "group_ids": len(group_ids)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"score: one example and group id per completion are needed, got {sizes}")
+        columns = [_apply(item, completions, examples, group_ids, step) for item in self.rewards]
+        failures = tuple(
+            Failure(item.name, i, examples[i].id, why, completions[i])
+            for item, column in zip(self.rewards, columns, strict=True)
+            for i, why in sorted(column.errors.items())
+        )
+        _report(failures, len(completions))
+        values = np.array([[np.nan if v is None else v for v in column] for column in columns], np.float64)
+        total = combine(values, [item.weight for item in self.rewards])
+        names = tuple(item.name for item in self.rewards)
+        metrics = {
+            **{f"rewards/{name}/mean": _present(row) for name, row in zip(names, values, strict=True)},
+            "reward": _present(total),
+            "reward_error": (float(len(failures)), float(values.size)),
+            **text_metrics(completions),
+        }
+        return Scored(names, values, total, failures, metrics)
+
+
+def reward_set(
+    weights: Mapping[str, float],
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    pool: "Pool | None" = None,
+) -> RewardSet:
+    """A set of registered rewards by name, e.g. {"accuracy": 1.0, "format": 1.0}.
+
+    options: keyword options by reward name, e.g. {"length": {"count_tokens": f}}.
+    pool: where symbolic checks run, under its time limit; without one they run here, without a limit.
+    """
+    options = options or {}
+    stray = sorted(set(options) - set(weights))
+    if stray:
+        raise ValueError(f"reward_set: options for rewards that are not used: {stray}; used are {sorted(weights)}")
+    items = []
+    for name, weight in weights.items():
+        chosen = dict(options.get(name, {}))
+        if pool is not None and "verify" in registry.options(name):
+            chosen.setdefault("verify", symbolic.in_pool(pool))
+        items.append(Weighted(name, registry.get(name, **chosen), float(weight)))
+    return RewardSet(tuple(items))
+
+
+def combine(values: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """float64[F, N] with NaN for None, F weights -> float64[N]: sum of weight*value over what is there."""
+    present = ~np.isnan(values)
+    total = np.sum(np.where(present, values, 0.0) * np.asarray(weights, np.float64)[:, None], axis=0)
+    return np.where(present.any(axis=0), total, np.nan)
+
+
+def text_metrics(completions: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Shares of well-formed completions under both format rules, and of those in which no answer is found."""
+    count = float(len(completions))
+    return {
+        "format/strict": (float(sum(map(is_strict, completions))), count),
+        "format/lenient": (float(sum(map(is_lenient, completions))), count),
+        "parse_fail": (float(sum(extract_answer(text) is None for text in completions)), count),
+    }
+
+
+def _apply(
+    item: Weighted, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+) -> Values:
+    try:
+        return _checked(item, completions, item.reward(completions, examples, group_ids, step))
+    except SetupError:
+        raise
+    except Exception:  # a reward may be anyone's code: whatever it raises is contained
+        return _by_group(item, completions, examples, group_ids, step)
+
+
+def _by_group(
+    item: Weighted, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+) -> Values:
+    """Find out which groups a reward stumbles over: those lose their values, the others keep them."""
+    values: list[float | None] = [None] * len(completions)
+    errors: dict[int, str] = {}
+    for group in members(group_ids):
+        texts = [completions[i] for i in group]
+        try:
+            given = item.reward(texts, [examples[i] for i in group], [group_ids[i] for i in group], step)
+            part = _checked(item, texts, given)
+        except SetupError:
+            raise
+        except Exception as error:
+            errors |= dict.fromkeys(group, reason(error))
+            continue
+        for i, value in zip(group, part, strict=True):
+            values[i] = value
+        errors |= {group[k]: why for k, why in part.errors.items()}
+    return Values(values, errors)
+
+
+def _checked(item: Weighted, completions: Sequence[str], given: Sequence[float | None]) -> Values:
+    """Plain floats in, Values out; numbers that are not finite become failures."""
+    if len(given) != len(completions):
+        raise SetupError(f"reward {item.name} gave {len(given)} values for {len(completions)} completions")
+    errors = dict(getattr(given, "errors", {}))
+    values: list[float | None] = []
+    for i, value in enumerate(given):
+        number = None if value is None else float(value)
+        if number is not None and not math.isfinite(number):
+            errors[i], number = f"ValueError: the reward is {number}", None
+        values.append(number)
+    return Values(values, errors)
+
+
+def _report(failures: Sequence[Failure], count: int) -> None:
+    for failure in failures[:_LOGGED_PER_CALL]:
+        _log.warning(
+            "reward %s gave no value for example %s: %s\n  text: %r",
+            failure.reward, failure.example_id, failure.reason, failure.text,
+        )  # fmt: skip
+    if len(failures) > _LOGGED_PER_CALL:
+        _log.warning("%d reward values missing among %d completions", len(failures), count)
+
+
+def _present(row: np.ndarray) -> tuple[float, float]:
+    present = row[~np.isnan(row)]
+    return float(present.sum()), float(present.size)

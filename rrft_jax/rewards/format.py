@@ -1,0 +1,46 @@
+"""Format: a thought in <think> tags, then the answer in <answer> tags."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rrft_jax.rewards.values import Values
+
+if TYPE_CHECKING:
+    from rrft_jax.data.example import Example
+
+_SHAPE = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+def is_strict(text: str) -> bool:
+    """Exactly one thought and one answer in this order, neither empty, with nothing but whitespace around them.
+
+    Whitespace at either end is tolerated: whether a newline was sampled before the end token is not a matter
+    of format, and the reference completions of other templates end in one.
+    """
+    found = _SHAPE.fullmatch(text.strip())
+    return bool(found) and all(text.count(tag) == 1 for tag in _TAGS) and all(b.strip() for b in found.groups())
+
+
+def is_lenient(text: str) -> bool:
+    """A thought that is closed and not empty, and somewhere behind it a closed answer that is not empty."""
+    thought, closed, behind = text.rpartition("</think>")
+    answered = any(body.strip() for body in _ANSWER.findall(behind))
+    return bool(closed) and bool(thought.partition("<think>")[2].strip()) and answered
+
+
+def format_reward(
+    completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+) -> Values:
+    """1.0 where `is_strict`, else 0.0. The lenient rule is for the log: rewarded, it would pay for stray text."""
+    return Values(float(is_strict(text)) for text in completions)
+
+
+def paper(completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int) -> Values:
+    """The published reward: a full match of the bare pattern.
+
+    A trailing newline gives 0; empty or repeated tags give 1, since a full match lets the bodies grow over them.
+    """
+    return Values(float(_SHAPE.fullmatch(text) is not None) for text in completions)

@@ -1,0 +1,56 @@
+"""Rewards by name. A new one is a module beside this file and a line in REWARDS."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards.values import Reward
+
+REWARDS: Mapping[str, Reward] = MappingProxyType(
+    {
+        "accuracy": accuracy.accuracy,
+        "accuracy_paper": accuracy.paper,
+        "math_accuracy": math_accuracy.math_accuracy,
+        "math_accuracy_paper": math_accuracy.paper,
+        "format": format.format_reward,
+        "format_paper": format.paper,
+        "reasoning_steps": reasoning_steps.reasoning_steps,
+        "reasoning_steps_paper": reasoning_steps.paper,
+        "length": length.length,
+        "length_paper": length.paper,
+    }
+)
+
+
+def options(name: str) -> dict[str, inspect.Parameter]:
+    """The keyword options of a reward, by name."""
+    parameters = inspect.signature(_find(name)).parameters
+    return {key: p for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def get(name: str, **chosen: Any) -> Reward:
+    """The reward called `name`, with its options filled in; ValueError where a name or an option is wrong."""
+    reward, known = _find(name), options(name)
+    for option in chosen:
+        if option not in known:
+            raise ValueError(f"reward {name} has no option {option!r}; {_near(option, known)}")
+    missing = [key for key, p in known.items() if p.default is p.empty and key not in chosen]
+    if missing:
+        raise ValueError(f"reward {name} needs the option {', '.join(missing)}; pass it to get or reward_set")
+    return partial(reward, **chosen) if chosen else reward
+
+
+def _find(name: str) -> Reward:
+    if name not in REWARDS:
+        raise ValueError(f"unknown reward {name!r}; {_near(name, REWARDS)}")
+    return REWARDS[name]
+
+
+def _near(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, n=3)
+    listed = ", ".join(known) or "none"
+    return f"did you mean {' or '.join(near)}? (known: {listed})" if near else f"known: {listed}"

@@ -1,0 +1,57 @@
+"""What a reward returns: one number per completion, None where there is none, and why."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rrft_jax.data.example import Example
+
+# reward(completions, examples, group_ids, step) -> one value per completion. All three sequences have length N;
+# completions with equal group_ids answer the same prompt; step is the optimizer step, from 0.
+Reward = Callable[[Sequence[str], Sequence["Example"], Sequence[int], int], "list[float | None]"]
+
+
+class Values(list):
+    """A list[float | None] that also knows why some of its entries are None.
+
+    errors: position -> reason. A None without a reason means "this reward does not apply here", as in TRL.
+    """
+
+    def __init__(self, values: Iterable[float | None] = (), errors: Mapping[int, str] | None = None):
+        super().__init__(values)
+        self.errors = dict(errors or {})
+
+
+class SetupError(RuntimeError):
+    """A reward that cannot work at all: a bug to stop at, not an item to skip. `RewardSet.score` lets it through."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one call made elsewhere: its value, or the reason why there is none."""
+
+    value: Any = None
+    error: str | None = None
+
+
+def reason(error: BaseException) -> str:
+    """One line that names an exception and says what it said."""
+    return f"{type(error).__name__}: {error}"
+
+
+def gold_answer(example: "Example") -> str:
+    """The reference answer of an example, or a typed error that names the record."""
+    if not isinstance(example.answer, str):
+        raise TypeError(f"example {example.id}: answer must be text, got {example.answer!r}; write it as a string")
+    if not example.answer.strip():
+        raise ValueError(f"example {example.id}: answer is empty; drop the record or fill it in")
+    return example.answer
+
+
+def members(group_ids: Sequence[int]) -> Iterator[list[int]]:
+    """The positions that belong to each group, groups in order of first appearance."""
+    groups: dict[int, list[int]] = {}
+    for position, group in enumerate(group_ids):
+        groups.setdefault(group, []).append(position)
+    return iter(groups.values())

@@ -1,0 +1,121 @@
+"""The grouped sampler: the prompt once, then one loop that extends all members of all groups together."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.models.head import logits, target_log_probs
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.model import (
+    Qwen2VL,
+    Suffix,
+    completion_positions,
+    empty_suffix,
+    extend,
+    output_table,
+    prefill,
+)
+from rrft_jax.parallel.mesh import constrain
+from rrft_jax.rollout.sampling import Sampling, draw
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Rollouts:
+    """G completions per prompt, right-padded.
+
+    tokens int32[B, G, C]; mask bool[B, G, C], true up to and including the first EOS;
+    log_probs float32[B, G, C] at temperature 1 under the vocabulary law, which is what the scorer recomputes;
+    sampled_log_probs float32[B, G, C] under the tempered, truncated law the tokens were drawn from;
+    finished bool[B, G]: an EOS was drawn.
+    """
+
+    tokens: jax.Array
+    mask: jax.Array
+    log_probs: jax.Array
+    sampled_log_probs: jax.Array
+    finished: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _State:
+    """Carry of the decode loop: hidden float[B, G, D] predicts token `step`; `done` members draw padding."""
+
+    step: jax.Array
+    hidden: jax.Array
+    suffix: Suffix
+    done: jax.Array
+    out: Rollouts
+
+
+def row_keys(key: jax.Array, prompt_id: jax.Array, group: int) -> jax.Array:
+    """key[B, G], addressed by (prompt, member): the same wherever and with whatever else the row is sampled."""
+    per_prompt = jax.vmap(lambda i: jax.random.fold_in(key, i))(prompt_id)
+    return jax.vmap(lambda k: jax.vmap(lambda g: jax.random.fold_in(k, g))(jnp.arange(group)))(per_prompt)
+
+
+def sample(
+    model: Qwen2VL,
+    params: dict,
+    prompts: Prompts,
+    key: jax.Array,
+    allowed: jax.Array | None,
+    eos_token_ids: tuple[int, ...],
+    pad_token_id: int,
+    group: int,
+    length: int,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+    stop_at_eos: bool = True,
+) -> Rollouts:
+    """Draws `group` completions of at most `length` tokens for each prompt; a pure function, to be jitted.
+
+    key: already folded with whatever addresses this call (seed, step). allowed bool[V]: the vocabulary law.
+    The loop ends as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
+    """
+    B = prompts.tokens.shape[0]
+    _, prefix = prefill(model, params, prompts)
+    table = output_table(params)
+    keys = row_keys(key, prompts.prompt_id, group)
+    shape = (B, group, length)
+    rows = lambda x: constrain(x, "batch", *[None] * (x.ndim - 1))  # noqa: E731
+    zeros = rows(jnp.zeros(shape, jnp.float32))
+    hidden = jnp.broadcast_to(prefix.last_hidden[:, None], (B, group, prefix.last_hidden.shape[-1]))
+    none_done = rows(jnp.zeros((B, group), bool))
+    state = _State(
+        step=jnp.int32(0),
+        hidden=rows(hidden),
+        suffix=empty_suffix(model, B, group, length),
+        done=none_done,
+        out=Rollouts(
+            rows(jnp.full(shape, pad_token_id, jnp.int32)), rows(jnp.zeros(shape, bool)), zeros, zeros, none_done
+        ),
+    )
+
+    def unfinished(state: _State) -> jax.Array:
+        return (state.step < length) & ~jnp.all(state.done)
+
+    def one_token(state: _State) -> _State:
+        t = state.step
+        z = logits(state.hidden, table, allowed)
+        at_t = jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys)
+        token, sampled = draw(z, at_t, sampling)
+        live = ~state.done
+        token = jnp.where(live, token, pad_token_id)
+        put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)  # noqa: E731
+        ended = jnp.isin(token, jnp.array(eos_token_ids)) & live if stop_at_eos else jnp.zeros_like(live)
+        out = Rollouts(
+            tokens=put(state.out.tokens, token),
+            mask=put(state.out.mask, live),
+            log_probs=put(state.out.log_probs, jnp.where(live, target_log_probs(z, token)[0], 0.0)),
+            sampled_log_probs=put(state.out.sampled_log_probs, jnp.where(live, sampled, 0.0)),
+            finished=state.out.finished | ended,
+        )
+        positions = completion_positions(prefix.next_position + t, group, 1)
+        hidden, suffix = extend(
+            model, params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
+        )
+        return _State(t + 1, hidden[:, :, 0], suffix, state.done | ended, out)
+
+    return jax.lax.while_loop(unfinished, one_token, state).out

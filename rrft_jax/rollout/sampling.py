@@ -1,0 +1,61 @@
+"""From logits to a token: temperature, top-k, top-p, and the law that was really sampled."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.models.head import target_log_probs
+
+_FORBIDDEN = -1e30
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature 0 is greedy; top_k 0 and top_p 1 are off. Truncation follows temperature, top-k before top-p."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if self.temperature < 0:
+            raise ValueError(f"temperature {self.temperature} must be >= 0 (0 is greedy)")
+        if self.top_k < 0:
+            raise ValueError(f"top_k {self.top_k} must be >= 0 (0 is off)")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p {self.top_p} must lie in (0, 1] (1 is off)")
+
+
+def truncate(z: jax.Array, sampling: Sampling) -> jax.Array:
+    """Logits float32[..., V] / temperature, with the tokens outside top-k and the nucleus forbidden.
+
+    The nucleus is the smallest set of most likely tokens whose mass reaches top_p (Holtzman et al., arXiv 1904.09751).
+    Tokens that tie with the last one kept are kept.
+    """
+    z = z / sampling.temperature
+    V = z.shape[-1]
+    if sampling.top_k and sampling.top_k < V:
+        floor = jax.lax.top_k(z, sampling.top_k)[0][..., -1:]
+        z = jnp.where(z < floor, _FORBIDDEN, z)
+    if sampling.top_p < 1:
+        ordered = jnp.sort(z, axis=-1, descending=True)
+        p = jax.nn.softmax(ordered, axis=-1)
+        inside = jnp.cumsum(p, axis=-1) - p < sampling.top_p
+        floor = jnp.min(jnp.where(inside, ordered, jnp.inf), axis=-1, keepdims=True)
+        z = jnp.where(z < floor, _FORBIDDEN, z)
+    return z
+
+
+def draw(z: jax.Array, keys: jax.Array, sampling: Sampling) -> tuple[jax.Array, jax.Array]:
+    """One token int32[B, G] from logits float32[B, G, V] with keys key[B, G], and its log-prob under the law sampled.
+
+    Greedy decoding is a point mass: log-prob 0. Otherwise Gumbel-max, so the draw is exact for any vocabulary.
+    """
+    if sampling.temperature == 0:
+        token = jnp.argmax(z, axis=-1).astype(jnp.int32)
+        return token, jnp.zeros(token.shape, jnp.float32)
+    z = truncate(z, sampling)
+    gumbel = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, z.shape[-1:])))(keys)
+    token = jnp.argmax(z + gumbel, axis=-1).astype(jnp.int32)
+    return token, target_log_probs(z, token)[0]

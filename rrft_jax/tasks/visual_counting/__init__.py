@@ -1,0 +1,1 @@
+"""Visual counting: procedural scenes, add / remove / count questions, exact answers, chains of thought."""

@@ -1,0 +1,60 @@
+"""Every field a recipe can set, with its default; the files in configs/ change what they mean to change."""
+
+import dataclasses
+
+from ml_collections import ConfigDict, config_dict
+
+from rrft_jax.losses.grpo import GRPOLoss
+
+
+def base_config() -> ConfigDict:
+    """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
+    config = ConfigDict()
+    config.algorithm = "grpo"  # grpo | sft
+    config.task = "visual_counting"
+    config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run
+    config.seed = 0
+    config.prompt = "COUNT_COT"  # template of the task, for training and evaluation alike
+
+    config.data = ConfigDict({
+        "folder": "",  # records in the Reason-RFT JSON layout; empty: scenes rendered on the fly
+        "image_root": "",  # where their image paths start; empty: the folder, its images/ or train_images/
+        "strict": False,  # stop at the first bad record instead of skipping and listing it
+        "held_out": 0.1,  # share of the records kept for evaluation
+    })  # fmt: skip
+    config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
+    config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
+    config.model = ConfigDict({"dtype": "float32", "remat": "none", "logits_chunk": 32})
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+
+    config.rollout = ConfigDict({
+        "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
+    })  # fmt: skip
+    config.rewards = ConfigDict({"accuracy": 1.0, "format": 1.0})  # weights; 0 only logs
+    config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
+    config.loss = ConfigDict()
+    for field in dataclasses.fields(GRPOLoss):
+        if field.name != "max_completion_length":  # it is rollout.max_completion_length
+            value = field.default
+            config.loss[field.name] = config_dict.placeholder(float) if value is None else value
+    config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
+    config.loss.temperature = 1.0  # of the scored law
+    config.sft = ConfigDict({"target": "cot"})  # cot | ans
+
+    config.optimizer = ConfigDict({
+        "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
+        "schedule": {"name": "linear", "peak": 1e-6, "warmup_steps": 0},
+    })  # fmt: skip
+    config.train = ConfigDict({
+        "steps": 100,
+        "prompts": 32,  # B: prompts per step, all devices together
+        "micro_batches": 4,  # parts of a step that are in memory one at a time
+        "freeze": (),  # regular expressions on parameter paths, such as "^vision/"
+        "max_skipped": 10,  # stop after so many non-finite updates in a row
+    })  # fmt: skip
+    config.eval = ConfigDict({"every": 25, "examples": 256, "batch": 64})
+    config.checkpoint = ConfigDict({"every": 25, "keep_last": 1, "keep_best": 1})
+    config.log = ConfigDict(
+        {"completions_every": 10, "completions_prompts": 4, "tensorboard": True, "progress_every": 5}
+    )
+    return config

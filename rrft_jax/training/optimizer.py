@@ -1,0 +1,43 @@
+"""Optimizer and learning-rate schedule from the config, by optax."""
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
+    """Warm-up over `warmup_steps`, then constant, or linear / cosine decay to 0 at `steps`.
+
+    config: fields name, peak, warmup_steps.
+    """
+    warm = config.warmup_steps
+    if warm > steps:
+        raise ValueError(f"config.optimizer.schedule.warmup_steps={warm} exceeds config.train.steps={steps}")
+    rest = max(steps - warm, 1)
+    if config.name == "constant":
+        decay = optax.constant_schedule(config.peak)
+    elif config.name == "linear":
+        decay = optax.linear_schedule(config.peak, 0.0, rest)
+    elif config.name == "cosine":
+        decay = optax.cosine_decay_schedule(config.peak, rest)
+    else:
+        raise ValueError(f"config.optimizer.schedule.name={config.name!r}: choose one of {', '.join(SCHEDULES)}")
+    if not warm:
+        return decay
+    return optax.join_schedules([lambda t: config.peak * (t + 1) / (warm + 1), decay], [warm])
+
+
+def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """AdamW after clipping by global norm. config: b1, b2, eps, weight_decay, max_grad_norm, schedule.
+
+    Weight decay leaves out vectors (norm scales, biases), which are [L, D] when stacked by layer.
+    """
+    schedule = make_schedule(config.schedule, steps)
+
+    def decayed(params):
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in ("kernel", "embedding"), params)
+
+    adamw = optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adamw), schedule

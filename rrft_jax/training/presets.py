@@ -1,0 +1,38 @@
+"""Changes to a recipe that come together: a real model's size, real pictures, a quick look."""
+
+from ml_collections import ConfigDict
+
+from rrft_jax.training.overrides import ConfigError
+
+
+def real_size(config: ConfigDict, arg: ConfigDict) -> None:
+    """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths."""
+    if not arg.init:
+        raise ConfigError(
+            f"{arg.size} needs its weights: add init=<HuggingFace directory of Qwen2-VL-{arg.size.upper()}>"
+        )
+    config.model.update({"dtype": "bfloat16", "remat": "full"})
+    config.processor.max_pixels = 480_000
+    config.rollout.max_completion_length = 512
+    config.buckets = {"prompt": (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
+    config.train.micro_batches = 16
+
+
+def real_data(config: ConfigDict, arg: ConfigDict) -> None:
+    """Records of a folder at their own picture size (up to 480,000 pixels, the paper's limit)."""
+    config.data.folder = arg.data
+    config.processor.max_pixels = 480_000
+    if arg.size == "nano":
+        # 640x480 gives 391 visual tokens; the byte-level nano tokenizer spends more tokens on unknown words.
+        config.buckets = {"prompt": (512, 640), "images": (1,), "patches": (1600,)}
+        config.train.update({"prompts": 4, "micro_batches": 2})
+        config.eval.update({"examples": 64, "batch": 8})
+
+
+def local(config: ConfigDict) -> None:
+    """Everything shrunk: the whole path in about a minute."""
+    config.train.update({"steps": 4, "prompts": 4, "micro_batches": 2})
+    config.rollout.group = 4
+    config.eval.update({"every": 2, "examples": 16, "batch": 16})
+    config.checkpoint.every = 2
+    config.log.completions_every = 2

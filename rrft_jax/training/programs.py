@@ -1,0 +1,89 @@
+"""The jitted programs of a run, built once from the config: sampler, greedy sampler, reference pass, train step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
+from rrft_jax.losses.sft import sft_loss
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.score import score
+from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.parallel.mesh import batch_sharding
+from rrft_jax.processing.processor import Processor
+from rrft_jax.rollout.sampler import Rollouts, sample
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.training.forward import make_forward
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.step import make_train_step
+
+
+@dataclass(frozen=True)
+class Programs:
+    """sample(params, prompts, key) and greedy(params, prompts) -> Rollouts; reference(params, prompts, tokens, mask) ->
+    float32[B, G, C]; step(state, frozen, batch) -> (state, metrics), which consumes its state."""
+
+    sample: Callable[[dict, Prompts, jax.Array], Rollouts]
+    greedy: Callable[[dict, Prompts], Rollouts]
+    reference: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
+    step: Callable[[dict, dict, Any], tuple[dict, dict]]
+    optimizer: optax.GradientTransformation
+
+
+def loss_config(config: ConfigDict) -> GRPOLoss:
+    fields = {k: v for k, v in config.loss.items() if k not in ("full_softmax", "temperature")}
+    return GRPOLoss(max_completion_length=config.rollout.max_completion_length, **fields)
+
+
+def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> Programs:
+    """Compiles nothing yet; each program compiles once per bucket of prompt shapes."""
+    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
+    scored_law = None if config.loss.full_softmax else law
+    scoring = {"temperature": config.loss.temperature, "chunk": config.model.logits_chunk}
+    rollout = config.rollout
+    draw = partial(
+        sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
+        length=rollout.max_completion_length,
+    )  # fmt: skip
+    sampling = Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
+    optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
+    loss = sft_loss if config.algorithm == "sft" else partial(grpo_loss, config=loss_config(config))
+    forward = make_forward(model, scored_law, **scoring)
+    step = make_train_step(forward, loss, optimizer, schedule, config.train.micro_batches)
+
+    def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        return score(model, params, prompts, tokens, mask, scored_law, **scoring)[0]
+
+    def train_sample(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
+        return draw(params, prompts, key, group=rollout.group, sampling=sampling)
+
+    def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:
+        return draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0))
+
+    return Programs(
+        jax.jit(train_sample),
+        jax.jit(greedy_sample),
+        jax.jit(reference),
+        jax.jit(step, donate_argnums=0),
+        optimizer,
+    )
+
+
+def to_devices(tree: Any, mesh: Mesh) -> Any:
+    """A host batch with B sharded over the mesh; M-RoPE positions carry B on axis 1."""
+
+    def put(path, x):
+        axis = 1 if getattr(path[-1], "name", None) == "positions" else 0
+        sharding = batch_sharding(mesh, axis)
+        return jax.device_put(np.asarray(x), sharding)
+
+    return jax.tree_util.tree_map_with_path(put, tree)

@@ -1,0 +1,61 @@
+"""The start of a run: what `init` means, and the parameters on the mesh."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.processing.processor import Processor, load_processor, save_processor
+from rrft_jax.training.workdir import DONE
+
+ASSETS = Path(__file__).parent.parent / "assets"
+EXPORT = "hf"  # the HuggingFace directory a finished run leaves in its workdir
+
+
+def resolve_init(init: str) -> Path:
+    """The HuggingFace directory behind 'nano', a directory, or the workdir of a finished run.
+
+    Raises ValueError that says what was found instead.
+    """
+    if init == "nano":
+        return ASSETS / "nano"
+    path = Path(init)
+    if (path / EXPORT / "config.json").is_file():
+        return path / EXPORT
+    if (path / "versions.json").is_file() and not (path / DONE).exists():
+        raise ValueError(f"init={init} is the workdir of an unfinished run: finish it first (same command, --workdir)")
+    if not (path / "config.json").is_file():
+        raise ValueError(
+            f"init={init!r}: neither 'nano', a HuggingFace directory (config.json), nor a finished workdir"
+        )
+    return path
+
+
+def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
+    """Model, processor and float32 numpy parameters of config.init."""
+    directory = resolve_init(config.init)
+    sizes = read_config(directory)
+    model = Qwen2VL(sizes, config.model.dtype, config.model.remat)
+    processor = load_processor(directory, config.processor.min_pixels or None, config.processor.max_pixels or None)
+    if processor.vocab_tokens > sizes.vocab_size:
+        raise ValueError(
+            f"{directory}: the tokenizer knows {processor.vocab_tokens} tokens, config.json has {sizes.vocab_size} rows"
+        )
+    return model, processor, load_params(directory, sizes)
+
+
+def place(tree: dict, mesh: Mesh) -> dict:
+    """Host or device arrays, sharded over the mesh as the parameter table says; always fresh buffers."""
+    return jax.tree.map(lambda x, s: jax.device_put(np.asarray(x), s), tree, tree_shardings(tree, mesh))
+
+
+def export(directory: Path, model: Qwen2VL, params: dict, processor: Processor, dtype: str) -> None:
+    """Writes the HuggingFace directory of the result: weights, config, tokenizer, processor."""
+    save_params(directory, model.config, params, dtype)
+    save_processor(processor, directory)

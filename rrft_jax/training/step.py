@@ -1,0 +1,114 @@
+"""The one place that takes a gradient: `make_train_step` serves SFT and GRPO, any loss, any split of parameters."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rrft_jax.losses import terms as T
+from rrft_jax.parallel.mesh import constrain
+
+State = dict[str, Any]
+
+
+def init_state(trainable: dict, optimizer: optax.GradientTransformation) -> State:
+    """Parameters, optimizer state, the number of steps taken, and how many updates in a row were not finite."""
+    return {
+        "params": trainable,
+        "opt_state": optimizer.init(trainable),
+        "step": jnp.int32(0),
+        "skipped": jnp.int32(0),
+    }
+
+
+def split_micro_batches(batch: Any, count: int) -> Any:
+    """Every leaf [B, ...] as [count, B / count, ...]; M-RoPE positions carry B on axis 1.
+
+    Rows are dealt out in turn, so that each device keeps its own rows of every micro-batch.
+    """
+
+    def split(path, x):
+        axis = 1 if path and getattr(path[-1], "name", None) == "positions" else 0
+        B = x.shape[axis]
+        if B % count:
+            raise ValueError(f"train.micro_batches={count} must divide the {B} prompts of a batch")
+        x = x.reshape(*x.shape[:axis], B // count, count, *x.shape[axis + 1 :])
+        x = jnp.moveaxis(x, axis + 1, 0)
+        return constrain(x, *[None] * (axis + 1), "batch", *[None] * (x.ndim - axis - 2))
+
+    return jax.tree_util.tree_map_with_path(split, batch)
+
+
+def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) -> Callable:
+    """gradient(trainable, frozen, batch) -> (loss, metrics, gradient), the same whatever `micro_batches` is.
+
+    forward(trainable, frozen, batch) -> Scores; loss_fn(scores, batch.targets) -> (terms, metrics). A term's weight never
+    depends on parameters, so the weights of the whole batch are known before the first micro-batch; each then
+    contributes sum / weight, and its activations are gone before the next. Nothing is computed twice: a scan inside
+    the differentiated function would have to keep or recompute every micro-batch's activations.
+    """
+
+    def loss(trainable, frozen, batch, weights):
+        terms, metrics = loss_fn(forward(trainable, frozen, batch), batch.targets)
+        if weights is not None:
+            terms = {name: dataclasses.replace(term, weight=weights[name]) for name, term in terms.items()}
+        return T.total(terms), metrics
+
+    differentiate = jax.value_and_grad(loss, has_aux=True)
+
+    def whole(trainable, frozen, batch):
+        (value, metrics), gradient = differentiate(trainable, frozen, batch, None)
+        return value, metrics, gradient
+
+    def in_parts(trainable, frozen, batch):
+        blank = jax.eval_shape(forward, trainable, frozen, batch)
+        terms, _ = loss_fn(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank), batch.targets)
+        weights = {name: term.weight for name, term in terms.items()}
+
+        def add(carry, part):
+            (value, metrics), gradient = differentiate(trainable, frozen, part, weights)
+            return jax.tree.map(jnp.add, carry, (value, gradient)), metrics
+
+        start = (jnp.float32(0), jax.tree.map(jnp.zeros_like, trainable))
+        (value, gradient), metrics = jax.lax.scan(add, start, split_micro_batches(batch, micro_batches))
+        return value, T.merge_stacked(metrics), gradient
+
+    return whole if micro_batches == 1 else in_parts
+
+
+def make_train_step(
+    forward: Callable,
+    loss_fn: Callable,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    micro_batches: int = 1,
+) -> Callable:
+    """step(state, frozen, batch) -> (state, metrics); to be jitted with the state donated.
+
+    A loss or gradient that is not finite leaves parameters and optimizer untouched and is counted in state['skipped']
+    (reset by the next good step). metrics are float32 scalars, with TRL's names.
+    """
+    differentiate = make_gradient(forward, loss_fn, micro_batches)
+
+    def step(state: State, frozen: dict, batch: Any) -> tuple[State, dict]:
+        value, metrics, gradient = differentiate(state["params"], frozen, batch)
+        norm = optax.global_norm(gradient)
+        good = jnp.isfinite(value) & jnp.isfinite(norm)
+        updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
+        new = {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}
+        old = {name: state[name] for name in new}
+        kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
+        skipped = jnp.where(good, 0, state["skipped"] + 1)
+        metrics = {
+            **T.finalize(metrics),
+            "loss": value,
+            "grad_norm": norm,
+            "learning_rate": jnp.float32(schedule(state["step"])),
+            "update_skipped": (~good).astype(jnp.float32),
+        }
+        return {**kept, "step": state["step"] + 1, "skipped": skipped}, metrics
+
+    return step

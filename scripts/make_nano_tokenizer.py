@@ -1,0 +1,122 @@
+"""Trains the byte-level BPE tokenizer of the bundled `nano` model and writes its HuggingFace files.
+
+    python scripts/make_nano_tokenizer.py --out=rrft_jax/assets/nano
+
+Deterministic. It carries Qwen2-VL's split rule, special tokens and chat template; its merges come from the synthetic
+tasks and the published prompt templates, so that every word of theirs is one token.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import tokenizers
+from absl import app, flags
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from rrft_jax.tasks.visual_counting.generator import example
+from rrft_jax.tasks.visual_counting.prompts import TEMPLATES, ans_target, cot_target, listing_target
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("out", "rrft_jax/assets/nano", "Directory to write.")
+
+VOCABULARY = 1024  # with special tokens
+SPECIALS = [
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
+    "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>",
+]  # fmt: skip
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# Turns of one user message with its images, as Qwen2-VL-Instruct lays them out.
+CHAT_TEMPLATE = (
+    "{% set image_count = namespace(value=0) %}{% set video_count = namespace(value=0) %}{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% endif %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}{{ message['content'] }}"
+    "<|im_end|>\n{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in "
+    "content or 'image_url' in content %}{% set image_count.value = image_count.value + 1 %}{% if add_vision_id %}"
+    "Picture {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>{% elif content['type'] == "
+    "'video' or 'video' in content %}{% set video_count.value = video_count.value + 1 %}{% if add_vision_id %}Video "
+    "{{ video_count.value }}: {% endif %}<|vision_start|><|video_pad|><|vision_end|>{% elif 'text' in content %}"
+    "{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
+    "<|im_start|>assistant\n{% endif %}"
+)
+# Words of the tasks that are not generated yet, and of other published templates, so that they need no new vocabulary.
+OTHER_WORDS = (
+    "change_size change_color change_material change_shape change_position front behind left right front_left "
+    "front_right behind_left behind_right medium glass initial final objects attributes transformation sequence function "
+    "triangle circle square rectangle polygon parallel lines line angle angles degrees radius diameter length area "
+    "perimeter side point center base height equal sum difference total figure diagram shown find value answer choose "
+    "letter correct writing precedes your choice select float int chosen step first then next so because is the of a in "
+    "and or to with two three one what which image picture before after view camera"
+)
+OTHER_TEMPLATES = (
+    "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice.\nOutput the thinking "
+    "process in <think> </think> and final answer (chosen letter) in <answer> </answer> tags.",
+    "Output the thinking process in <think> </think> and final answer (float number or int number) in <answer> </answer> "
+    "tags.",
+    "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.",
+)
+
+
+def corpus() -> Iterator[str]:
+    for domain, count in (("in", 600), ("out", 300)):
+        for index in range(count):
+            e = example(0, index, split="tokenizer", domain=domain)
+            yield from (e.problem, cot_target(e), listing_target(e), ans_target(e))
+    for _ in range(300):
+        yield from (*TEMPLATES.values(), *OTHER_TEMPLATES)
+        yield "system\nYou are a helpful assistant.\nuser\nassistant\n"
+    for word in OTHER_WORDS.split() * 60:
+        yield f"{word} {word}"
+
+
+def train() -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIALS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.add_special_tokens([tokenizers.AddedToken(t, normalized=False, special=True) for t in SPECIALS])
+    return tokenizer
+
+
+def main(_):
+    out = Path(FLAGS.out)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train()
+    tokenizer.save(str(out / "tokenizer.json"))
+    ids = {t: tokenizer.token_to_id(t) for t in SPECIALS}
+    write = lambda name, value: (out / name).write_text(json.dumps(value, indent=2) + "\n")  # noqa: E731
+    write("tokenizer_config.json", {
+        "tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False, "bos_token": None, "unk_token": None,
+        "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "padding_side": "left", "errors": "replace",
+        "clean_up_tokenization_spaces": False, "split_special_tokens": False, "model_max_length": 4096,
+        "additional_special_tokens": SPECIALS[1:],
+    })  # fmt: skip
+    (out / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    write("preprocessor_config.json", {
+        "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor",
+        "min_pixels": 56 * 56, "max_pixels": 112 * 112, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+    })  # fmt: skip
+    eos = [ids["<|im_end|>"], ids["<|endoftext|>"]]
+    write("generation_config.json", {"eos_token_id": eos, "pad_token_id": ids["<|endoftext|>"]})
+    longest = max(len(tokenizer.encode(cot_target(example(1, i))).ids) for i in range(200))
+    print(f"{tokenizer.get_vocab_size()} tokens, longest of 200 chains of thought {longest} tokens")
+    sample = cot_target(example(1, 0))
+    print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(sample).ids))
+
+
+if __name__ == "__main__":
+    app.run(main)

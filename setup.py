@@ -1,0 +1,55 @@
+"""Packaging of rrft_jax. Exact versions of everything are in requirements.lock, used as constraints."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """The version written in rrft_jax/__init__.py, read without importing it."""
+    text = (ROOT / "rrft_jax" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+?)"$', text, re.MULTILINE).group(1)
+
+
+TORCH = "torch==2.13.0"
+
+setup(
+    name="rrft_jax",
+    version=version(),
+    description="Reason-RFT in JAX: chain-of-thought SFT, then GRPO on verifiable rewards, for Qwen2-VL",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rrft_jax", "rrft_jax.*"]),
+    package_data={"rrft_jax": ["assets/**/*"]},
+    install_requires=[
+        "absl-py",
+        "einops",
+        "flax>=0.12,<0.13",
+        "grain>=0.2.18",
+        "jax>=0.10.2,<0.11",
+        "jinja2",
+        "math-verify>=0.9,<0.10",
+        "ml-collections>=1.1",
+        "ml-dtypes",
+        "numpy>=2",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12,<0.13",
+        "pillow",
+        "rich",
+        "safetensors",
+        "tensorboardX",
+        "tokenizers",
+        "tqdm",
+        "transformers>=5.23,<6",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]"],
+        "cuda": ["jax[cuda12]"],
+        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68"],
+        "parity": [TORCH],
+        "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
+    },
+)

@@ -1,0 +1,129 @@
+"""The Reason-RFT layout: what is read, and what is said about records that cannot be."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from rrft_jax.data.records import RecordError, read_records
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (4, 3)).save(tmp_path / "images" / name)
+    return tmp_path
+
+
+def record(**changes):
+    base = {"id": "r1", "image": "a.png", "problem": "How many?", "answer": "4"} | changes
+    return {k: v for k, v in base.items() if v != "(absent)"}
+
+
+def write(folder, *records, name="records.json"):
+    (folder / name).write_text(json.dumps(list(records)))
+    return folder
+
+
+def test_every_published_form_of_a_record(folder):
+    write(
+        folder,
+        record(id="plain"),
+        record(id="two", image=["a.png", "b.png"], cot="Because."),
+        record(id="dict", image={"path": "images/b.png"}, answer="(absent)", solution="<answer> B </answer>"),
+        record(id="both", solution="<answer>4</answer>"),
+        record(id="text", image=[], answer=4, cot=""),
+        record(id=7, question_type="count"),
+    )
+    records = read_records(folder, task="counting")
+    assert records.problems == () and records.report() == "6 records read, 0 skipped"
+    plain, two, dict_, both, text, number = records.examples
+    a, b = str(folder / "images" / "a.png"), str(folder / "images" / "b.png")
+    assert (plain.task, plain.problem, plain.answer, plain.images, plain.cot) == (
+        "counting", "How many?", "4", (a,), None
+    )  # fmt: skip
+    assert two.images == (a, b) and two.cot == "Because."
+    assert dict_.images == (b,) and dict_.answer == "B"
+    assert both.answer == "4"
+    assert text.images == () and text.answer == "4" and text.cot is None
+    assert number.id == "7" and number.metadata == {"question_type": "count", "file": "records.json", "record": 5}
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "words"),
+    [
+        (record(id="(absent)"), "missing field", "has no id"),
+        (record(problem="(absent)"), "missing field", "has no problem"),
+        (record(answer="(absent)"), "missing field", "neither answer nor solution"),
+        (record(image="(absent)"), "missing field", "has no image"),
+        (record(problem=["How many?"]), "wrong type", "problem is a list"),
+        (record(answer=None), "wrong type", "answer is null"),
+        (record(answer=True), "wrong type", "answer is a boolean"),
+        (record(image=3), "wrong type", "image is a number"),
+        (record(image=[{"file": "a.png"}]), "wrong type", "image is an object"),
+        (record(cot=["no"]), "wrong type", "cot is a list"),
+        (record(answer="  "), "empty answer", "answer is empty"),
+        (record(answer="(absent)", solution="<answer> </answer>"), "empty answer", "between its tags"),
+        (record(problem=" "), "empty problem", "problem is empty"),
+        (record(image="c.png"), "missing image", "images/c.png"),
+        (record(solution="5"), "contradiction", "'4' and solution '5' differ"),
+        (record(id="good"), "duplicate id", "already used by records.json, record 0"),
+        ("r1", "wrong type", "is a string where an object"),
+    ],
+)
+def test_a_bad_record_is_named_and_skipped(folder, bad, kind, words):
+    records = read_records(write(folder, record(id="good"), bad))
+    assert [e.id for e in records.examples] == ["good"]
+    (problem,) = records.problems
+    assert (problem.file, problem.kind) == ("records.json", kind)
+    assert str(problem).startswith("records.json, record 1") and words in str(problem)
+    assert records.report().startswith(f"1 records read, 1 skipped ({kind}: 1)\n")
+
+
+def test_strict_lists_everything_at_once(folder):
+    write(folder, record(image="x.png", answer=""), record(id="two", problem=5))
+    (folder / "other.json").write_text('[{"id": 1,]')
+    with pytest.raises(RecordError) as error:
+        read_records(folder, strict=True)
+    text = str(error.value)
+    assert text.startswith("4 problems in ")
+    for words in ("other.json: not valid JSON at line 1", "record 0 (id 'r1'): answer is empty",
+                  "record 0 (id 'r1'): image 'x.png'", "record 1 (id 'two'): problem is a number"):  # fmt: skip
+        assert words in text
+
+
+def test_files_in_name_order_ids_unique_over_all_of_them(folder):
+    write(folder, record(id="b"), record(id="same"), name="b.json")
+    write(folder, record(id="a"), record(id="same"), name="a.json")
+    records = read_records(folder)
+    assert [e.id for e in records.examples] == ["a", "same", "b"]
+    assert "b.json, record 1 (id 'same'): id is already used by a.json, record 1" in records.report()
+
+
+def test_image_root(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("pictures")
+    Image.new("RGB", (4, 3)).save(elsewhere / "far.png")
+    write(folder, record(image="far.png"))
+    with pytest.raises(RecordError, match="no usable record"):
+        read_records(folder)
+    assert read_records(folder, image_root=elsewhere).examples[0].images == (str(elsewhere / "far.png"),)
+    with pytest.raises(FileNotFoundError, match="image root"):
+        read_records(folder, image_root="nowhere")
+
+
+def test_folders_that_hold_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_records(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no \*.json"):
+        read_records(tmp_path)
+    (tmp_path / "records.json").write_text('{"id": "r1"}')
+    with pytest.raises(RecordError, match="an object where a list of records belongs"):
+        read_records(tmp_path)
+
+
+def test_long_reports_are_cut(folder):
+    records = read_records(write(folder, record(), *[record(id=f"x{i}", answer="") for i in range(30)]))
+    report = records.report(limit=2)
+    assert "30 skipped (empty answer: 30)" in report and report.endswith("... and 28 more")
+    assert len(report.splitlines()) == 4

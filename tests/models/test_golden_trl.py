@@ -1,0 +1,143 @@
+"""Log-probabilities, entropies, 42 losses and their gradient norms of two batches scored by TRL 1.16 and transformers 5.23.
+
+From pixels: weights, token ids and patches come from the recorded run, everything between is ours.
+"""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from rrft_jax.losses import Targets, grpo_loss, total, trl
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.training.forward import Batch, make_forward
+from rrft_jax.training.step import make_gradient
+from tests.golden import golden_path
+from tests.models.build import Visual, merge_order, quick_jit, rope_positions, select_prompts
+
+# Recorded rows are shuffled: as they are, each is a group of one; grouped, rows of one prompt share its prefix.
+MODES = (("trl_grpo", False), ("trl_grpo_padded", False), ("trl_grpo_padded", True))
+ATOL = 2e-4
+
+
+def read(folder):
+    recorded = json.loads(golden_path(f"{folder}/losses.json").read_text())
+    with np.load(golden_path(f"{folder}/batch.npz")) as arrays:
+        return {name: arrays[name] for name in arrays.files}, recorded
+
+
+def prompts_of(arrays, config):
+    """Prompts [rows]: one image each, recorded prompt ids are padded on the left."""
+    B, P = arrays["prompt_ids"].shape
+    assert (arrays["image_grid_thw"] == arrays["image_grid_thw"][0]).all()
+    _, h, w = arrays["image_grid_thw"][0]
+    out = Prompts(
+        prompt_id=np.arange(B, dtype=np.int32),
+        tokens=np.zeros((B, P), np.int32),
+        token_mask=np.zeros((B, P), bool),
+        positions=np.zeros((3, B, P), np.int32),
+        next_position=np.zeros(B, np.int32),
+        patches=arrays["pixel_values"].reshape(B, 1, h * w, -1),
+        patch_mask=np.ones((B, 1, h * w), bool),
+        patch_position=np.broadcast_to(merge_order(h, w), (B, 1, h * w, 2)),
+    )
+    for b in range(B):
+        ids = arrays["prompt_ids"][b][arrays["prompt_mask"][b] > 0]
+        at = np.flatnonzero(ids == config.image_token_id)
+        segments = [list(ids[: at[0] - 1]), Visual(h, w), list(ids[at[-1] + 2 :])]
+        out.tokens[b, : len(ids)] = ids
+        out.token_mask[b, : len(ids)] = True
+        out.positions[:, b, : len(ids)], out.next_position[b] = rope_positions(segments)
+    return out
+
+
+def groups_of(arrays, grouped):
+    """Row numbers int[B, G], -1 where a group is short: rows of one prompt and image belong together."""
+    rows = len(arrays["prompt_ids"])
+    if not grouped:
+        return np.arange(rows)[:, None]
+    members = {}
+    for row, (ids, pixels) in enumerate(
+        zip(arrays["prompt_ids"], np.split(arrays["pixel_values"], rows), strict=True)
+    ):
+        members.setdefault((ids.tobytes(), pixels.tobytes()), []).append(row)
+    widest = max(map(len, members.values())) + 1  # one place more, so that every group has padding
+    return np.array([m + [-1] * (widest - len(m)) for m in members.values()])
+
+
+def problem(folder, grouped):
+    """(params, forward with full softmax, Batch, groups, recorded)."""
+    arrays, recorded = read(folder)
+    directory = golden_path(f"{folder}/model")
+    config = read_config(directory)
+    groups = groups_of(arrays, grouped)
+    prompts = prompts_of(arrays, config)
+    take = lambda x: np.where(groups[..., None] < 0, 0, x[groups])  # noqa: E731
+    first = groups[:, 0]
+    prompts = select_prompts(prompts, groups[:, 0])
+    targets = Targets(
+        loss_mask=take(arrays["completion_mask"]).astype(bool),
+        row_weight=(groups >= 0).astype(np.float32),
+        advantages=np.where(groups < 0, 0, arrays["advantages"][groups]),
+        old_log_probs=take(arrays["old_per_token_logps"]),
+        ref_log_probs=take(arrays["ref_per_token_logps"]),
+    )
+    # Losses are over completions cut to many lengths; the model sees them as they were drawn, up to the first EOS.
+    drawn = take(arrays["logps_full_mask"]) != 0
+    batch = Batch(prompts, take(arrays["completion_ids"]).astype(np.int32), drawn, targets)
+    forward = make_forward(Qwen2VL(config), allowed=None, chunk=8)
+    return load_params(directory, config), forward, batch, groups, arrays, recorded
+
+
+def loss_of(name, recorded):
+    loss_type, level, beta, correction = name.split("|")
+    low, high = recorded["epsilon"]
+    return trl(
+        loss_type,
+        level,
+        epsilon=low,
+        epsilon_high=high,
+        beta=float(beta.removeprefix("beta=")),
+        use_bias_correction_kl=correction == "bias_kl=True",
+        max_completion_length=recorded["max_completion_length"],
+    )
+
+
+@pytest.mark.parametrize(("folder", "grouped"), MODES)
+def test_every_loss_and_gradient_norm(folder, grouped):
+    params, forward, batch, groups, arrays, recorded = problem(folder, grouped)
+    scores, pull = quick_jit(lambda p, b: jax.vjp(lambda p: forward(p, {}, b), p))(params, batch)
+    real, drawn = batch.targets.token_mask(), batch.token_mask
+    assert not (real & ~drawn).any() and drawn.sum() > real.sum()
+    for ours, name in ((scores.log_probs, "logps"), (scores.entropy, "entropy")):
+        for suffix, mask in (("", real), ("_full_mask", drawn)):
+            np.testing.assert_allclose(ours[mask], arrays[name + suffix][groups][mask], rtol=0, atol=ATOL)
+
+    norm = quick_jit(lambda pull, cotangent: optax.global_norm(pull(cotangent)[0]))
+    ours = []
+    for name in recorded["losses"]:
+        config = loss_of(name, recorded)
+        loss = lambda s, c=config: total(grpo_loss(s, batch.targets, c)[0])  # noqa: E731
+        value, cotangent = jax.value_and_grad(loss)(scores)
+        ours.append((value, norm(pull, cotangent)))
+    expected = np.array(list(recorded["losses"].values()))
+    assert expected.shape == (42, 2)
+    np.testing.assert_allclose([value for value, _ in ours], expected[:, 0], rtol=1e-4)
+    np.testing.assert_allclose([norm for _, norm in ours], expected[:, 1], rtol=1e-3)
+
+
+def test_micro_batches_through_the_one_gradient_function():
+    params, forward, batch, _, _, recorded = problem("trl_grpo", grouped=True)
+    name = "grpo|token|beta=0.04|bias_kl=True"
+    config = loss_of(name, recorded)
+    gradient = make_gradient(forward, lambda s, t: grpo_loss(s, t, config), micro_batches=2)
+    value, _, grads = quick_jit(gradient)(params, {}, batch)
+    loss, norm = recorded["losses"][name]
+    np.testing.assert_allclose(value, loss, rtol=1e-4)
+    np.testing.assert_allclose(optax.global_norm(grads), norm, rtol=1e-3)

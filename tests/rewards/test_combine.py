@@ -1,0 +1,175 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rrft_jax import rewards
+from rrft_jax.rewards import RewardSet, Values, Weighted, from_trl, reward_set
+from rrft_jax.rewards.combine import combine
+from rrft_jax.rewards.values import SetupError
+from tests.rewards.helpers import char_lengths, example, tagged
+
+
+def constant(*values):
+    return lambda completions, examples, group_ids, step: list(values)
+
+
+def run(*items, texts=("a", "b"), group_ids=(0, 1)):
+    examples = [example(id=f"e{i}") for i in range(len(texts))]
+    return RewardSet(tuple(items)).score(list(texts), examples, list(group_ids), 0)
+
+
+def test_none_is_left_out_of_the_weighted_sum():
+    scored = run(
+        Weighted("a", constant(1.0, None, None), 1.0),
+        Weighted("b", constant(0.5, 0.25, None), -2.0),
+        texts="xyz",
+        group_ids=(0, 0, 0),
+    )
+    np.testing.assert_array_equal(scored.values, [[1.0, np.nan, np.nan], [0.5, 0.25, np.nan]])
+    np.testing.assert_array_equal(scored.total, [0.0, -0.5, np.nan])
+    assert scored.metrics["rewards/a/mean"] == (1.0, 1.0)
+    assert scored.metrics["reward"] == (-0.5, 2.0)
+    assert scored.metrics["reward_error"] == (0.0, 6.0)  # a plain None means "does not apply"
+
+
+def test_combine_is_a_sum_over_functions():
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(3, 5)), rng.normal(size=3)
+    np.testing.assert_allclose(combine(values, weights), weights @ values, rtol=1e-12)
+
+
+def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):
+    def picky(completions, examples, group_ids, step):
+        if "bad" in completions:
+            raise KeyError("colour")
+        return [1.0] * len(completions)
+
+    with caplog.at_level(logging.WARNING):
+        scored = run(Weighted("picky", picky), texts=("a", "bad", "c", "d"), group_ids=(0, 1, 0, 1))
+    np.testing.assert_array_equal(scored.total, [1.0, np.nan, 1.0, np.nan])
+    assert scored.error_counts() == {"picky": 2}
+    assert [(f.position, f.example_id, f.text) for f in scored.failures] == [(1, "e1", "bad"), (3, "e3", "d")]
+    assert "KeyError" in scored.failures[0].reason
+    assert "picky" in caplog.text and "'bad'" in caplog.text and "e1" in caplog.text
+    assert scored.metrics["reward_error"] == (2.0, 4.0)
+
+
+def test_values_that_are_not_finite_are_failures():
+    scored = run(Weighted("odd", constant(float("nan"), float("inf"))), Weighted("ok", constant(1.0, 2.0)))
+    assert scored.total.tolist() == [1.0, 2.0]
+    assert scored.error_counts() == {"odd": 2, "ok": 0}
+
+
+def test_reasons_that_a_reward_gives_reach_the_failures():
+    scored = run(Weighted("some", lambda *_: Values([None, 1.0], {0: "TimeoutError: slow"})))
+    assert [f.reason for f in scored.failures] == ["TimeoutError: slow"]
+
+
+def test_contract_violations_stop_the_run():
+    with pytest.raises(SetupError, match="short gave 1 values for 2"):
+        run(Weighted("short", constant(1.0)))
+    with pytest.raises(ValueError, match="group_ids': 1"):
+        run(Weighted("a", constant(1.0, 1.0)), group_ids=(0,))
+    for items, said in [
+        ((), "no rewards"),
+        ((Weighted("a", constant()), Weighted("a", constant())), "differ"),
+        ((Weighted("a", constant(), float("nan")),), "finite"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            RewardSet(items)
+
+
+def test_names_and_options_are_checked_with_near_ones():
+    with pytest.raises(ValueError, match="unknown reward 'acuracy'; did you mean accuracy"):
+        rewards.get("acuracy")
+    with pytest.raises(ValueError, match="known: accuracy, accuracy_paper"):
+        rewards.get("zzz")
+    with pytest.raises(ValueError, match="no option 'warmup'; did you mean warmup_steps"):
+        rewards.get("length", count_tokens=char_lengths, warmup=3)
+    with pytest.raises(ValueError, match="length needs the option count_tokens"):
+        reward_set({"length": 1.0})
+    with pytest.raises(ValueError, match="not used.*length"):
+        reward_set({"accuracy": 1.0}, options={"length": {}})
+    assert rewards.get("format")([tagged("4")], [example()], [0], 0) == [1.0]
+
+
+def test_options_reach_the_reward():
+    chosen = reward_set({"accuracy": 1.0, "length": 0.5}, options={"length": {"count_tokens": char_lengths}})
+    scored = chosen.score([tagged("4"), tagged("4", "xx")], [example()] * 2, [0, 0], 0)
+    assert scored.names == ("accuracy", "length")
+    assert scored.total.tolist() == [1.25, 0.75]
+
+
+def trl_accuracy(prompts, completions, solution, **kwargs):
+    return [float(s in c) for s, c in zip(solution, completions, strict=True)]
+
+
+def test_trl_functions_receive_their_columns():
+    seen = {}
+
+    def function(**arguments):
+        seen.update(arguments)
+        return [1, None]
+
+    examples = [
+        example("4", cot="c", metadata={"question_type": "count", "answer": "ignored"}),
+        example("5", id="e1"),
+    ]
+    values = from_trl(function)(["x", "y"], examples, [0, 0], 12)
+    assert values == [1.0, None] and not values.errors
+    assert seen["prompts"] == ["How many?"] * 2 and seen["completions"] == ["x", "y"]
+    assert seen["solution"] == seen["answer"] == ["4", "5"]
+    assert seen["question_type"] == ["count", None]
+    assert seen["id"] == ["e0", "e1"] and seen["cot"] == ["c", None] and seen["images"] == [[], []]
+    assert seen["trainer_state"].global_step == 12
+
+
+def test_trl_functions_of_every_shape():
+    def conversational(prompts, completions):
+        assert prompts[0] == [{"role": "user", "content": "How many?"}]
+        return [float(c[0]["content"] == "4" and c[0]["role"] == "assistant") for c in completions]
+
+    def fragile(completions, **kwargs):
+        return [1.0 / len(c) for c in completions]
+
+    scored = run(
+        Weighted("plain", from_trl(trl_accuracy)),
+        Weighted("chat", from_trl(conversational, conversational=True)),
+        Weighted("fragile", from_trl(fragile, per_item=True)),
+        texts=("4", ""),
+        group_ids=(0, 0),
+    )
+    np.testing.assert_array_equal(scored.values, [[1.0, 0.0], [1.0, 0.0], [1.0, np.nan]])
+    assert scored.error_counts() == {"plain": 0, "chat": 0, "fragile": 1}
+    assert "ZeroDivisionError" in scored.failures[0].reason
+
+
+def test_simple_counting_answers_take_microseconds():
+    chosen = reward_set({"accuracy": 1.0, "format": 1.0})
+    cot = "I see 3 red cubes and 4 blue spheres. Removing 3 leaves 4. " * 4
+    texts = [tagged(str(i % 9), thought=cot) if i % 2 else str(i % 9) for i in range(256)]
+    examples = [example(id=f"e{i}") for i in range(256)]
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        chosen.score(texts, examples, [i // 8 for i in range(256)], 0)
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.020
+
+
+def test_the_package_needs_neither_jax_nor_transformers():
+    code = (
+        "import sys, json, rrft_jax.rewards\n"
+        "heavy = ['jax', 'transformers', 'torch', 'tensorflow', 'grain', 'PIL', 'sympy', 'math_verify']\n"
+        "print(json.dumps([m for m in heavy if m in sys.modules]))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
+    assert (
+        json.loads(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout) == []
+    )

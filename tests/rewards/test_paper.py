@@ -1,0 +1,103 @@
+"""The published rewards, compared with what the original code gave."""
+
+import json
+import math
+
+import pytest
+
+from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps
+from tests.golden import golden_path
+from tests.rewards.helpers import example, score, tagged
+
+PAPER = {
+    "accuracy_reward": accuracy.paper,
+    "math_accuracy_reward": math_accuracy.paper,
+    "format_reward": format.paper,
+    "reasoning_steps_reward": reasoning_steps.paper,
+    "len_reward": length.paper,
+}
+# The rewards of the spatial task are not part of this package yet.
+SPATIAL = {
+    "func_accuracy_reward",
+    "only_full_func_accuracy_reward",
+    "penalty_func_accuracy_reward",
+    "caption_format_reward",
+}
+
+
+def of_golden(kind):
+    cases = json.loads(golden_path("rewards/reason_rft.json").read_text())[kind]
+    unknown = {case["fn"] for case in cases} - set(PAPER) - SPATIAL
+    assert not unknown, f"golden cases for rewards that nobody knows: {unknown}"
+    mine = [case for case in cases if case["fn"] in PAPER]
+    assert mine
+    return mine
+
+
+def test_golden_cases():
+    wrong = []
+    for case in of_golden("cases"):
+        solution = "no reference" if case["sol"] is None else case["sol"]
+        values = PAPER[case["fn"]]([case["pred"]], [example(solution)], [0], case.get("current_step", 0))
+        assert not values.errors
+        expected = case["reward"]
+        if not (math.isnan(values[0]) if math.isnan(expected) else values[0] == pytest.approx(expected, abs=1e-12)):
+            wrong.append((case, values[0]))
+    assert not wrong
+
+
+def test_golden_groups():
+    for case in of_golden("groups"):
+        examples = [example(solution) for solution in case["sols"]]
+        values = PAPER[case["fn"]](case["preds"], examples, [0] * len(examples), case["current_step"])
+        assert values == pytest.approx(case["rewards"], abs=1e-12)
+
+
+# The worked examples of the reward functions: number in the table, reward, prediction, solution, value.
+WORKED = [
+    (1, accuracy.paper, "<think>5-1=4</think>\n<answer> 4 </answer>", "4", 1),
+    (2, accuracy.paper, "<think>5-1=4</think>\n<answer>4.0</answer>", "4", 0),
+    (3, accuracy.paper, "The final answer is 4", "4", 1),
+    (4, accuracy.paper, "There are 4 apples and 3 pears", "4", 0),
+    (4, accuracy.paper, "There are 3 pears and 4 apples", "4", 1),
+    (5, accuracy.paper, "<think>x</think><answer>3</answer> <answer>4</answer>", "4", 0),
+    (6, accuracy.paper, tagged("(B)"), "B", 0),
+    (6, accuracy.paper, tagged("b"), "B", 0),
+    (6, accuracy.paper, tagged("B. 2"), "B", 0),
+    (7, accuracy.paper, "$\\frac{1}{2}$", "0.5", 1),
+    (7, accuracy.paper, tagged("\\frac{1}{2}"), "0.5", 0),
+    (8, math_accuracy.paper, tagged("10.4"), "10", 1),
+    (8, math_accuracy.paper, tagged("10.5"), "10", 1),
+    (8, math_accuracy.paper, tagged("11"), "10", 0.75),
+    (8, math_accuracy.paper, tagged("11.25"), "10", 0.5),
+    (8, math_accuracy.paper, tagged("12"), "10", 0),
+    (9, math_accuracy.paper, tagged("0"), "0", 0),
+    (17, format.paper, "<think>a</think>\n\n <answer>b</answer>", "4", 1),
+    (17, format.paper, "<think>a</think>\n\n <answer>b</answer>\n", "4", 0),
+    (17, format.paper, "<think>a</think> so <answer>b</answer>", "4", 0),
+    (17, format.paper, "<think></think><answer></answer>", "4", 1),
+    (18, reasoning_steps.paper, "Step 1: a Step 2: b", "4", 2 / 3),
+    (18, reasoning_steps.paper, "1. a\n2. b\n3. c", "4", 1 / 3),
+    (18, reasoning_steps.paper, "\n- a\n- b\n- c", "4", 1),
+]
+
+
+@pytest.mark.parametrize("row, reward, prediction, solution, value", WORKED)
+def test_worked_examples(row, reward, prediction, solution, value):
+    assert score(reward, prediction, solution) == pytest.approx([value], abs=1e-12)
+
+
+def test_worked_length_group():
+    texts = ["<think>" + "a" * n + "</think><answer>" + a + "</answer>" for n, a in
+             [(1, "4"), (10, "4"), (20, "4"), (20, "5"), (1, "5")]]  # fmt: skip
+    expected = [0.025, 0.05 * (0.5 - 9 / 19), -0.025, -0.025, 0.0]
+    assert score(length.paper, texts, step=1000) == pytest.approx(expected, abs=1e-12)
+    assert score(length.paper, texts, step=799) == [0.0] * 5
+
+
+def test_quirks_that_stay():
+    draft = "<think>maybe <answer>3</answer></think><answer>4</answer>"
+    assert score(accuracy.paper, draft) == [0.0]  # 18: the first answer wins
+    assert score(accuracy.paper, "the answer is 4.0") == [1.0]  # 11: untagged by value, tagged as a string
+    assert math.isnan(score(math_accuracy.paper, tagged("nan"))[0])  # 10
+    assert score(format.paper, "<think>a</think><answer>1</answer><answer>2</answer>") == [1.0]  # 19
