@@ -6,6 +6,7 @@
 The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rrft_jax.training.overrides import parse_flags
+
+# transformers says at import that it found no torch, which is as it should be.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
@@ -26,17 +30,18 @@ def _default_workdir() -> str:
 
 
 def main(_):
-    logging.set_verbosity(logging.WARNING)
+    quiet = logging.get_verbosity() <= logging.INFO
+    if quiet:
+        logging.set_verbosity(logging.WARNING)
     from rrft_jax.training.loop import DivergedError, train  # after the flags are known to be good: jax is slow to load
 
-    workdir = _WORKDIR.value or _default_workdir()
     try:
-        return train(_CONFIG.value, workdir, sys.argv)
+        return train(_CONFIG.value, _WORKDIR.value or _default_workdir(), sys.argv)
     except (ValueError, OSError, DivergedError) as error:
-        if logging.get_verbosity() > logging.INFO:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        raise
+        if not quiet:  # --verbosity=1 shows where it came from
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

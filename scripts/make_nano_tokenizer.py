@@ -45,17 +45,17 @@ CHAT_TEMPLATE = (
 # Words of the tasks that are not generated yet, and of other published templates, so that they need no new vocabulary.
 OTHER_WORDS = (
     "change_size change_color change_material change_shape change_position front behind left right front_left "
-    "front_right behind_left behind_right medium glass initial final objects attributes transformation sequence function "
-    "triangle circle square rectangle polygon parallel lines line angle angles degrees radius diameter length area "
-    "perimeter side point center base height equal sum difference total figure diagram shown find value answer choose "
-    "letter correct writing precedes your choice select float int chosen step first then next so because is the of a in "
-    "and or to with two three one what which image picture before after view camera"
+    "front_right behind_left behind_right medium glass initial final objects attributes transformation sequence "
+    "function triangle circle square rectangle polygon parallel lines line angle angles degrees radius diameter "
+    "length area perimeter side point center base height equal sum difference total figure diagram shown find "
+    "value answer choose letter correct writing precedes your choice select float int chosen step first then next "
+    "so because is the of a in and or to with two three one what which image picture before after view camera"
 )
 OTHER_TEMPLATES = (
-    "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice.\nOutput the thinking "
-    "process in <think> </think> and final answer (chosen letter) in <answer> </answer> tags.",
-    "Output the thinking process in <think> </think> and final answer (float number or int number) in <answer> </answer> "
-    "tags.",
+    "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice.\nOutput the "
+    "thinking process in <think> </think> and final answer (chosen letter) in <answer> </answer> tags.",
+    "Output the thinking process in <think> </think> and final answer (float number or int number) in <answer> "
+    "</answer> tags.",
     "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.",
 )
 

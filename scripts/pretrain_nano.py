@@ -1,5 +1,6 @@
 """Pre-trains the bundled `nano` base on the synthetic counting task, and writes it as a HuggingFace directory.
 
+    python scripts/pretrain_nano_tower.py --workdir=workdirs/pretrain_nano
     python scripts/pretrain_nano.py --workdir=workdirs/pretrain_nano --out=rrft_jax/assets/nano
 
 Resumable: the same command goes on from the last checkpoint. The mixture (MIXTURE below) makes a *base*, not a solver:
@@ -18,17 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
+from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.models.qwen2_vl.weights import from_paths, load_params, save_params
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import Bucket, collate
+from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import (
-    EncodedPrompt,
     Processor,
     decode,
     encode_completion,
@@ -49,7 +51,7 @@ from rrft_jax.training.step import init_state, make_train_step
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "The tokenizer's directory, which receives the weights.")
-flags.DEFINE_integer("steps", 2600, "Optimizer steps.")
+flags.DEFINE_integer("steps", 1500, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
 
 SEED = 20251120
@@ -67,8 +69,8 @@ class Mode:
     first_token: bool = True
 
 
-# Under COUNT_COT, the training prompt, the first token is learnt from 18 direct to 8 reasoning rows, so the base answers
-# directly about 70 % of the time; the masked rows teach how to reason without teaching whether to.
+# Under COUNT_COT, the training prompt, the first token is learnt from 18 direct to 8 reasoning rows, so the base
+# answers directly about 70 % of the time; the masked rows teach how to reason without teaching whether to.
 MIXTURE = (
     Mode(0.20, "LISTING", "listing"),
     Mode(0.04, "ANS", "direct"),
@@ -77,10 +79,12 @@ MIXTURE = (
     Mode(0.08, "COUNT_COT", "reason"),
     Mode(0.47, "COUNT_COT", "reason", first_token=False),
 )
+THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
 
 
-def nano_config(processor: Processor, vocab_size: int) -> Qwen2VLConfig:
+def nano_config(processor: Processor) -> Qwen2VLConfig:
+    vocab_size = -(-processor.vocab_tokens // 64) * 64  # rows beyond the tokenizer keep shapes round
     return Qwen2VLConfig(
         vocab_size=vocab_size, hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, num_kv_heads=2,
         head_dim=32, mrope_section=(4, 6, 6), tie_word_embeddings=True, max_position_embeddings=4096,
@@ -89,18 +93,6 @@ def nano_config(processor: Processor, vocab_size: int) -> Qwen2VLConfig:
         eos_token_id=processor.eos_token_ids[0], pad_token_id=processor.pad_token_id,
         vision=VisionConfig(depth=3, embed_dim=128, num_heads=4, hidden_size=128, mlp_ratio=3),
     )  # fmt: skip
-
-
-def with_start(encoded: EncodedPrompt, ids: np.ndarray) -> EncodedPrompt:
-    """The prompt with the first tokens of the answer already given."""
-    positions = encoded.next_position + np.arange(len(ids), dtype=np.int32)
-    return EncodedPrompt(
-        tokens=np.concatenate([encoded.tokens, ids]),
-        positions=np.concatenate([encoded.positions, np.broadcast_to(positions, (3, len(ids)))], axis=1),
-        next_position=encoded.next_position + len(ids),
-        patches=encoded.patches,
-        patch_positions=encoded.patch_positions,
-    )
 
 
 def make_batch(processor: Processor, step: int) -> Batch:
@@ -147,10 +139,10 @@ def evaluate(generate, params, processor, count: int, template: str, start: str 
 def report(generate, params, processor, count: int) -> dict:
     return {
         "training_prompt": evaluate(generate, params, processor, count, "COUNT_COT"),
-        "forced_reasoning": evaluate(generate, params, processor, count, "COUNT_COT", start="<think>"),
+        "forced_reasoning": evaluate(generate, params, processor, count, "COUNT_COT", start=THOUGHT),
         "direct_prompt": evaluate(generate, params, processor, count, "ANS"),
         "training_prompt_ood": evaluate(generate, params, processor, count, "COUNT_COT", domain="out"),
-        "forced_reasoning_ood": evaluate(generate, params, processor, count, "COUNT_COT", "<think>", domain="out"),
+        "forced_reasoning_ood": evaluate(generate, params, processor, count, "COUNT_COT", THOUGHT, domain="out"),
     }
 
 
@@ -158,8 +150,7 @@ def main(_):
     workdir, out = Path(FLAGS.workdir), Path(FLAGS.out)
     workdir.mkdir(parents=True, exist_ok=True)
     processor = load_processor(out)
-    vocab_size = -(-processor.vocab_tokens // 64) * 64
-    config = nano_config(processor, vocab_size)
+    config = nano_config(processor)
     model = Qwen2VL(config)
     allowed = jnp.asarray(allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids))
     optimizer, schedule = make_optimizer(
@@ -168,7 +159,9 @@ def main(_):
             "schedule": {"name": "cosine", "peak": 1.5e-3, "warmup_steps": 100},
         }), FLAGS.steps,
     )  # fmt: skip
-    state = init_state(init_params(model, jax.random.key(SEED)), optimizer)
+    params = init_params(model, jax.random.key(SEED))
+    tower = from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
+    state = init_state({**params, "vision": jax.tree.map(jnp.asarray, tower["vision"])}, optimizer)
     print(f"{sum(x.size for x in jax.tree.leaves(state['params'])):,} parameters, {jax.devices()}", flush=True)
     step_fn = jax.jit(
         make_train_step(make_forward(model, allowed), sft_loss, optimizer, schedule, MICRO_BATCHES), donate_argnums=0

@@ -18,10 +18,10 @@ def score(
     temperature: float = 1.0,
     chunk: int = 32,
 ) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities and entropies float32[B, G, C] of completions int32[B, G, C] with mask bool[B, G, C] (right-padded) under
-    softmax(logits / temperature).
+    """Log-probabilities and entropies float32[B, G, C] of completions under softmax(logits / temperature).
 
-    allowed bool[V] is the vocabulary law, None the full softmax. Padded positions hold finite, meaningless values.
+    tokens int32[B, G, C], right-padded, with token_mask bool[B, G, C]. allowed bool[V] is the vocabulary law, None the
+    full softmax. Padded positions hold finite, meaningless values.
     """
     B, G, C = tokens.shape
     _, prefix = prefill(model, params, prompts)

@@ -1,7 +1,7 @@
 """One prompt as arrays, before padding, and the size that decides its bucket."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,6 +69,17 @@ def from_hf(
         places += [patch_positions(h, w, merge_size)] * t
     positions, next_position = mrope_positions(len(tokens), spans, merge_size)
     return EncodedPrompt(tokens, positions, next_position, patches, places, (image_token_id, video_token_id))
+
+
+def with_start(encoded: EncodedPrompt, ids: np.ndarray) -> EncodedPrompt:
+    """The prompt with the first tokens int32[k] of the answer already given."""
+    steps = encoded.next_position + np.arange(len(ids), dtype=np.int32)
+    return replace(
+        encoded,
+        tokens=np.concatenate([encoded.tokens, ids]),
+        positions=np.concatenate([encoded.positions, np.broadcast_to(steps, (3, len(ids)))], axis=1),
+        next_position=encoded.next_position + len(ids),
+    )
 
 
 def _split(name: str, values: np.ndarray | None, grids: Sequence[Grid]) -> list[np.ndarray]:

@@ -104,7 +104,7 @@ def sample(
         live = ~state.done
         token = jnp.where(live, token, pad_token_id)
         put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)  # noqa: E731
-        ended = jnp.isin(token, jnp.array(eos_token_ids)) & live if stop_at_eos else jnp.zeros_like(live)
+        ended = jnp.isin(token, jnp.array(eos_token_ids)) & live
         out = Rollouts(
             tokens=put(state.out.tokens, token),
             mask=put(state.out.mask, live),
@@ -116,6 +116,7 @@ def sample(
         hidden, suffix = extend(
             model, params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
         )
-        return _State(t + 1, hidden[:, :, 0], suffix, state.done | ended, out)
+        done = state.done | ended if stop_at_eos else state.done
+        return _State(t + 1, hidden[:, :, 0], suffix, done, out)
 
     return jax.lax.while_loop(unfinished, one_token, state).out

@@ -19,8 +19,8 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self):
-        if self.temperature < 0:
-            raise ValueError(f"temperature {self.temperature} must be >= 0 (0 is greedy)")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature {self.temperature} must be >= 0 and finite (0 is greedy)")
         if self.top_k < 0:
             raise ValueError(f"top_k {self.top_k} must be >= 0 (0 is off)")
         if not 0 < self.top_p <= 1:

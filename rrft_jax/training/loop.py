@@ -1,5 +1,6 @@
 """The driver of both loops. Order of a start: resume, else init; then evaluate, train, save, evaluate, export."""
 
+import math
 import resource
 import sys
 import time
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.greedy import evaluate
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.parallel.mesh import RULES, make_mesh
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import Pool, RewardSet, reward_set
@@ -35,9 +36,9 @@ from rrft_jax.training.source import HostBatch, Source, make_source
 from rrft_jax.training.start import EXPORT, export, load_model, place
 from rrft_jax.training.step import init_state
 from rrft_jax.training.tree import combine, partition
-from rrft_jax.training.workdir import Workdir, open_workdir
+from rrft_jax.training.workdir import CONFIG, Workdir, open_workdir
 
-MAY_CHANGE = ("log.*", "checkpoint.*")
+MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
 SFT_SHOWN = (("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}"))
 
 
@@ -75,7 +76,12 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
     with ExitStack() as stack:
         stop = stack.enter_context(GracefulStop())
         pool = stack.enter_context(Pool())
-        run, trainable = _start(config, pool)
+        try:
+            run, trainable = _start(config, pool)
+        except (ValueError, OSError):
+            if not run_dir.resumed:  # nothing has run: the corrected command may use the same --workdir
+                (run_dir.path / CONFIG).unlink()
+            raise
         stack.enter_context(jax.set_mesh(run.mesh))
         state = init_state(trainable, run.programs.optimizer)
         state = place(state, run.mesh)
@@ -85,20 +91,22 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
         metrics = MetricsWriter(run_dir.path, config.log.tensorboard)
         stack.callback(metrics.close)
         completions = CompletionsWriter(run_dir.path)
-        step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0}
+        step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0}  # cpu_seconds: of this and all former sessions
         if checkpoints.latest_step() is not None:
             state, host, step = checkpoints.restore(state)
             print(f"resuming {run_dir.path} at step {step} of {config.train.steps}")
+        earlier = host["cpu_seconds"]
         metrics.cut_back(step if step else -1)
         completions.cut_back(step if step else -1)
         state, step = _loop(run, state, step, host, checkpoints, metrics, completions, stop)
         metrics.flush()
         if step < config.train.steps:
-            print(f"\nstopped and saved at step {step}; to resume:\n  {resume_hint(argv or sys.argv, run_dir.path)}")
+            what = f"stopped and saved at step {step}; to resume" if step else "stopped before the first step; to start"
+            print(f"\n{what}:\n  {resume_hint(argv or sys.argv, run_dir.path)}")
             return stop.exit_code
         params = combine(state["params"], run.frozen)
         export(run_dir.path / EXPORT, run.model, params, run.processor, "bfloat16")
-    _finish(run_dir, host)
+    _finish(run_dir, host["num_tokens"], earlier)
     return 0
 
 
@@ -106,15 +114,30 @@ def check_config(config: ConfigDict) -> None:
     """Errors of single fields that would otherwise come late, or never."""
     if config.algorithm not in ("grpo", "sft"):
         raise ValueError(f"config.algorithm={config.algorithm!r}: choose grpo or sft")
-    if config.train.steps < 1 or config.train.prompts < 1:
-        raise ValueError(
-            f"config.train.steps={config.train.steps} and prompts={config.train.prompts} must be at least 1"
-        )
+    for name, value, least in (
+        ("train.steps", config.train.steps, 1),
+        ("train.prompts", config.train.prompts, 1),
+        ("train.micro_batches", config.train.micro_batches, 1),
+        ("train.max_skipped", config.train.max_skipped, 1),
+        ("eval.every", config.eval.every, 0),
+        ("eval.examples", config.eval.examples, 0),
+        ("eval.batch", config.eval.batch, 1),
+        ("checkpoint.every", config.checkpoint.every, 1),
+        ("log.completions_every", config.log.completions_every, 1),
+    ):
+        if value < least:
+            raise ValueError(f"config.{name}={value} must be at least {least}")
     if config.train.prompts % config.train.micro_batches:
         raise ValueError(
             f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
             f"{config.train.prompts}"
         )
+    if missing := {"accuracy", "format"} - set(config.rewards):
+        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    try:
+        get_task(config.task).format_prompt(config.prompt, "")
+    except KeyError as error:
+        raise ValueError(f"config.prompt: {error.args[0]}") from None
     if config.algorithm == "sft":
         targets = get_task(config.task).targets
         if config.sft.target not in targets:
@@ -128,11 +151,11 @@ def check_config(config: ConfigDict) -> None:
 def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
     mesh = make_mesh(**config.mesh)
+    _check_batches(config, mesh)
     model, processor, params = load_model(config)
     count = sum(x.size for x in jax.tree.leaves(params))
-    print(
-        f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {jax.devices()[0].platform} device(s)"
-    )
+    platform = jax.devices()[0].platform
+    print(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s)")
     source = make_source(config, task, processor)
     print(source.report)
     print(describe(processor, source.sizes))
@@ -147,6 +170,16 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     return run, place(trainable, mesh)
 
 
+def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
+    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
+    for name, rows in (("train.prompts", config.train.prompts), ("eval.batch", config.eval.batch)):
+        if rows % shards:
+            raise ValueError(
+                f"config.{name}={rows} must be a multiple of {shards}, the devices of config.mesh.data x fsdp that "
+                "share a batch"
+            )
+
+
 def _reward_options(config: ConfigDict, processor: Processor) -> dict:
     if "length" not in config.rewards:
         return {}
@@ -156,7 +189,7 @@ def _reward_options(config: ConfigDict, processor: Processor) -> dict:
 def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) -> tuple[dict, int]:
     config = run.config
     total = config.train.steps
-    started = time.process_time() - host["cpu_seconds"]
+    earlier = host["cpu_seconds"]
     prepare = _preparer(run)
     eval_sets = {name: tuple(_on_mesh(run, b) for b in batches) for name, batches in run.source.held_out.items()}
 
@@ -166,11 +199,13 @@ def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) 
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with Progress(total, step, config.log.progress_every, shown) as progress:
-        if step == 0:
+        if step == 0 and not stop.requested:
             before = held_out()
             metrics.write(0, before)
-            progress.note(_eval_line(0, before))
+            if before:
+                progress.note(_eval_line(0, before))
         batches = make_loader(run.source.fetch, step, total, prefetch=2, threads=2)
+        saved = step
         for batch in batches:
             if stop.requested:
                 break
@@ -185,18 +220,22 @@ def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) 
             if groups and (step == 1 or step % config.log.completions_every == 0 or step == total):
                 completions.write(step, groups)
             accuracy = None
-            if config.eval.every and (step % config.eval.every == 0 or step == total) and eval_sets:
+            if eval_sets and (step == total or config.eval.every and step % config.eval.every == 0):
                 scores = held_out()
                 accuracy = scores["eval/accuracy"]
                 record |= scores
                 progress.note(_eval_line(step, scores))
-            host["cpu_seconds"] = time.process_time() - started
+            host["cpu_seconds"] = earlier + time.process_time()
             metrics.write(step, record)
             progress.update(step, record)
             _check_finite(state, config, step)
-            if step % config.checkpoint.every == 0 or step == total or accuracy is not None or stop.requested:
+            if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 metrics.flush()
                 checkpoints.save(step, state, host, accuracy)
+                saved = step
+        if saved < step:  # stopped by a signal, which may have come at any time since the last save
+            metrics.flush()
+            checkpoints.save(step, state, host)
     return state, step
 
 
@@ -236,8 +275,9 @@ def _check_finite(state, config, step) -> None:
     skipped = int(state["skipped"])
     if skipped >= config.train.max_skipped:
         raise DivergedError(
-            f"step {step}: {skipped} updates in a row were not finite, so training stopped; the last checkpoint is good. "
-            "Lower config.optimizer.schedule.peak, or raise config.train.max_skipped"
+            f"step {step}: {skipped} updates in a row were not finite, so training stopped; the last checkpoint is "
+            "good. Raise config.train.max_skipped to go on from it, or start a new --workdir with a lower "
+            "config.optimizer.schedule.peak"
         )
 
 
@@ -245,11 +285,7 @@ def _eval_line(step: int, scores: dict[str, float]) -> str:
     parts = [
         f"{name.removesuffix('/accuracy')} {value:.1%}" for name, value in scores.items() if name.endswith("/accuracy")
     ]
-    return (
-        f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
-        if parts
-        else ""
-    )
+    return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
 
 
 def _table(path: Path) -> str:
@@ -265,17 +301,19 @@ def _table(path: Path) -> str:
     rows = []
     for name, title in (("eval", "in-domain"), ("eval_ood", "out-of-domain")):
         for key, label in labels.items():
-            field = f"{name}/{key}"
-            if field in before or field in after:
-                rows.append(Row(f"{title}: {label}", before.get(field), after.get(field), key != "mean_length"))
+            values = [record.get(f"{name}/{key}") for record in (before, after)]
+            if any(v is not None for v in values):
+                # NaN: no answer of this kind, so no accuracy either.
+                values = [None if v is None or math.isnan(v) else v for v in values]
+                rows.append(Row(f"{title}: {label}", *values, key != "mean_length"))
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
 
-def _finish(run_dir: Workdir, host: dict) -> None:
+def _finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     path = run_dir.path
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = host["cpu_seconds"] + children.ru_utime + children.ru_stime
-    run_dir.mark_done({"num_tokens": host["num_tokens"], "cpu_seconds": round(cpu, 1)})
+    cpu = earlier + time.process_time() + children.ru_utime + children.ru_stime
+    run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
     print(_table(path))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     print(f"written to {path}:")
@@ -286,4 +324,5 @@ def _finish(run_dir: Workdir, host: dict) -> None:
         ("checkpoints", "the last and the best step"),
         ("config.json", "the resolved config; versions, git commit and seeds in versions.json"),
     ):
-        print(f"  {name:14} {what}")
+        if (path / name).exists():
+            print(f"  {name:14} {what}")

@@ -13,8 +13,8 @@ def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
     config: fields name, peak, warmup_steps.
     """
     warm = config.warmup_steps
-    if warm > steps:
-        raise ValueError(f"config.optimizer.schedule.warmup_steps={warm} exceeds config.train.steps={steps}")
+    if not 0 <= warm <= steps:
+        raise ValueError(f"config.optimizer.schedule.warmup_steps={warm} must lie in 0 ... config.train.steps={steps}")
     rest = max(steps - warm, 1)
     if config.name == "constant":
         decay = optax.constant_schedule(config.peak)
@@ -34,6 +34,8 @@ def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransf
 
     Weight decay leaves out vectors (norm scales, biases), which are [L, D] when stacked by layer.
     """
+    if not config.max_grad_norm > 0:
+        raise ValueError(f"config.optimizer.max_grad_norm={config.max_grad_norm} must be positive (inf does not clip)")
     schedule = make_schedule(config.schedule, steps)
 
     def decayed(params):

@@ -1,8 +1,8 @@
 """Where batches come from: generated scenes or records of a folder, each batch a pure function of its number."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
 from rrft_jax.data.order import batch_ids
-from rrft_jax.data.records import read_records
+from rrft_jax.data.records import RecordError, read_records
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.processing.buckets import Buckets, collate
 from rrft_jax.processing.encoded import Size
@@ -80,15 +80,25 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor) -> So
 
 
 def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
-    """Records in the Reason-RFT JSON layout; a seeded share of them is held out."""
+    """Records in the Reason-RFT JSON layout; those of a seeded share of the pictures are held out.
+
+    Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
+    """
     data = config.data
     records = read_records(data.folder, task.name, data.image_root or None, data.strict)
     ask = lambda e: task.format_prompt(config.prompt, e.problem)  # noqa: E731
-    index = build_index(records.examples, ask, partial(measure, processor), Buckets(**config.buckets).shapes)
-    count = len(index.examples)
-    order = np.argsort(np.random.Philox(np.random.SeedSequence((config.seed, 0xDA7A))).random_raw(count))
-    kept_out = min(round(count * data.held_out), count - 1, config.eval.examples)
-    out = np.sort(order[:kept_out])
+    pixels: Counter[tuple[int, int]] = Counter()
+
+    def measured(text: str, image_sizes: list[tuple[int, int]]) -> Size:
+        pixels.update(image_sizes)
+        return measure(processor, text, image_sizes)
+
+    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes)
+    unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
+    if data.strict and unreadable:
+        raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
+    wanted = min(round(len(index.examples) * data.held_out), config.eval.examples)
+    out = _hold_out(index.examples, wanted, config.seed)
     groups = [np.setdiff1d(group, out) for group in index.groups]
 
     def fetch(t: int) -> HostBatch:
@@ -97,12 +107,44 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
         return make_batch(processor, ask, chosen, ids.prompt_ids, index.buckets[ids.bucket], config.train.prompts)
 
     sets = {}
-    if kept_out:
+    if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
         examples = [index.examples[i] for i in out]
         sets["eval"] = _in_batches(processor, ask, examples, buckets, min(config.eval.batch, len(examples)))
-    report = f"{records.report()}\n{index.report()}\n{kept_out} of {count} records held out for evaluation"
-    return Source(fetch, sets, index.sizes, report)
+    lines = [records.report(), index.report(), _pixels(pixels)]
+    lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
+    if config.init == "nano":
+        height, width = task.image_size
+        lines.append(
+            f"note: nano has only seen rendered scenes of {width}x{height} pixels. Expect low scores on these records: "
+            "what this shows is that real data goes through the whole path"
+        )
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)))
+
+
+def _hold_out(examples: Sequence[Example], wanted: int, seed: int) -> np.ndarray:
+    """Numbers int64[K], ascending, of the records of whole pictures, K >= wanted: no picture is on both sides.
+
+    Fewer where only one picture would be left to train on; a record without pictures stands for itself.
+    """
+    by_picture: dict[tuple, list[int]] = {}
+    for number, example in enumerate(examples):
+        by_picture.setdefault(example.images or (example.id,), []).append(number)
+    pictures = list(by_picture.values())
+    order = np.argsort(np.random.Philox(np.random.SeedSequence((seed, 0xDA7A))).random_raw(len(pictures)))
+    out: list[int] = []
+    for picture in order[:-1]:
+        if len(out) >= wanted:
+            break
+        out += pictures[picture]
+    return np.sort(np.array(out, np.int64))
+
+
+def _pixels(sizes: Counter, shown: int = 4) -> str:
+    """The sizes of the records' pictures as they are on disk, the most frequent first."""
+    common = ", ".join(f"{width}x{height} ({n} times)" for (height, width), n in sizes.most_common(shown))
+    more = f", {len(sizes) - shown} other sizes" if len(sizes) > shown else ""
+    return f"pictures before resizing, in pixels: {common}{more}" if sizes else ""
 
 
 def _in_batches(processor, ask, examples, buckets, rows) -> tuple[HostBatch, ...]:

@@ -18,21 +18,23 @@ ASSETS = Path(__file__).parent.parent / "assets"
 EXPORT = "hf"  # the HuggingFace directory a finished run leaves in its workdir
 
 
-def resolve_init(init: str) -> Path:
+def resolve_init(init: str, name: str = "init") -> Path:
     """The HuggingFace directory behind 'nano', a directory, or the workdir of a finished run.
 
-    Raises ValueError that says what was found instead.
+    Raises ValueError that says what was found instead; `name` is what the user knows the argument by.
     """
     if init == "nano":
         return ASSETS / "nano"
     path = Path(init)
-    if (path / EXPORT / "config.json").is_file():
+    if (path / "versions.json").is_file():
+        if not (path / DONE).exists():  # its export may be half written
+            raise ValueError(
+                f"{name}={init} is the workdir of an unfinished run: finish it first (same command, --workdir)"
+            )
         return path / EXPORT
-    if (path / "versions.json").is_file() and not (path / DONE).exists():
-        raise ValueError(f"init={init} is the workdir of an unfinished run: finish it first (same command, --workdir)")
     if not (path / "config.json").is_file():
         raise ValueError(
-            f"init={init!r}: neither 'nano', a HuggingFace directory (config.json), nor a finished workdir"
+            f"{name}={init!r}: neither 'nano', a HuggingFace directory (config.json), nor a finished workdir"
         )
     return path
 
@@ -40,14 +42,26 @@ def resolve_init(init: str) -> Path:
 def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
     """Model, processor and float32 numpy parameters of config.init."""
     directory = resolve_init(config.init)
+    limits = config.processor.min_pixels or None, config.processor.max_pixels or None
+    model, processor = load_parts(directory, config.model.dtype, config.model.remat, *limits)
+    return model, processor, load_params(directory, model.config)
+
+
+def load_parts(
+    directory: Path, dtype: str, remat: str = "none", min_pixels: int | None = None, max_pixels: int | None = None
+) -> tuple[Qwen2VL, Processor]:
+    """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
+
+    Raises ValueError where the tokenizer knows more tokens than the model has rows.
+    """
     sizes = read_config(directory)
-    model = Qwen2VL(sizes, config.model.dtype, config.model.remat)
-    processor = load_processor(directory, config.processor.min_pixels or None, config.processor.max_pixels or None)
+    model = Qwen2VL(sizes, dtype, remat)
+    processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(
             f"{directory}: the tokenizer knows {processor.vocab_tokens} tokens, config.json has {sizes.vocab_size} rows"
         )
-    return model, processor, load_params(directory, sizes)
+    return model, processor
 
 
 def place(tree: dict, mesh: Mesh) -> dict:

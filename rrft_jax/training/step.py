@@ -33,7 +33,7 @@ def split_micro_batches(batch: Any, count: int) -> Any:
     def split(path, x):
         axis = 1 if path and getattr(path[-1], "name", None) == "positions" else 0
         B = x.shape[axis]
-        if B % count:
+        if count < 1 or B % count:
             raise ValueError(f"train.micro_batches={count} must divide the {B} prompts of a batch")
         x = x.reshape(*x.shape[:axis], B // count, count, *x.shape[axis + 1 :])
         x = jnp.moveaxis(x, axis + 1, 0)
@@ -45,10 +45,10 @@ def split_micro_batches(batch: Any, count: int) -> Any:
 def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) -> Callable:
     """gradient(trainable, frozen, batch) -> (loss, metrics, gradient), the same whatever `micro_batches` is.
 
-    forward(trainable, frozen, batch) -> Scores; loss_fn(scores, batch.targets) -> (terms, metrics). A term's weight never
-    depends on parameters, so the weights of the whole batch are known before the first micro-batch; each then
-    contributes sum / weight, and its activations are gone before the next. Nothing is computed twice: a scan inside
-    the differentiated function would have to keep or recompute every micro-batch's activations.
+    forward(trainable, frozen, batch) -> Scores; loss_fn(scores, batch.targets) -> (terms, metrics). The weight of a
+    term never depends on parameters, so the weights of the whole batch are known before the first micro-batch; each
+    then contributes sum / weight, and its activations are gone before the next. Nothing is computed twice: a scan
+    inside the differentiated function would have to keep or recompute every micro-batch's activations.
     """
 
     def loss(trainable, frozen, batch, weights):
@@ -102,11 +102,18 @@ def make_train_step(
         old = {name: state[name] for name in new}
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         skipped = jnp.where(good, 0, state["skipped"] + 1)
+        # Where the optimizer's own schedule is: a skipped update does not advance it.
+        updates_made = optax.tree_utils.tree_get(
+            state["opt_state"],
+            "count",
+            state["step"],
+            lambda path, _: getattr(path[-1], "tuple_name", None) == "ScaleByScheduleState",
+        )
         metrics = {
             **T.finalize(metrics),
             "loss": value,
             "grad_norm": norm,
-            "learning_rate": jnp.float32(schedule(state["step"])),
+            "learning_rate": jnp.float32(schedule(updates_made)),
             "update_skipped": (~good).astype(jnp.float32),
         }
         return {**kept, "step": state["step"] + 1, "skipped": skipped}, metrics

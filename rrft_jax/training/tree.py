@@ -12,6 +12,11 @@ def partition(params: dict, freeze: Sequence[str]) -> tuple[dict, dict]:
     Raises ValueError for a pattern that matches nothing, and when nothing is left to train.
     """
     leaves = leaf_paths(params)
+    for pattern in freeze:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"config.train.freeze: {pattern!r} is not a regular expression ({error})") from error
     frozen = {path for path in leaves for pattern in freeze if re.search(pattern, path)}
     for pattern in freeze:
         if not any(re.search(pattern, path) for path in leaves):

@@ -1,7 +1,7 @@
 """Small models and prompts for the model tests, built without the package's own processing.
 
-A prompt is a list of segments: a list of token ids, or a `Visual`. The M-RoPE rule (arXiv 2409.12191, section 2.1) is
-written out here a second time, in plain loops, and compared with transformers' in test_parity.py.
+A prompt is a list of segments: a list of token ids, or a `Visual`. The M-RoPE rule (arXiv 2409.12191, section 2.1, as
+transformers 5 reads it) is written out here a second time, in plain loops, and compared with its own in test_parity.py.
 """
 
 from dataclasses import dataclass, replace
@@ -49,13 +49,16 @@ class Visual:
     video: bool = False
 
 
-def tiny_params(config=TINY, seed=0, scale=3.0):
-    """Random parameters, biases and norms included, wide enough that every part of the model shows in the logits."""
+def tiny_params(config=TINY, seed=0):
+    """Random parameters, biases and norms too, of a size at which all parts matter and rounding is not blown up."""
     params = init_params(Qwen2VL(config), jax.random.key(seed))
     leaves, tree = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
-    noisy = [np.asarray(x) * scale**0.5 + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
-    return jax.tree.unflatten(tree, noisy)
+    leaves = [np.asarray(x) + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
+    params = jax.tree.unflatten(tree, leaves)
+    embed = params["language"]["embed"]
+    embed["embedding"] = rng.normal(0, 0.3, embed["embedding"].shape).astype(np.float32)
+    return params
 
 
 def text(rng, length):
@@ -91,7 +94,7 @@ def rope_positions(segments):
             columns.append((now,) * 3)
             grid = [(f, r, c) for f in range(s.frames) for r in range(h) for c in range(w)]
             columns += [tuple(now + 1 + i for i in cell) for cell in grid]
-            now += 1 + max(s.frames, h, w)
+            now += 1 + max(h, w)  # frames do not count, even where there are more of them than rows
             columns.append((now,) * 3)
             now += 1
         else:
@@ -146,12 +149,13 @@ def pack(prompts, patches, config=TINY, extra=(0, 0, 0), skip=()):
 
 
 def random_prompts(seed=0, config=TINY, **padding):
-    """Three prompts of unequal length: two images of different sizes, one image, a video of three frame pairs."""
+    """Prompts of unequal length: two images of different sizes, one image, a video of three frame pairs, text alone."""
     rng = np.random.default_rng(seed)
     prompts = [
         [text(rng, 3), Visual(4, 2), text(rng, 2), Visual(4, 6), text(rng, 4)],
         [Visual(2, 6), text(rng, 3)],
         [text(rng, 2), Visual(2, 4, frames=3, video=True), text(rng, 1)],
+        [text(rng, 7)],
     ]
     return pack(prompts, [random_patches(rng, p) for p in prompts], config, **padding)
 

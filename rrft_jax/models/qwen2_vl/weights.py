@@ -105,11 +105,15 @@ def _to_ours(path: str, x: np.ndarray) -> np.ndarray:
 
 
 def _shards(directory: Path) -> dict[str, list[str]]:
-    """File -> tensor names. Raises FileNotFoundError naming what is missing."""
+    """File -> tensor names. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
     index = directory / INDEX
     if index.is_file():
         shards: dict[str, list[str]] = {}
-        for name, file in json.loads(index.read_text())["weight_map"].items():
+        try:
+            homes = json.loads(index.read_text())["weight_map"].items()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index}: not a safetensors index ({error!r}); download it again") from error
+        for name, file in homes:
             shards.setdefault(file, []).append(name)
         missing = sorted(f for f in shards if not (directory / f).is_file())
         if missing:

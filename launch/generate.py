@@ -1,0 +1,115 @@
+"""Asks a checkpoint about images; the answer is printed as it is written.
+
+    python launch/generate.py --image scene.png --question "How many cubes are there?"
+    python launch/generate.py --checkpoint=workdirs/mine --image a.png --image b.png --temperature=1 --seed=3 \
+        --question "What differs?"
+
+Without --question, every line of standard input is a question about the same images.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from rrft_jax.tasks.visual_counting.prompts import SLOT, TEMPLATES, format_prompt
+
+_ASKING = [name for name, text in TEMPLATES.items() if SLOT in text]
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "nano", "nano, a HuggingFace directory, or a finished workdir.")
+_IMAGE = flags.DEFINE_multi_string("image", [], "Image file; give it several times for several images, or not at all.")
+_QUESTION = flags.DEFINE_string("question", None, "The question; without it, one per line of standard input.")
+_TEMPLATE = flags.DEFINE_enum(
+    "template", None, [*_ASKING, "none"],
+    "Prompt template around the question, none for the bare question. Default: the one the checkpoint was trained "
+    "with (COUNT_COT for nano, config.prompt for a workdir), none for a HuggingFace directory.",
+)  # fmt: skip
+_SYSTEM = flags.DEFINE_string("system", None, "System prompt in place of the chat template's own.")
+_TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.")
+_TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the k most likely tokens; 0 is off.")
+_TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the smallest set of tokens of this mass; 1 is off.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws; question i of standard input has draws of its own.")
+_MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest answer in tokens.", lower_bound=1)
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+
+
+def default_template(checkpoint: str) -> str:
+    """What --template says when it is not given."""
+    from rrft_jax.training.workdir import VERSIONS, read_config
+
+    if checkpoint == "nano":
+        return "COUNT_COT"
+    if (Path(checkpoint) / VERSIONS).is_file():
+        return read_config(checkpoint).prompt
+    return "none"
+
+
+def questions() -> Iterator[str]:
+    if _QUESTION.value is not None:
+        yield _QUESTION.value
+        return
+    if sys.stdin.isatty():
+        print("One question per line; Ctrl-D ends.", file=sys.stderr)
+    yield from filter(None, map(str.strip, sys.stdin))
+
+
+def read_image(path: str):
+    """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
+    from rrft_jax.processing.images import open_image
+
+    try:
+        image = open_image(path)
+        image.load()
+    except FileNotFoundError:
+        raise ValueError(f"--image={path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"--image={path}: not a readable image ({error.__cause__ or error})") from None
+    return image
+
+
+def answer_all() -> None:
+    import jax
+    import numpy as np
+
+    from rrft_jax.evaluation.answer import make_answer
+    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.rollout.sampling import Sampling
+    from rrft_jax.training.start import load_parts, resolve_init
+
+    sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
+    images = [read_image(path) for path in _IMAGE.value]
+    template = _TEMPLATE.value or default_template(_CHECKPOINT.value)
+    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
+    model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
+    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype)))
+    answer = make_answer(model, params, processor, sampling, _MAX_NEW_TOKENS.value, _SEED.value)
+    for number, question in enumerate(questions()):
+        text = question if template == "none" else format_prompt(template, question)
+        for piece in answer(text, images, _SYSTEM.value, number):
+            print(piece, end="", flush=True)
+        print(flush=True)
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
+    logging.set_verbosity(logging.WARNING)
+    # The answer is the output; transformers' notes about torch and token ids would stand before it.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        answer_all()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print()
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,80 @@
+"""Answers to single questions as text that grows: prompt, bucket, token stream, characters."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.data.index import Bucket
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.processor import Processor, encode_prompt
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.rollout.stream import make_stream
+
+_REPLACEMENT = "\ufffd"  # what decoding puts for bytes that are no, or not yet a, character
+
+
+def make_answer(
+    model: Qwen2VL, params: dict, processor: Processor, sampling: Sampling, max_new_tokens: int, seed: int = 0
+) -> Callable[..., Iterator[str]]:
+    """answer(text, images=(), system=None, number=0) -> pieces of the answer as they come.
+
+    The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same rung of
+    sizes share their compiled programs. ValueError for a prompt that leaves no room for the answer.
+    """
+    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
+    stream = make_stream(model, allowed, processor.eos_token_ids, max_new_tokens, sampling)
+    key = jax.random.key(seed)
+
+    def answer(text: str, images: Sequence = (), system: str | None = None, number: int = 0) -> Iterator[str]:
+        encoded = encode_prompt(processor, text, images, system=system)
+        longest = model.config.max_position_embeddings
+        if len(encoded.tokens) + max_new_tokens > longest:
+            raise ValueError(
+                f"a prompt of {len(encoded.tokens)} tokens and {max_new_tokens} new ones exceed the model's {longest} "
+                "positions: lower max_pixels or max_new_tokens, or give fewer images"
+            )
+        prompts = collate([encoded], [number], rung(encoded.size), processor.pad_token_id)
+        return text_pieces(processor, stream(params, prompts, key))
+
+    return answer
+
+
+def rung(size: Size) -> Bucket:
+    """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., image slots to a
+    power of two, so that many different prompts need few programs."""
+    images = len(size.patches)
+    return Bucket(
+        _round_up(size.prompt_tokens, 64),
+        1 << (images - 1).bit_length() if images else 0,
+        _round_up(max(size.patches), 64) if images else 0,
+    )
+
+
+def _round_up(value: int, least: int) -> int:
+    top = least
+    while top < value:
+        top *= 2
+    between = top * 3 // 4
+    return between if least < between >= value else top
+
+
+def text_pieces(processor: Processor, tokens: Iterable[int]) -> Iterator[str]:
+    """Text of a token stream, each character once it is complete; joined it is what `decode` gives for all tokens.
+
+    A byte-level token may end inside a UTF-8 character: its bytes wait for the rest, or for the end of the stream.
+    """
+    waiting: list[int] = []
+    for token in tokens:
+        if token in processor.eos_token_ids:
+            break
+        waiting.append(token)
+        text = processor.plain.decode(waiting, skip_special_tokens=True)
+        if text and not text.endswith(_REPLACEMENT):
+            yield text
+            waiting = []
+    if waiting:
+        yield processor.plain.decode(waiting, skip_special_tokens=True)

@@ -1,0 +1,76 @@
+"""One completion, a token at a time: the sampler's law and keys, with the host looking on after every token."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax.models.head import logits
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.model import (
+    Prefix,
+    Qwen2VL,
+    Suffix,
+    completion_positions,
+    empty_suffix,
+    extend,
+    output_table,
+    prefill,
+)
+from rrft_jax.rollout.sampler import row_keys
+from rrft_jax.rollout.sampling import Sampling, draw
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _State:
+    """Between two tokens: hidden float[1, 1, D] predicts token `step`."""
+
+    step: jax.Array
+    hidden: jax.Array
+    suffix: Suffix
+
+
+def make_stream(
+    model: Qwen2VL,
+    allowed: jax.Array | None,
+    eos_token_ids: tuple[int, ...],
+    length: int,
+    sampling: Sampling,
+) -> Callable[[dict, Prompts, jax.Array], Iterator[int]]:
+    """stream(params, prompts, key) -> the token ids of one completion, each as soon as it is drawn.
+
+    prompts holds one prompt (B = 1). The ids are those of `sample` for member 0 of the group, with the same key,
+    vocabulary law (allowed bool[V]) and sampling; the EOS that ends them is the last one given, and after `length`
+    tokens they end without. Two programs, prompt and token, compile once for each shape of prompts.
+    """
+
+    @jax.jit
+    def start(params: dict, prompts: Prompts, key: jax.Array) -> tuple[Prefix, jax.Array, _State]:
+        _, prefix = prefill(model, params, prompts)
+        keys = row_keys(key, prompts.prompt_id, 1)
+        return prefix, keys, _State(jnp.int32(0), prefix.last_hidden[:, None], empty_suffix(model, 1, 1, length))
+
+    @partial(jax.jit, donate_argnums=3)
+    def next_token(params: dict, prefix: Prefix, keys: jax.Array, state: _State) -> tuple[jax.Array, _State]:
+        t = state.step
+        z = logits(state.hidden, output_table(params), allowed)
+        token, _ = draw(z, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys), sampling)
+        positions = completion_positions(prefix.next_position + t, 1, 1)
+        seen = jnp.ones((1, 1, 1), bool)
+        hidden, suffix = extend(model, params, token[..., None], positions, seen, prefix, state.suffix, write_index=t)
+        return token[0, 0], _State(t + 1, hidden[:, :, 0], suffix)
+
+    def stream(params: dict, prompts: Prompts, key: jax.Array) -> Iterator[int]:
+        if len(prompts.prompt_id) != 1:
+            raise ValueError(f"a stream takes one prompt, not {len(prompts.prompt_id)}; use `sample` for a batch")
+        prefix, keys, state = start(params, prompts, key)
+        for _ in range(length):
+            token, state = next_token(params, prefix, keys, state)
+            yield int(token)
+            if int(token) in eos_token_ids:
+                return
+
+    return stream

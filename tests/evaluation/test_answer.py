@@ -1,0 +1,98 @@
+"""Single answers: growing text, rungs of sizes, and the sampler's words."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
+from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
+from rrft_jax.rollout import stream as stream_module
+from rrft_jax.rollout.sampler import sample
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.tasks.visual_counting.generator import example
+from rrft_jax.training.start import load_parts, resolve_init
+
+QWEN = Path(__file__).parents[1] / "fixtures" / "qwen2-tokenizer"
+
+
+@pytest.fixture(scope="module")
+def nano():
+    directory = resolve_init("nano")
+    model, processor = load_parts(directory, "float32")
+    return model, processor, jax.device_put(load_params(directory, model.config))
+
+
+@pytest.fixture(scope="module")
+def processors(nano):
+    return nano[1], load_processor(QWEN)
+
+
+def test_characters_come_whole(processors):
+    text = "Größe 3 → 三个球 👩🏽‍🚀 naïve\n</think>"
+    for processor in processors:
+        ids = encode_completion(processor, text)
+        pieces = list(text_pieces(processor, [*ids, *ids]))
+        assert "".join(pieces) == text and len(pieces) > 5, "nothing after the EOS"
+        assert not any("\ufffd" in piece for piece in pieces)
+    # In nano's bytes the letter ö is two tokens: the first alone is no text.
+    first, second = encode_completion(processors[0], "ö")[:2].tolist()
+    assert list(text_pieces(processors[0], [first])) == ["\ufffd"]
+    assert list(text_pieces(processors[0], [first, second])) == ["ö"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_pieces_join_to_the_decoded_text(processors, data):
+    processor = data.draw(st.sampled_from(processors))
+    ids = st.integers(0, processor.vocab_tokens + 3)  # special tokens, half characters, rows beyond the tokenizer
+    tokens = data.draw(st.lists(ids, max_size=12))
+    if data.draw(st.booleans()):
+        tokens += encode_completion(processor, data.draw(st.text(max_size=8))).tolist()
+    assert "".join(text_pieces(processor, tokens)) == decode(processor, tokens)
+
+
+@given(st.integers(1, 20_000), st.lists(st.integers(1, 4_000).map(lambda k: 4 * k), max_size=9))
+def test_rungs_hold_and_are_few(tokens, patches):
+    bucket = rung(Size(tokens, tuple(patches)))
+    assert bucket.fits(Size(tokens, tuple(patches)))
+    for need, got in ((tokens, bucket.prompt_tokens), (max(patches, default=0), bucket.patches)):
+        assert got <= max(64, 1.5 * need) and got % 4 == 0
+    assert rung(Size(bucket.prompt_tokens, (bucket.patches,) * bucket.images)) == bucket
+
+
+def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
+    model, processor, params = nano
+    traces, prefill = [], stream_module.prefill
+    monkeypatch.setattr(stream_module, "prefill", lambda *a: traces.append(a[2].tokens.shape) or prefill(*a))
+    sampling, length = Sampling(1.0, top_k=50), 24
+    answer = make_answer(model, params, processor, sampling, length, seed=3)
+    scene = example(0, 1, "val", "in")
+    questions = [scene.problem, "How many objects are there?", "How many cubes are there? " * 2]
+    streamed = ["".join(answer(q, scene.images, number=i)) for i, q in enumerate(questions)]
+    assert len(traces) == 1 and len(set(streamed)) == 3
+
+    encoded = [encode_prompt(processor, q, scene.images) for q in questions]
+    bucket = rung(max((one.size for one in encoded), key=lambda size: size.prompt_tokens))
+    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
+    run = partial(
+        sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
+        group=2, length=length, sampling=sampling,
+    )  # fmt: skip
+    rollouts = jax.jit(run)(params, collate(encoded, range(3), bucket, processor.pad_token_id), jax.random.key(3))
+    assert streamed == [decode(processor, row) for row in np.asarray(rollouts.tokens)[:, 0]]
+
+
+def test_no_room_for_the_answer(nano):
+    model, processor, params = nano
+    with pytest.raises(ValueError, match="exceed the model's 4096 positions"):
+        make_answer(model, params, processor, Sampling(0), 4090)("How many?")

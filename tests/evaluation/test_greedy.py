@@ -1,0 +1,75 @@
+"""Greedy evaluation, with a generator whose answers are known."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rrft_jax.data.example import Example
+from rrft_jax.evaluation.greedy import evaluate
+from rrft_jax.processing.processor import encode_completion, load_processor
+from rrft_jax.rewards import reward_set
+from rrft_jax.training.source import HostBatch
+from rrft_jax.training.start import ASSETS
+
+LENGTH = 64
+RIGHT_THOUGHT = "<think>\nfour\n</think>\n<answer>\n4\n</answer>"
+WRONG_THOUGHT = "<think>\nfive\n</think>\n<answer>\n5\n</answer>"
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return load_processor(ASSETS / "nano")
+
+
+def score(processor, sets, **weights):
+    """sets: name -> batches -> rows of (completion, answer, weight)."""
+
+    def host_batch(rows):
+        examples = tuple(
+            Example(f"e{i}", "visual_counting", "How many?", answer) for i, (_, answer, _) in enumerate(rows)
+        )
+        weight = np.array([w for *_, w in rows], np.float32)
+        return HostBatch(examples, ("How many?",) * len(rows), [text for text, *_ in rows], weight)
+
+    def generate(params, texts):
+        assert params == "the parameters"
+        tokens = np.full((len(texts), 1, LENGTH), processor.pad_token_id, np.int32)
+        mask = np.zeros(tokens.shape, bool)
+        for row, text in enumerate(texts):
+            ids = encode_completion(processor, text)
+            tokens[row, 0, : len(ids)] = ids
+            mask[row, 0, : len(ids)] = True
+        return SimpleNamespace(tokens=tokens, mask=mask)
+
+    rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
+    batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
+    return evaluate(generate, "the parameters", processor, rewards, batches)
+
+
+def test_counts_by_hand(processor):
+    batches = [
+        [(RIGHT_THOUGHT, "4", 1), (WRONG_THOUGHT, "4", 1), ("4", "4", 1)],
+        [("4", "4", 1), ("3", "4", 1), (RIGHT_THOUGHT, "4", 0)],  # the last row only fills the batch
+    ]
+    metrics = score(processor, {"eval": batches})
+    assert metrics["eval/accuracy"] == pytest.approx(3 / 5)
+    assert metrics["eval/format"] == pytest.approx(2 / 5)
+    assert metrics["eval/reasons"] == pytest.approx(2 / 5)
+    assert metrics["eval/accuracy_reasoned"] == pytest.approx(1 / 2)
+    assert metrics["eval/accuracy_direct"] == pytest.approx(2 / 3)
+    lengths = [len(encode_completion(processor, text)) for text in (RIGHT_THOUGHT, WRONG_THOUGHT, "4", "4", "3")]
+    assert metrics["eval/mean_length"] == pytest.approx(np.mean(lengths))
+
+
+def test_sets_are_told_apart_and_need_no_reward_weight(processor):
+    sets = {"eval": [[("4", "4", 1)]], "eval_ood": [[(WRONG_THOUGHT, "4", 1)]]}
+    metrics = score(processor, sets, format=1.0, accuracy=0.0)
+    assert metrics["eval/accuracy"] == 1 and metrics["eval_ood/accuracy"] == 0
+    assert math.isnan(metrics["eval/accuracy_reasoned"]) and math.isnan(metrics["eval_ood/accuracy_direct"])
+    assert len(metrics) == 12
+
+
+def test_nothing_held_out_gives_nothing(processor):
+    assert score(processor, {}) == {}

@@ -1,0 +1,45 @@
+"""Eight devices draw the tokens of one. Own process: the number of CPU devices is fixed at start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import jax, numpy as np
+from dataclasses import replace
+from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.programs import to_devices
+from tests.models.build import random_prompts, select_prompts
+from tests.rollout.reference import make_sampler, random_params
+prompts = replace(select_prompts(random_prompts(), [0, 1, 2] * 2 + [0, 1]), prompt_id=np.arange(8, dtype=np.int32))
+params, key = random_params(), jax.random.key(4)
+options = dict(group=2, length=8)
+one = make_sampler(**options)(params, prompts, key)
+assert one.finished.any() and not one.finished.all()
+for axes in ((8, 1, 1), (2, 2, 2)):
+    mesh = make_mesh(*axes)
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(params, tree_shardings(params, mesh))
+        many = make_sampler(**options)(placed, to_devices(prompts, mesh), key)
+    for name in ("tokens", "mask", "finished"):
+        np.testing.assert_array_equal(getattr(many, name), getattr(one, name))
+    for name in ("log_probs", "sampled_log_probs"):
+        np.testing.assert_allclose(getattr(many, name), getattr(one, name), rtol=0, atol=1e-5)
+"""
+
+
+def test_same_tokens_on_one_and_on_eight_devices():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

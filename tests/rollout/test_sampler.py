@@ -1,0 +1,175 @@
+"""The grouped, cached sampler against a slow one, and what it promises about batches, buckets, EOS and the law."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from rrft_jax.models.score import score
+from rrft_jax.rollout import sampler
+from rrft_jax.rollout.sampler import sample
+from rrft_jax.rollout.sampling import Sampling
+from tests.models.build import Visual, pack, quick_jit, random_patches, random_prompts, select_prompts, text
+from tests.rollout.reference import EOS, LAW, MODEL, PAD, make_sampler, random_params, sample_slowly, text_prompts
+
+GROUP, LENGTH = 4, 10
+KEY = jax.random.key(5)
+IDS = np.array([7, 100_003, 2**31 - 1], np.int32)
+
+
+def prompts_with_images(**padding):
+    return replace(select_prompts(random_prompts(seed=2, **padding), [0, 1, 2]), prompt_id=IDS)
+
+
+@pytest.fixture(scope="module")
+def program():
+    return make_sampler(group=GROUP, length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def rollouts(program):
+    return program(random_params(), prompts_with_images(), KEY)
+
+
+def assert_same(ours, theirs):
+    for name in ("tokens", "mask", "finished"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    for name in ("log_probs", "sampled_log_probs"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_group_is_as_many_slow_runs_with_its_keys(rollouts):
+    slow = sample_slowly(random_params(), prompts_with_images(), KEY, GROUP, LENGTH, Sampling())
+    assert_same(rollouts, slow)
+    assert len({row.tobytes() for row in rollouts.tokens.reshape(-1, LENGTH)}) > 2 * GROUP, "members share keys"
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.7, top_k=12, top_p=0.8), Sampling(0)], ids=["truncated", "greedy"])
+def test_other_laws_are_as_many_slow_runs(sampling):
+    prompts = text_prompts()
+    ours = make_sampler(group=2, length=6, sampling=sampling)(random_params(), prompts, KEY)
+    assert_same(ours, sample_slowly(random_params(), prompts, KEY, 2, 6, sampling))
+    gain = (ours.sampled_log_probs - ours.log_probs)[ours.mask]
+    assert (gain > 0.1).any(), "the law of the draw is not the model's own"
+    if sampling.temperature == 0:
+        assert (ours.tokens[:, 0] == ours.tokens[:, 1]).all() and (ours.sampled_log_probs == 0).all()
+
+
+def test_scorer_recomputes_the_log_probs(rollouts):
+    rescore = quick_jit(lambda p, b, t, m: score(MODEL, p, b, t, m, LAW, chunk=4)[0])
+    again = rescore(random_params(), prompts_with_images(), rollouts.tokens, rollouts.mask)
+    np.testing.assert_allclose(np.asarray(again)[rollouts.mask], rollouts.log_probs[rollouts.mask], rtol=0, atol=1e-5)
+
+
+def test_row_order_and_other_rows_do_not_matter(program, rollouts):
+    rows = [2, 1, 1]
+    moved = program(random_params(), select_prompts(prompts_with_images(), rows), KEY)
+    assert_same(moved, jax.tree.map(lambda x: x[rows], rollouts))
+
+
+def test_alone_in_the_batch(rollouts):
+    alone = make_sampler(group=GROUP, length=LENGTH)(random_params(), select_prompts(prompts_with_images(), [0]), KEY)
+    assert_same(alone, jax.tree.map(lambda x: x[:1], rollouts))
+
+
+def test_bucket_padding_and_group_size_do_not_matter(rollouts):
+    larger = prompts_with_images(extra=(5, 1, 8), skip=(1,))
+    ours = make_sampler(group=2, length=LENGTH + 3)(random_params(), larger, KEY)
+    cut = jax.tree.map(lambda x: x[:, :, :LENGTH] if x.ndim == 3 else x, ours)
+    ended = (cut.mask & np.isin(cut.tokens, EOS)).any(-1)
+    assert_same(replace(cut, finished=ended), jax.tree.map(lambda x: x[:, :2], rollouts))
+
+
+def test_completions_end_with_their_first_eos(rollouts):
+    assert rollouts.finished.any() and not rollouts.finished.all()
+    for tokens, mask, lp, sampled, finished in zip(
+        *(x.reshape(-1, LENGTH) for x in (rollouts.tokens, rollouts.mask, rollouts.log_probs)),
+        rollouts.sampled_log_probs.reshape(-1, LENGTH),
+        rollouts.finished.reshape(-1),
+        strict=True,
+    ):
+        ends = np.flatnonzero(np.isin(tokens, EOS))
+        length = ends[0] + 1 if len(ends) else LENGTH
+        assert finished == bool(len(ends))
+        np.testing.assert_array_equal(mask, np.arange(LENGTH) < length)
+        assert (tokens[length:] == PAD).all() and (lp[length:] == 0).all() and (sampled[length:] == 0).all()
+        assert (lp[:length] < 0).all()
+    assert len(set(rollouts.tokens[np.isin(rollouts.tokens, EOS)])) > 1, "only one of the EOS tokens was drawn"
+
+
+def counting_program(monkeypatch, eos, **options):
+    """(f(prompts, allowed) -> Rollouts, list that grows by one at every turn of the decode loop)."""
+    turns, extend = [], sampler.extend
+
+    def counted(*args, **kwargs):
+        jax.debug.callback(lambda: turns.append(1))
+        return extend(*args, **kwargs)
+
+    monkeypatch.setattr(sampler, "extend", counted)
+    jitted = quick_jit(
+        lambda params, prompts, allowed: sample(
+            MODEL, params, prompts, KEY, allowed, eos, PAD, group=3, length=40, **options
+        )
+    )
+
+    def run(prompts, allowed):
+        turns.clear()
+        out = jax.tree.map(np.asarray, jitted(random_params(), prompts, allowed))
+        jax.effects_barrier()
+        return out
+
+    return run, turns
+
+
+def test_loop_ends_with_the_longest_completion(monkeypatch):
+    eos = (*range(0, 50, 3), PAD)  # padding shares its id with an EOS, as in Qwen2-VL
+    run, turns = counting_program(monkeypatch, eos)
+    out = run(text_prompts(), LAW)
+    lengths = out.mask.sum(-1)
+    assert out.finished.all() and len(turns) == lengths.max() < 40 and lengths.min() < lengths.max()
+
+    out = run(text_prompts(), np.arange(len(LAW)) == PAD)
+    assert len(turns) == 1 and out.finished.all()
+    np.testing.assert_array_equal(out.mask, np.broadcast_to(np.arange(40) < 1, (2, 3, 40)))
+    assert (out.tokens == PAD).all() and (out.log_probs == 0).all()
+
+
+def test_without_stopping_the_loop_runs_to_the_end(monkeypatch):
+    eos = tuple(range(0, 50, 3))
+    stopped, _ = counting_program(monkeypatch, eos)
+    short = stopped(text_prompts(), LAW)
+    run, turns = counting_program(monkeypatch, eos, stop_at_eos=False)
+    out = run(text_prompts(), LAW)
+    assert len(turns) == 40 and out.mask.all() and out.finished.all()
+    np.testing.assert_array_equal(out.tokens[short.mask], short.tokens[short.mask])
+    assert (out.log_probs < 0).all()
+
+
+def test_no_temperature_breaks_the_vocabulary_law():
+    prompts = text_prompts((5,))
+    out = make_sampler(group=64, length=16, eos_token_ids=(52,), sampling=Sampling(1e5))(random_params(), prompts, KEY)
+    seen = set(out.tokens[out.mask].tolist())
+    assert seen <= set(np.flatnonzero(LAW)) and len(seen) > 0.9 * LAW.sum()
+    np.testing.assert_allclose(out.sampled_log_probs[out.mask], -np.log(LAW.sum()), atol=1e-3)
+
+
+def test_scorer_obeys_the_same_law():
+    every = np.arange(len(LAW), dtype=np.int32)[None, :, None]  # as many one-token completions as there are tokens
+    p = score(MODEL, random_params(), text_prompts((5,)), every, np.ones_like(every, bool), LAW)[0]
+    p = np.exp(np.asarray(p)[0, :, 0])
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
+    assert (p[~LAW] == 0).all() and (p[LAW] > 0).all()
+
+
+def test_one_compilation_a_bucket():
+    program = make_sampler(group=2, length=3)
+    rng = np.random.default_rng(0)
+    for h, w, lead, key in ((2, 2, 1, 0), (2, 4, 3, 1), (4, 4, 2, 2)):  # other images, lengths and keys, one bucket
+        prompt = [text(rng, lead), Visual(h, w), text(rng, 2)]
+        spare = (13 - lead - h * w // 4 - 4, 0, 16 - h * w)
+        program(random_params(), pack([prompt], [random_patches(rng, prompt)], extra=spare), jax.random.key(key))
+    assert program.traces == [(1, 13)]
+    for key in (0, 1):
+        program(random_params(), text_prompts((13,)), jax.random.key(key))
+    assert program.traces == [(1, 13), (1, 13)]  # another bucket: the same tokens, no image slots

@@ -1,0 +1,54 @@
+"""Tokens one by one are the tokens of the sampler."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from rrft_jax.rollout import stream as stream_module
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.rollout.stream import make_stream
+from tests.models.build import random_prompts, select_prompts
+from tests.rollout.reference import EOS, LAW, MODEL, make_sampler, random_params
+
+KEY, LENGTH = jax.random.key(5), 10
+PROMPTS = replace(random_prompts(seed=2), prompt_id=np.array([7, 100_003, 2**31 - 1], np.int32))
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Grows by one whenever a program that holds the prompt, or one token, is compiled."""
+    seen = []
+    for name in ("prefill", "extend"):
+        original = getattr(stream_module, name)
+        monkeypatch.setattr(stream_module, name, lambda *a, n=name, f=original, **k: seen.append(n) or f(*a, **k))
+    return seen
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(0.7, top_k=12, top_p=0.8), Sampling(0)], ids=["plain", "truncated", "greedy"]
+)
+def test_stream_is_the_first_member_of_the_group(sampling, traces):
+    stream = make_stream(MODEL, LAW, EOS, LENGTH, sampling)
+    rollouts = make_sampler(group=2, length=LENGTH, sampling=sampling)(random_params(), PROMPTS, KEY)
+    ended = set()
+    for b in range(3):
+        tokens = list(stream(random_params(), select_prompts(PROMPTS, [b]), KEY))
+        assert tokens == rollouts.tokens[b, 0][rollouts.mask[b, 0]].tolist()
+        assert (tokens[-1] in EOS) == bool(rollouts.finished[b, 0])
+        ended.add(tokens[-1] in EOS)
+    assert traces == ["prefill", "extend"], "three prompts of one shape compile once"
+    if sampling.temperature == 1:
+        assert ended == {True, False}
+
+
+def test_tokens_come_before_the_next_is_computed():
+    stream = make_stream(MODEL, LAW, (), LENGTH, Sampling(0))(random_params(), select_prompts(PROMPTS, [1]), KEY)
+    first = next(stream)
+    assert LAW[first] and len(list(stream)) == LENGTH - 1
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(ValueError, match="one prompt, not 3"):
+        next(make_stream(MODEL, LAW, EOS, LENGTH, Sampling())(random_params(), PROMPTS, KEY))

@@ -1,0 +1,116 @@
+"""Every recipe builds with every argument, passes the checks of the loop, and explains a mistake in one line."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rrft_jax.training.loop import check_config
+from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
+from rrft_jax.training.programs import loss_config
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))
+TARGETS = {"sft_counting.py": ("cot", "ans")}
+INIT = "init=/ckpt/Qwen2-VL"
+
+
+def arguments(name):
+    choices = (
+        TARGETS.get(name, ("",)),
+        ("nano", f"2b,{INIT}", f"7b,{INIT}", INIT),
+        ("", "data=/data/counting"),
+        ("", "runlocal"),
+    )
+    return [",".join(filter(None, parts)) for parts in itertools.product(*choices)]
+
+
+def load(name, arg):
+    return load_config(f"{ROOT / 'configs' / name}:{arg}")
+
+
+def test_there_are_recipes():
+    assert {"grpo_counting.py", "sft_counting.py"} <= set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_argument_builds_a_config_that_passes(name):
+    plain = load_config(str(ROOT / "configs" / name))
+    check_config(plain)
+    for arg in arguments(name):
+        config = load(name, arg)
+        check_config(config)
+        loss_config(config)
+        given = arg.split(",")
+        assert config.init == ("/ckpt/Qwen2-VL" if INIT in given else "nano")
+        assert config.data.folder == ("/data/counting" if "data=/data/counting" in given else "")
+        assert (config.train.steps < plain.train.steps) == ("runlocal" in given)
+        assert config.model.dtype == ("bfloat16" if {"2b", "7b"} & set(given) else "float32")
+        # The same fields with the same types: an override that one accepts, all accept.
+        assert shape(config) == shape(plain), arg
+
+
+def shape(config):
+    return {k: shape(v) if hasattr(v, "items") else type(v).__name__ for k, v in config.items()}
+
+
+def test_sft_prompts_fit_their_targets():
+    assert load("sft_counting.py", "cot").prompt == "COUNT_COT" and load("sft_counting.py", "cot").algorithm == "sft"
+    assert load("sft_counting.py", "ans").prompt == "ANS" and load("sft_counting.py", "ans").sft.target == "ans"
+
+
+@pytest.mark.parametrize("size", ["2b", "7b"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_real_size_needs_its_weights(name, size):
+    with pytest.raises(ConfigError, match=rf"{size} needs its weights: add init=.*Qwen2-VL-{size.upper()}"):
+        load(name, size)
+
+
+def test_an_unknown_argument_lists_the_near_ones():
+    with pytest.raises(ConfigError, match="'runlocl' is not known.*runlocal"):
+        load("grpo_counting.py", "runlocl")
+
+
+def test_overrides_take_their_types():
+    config = load("grpo_counting.py", "2b,init=/x")
+    given = ["--config.train.steps=7", "--config.optimizer.schedule.peak=1e-4", "--config.buckets.prompt=64,128"]
+    assert parse_config_overrides(config, given) == {
+        "train.steps": 7,
+        "optimizer.schedule.peak": 1e-4,
+        "buckets.prompt": (64, 128),
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("algorithm", "ppo", "choose grpo or sft"),
+        ("train.steps", 0, "train.steps=0 must be at least 1"),
+        ("train.micro_batches", 0, "micro_batches=0 must be at least 1"),
+        ("train.micro_batches", 5, "micro_batches=5 must divide config.train.prompts=32"),
+        ("rollout.group", 1, "give >= 2"),
+        ("checkpoint.every", 0, "checkpoint.every=0 must be at least 1"),
+        ("prompt", "COUNT", "config.prompt: .*COUNT_COT"),
+        ("task", "visual_conting", "did you mean visual_counting"),
+        ("rewards", {"format": 1.0}, "config.rewards lacks accuracy"),
+    ],
+)
+def test_fields_that_are_checked_before_anything_is_loaded(field, value, message):
+    config = load("grpo_counting.py", "")
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value}) if field != "rewards" else config.__setitem__(field, value)
+    with pytest.raises(ValueError, match=message):
+        check_config(config)
+
+
+def test_the_command_lists_every_mistake_at_once():
+    command = [sys.executable, "launch/train.py", "--config=configs/grpo_counting.py:runlocal"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    mistakes = ["--config.train.step=5", "--config.rollout.group=four"]
+    done = subprocess.run([*command, *mistakes], cwd=ROOT, capture_output=True, text=True, env=env)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "--config.train.step: no such field. Did you mean --config.train.steps" in done.stderr
+    assert "--config.rollout.group=four: an integer is wanted" in done.stderr

@@ -1,0 +1,121 @@
+"""A run that is stopped, however and whenever, and started again ends with the bits of one that was not."""
+
+import shlex
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.training import runs
+
+
+def killed_after(launcher, workdir, step, *options):
+    """Starts the tiny run and kills it with SIGKILL once the line of `step` is in metrics.jsonl."""
+    process = launcher.start(workdir, *runs.TINY, *options)
+    code = runs.stop_when(process, lambda: runs.steps_written(workdir) >= step, signal.SIGKILL)
+    assert code == -signal.SIGKILL and not (workdir / "DONE").exists()
+
+
+def test_killed_between_two_checkpoints(launcher, finished, tmp_path):
+    workdir = tmp_path / "run"
+    killed_after(launcher, workdir, 3)
+    assert f"resuming {workdir} at step 2 of {runs.STEPS}" in launcher.run(workdir, *runs.TINY)
+    runs.assert_same_result(workdir, finished[0])
+    assert [record["step"] for record in runs.metrics_without_times(workdir)] == list(map(str, range(runs.STEPS + 1)))
+
+
+@pytest.mark.slow
+def test_killed_before_the_first_checkpoint(launcher, finished, tmp_path):
+    workdir = tmp_path / "run"
+    killed_after(launcher, workdir, 1)
+    assert not list((workdir / "checkpoints").glob("[0-9]*"))
+    assert "resuming" not in launcher.run(workdir, *runs.TINY)
+    runs.assert_same_result(workdir, finished[0])
+
+
+@pytest.mark.slow
+def test_killed_while_a_checkpoint_is_written(launcher, finished, tmp_path):
+    workdir = tmp_path / "run"
+    every_step = "--config.checkpoint.every=1"  # more chances; it may change, since it cannot change the result
+    process = launcher.start(workdir, *runs.TINY, every_step)
+    unfinished = lambda: list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))  # noqa: E731
+    try:
+        while True:
+            assert process.poll() is None, "no save could be caught in the act"
+            if runs.steps_written(workdir) >= 2 and unfinished():
+                process.send_signal(signal.SIGSTOP)
+                if unfinished():
+                    break
+                process.send_signal(signal.SIGCONT)
+    finally:
+        process.kill()
+        process.wait()
+    assert unfinished() and not (workdir / "DONE").exists()
+    assert "resuming" in launcher.run(workdir, *runs.TINY)
+    runs.assert_same_result(workdir, finished[0])
+    assert not unfinished()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(launcher, finished, tmp_path):
+    workdir = tmp_path / "run"
+    for step in (0, 2, 3):
+        killed_after(launcher, workdir, step)
+    launcher.run(workdir, *runs.TINY)
+    runs.assert_same_result(workdir, finished[0])
+
+
+@pytest.mark.slow
+def test_killed_while_the_result_is_written(launcher, finished, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    (workdir / "DONE").unlink()
+    (workdir / "hf" / "config.json").unlink()
+    (workdir / "hf" / "model.safetensors").write_bytes(b"half")
+    output = launcher.run(workdir, *runs.TINY)
+    assert "held-out greedy" not in output and "in-domain: accuracy" in output
+    runs.assert_same_result(workdir, finished[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_resume(launcher, finished, tmp_path, number):
+    workdir = tmp_path / "run"
+    options = (*runs.TINY, "--config.checkpoint.every=100", "--config.log.tensorboard=false")
+    process = launcher.start(workdir, *options)
+    code = runs.stop_when(process, lambda: runs.steps_written(workdir) >= 1, number)
+    output = runs.log_file(workdir).read_text()
+    assert code == 128 + number, output[-3000:]
+    assert f"{number.name}: saving after this step" in output
+    _, _, step = runs.checkpoint(workdir)
+    assert step < runs.STEPS and step == runs.steps_written(workdir)
+    lines = output.splitlines()
+    command = lines[lines.index(f"stopped and saved at step {step}; to resume:") + 1]
+
+    flags, *arguments = shlex.split(command)
+    assert flags == f"XLA_FLAGS={launcher.flags}"
+    done = subprocess.run(arguments, cwd=runs.ROOT, env=launcher.environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and f"resuming {workdir} at step {step}" in done.stdout, done.stderr[-3000:]
+    runs.assert_same_result(workdir, finished[0])
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_first_step(launcher, tmp_path):
+    workdir = tmp_path / "run"
+    process = launcher.start(workdir, *runs.TINY)
+    loading = lambda: workdir.exists() and "parameters on" in runs.log_file(workdir).read_text()  # noqa: E731
+    assert runs.stop_when(process, loading, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert "stopped before the first step; to start:" in runs.log_file(workdir).read_text()
+    assert runs.steps_written(workdir) == -1
+
+
+@pytest.mark.slow
+def test_exact_with_the_flags_of_a_user(tmp_path):
+    """Without the quick compilation of the other tests, and with a cold cache for one of the two runs."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    runs.Launcher(tmp_path / "cold", flags="").run(whole, *runs.TINY)
+    launcher = runs.Launcher(tmp_path / "other", flags="")
+    killed_after(launcher, parts, 3)
+    launcher.run(parts, *runs.TINY)
+    runs.assert_same_result(parts, whole)
