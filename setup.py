@@ -26,7 +26,6 @@ setup(
     package_data={"rrft_jax": ["assets/**/*"]},
     install_requires=[
         "absl-py",
-        "einops",
         "flax>=0.12,<0.13",
         "grain>=0.2.18",
         "jax>=0.10.2,<0.11",
@@ -38,7 +37,6 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12,<0.13",
         "pillow",
-        "rich",
         "safetensors",
         "tensorboardX",
         "tokenizers",

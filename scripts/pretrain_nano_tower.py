@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
+from nano_sizes import nano_config
 from safetensors.numpy import save_file
 
 from rrft_jax.data.loader import make_loader
@@ -61,7 +62,7 @@ def make_batch(processor: Processor, step: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
-    where = jnp.asarray(patch_positions(SIDE // 14, SIDE // 14))
+    where = jnp.asarray(patch_positions(SIDE // 14, SIDE // 14, 2))
 
     def loss(params, patches, labels):
         shape = patches.shape[:3]
@@ -88,8 +89,6 @@ def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
 
 
 def main(_):
-    from pretrain_nano import nano_config  # the sizes are told once
-
     workdir = Path(FLAGS.workdir)
     processor = load_processor(FLAGS.processor)
     model = Qwen2VL(nano_config(processor))

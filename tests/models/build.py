@@ -35,8 +35,9 @@ TINY = Qwen2VLConfig(
     pad_token_id=50,
 )
 
-# Tests compile much and compute little: without LLVM's optimisations they take half the time.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+# Tests compile much and compute little: so set, XLA compiles them in a fifth of the time.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+quick_jit = partial(jax.jit, compiler_options=QUICK)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_more_padding_changes_nothing():
     assert_same(value_and_grad(params, prompts, *longer))
 
 
-@pytest.mark.parametrize("remat", ["full", "dots"])
+@pytest.mark.parametrize("remat", ["full", pytest.param("dots", marks=pytest.mark.slow)])
 def test_recomputation_does_not_change_the_gradient(remat):
     assert_same(value_and_grad(*problem(), remat=remat))
 

@@ -55,6 +55,7 @@ def test_patterns_that_cannot_be_meant(freeze, message):
         partition(random_params(), freeze)
 
 
+@pytest.mark.slow
 def test_frozen_tower_leaves_the_rest_of_the_gradient():
     trainable, frozen = partition(random_params(), ["^vision/"])
     loss, _, gradient = quick_jit(real_gradient())(trainable, frozen, example_batch())
