@@ -78,8 +78,8 @@ def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tupl
         positions[:, span.start : done] = now + np.indices((t, h, w)).reshape(3, -1)
         now += max(h, w)
     positions[:, done:] = now + np.arange(length - done)
-    # A video with more frames than rows can stand higher than the text after it, which transformers also counts.
-    return positions, int(positions.max(initial=-1)) + 1
+    # Not the largest position + 1: a video with more frame pairs than rows stands higher than the text after it.
+    return positions, now + length - done
 
 
 def patch_positions(rows: int, columns: int, merge_size: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
+from rrft_jax.models.qwen2_vl.weights import abstract_params
 
 IMAGE, VIDEO, START, END = 57, 58, 54, 55
 
@@ -52,14 +52,14 @@ class Visual:
 
 def tiny_params(config=TINY, seed=0):
     """Random parameters, biases and norms too, of a size at which all parts matter and rounding is not blown up."""
-    params = init_params(Qwen2VL(config), jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
-    leaves = [np.asarray(x) + rng.normal(0, 0.1, x.shape).astype(np.float32) for x in leaves]
-    params = jax.tree.unflatten(tree, leaves)
-    embed = params["language"]["embed"]
-    embed["embedding"] = rng.normal(0, 0.3, embed["embedding"].shape).astype(np.float32)
-    return params
+
+    def one(path, leaf):
+        kind = path[-1].key
+        spread = {"kernel": leaf.shape[-2:][0] ** -0.5, "embedding": 0.3, "scale": 0.1, "bias": 0.1}[kind]
+        return ((kind == "scale") + spread * rng.normal(size=leaf.shape)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(one, abstract_params(config))
 
 
 def text(rng, length):

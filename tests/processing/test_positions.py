@@ -60,10 +60,10 @@ def test_video_counts_frame_pairs():
 
 
 def test_long_video_stands_above_the_text_after_it():
-    # Five frame pairs of one token reach position 4; the text goes on at 1, the completion after the highest.
+    # Five frame pairs of one token reach position 4; the text goes on at 1, and the completion behind the text.
     positions, following = positions_of([VIDEO] * 5 + [TEXT], videos=[(5, 2, 2)])
     np.testing.assert_array_equal(positions[0], [0, 1, 2, 3, 4, 1])
-    assert following == 5
+    assert following == 2
 
 
 def test_kinds_interleaved_take_their_own_grids():
