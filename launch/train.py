@@ -24,8 +24,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: w
 
 
 def _default_workdir() -> str:
-    source = next(a.partition("=")[2] or "run" for a in sys.argv if a.lstrip("-").startswith("config"))
-    name = Path(source.partition(":")[0]).stem
+    """workdirs/<config file>-<time>; the last --config wins, as it does for absl."""
+    name = "run"
+    for arg, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        flag, equals, value = arg.lstrip("-").partition("=")
+        if arg.startswith("-") and flag == "config":
+            name = Path((value if equals else following).partition(":")[0]).stem
     return f"workdirs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -33,11 +37,11 @@ def main(_):
     quiet = logging.get_verbosity() <= logging.INFO
     if quiet:
         logging.set_verbosity(logging.WARNING)
-    from rrft_jax.training.loop import DivergedError, train  # after the flags are known to be good: jax is slow to load
+    from rrft_jax.training.loop import train  # after the flags are known to be good: jax is slow to load
 
     try:
         return train(_CONFIG.value, _WORKDIR.value or _default_workdir(), sys.argv)
-    except (ValueError, OSError, DivergedError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if not quiet:  # --verbosity=1 shows where it came from
             raise
         print(f"error: {error}", file=sys.stderr)

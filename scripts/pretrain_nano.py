@@ -195,6 +195,7 @@ def main(_):
             "steps": FLAGS.steps,
             "batch": BATCH,
             "stored": "bfloat16",
+            "interim": FLAGS.steps < FLAGS["steps"].default,  # cut short, to try something out
             "held_out_examples": 512,
             "mixture": [vars(m) for m in MIXTURE],
             "greedy": scores,

@@ -211,8 +211,15 @@ def records(tmp_path_factory):
     examples = [get_task("visual_counting").make(1, i, "train", "in") for i in range(4)]
     for i, example in enumerate(examples):
         Image.fromarray(np.asarray(example.images[0])).save(folder / f"{i}.png")
+    # Words in an order that no base has learnt, so that there is something to learn whatever nano knows.
     rows = [
-        {"id": e.id, "image": f"{i}.png", "problem": e.problem, "answer": e.answer, "cot": e.cot}
+        {
+            "id": e.id,
+            "image": f"{i}.png",
+            "problem": e.problem,
+            "answer": f"left are {e.answer}",
+            "cot": " ".join(reversed(e.cot.split())),
+        }
         for i, e in enumerate(examples)
     ]
     (folder / "train.json").write_text(json.dumps(rows))
