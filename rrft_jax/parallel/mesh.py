@@ -63,7 +63,3 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
     """Sharding of a host batch whose axis number `axis` is B."""
     return NamedSharding(mesh, PartitionSpec(*([None] * axis), RULES["batch"]))
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec())

@@ -58,8 +58,8 @@ def test_a_mesh_that_does_not_fit_is_refused(axes):
 
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np
-from jax.sharding import PartitionSpec as P
-from rrft_jax.parallel.mesh import batch_sharding, constrain, make_mesh, replicated
+from jax.sharding import NamedSharding, PartitionSpec as P
+from rrft_jax.parallel.mesh import batch_sharding, constrain, make_mesh
 assert dict(make_mesh().shape) == {"data": 8, "fsdp": 1, "tensor": 1}
 assert dict(make_mesh(fsdp=2, tensor=2).shape) == {"data": 2, "fsdp": 2, "tensor": 2}
 for axes in ({"data": 3}, {"data": 8, "fsdp": 2}, {"data": -1, "fsdp": 3}, {"data": 0}):
@@ -74,9 +74,9 @@ x = np.arange(48.0).reshape(8, 6)
 on_batch = jax.device_put(x, batch_sharding(mesh))
 assert {s.data.shape for s in on_batch.addressable_shards} == {(2, 6)}
 assert {s.data.shape for s in jax.device_put(x.T, batch_sharding(mesh, 1)).addressable_shards} == {(6, 2)}
-assert {s.data.shape for s in jax.device_put(x, replicated(mesh)).addressable_shards} == {(8, 6)}
+assert {s.data.shape for s in jax.device_put(x, NamedSharding(mesh, P())).addressable_shards} == {(8, 6)}
 with jax.set_mesh(mesh):
-    y = jax.jit(lambda x: constrain(2 * x, "batch", "vocab"))(jax.device_put(x, replicated(mesh)))
+    y = jax.jit(lambda x: constrain(2 * x, "batch", "vocab"))(jax.device_put(x, NamedSharding(mesh, P())))
     z = jax.jit(lambda x: constrain(2 * x, "batch", "vocab"))(x[:7])  # 7 rows stay whole
 assert {s.data.shape for s in y.addressable_shards} == {(2, 3)}, y.sharding
 assert {s.data.shape for s in z.addressable_shards} == {(7, 3)}, z.sharding
