@@ -17,18 +17,34 @@ def score(
     allowed: jax.Array | None,
     temperature: float = 1.0,
     chunk: int = 32,
+    group_chunks: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities and entropies float32[B, G, C] of completions under softmax(logits / temperature).
 
     tokens int32[B, G, C], right-padded, with token_mask bool[B, G, C]. allowed bool[V] is the vocabulary law, None the
     full softmax. Padded positions hold finite, meaningless values.
+
+    group_chunks: the members of a group go through the decoder in so many parts, one after the other, and the backward
+    pass computes each part again, so that the activations of G / group_chunks members are in memory at a time. Vision
+    tower and prompt stay outside and run once. Raises ValueError where it does not divide G.
     """
     B, G, C = tokens.shape
     _, prefix = prefill(model, params, prompts)
-    first = jnp.broadcast_to(prefix.last_hidden[:, None, None], (B, G, 1, prefix.last_hidden.shape[-1]))
-    hidden = first
-    if C > 1:
-        positions = completion_positions(prefix.next_position, G, C - 1)
-        rest, _ = extend(model, params, tokens[..., :-1], positions, token_mask[..., :-1], prefix)
-        hidden = jnp.concatenate([first, rest], axis=2)
-    return token_log_probs(hidden, output_table(params), tokens, allowed, temperature, chunk)
+
+    def members(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        tokens, token_mask = part
+        g = tokens.shape[1]
+        hidden = jnp.broadcast_to(prefix.last_hidden[:, None, None], (B, g, 1, prefix.last_hidden.shape[-1]))
+        if C > 1:
+            positions = completion_positions(prefix.next_position, g, C - 1)
+            rest, _ = extend(model, params, tokens[..., :-1], positions, token_mask[..., :-1], prefix)
+            hidden = jnp.concatenate([hidden, rest], axis=2)
+        return token_log_probs(hidden, output_table(params), tokens, allowed, temperature, chunk)
+
+    if group_chunks == 1:
+        return members((tokens, token_mask))
+    if group_chunks < 1 or G % group_chunks:
+        raise ValueError(f"train.group_chunks={group_chunks} must divide the {G} completions of a prompt")
+    parts = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(B, group_chunks, -1, C), 1, 0), (tokens, token_mask))
+    scores = jax.lax.map(jax.checkpoint(members), parts)
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(B, G, C), scores)

@@ -24,12 +24,13 @@ class Batch:
 
 
 def make_forward(
-    model: Qwen2VL, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32
+    model: Qwen2VL, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
 ) -> Callable[[dict, dict, Batch], Scores]:
     """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens."""
 
     def forward(trainable: dict, frozen: dict, batch: Batch) -> Scores:
         params = combine(trainable, frozen)
-        return Scores(*score(model, params, batch.prompts, batch.tokens, batch.token_mask, allowed, temperature, chunk))
+        completions = (batch.tokens, batch.token_mask)
+        return Scores(*score(model, params, batch.prompts, *completions, allowed, temperature, chunk, group_chunks))
 
     return forward

@@ -118,6 +118,7 @@ def check_config(config: ConfigDict) -> None:
         ("train.steps", config.train.steps, 1),
         ("train.prompts", config.train.prompts, 1),
         ("train.micro_batches", config.train.micro_batches, 1),
+        ("train.group_chunks", config.train.group_chunks, 1),
         ("train.max_skipped", config.train.max_skipped, 1),
         ("eval.every", config.eval.every, 0),
         ("eval.examples", config.eval.examples, 0),
@@ -131,6 +132,12 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(
             f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
             f"{config.train.prompts}"
+        )
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    if group % config.train.group_chunks:
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {group} completions of a prompt"
+            + (" (config.rollout.group)" if config.algorithm == "grpo" else "")
         )
     if missing := {"accuracy", "format"} - set(config.rewards):
         raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")

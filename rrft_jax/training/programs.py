@@ -48,7 +48,11 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> P
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes."""
     law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     scored_law = None if config.loss.full_softmax else law
-    scoring = {"temperature": config.loss.temperature, "chunk": config.model.logits_chunk}
+    scoring = {
+        "temperature": config.loss.temperature,
+        "chunk": config.model.logits_chunk,
+        "group_chunks": config.train.group_chunks,
+    }
     rollout = config.rollout
     draw = partial(
         sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,

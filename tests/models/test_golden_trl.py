@@ -67,9 +67,7 @@ def groups_of(arrays, grouped):
     if not grouped:
         return np.arange(rows)[:, None]
     members = {}
-    for row, (ids, pixels) in enumerate(
-        zip(arrays["prompt_ids"], np.split(arrays["pixel_values"], rows), strict=True)
-    ):
+    for row, (ids, pixels) in enumerate(zip(arrays["prompt_ids"], np.split(arrays["pixel_values"], rows), strict=True)):
         members.setdefault((ids.tobytes(), pixels.tobytes()), []).append(row)
     widest = max(map(len, members.values())) + 1  # one place more, so that every group has padding
     return np.array([m + [-1] * (widest - len(m)) for m in members.values()])

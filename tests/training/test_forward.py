@@ -1,13 +1,16 @@
-"""The scores of a batch against whole sequences without a cache, softmax in NumPy float64."""
+"""The scores of a batch against whole sequences without a cache, softmax in NumPy float64; groups scored in parts."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rrft_jax.training.forward import make_forward
+from rrft_jax.training.step import make_gradient
 from rrft_jax.training.tree import partition
 from tests.models.build import quick_jit, select_prompts
 from tests.rollout.reference import LAW, MODEL, log_softmax, random_params, sequence_logits
-from tests.training.problems import GROUP, ROWS, example_batch
+from tests.training.problems import GROUP, ROWS, assert_close, both_losses, example_batch, whole_gradient
 
 
 def test_scores_are_those_of_whole_sequences():
@@ -24,9 +27,48 @@ def test_scores_are_those_of_whole_sequences():
             z = sequence_logits(random_params(), prompt, tokens)[:-1]
             for ours, law in ((scores, np.where(LAW, z, -np.inf) / 1.7), (full_scores, z)):
                 expected = log_softmax(law)
-                np.testing.assert_allclose(
-                    ours.log_probs[b, g, :n], expected[np.arange(n), tokens], rtol=0, atol=1e-5
-                )
+                np.testing.assert_allclose(ours.log_probs[b, g, :n], expected[np.arange(n), tokens], rtol=0, atol=1e-5)
                 entropy = -(np.exp(expected) * np.where(np.isfinite(expected), expected, 0)).sum(-1)
                 np.testing.assert_allclose(ours.entropy[b, g, :n], entropy, rtol=0, atol=1e-5)
     assert np.isfinite(scores.log_probs).all() and np.isfinite(scores.entropy).all(), "padding must be finite"
+
+
+def chunked_gradient(group_chunks, micro_batches=1):
+    forward = make_forward(MODEL, jnp.asarray(LAW), chunk=2, group_chunks=group_chunks)
+    return make_gradient(forward, both_losses, micro_batches)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_groups_in_parts_change_nothing(micro_batches):
+    batch = example_batch()
+    loss, metrics, gradient = quick_jit(chunked_gradient(GROUP, micro_batches))(random_params(), {}, batch)
+    whole = whole_gradient()
+    assert_close((loss, gradient), (whole[0], whole[2]), 2e-5)
+    if micro_batches == 1:
+        assert_close(metrics, whole[1], 2e-5)
+
+
+def tower_products(jaxpr, width, runs=1):
+    """How often products over `width` (a flattened patch) are executed, a scan's body counted once per iteration."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            total += runs * any(width in x.aval.shape for x in eqn.invars)
+        inner = runs * eqn.params.get("length", 1) if eqn.primitive.name == "scan" else runs
+        for sub in jax.core.jaxprs_in_params(eqn.params):
+            total += tower_products(sub, width, inner)
+    return total
+
+
+def test_groups_in_parts_run_the_tower_once():
+    width = MODEL.config.vision.patch_dim
+    batch = example_batch()
+    counts = [
+        tower_products(jax.make_jaxpr(chunked_gradient(n))(random_params(), {}, batch).jaxpr, width) for n in (1, GROUP)
+    ]
+    assert counts == [2, 2], "one product for the patches, one for their kernel's gradient"
+
+
+def test_parts_must_divide_the_group():
+    with pytest.raises(ValueError, match="train.group_chunks=3 must divide the 2 completions"):
+        chunked_gradient(3)(random_params(), {}, example_batch())
