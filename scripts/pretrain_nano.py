@@ -81,7 +81,6 @@ MIXTURE = (
 )
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
 THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
-TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
 
 
 def make_batch(processor: Processor, step: int) -> Batch:
@@ -150,8 +149,12 @@ def main(_):
     )  # fmt: skip
     params = init_params(model, jax.random.key(SEED))
     tower = from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
-    state = init_state({**params, "vision": jax.tree.map(jnp.asarray, tower["vision"])}, optimizer)
-    print(f"{sum(x.size for x in jax.tree.leaves(state['params'])):,} parameters, {jax.devices()}", flush=True)
+    # The tower stays as it is: from a decoder that knows nothing yet it would only unlearn what it can name.
+    frozen = {"vision": jax.tree.map(jnp.asarray, tower["vision"])}
+    state = init_state({name: tree for name, tree in params.items() if name != "vision"}, optimizer)
+    print(
+        f"{sum(x.size for x in jax.tree.leaves((state['params'], frozen))):,} parameters, {jax.devices()}", flush=True
+    )
     step_fn = jax.jit(
         make_train_step(make_forward(model, allowed), sft_loss, optimizer, schedule, MICRO_BATCHES), donate_argnums=0
     )
@@ -172,7 +175,7 @@ def main(_):
         for step, batch in zip(
             range(start, stop), make_loader(partial(make_batch, processor), start, stop, 8, 2), strict=True
         ):
-            state, metrics = step_fn(state, {}, batch)
+            state, metrics = step_fn(state, frozen, batch)
             done = step + 1
             if done % 50 == 0:
                 print(
@@ -182,13 +185,13 @@ def main(_):
                 )
             if done % 500 == 0 or done == stop:
                 checkpoints.save(done, state, {})
-                scores = report(generate, state["params"], processor, 256)
+                scores = report(generate, {**state["params"], **frozen}, processor, 256)
                 curve.write(json.dumps({"step": done, "loss": float(metrics["loss"]), **scores}) + "\n")
                 curve.flush()
                 os.fsync(curve.fileno())
                 print(json.dumps(scores), flush=True)
     if stop == FLAGS.steps:
-        save_params(out, config, state["params"], "bfloat16")
+        save_params(out, config, {**state["params"], **frozen}, "bfloat16")
         scores = report(generate, load_params(out), processor, 512)
         card = {
             "seed": SEED,
