@@ -34,6 +34,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws; question i of standa
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest answer in tokens.", lower_bound=1)
 _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
 
 
@@ -75,11 +76,13 @@ def answer_all() -> None:
     import jax
     import numpy as np
 
+    from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
     from rrft_jax.models.qwen2_vl.weights import load_params
     from rrft_jax.rollout.sampling import Sampling
     from rrft_jax.training.start import load_parts, resolve_init
 
+    keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
     template = _TEMPLATE.value or default_template(_CHECKPOINT.value)

@@ -21,6 +21,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 
 
 def _default_workdir() -> str:
@@ -37,8 +39,12 @@ def main(_):
     quiet = logging.get_verbosity() <= logging.INFO
     if quiet:
         logging.set_verbosity(logging.WARNING)
-    from rrft_jax.training.loop import train  # after the flags are known to be good: jax is slow to load
+    from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
+    from rrft_jax.training.loop import train
 
+    compilation.keep_programs(_CACHE.value)
+    if _EXPLAIN.value:
+        compilation.explain_compilations()
     try:
         return train(_CONFIG.value, _WORKDIR.value or _default_workdir(), sys.argv)
     except (ValueError, OSError, RuntimeError) as error:

@@ -13,7 +13,12 @@ PICTURE = ROOT / "tests" / "fixtures" / "super-clevr" / "images" / "superCLEVR_n
 
 def generate(*args, **options):
     return subprocess.run(
-        [sys.executable, "launch/generate.py", *args], cwd=ROOT, capture_output=True, text=True, timeout=600, **options
+        [sys.executable, "launch/generate.py", "--compilation_cache=", *args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **options,
     )
 
 

@@ -1,0 +1,56 @@
+"""Before / after of several finished runs as one Markdown table: mean, and each run's own figure behind it.
+
+python scripts/summarise_runs.py workdirs/main-seed0 workdirs/main-seed1 workdirs/main-seed2
+"""
+
+import json
+import math
+from pathlib import Path
+
+from absl import app
+
+from rrft_jax.training.metrics import read_metrics
+
+SETS = {"eval": "in-domain", "eval_ood": "out-of-domain"}
+FIGURES = {
+    "accuracy": "accuracy",
+    "reasons": "answers that reason",
+    "accuracy_reasoned": "accuracy of reasoned answers",
+    "accuracy_direct": "accuracy of direct answers",
+    "format": "format",
+}
+
+
+def _share(values: list[float]) -> str:
+    """Mean in percent, with the runs in brackets; a dash where a run has no answer of the kind."""
+    known = [v for v in values if not math.isnan(v)]
+    if not known:
+        return "-"
+    each = ", ".join("-" if math.isnan(v) else f"{100 * v:.1f}" for v in values)
+    return f"{100 * sum(known) / len(known):.1f} % ({each})"
+
+
+def main(argv: list[str]) -> None:
+    workdirs = [Path(name) for name in argv[1:]]
+    if not workdirs:
+        raise app.UsageError("give at least one workdir")
+    for workdir in workdirs:
+        if not (workdir / "DONE").exists():
+            raise app.UsageError(f"{workdir} holds no finished run (no file DONE): resume it first")
+    runs = [[r for r in read_metrics(w) if "eval/accuracy" in r] for w in workdirs]
+    print(f"| {len(runs)} run(s) | step {runs[0][0]['step']} | step {runs[0][-1]['step']} | change |")
+    print("| --- | --- | --- | --- |")
+    for prefix, title in SETS.items():
+        for key, label in FIGURES.items():
+            name = f"{prefix}/{key}"
+            before, after = ([run[i].get(name, math.nan) for run in runs] for i in (0, -1))
+            change = [a - b for a, b in zip(after, before, strict=True)]
+            mean = [c for c in change if not math.isnan(c)]
+            shown = f"{100 * sum(mean) / len(mean):+.1f} points" if mean else "-"
+            print(f"| {title}: {label} | {_share(before)} | {_share(after)} | {shown} |")
+    cost = [json.loads((w / "DONE").read_text())["cpu_seconds"] for w in workdirs]
+    print(f"\nCPU-seconds: {', '.join(f'{c:,.0f}' for c in cost)}")
+
+
+if __name__ == "__main__":
+    app.run(main)
