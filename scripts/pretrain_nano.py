@@ -51,7 +51,7 @@ from rrft_jax.training.step import init_state, make_train_step
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "The tokenizer's directory, which receives the weights.")
-flags.DEFINE_integer("steps", 1500, "Optimizer steps.")
+flags.DEFINE_integer("steps", 3000, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
 
 SEED = 20251120
