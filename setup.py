@@ -38,6 +38,7 @@ setup(
         "orbax-checkpoint>=0.12,<0.13",
         "pillow",
         "safetensors",
+        "scipy",
         "tensorboardX",
         "tokenizers",
         "tqdm",
