@@ -16,6 +16,7 @@ from rrft_jax.models.qwen2_vl.model import (
     output_table,
     prefill,
 )
+from rrft_jax.models.qwen2_vl.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.sampling import Sampling, draw
 
@@ -75,6 +76,7 @@ def sample(
     The loop ends as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
     """
     B = prompts.tokens.shape[0]
+    params = {**params, "language": gathered({"language": params["language"]}, model.compute_dtype)["language"]}
     _, prefix = prefill(model, params, prompts)
     table = output_table(params)
     keys = row_keys(key, prompts.prompt_id, group)

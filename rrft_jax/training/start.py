@@ -1,5 +1,6 @@
 """The start of a run: what `init` means, and the parameters on the mesh."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_from_dict, read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import load_params, save_params
@@ -15,6 +16,7 @@ from rrft_jax.processing.processor import Processor, load_processor, save_proces
 from rrft_jax.training.workdir import DONE
 
 ASSETS = Path(__file__).parent.parent / "assets"
+SIZES = {path.stem: path for path in (ASSETS / "sizes").glob("*.json")}  # config.json alone, without weights
 EXPORT = "hf"  # the HuggingFace directory a finished run leaves in its workdir
 
 
@@ -25,6 +27,11 @@ def resolve_init(init: str, name: str = "init") -> Path:
     """
     if init == "nano":
         return ASSETS / "nano"
+    if init in SIZES:
+        raise ValueError(
+            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of Qwen2-VL-{init.upper()}>; "
+            "without it launch/compile.py and launch/train.py --dry-run work"
+        )
     path = Path(init)
     if (path / "versions.json").is_file():
         if not (path / DONE).exists():  # its export may be half written
@@ -37,6 +44,12 @@ def resolve_init(init: str, name: str = "init") -> Path:
             f"{name}={init!r}: neither 'nano', a HuggingFace directory (config.json), nor a finished workdir"
         )
     return path
+
+
+def read_sizes(init: str, file: str | None = None) -> Qwen2VLConfig:
+    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
+    path = Path(file) if file else SIZES.get(init)
+    return read_config(resolve_init(init)) if path is None else config_from_dict(json.loads(path.read_text()), path)
 
 
 def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
