@@ -2,6 +2,7 @@
 
     python launch/train.py --config=configs/grpo_counting.py
     python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
+    python launch/train.py --config=configs/grpo_counting.py:2b --dry-run
 
 The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
 """
@@ -22,6 +23,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs, on each device and the host; make nothing.")
 _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 
 
@@ -41,11 +43,14 @@ def main(_):
         logging.set_verbosity(logging.WARNING)
     from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
     from rrft_jax.training.loop import train
+    from rrft_jax.training.memory_plan import dry_run
 
     compilation.keep_programs(_CACHE.value)
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:
+        if _DRY.value:
+            return dry_run(_CONFIG.value)
         return train(_CONFIG.value, _WORKDIR.value or _default_workdir(), sys.argv)
     except (ValueError, OSError, RuntimeError) as error:
         if not quiet:  # --verbosity=1 shows where it came from

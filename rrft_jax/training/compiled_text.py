@@ -164,7 +164,8 @@ class CompiledText:
         }
 
     def collectives(self) -> list[Collective]:
-        """Every collective, the largest mover first. One that is split over several fusions counts once."""
+        """Every collective, the largest mover first. One that is done piece by piece in several fusions, some of them
+        perhaps in a loop that it overlaps with, counts as often as the part of it that runs least often."""
         seen: dict[tuple, Collective] = {}
         for name, body in self.computations.items():
             if not (times := self.runs.get(name, 0.0)):
@@ -178,7 +179,7 @@ class CompiledText:
                 total = array.bytes if i.opcode.endswith("-start") else sum(a.bytes for a in i.arrays)
                 channel = re.search(r"channel_id=(\d+)", i.rest)
                 key = (channel[1],) if channel else (name, i.name)
-                if key not in seen or seen[key].runs < times:
+                if key not in seen or seen[key].runs > times:
                     seen[key] = Collective(
                         kind, str(array), total, _group(i.rest), times, name in self.loops, i.op_name
                     )
@@ -186,9 +187,9 @@ class CompiledText:
 
     def traffic(self) -> float:
         """Bytes read from and written to the device's large memory: operands and results of what runs, with the slices
-        that a fusion takes of its operands, and in-place updates, at their own size. An estimate: what a fusion reads
-        twice counts once, and what stays in a cache by itself counts as traffic."""
-        total = 0.0
+        that a fusion takes of its operands, and in-place updates, at their own size; a collective's result twice. An
+        estimate: what a fusion reads several times counts once."""
+        total = float(sum(2 * c.runs * c.bytes for c in self.collectives()))
         for name, body in self.computations.items():
             times = self.runs.get(name, 0.0)
             if times and name not in self.fused:
@@ -196,52 +197,67 @@ class CompiledText:
         return total
 
     def _moved(self, i: Instruction, body: dict[str, Instruction]) -> int:
-        if i.opcode in _FREE:
+        if i.opcode in _FREE or _is_collective(i):
             return 0
         if i.opcode in _SLICES or i.opcode == "slice-start":
             return 2 * min((a.bytes for a in i.arrays), default=0)
         if i.opcode == "dynamic-update-slice":
             return 2 * _size(body, i.operands[1])
-        inner = next((self.computations[c] for c in _called(i) if c in self.computations), None)
-        if i.opcode != "fusion" or inner is None:
+        inner = self._inside(i)
+        if inner is None:
             return (0 if i.opcode.endswith("-start") else i.bytes) + sum(_size(body, o) for o in i.operands)
-        return self._fusion(i, body, inner)
+        sizes = [_size(body, operand) for operand in i.operands]
+        read = sum(self._read(inner, k, size) for k, size in enumerate(sizes) if size)
+        root = next((j.name for j in inner.values() if j.root), None)
+        return read + min(i.bytes, self._written(inner, root) if root else i.bytes)
 
-    def _fusion(self, i: Instruction, body: dict[str, Instruction], inner: dict[str, Instruction]) -> int:
-        users = defaultdict(list)
-        for j in inner.values():
-            for operand in j.operands:
-                users[operand].append(j)
+    def _inside(self, i: Instruction) -> dict[str, Instruction] | None:
+        called = _called(i) if i.opcode == "fusion" else []
+        return self.computations.get(called[0]) if called else None
 
-        def reads(name: str, size: int) -> int:
+    def _read(self, inner: dict[str, Instruction], number: int, size: int) -> int:
+        """Bytes that a fusion takes of its operand `number` of `size` bytes: all of it, or the slices it cuts out."""
+        parameter = next(
+            (j for j in inner.values() if j.opcode == "parameter" and j.rest.startswith(f"{number})")), None
+        )
+        if parameter is None:
+            return size
+
+        def reads(name: str) -> int:
             total = 0
-            for user in users[name]:
+            for user in (j for j in inner.values() if name in j.operands):
+                nested = self._inside(user)
                 if user.opcode == "bitcast":
-                    total += reads(user.name, size)
+                    total += reads(user.name)
+                elif nested is not None:
+                    total += self._read(nested, user.operands.index(name), size)
                 elif user.opcode in _SLICES and user.operands[0] == name:
                     total += sum(a.bytes for a in user.arrays)
-                elif not (user.opcode == "dynamic-update-slice" and user.operands[0] == name):
+                elif not (
+                    user.opcode == "tuple" or _is_collective(user)
+                    or user.opcode == "dynamic-update-slice" and user.operands[0] == name
+                ):  # fmt: skip
                     return size
             return min(total, size)
 
-        def written(name: str) -> int:
-            j = inner[name]
-            if j.opcode == "tuple":
-                return sum(written(o) for o in j.operands if o in inner)
-            if j.opcode == "bitcast" and j.operands[0] in inner:
-                return written(j.operands[0])
-            if j.opcode == "dynamic-update-slice":
-                return sum(a.bytes for a in inner[j.operands[1]].arrays) if j.operands[1] in inner else 0
-            return sum(a.bytes for a in j.arrays)
+        return reads(parameter.name)
 
-        parameters = {int(j.rest.split(")")[0]): j for j in inner.values() if j.opcode == "parameter"}
-        read = sum(
-            reads(parameters[k].name, size)
-            for k, operand in enumerate(i.operands)
-            if k in parameters and (size := _size(body, operand))
-        )
-        root = next((j.name for j in inner.values() if j.root), None)
-        return read + min(i.bytes, written(root) if root else i.bytes)
+    def _written(self, inner: dict[str, Instruction], name: str) -> int:
+        """Bytes of a fusion's result `name` that are new: an update in place counts as what is updated."""
+        j = inner[name]
+        nested = self._inside(j)
+        if j.opcode == "parameter" or _is_collective(j):
+            return 0
+        if j.opcode == "tuple":
+            return sum(self._written(inner, o) for o in j.operands if o in inner)
+        if j.opcode == "bitcast" and j.operands[0] in inner:
+            return self._written(inner, j.operands[0])
+        if j.opcode == "dynamic-update-slice":
+            return sum(a.bytes for a in inner[j.operands[1]].arrays) if j.operands[1] in inner else 0
+        if nested is not None:
+            root = next((k.name for k in nested.values() if k.root), None)
+            return self._written(nested, root) if root else 0
+        return sum(a.bytes for a in j.arrays)
 
     def largest(self, count: int = 8) -> list[tuple[Array, str]]:
         """The largest different arrays that the program makes on one device, with where they come from."""
@@ -277,6 +293,11 @@ def _instruction(found: re.Match) -> Instruction:
     )
     operands = tuple(re.findall(r"%([\w.\-]+)", rest.split("), ")[0].split(", metadata=")[0]))
     return Instruction(name, opcode, arrays, operands, rest, bool(root))
+
+
+def _is_collective(i: Instruction) -> bool:
+    """Also the bookkeeping of those that are done piece by piece."""
+    return i.opcode.removesuffix("-start") in COLLECTIVES or "AsyncCollective" in i.rest
 
 
 def _called(i: Instruction) -> list[str]:
