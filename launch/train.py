@@ -35,7 +35,9 @@ def _default_workdir() -> str:
     return f"workdirs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def main(_):
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"{' '.join(argv[1:])}: not a flag; a config field is set by --config.field=value")
     quiet = logging.get_verbosity() <= logging.INFO
     if quiet:
         logging.set_verbosity(logging.WARNING)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.rewards.registry import REWARDS
 from rrft_jax.training.loop import check_config
 from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
 from rrft_jax.training.programs import loss_config
@@ -115,3 +116,19 @@ def test_the_command_lists_every_mistake_at_once():
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "--config.train.step: no such field. Did you mean --config.train.steps" in done.stderr
     assert "--config.rollout.group=four: an integer is wanted" in done.stderr
+
+
+def test_trl_names_stand_for_a_surrogate_and_an_aggregation():
+    config = load_config(str(ROOT / "configs" / "grpo_counting.py"))
+    config.loss.type = "dr_grpo"
+    loss = loss_config(config)
+    assert (loss.surrogate, loss.aggregation, loss.max_completion_length) == ("clipped", "constant_length", 96)
+    config.loss.type = "grp"
+    with pytest.raises(ValueError, match="config.loss.type='grp': choose one of grpo, bnpo, dapo"):
+        loss_config(config)
+
+
+def test_every_registered_reward_can_be_weighted():
+    config = load_config(str(ROOT / "configs" / "grpo_counting.py"))
+    assert set(config.rewards) == set(REWARDS)
+    assert {name: w for name, w in config.rewards.items() if w} == {"accuracy": 1.0, "format": 1.0}

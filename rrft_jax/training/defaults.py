@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from rrft_jax.losses.grpo import GRPOLoss
+from rrft_jax.rewards.registry import REWARDS
 
 
 def base_config() -> ConfigDict:
@@ -30,7 +31,8 @@ def base_config() -> ConfigDict:
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
     })  # fmt: skip
-    config.rewards = ConfigDict({"accuracy": 1.0, "format": 1.0})  # weights; 0 only logs
+    # Weights. 0: not computed, but for accuracy and format, which are always logged.
+    config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})
     config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
     config.loss = ConfigDict()
     for field in dataclasses.fields(GRPOLoss):
@@ -38,7 +40,8 @@ def base_config() -> ConfigDict:
             value = field.default
             config.loss[field.name] = config_dict.placeholder(float) if value is None else value
     config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
-    config.loss.temperature = 1.0  # of the scored law
+    config.loss.temperature = config_dict.placeholder(float)  # of the scored law; None: the rollout's
+    config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
     config.sft = ConfigDict({"target": "cot"})  # cot | ans
 
     config.optimizer = ConfigDict({

@@ -167,7 +167,8 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     print(source.report)
     print(describe(processor, source.sizes))
     programs = make_programs(config, model, processor)
-    rewards = reward_set(dict(config.rewards), pool=pool, options=_reward_options(config, processor))
+    weights = {name: weight for name, weight in config.rewards.items() if weight or name in ("accuracy", "format")}
+    rewards = reward_set(weights, pool=pool, options=_reward_options(weights, processor))
     trainable, frozen = partition(params, config.train.freeze)
     needs_reference = config.algorithm == "grpo"
     run = Run(
@@ -187,10 +188,11 @@ def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
             )
 
 
-def _reward_options(config: ConfigDict, processor: Processor) -> dict:
-    if "length" not in config.rewards:
+def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
+    if "length" not in weights:
         return {}
-    return {"length": {"count_tokens": lambda text: len(processor.tokenizer(text).input_ids)}}
+    count = lambda texts: [len(ids) for ids in processor.tokenizer(list(texts)).input_ids]  # noqa: E731
+    return {"length": {"count_tokens": count}}
 
 
 def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) -> tuple[dict, int]:
@@ -266,9 +268,10 @@ def _on_mesh(run: Run, batch: HostBatch) -> HostBatch:
 
 
 def _counters(record, batch, host, begin, prepared, end, config) -> dict[str, float]:
-    rows = float(batch.row_weight.sum()) * (config.rollout.group if config.algorithm == "grpo" else 1)
-    completion_tokens = record["completions/mean_length"] * rows
-    prompt_tokens = float((batch.prompts.token_mask * batch.row_weight[:, None]).sum())
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    completion_tokens = record["completions/mean_length"] * float(batch.row_weight.sum()) * group
+    # As TRL counts: the prompt once for each completion, although it is computed once for the group.
+    prompt_tokens = float((batch.prompts.token_mask * batch.row_weight[:, None]).sum()) * group
     host["num_tokens"] += int(round(completion_tokens + prompt_tokens))
     return {
         "num_tokens": host["num_tokens"],

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
+from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
@@ -40,8 +41,13 @@ class Programs:
 
 
 def loss_config(config: ConfigDict) -> GRPOLoss:
-    fields = {k: v for k, v in config.loss.items() if k not in ("full_softmax", "temperature")}
-    return GRPOLoss(max_completion_length=config.rollout.max_completion_length, **fields)
+    """The loss that config.loss describes; config.loss.type, a name of TRL's, stands for surrogate and aggregation."""
+    fields = {k: v for k, v in config.loss.items() if k in GRPOLoss.__dataclass_fields__}
+    if config.loss.type:
+        if config.loss.type not in LOSS_TYPES:
+            raise ValueError(f"config.loss.type={config.loss.type!r}: choose one of {', '.join(LOSS_TYPES)}")
+        fields["surrogate"], fields["aggregation"] = LOSS_TYPES[config.loss.type]
+    return GRPOLoss(**{**fields, "max_completion_length": config.rollout.max_completion_length})
 
 
 def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> Programs:
@@ -49,7 +55,7 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> P
     law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     scored_law = None if config.loss.full_softmax else law
     scoring = {
-        "temperature": config.loss.temperature,
+        "temperature": config.rollout.temperature if config.loss.temperature is None else config.loss.temperature,
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -49,19 +50,23 @@ def grpo_batch(
     row_weight = np.broadcast_to(host.row_weight[:, None], (B, G)).astype(np.float32)
     total = np.array(scored.total, np.float32)
     # A sum over the functions that happened to answer would rank a failed check as a wrong answer.
-    total[[failure.position for failure in scored.failures]] = np.nan
+    total[list(scored.unscored)] = np.nan
     total = total.reshape(B, G)
     advantages, stats = group_advantages(jnp.asarray(total), row_weight=jnp.asarray(row_weight), **config.advantages)
     advantages = np.asarray(advantages)
     rewarded = time.perf_counter()
 
-    targets = Targets(mask, row_weight, advantages, None, reference)
-    batch = Batch(prompts, rollouts.tokens, rollouts.mask, to_devices(targets, mesh))
+    targets = replace(
+        to_devices(Targets(mask, row_weight, advantages), mesh),
+        ref_log_probs=reference,  # these two are on the devices already
+        sampling_log_probs=rollouts.sampled_log_probs,
+    )
+    batch = Batch(prompts, rollouts.tokens, rollouts.mask, targets)
     live = row_weight.reshape(-1) > 0
     metrics = {
         **{name: float(value) for name, value in stats.items()},
         **reward_metrics(scored.names, scored.values[:, live]),
-        **{name: s / n for name, (s, n) in scored.metrics.items() if name.startswith(("format/", "parse_fail"))},
+        **{name: s / n for name, (s, n) in scored.metrics.items()},
         "reward_error": float(len(scored.failures)),
         **length_metrics(mask.sum(-1).reshape(-1)[live], finished.reshape(-1)[live]),
         "completions/reasons": float(np.mean(["<think>" in t for t, ok in zip(texts, live, strict=True) if ok])),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -13,9 +14,10 @@ from rrft_jax.data.order import batch_ids
 from rrft_jax.data.records import RecordError, read_records
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.processing.buckets import Buckets, collate
-from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor, encode_prompt, measure
 from rrft_jax.tasks.registry import Task
+from rrft_jax.training.targets import reference_tokens
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,19 @@ def make_batch(
     filled = [examples[i % len(examples)] for i in range(rows)]
     ids = [prompt_ids[i % len(examples)] for i in range(rows)]
     texts = [ask(e) for e in filled]
-    encoded = [encode_prompt(processor, text, e.images) for text, e in zip(texts, filled, strict=True)]
-    return HostBatch(tuple(filled), tuple(texts), collate(encoded, ids, bucket, processor.pad_token_id), weight)
+    encoded = [_encode(processor, text, e) for text, e in zip(texts, filled, strict=True)]
+    names = [e.id for e in filled]
+    return HostBatch(tuple(filled), tuple(texts), collate(encoded, ids, bucket, processor.pad_token_id, names), weight)
+
+
+def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
+    try:
+        return encode_prompt(processor, text, example.images)
+    except (ValueError, OSError) as error:
+        where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)))
+        raise ValueError(
+            f"example {example.id}{f' ({where})' if where else ''}: {error}; replace the file or remove the record"
+        ) from error
 
 
 def generated_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
@@ -93,12 +106,13 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
         pixels.update(image_sizes)
         return measure(processor, text, image_sizes)
 
-    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes)
+    check = (lambda e: reference_tokens(config, task, processor, e)) if config.algorithm == "sft" else (lambda e: None)
+    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
     wanted = min(round(len(index.examples) * data.held_out), config.eval.examples)
-    out = _hold_out(index.examples, wanted, config.seed)
+    out = _hold_out(index.examples, wanted)
     groups = [np.setdiff1d(group, out) for group in index.groups]
 
     def fetch(t: int) -> HostBatch:
@@ -110,7 +124,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
     if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
         examples = [index.examples[i] for i in out]
-        sets["eval"] = _in_batches(processor, ask, examples, buckets, min(config.eval.batch, len(examples)))
+        sets["eval"] = _in_batches(processor, ask, examples, buckets, config.eval.batch)
     lines = [records.report(), index.report(), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
@@ -122,22 +136,35 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
     return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)))
 
 
-def _hold_out(examples: Sequence[Example], wanted: int, seed: int) -> np.ndarray:
+def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:
     """Numbers int64[K], ascending, of the records of whole pictures, K >= wanted: no picture is on both sides.
 
-    Fewer where only one picture would be left to train on; a record without pictures stands for itself.
+    Fewer where only one picture would be left to train on; a record without pictures stands for itself. The choice
+    does not depend on the run's seed: runs are compared on the same questions.
     """
-    by_picture: dict[tuple, list[int]] = {}
-    for number, example in enumerate(examples):
-        by_picture.setdefault(example.images or (example.id,), []).append(number)
-    pictures = list(by_picture.values())
-    order = np.argsort(np.random.Philox(np.random.SeedSequence((seed, 0xDA7A))).random_raw(len(pictures)))
+    pictures = _linked(examples)
+    order = np.argsort(np.random.Philox(np.random.SeedSequence(0xDA7A)).random_raw(len(pictures)))
     out: list[int] = []
     for picture in order[:-1]:
         if len(out) >= wanted:
             break
         out += pictures[picture]
     return np.sort(np.array(out, np.int64))
+
+
+def _linked(examples: Sequence[Example]) -> list[list[int]]:
+    """Record numbers in groups that share no picture with one another, in order of first appearance."""
+    group_of: dict[str, list[int]] = {}  # picture -> its group; records with several pictures join groups
+    for number, example in enumerate(examples):
+        keys = [str(image) for image in example.images] or [f"record {number}"]
+        groups = {id(group_of[key]): group_of[key] for key in keys if key in group_of}
+        merged = sorted({number, *(n for group in groups.values() for n in group)})
+        moved = [key for key, group in group_of.items() if id(group) in groups] if len(groups) > 1 else []
+        target = next(iter(groups.values())) if len(groups) == 1 else []
+        target[:] = merged
+        for key in [*keys, *moved]:
+            group_of[key] = target
+    return sorted({id(group): group for group in group_of.values()}.values())
 
 
 def _pixels(sizes: Counter, shown: int = 4) -> str:

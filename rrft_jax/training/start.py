@@ -25,7 +25,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
     """
     if init == "nano":
         return ASSETS / "nano"
-    path = Path(init)
+    path = Path(init).expanduser()
     if (path / "versions.json").is_file():
         if not (path / DONE).exists():  # its export may be half written
             raise ValueError(

@@ -77,7 +77,7 @@ def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change
     may_change: fnmatch patterns of dotted fields that cannot change the result ("log.*"); every other difference
     to the stored config is refused with a list. Only the first process of a multi-process run calls this.
     """
-    path = Path(path).absolute()
+    path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
     new = resolve_config(config)
     path.mkdir(parents=True, exist_ok=True)

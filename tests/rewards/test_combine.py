@@ -53,17 +53,24 @@ def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
         scored = run(Weighted("picky", picky), texts=("a", "bad", "c", "d"), group_ids=(0, 1, 0, 1))
     np.testing.assert_array_equal(scored.total, [1.0, np.nan, 1.0, np.nan])
-    assert scored.error_counts() == {"picky": 2}
+    assert scored.unscored == (1, 3)
     assert [(f.position, f.example_id, f.text) for f in scored.failures] == [(1, "e1", "bad"), (3, "e3", "d")]
     assert "KeyError" in scored.failures[0].reason
     assert "picky" in caplog.text and "'bad'" in caplog.text and "e1" in caplog.text
-    assert scored.metrics["reward_error"] == (2.0, 4.0)
 
 
 def test_values_that_are_not_finite_are_failures():
     scored = run(Weighted("odd", constant(float("nan"), float("inf"))), Weighted("ok", constant(1.0, 2.0)))
     assert scored.total.tolist() == [1.0, 2.0]
-    assert scored.error_counts() == {"odd": 2, "ok": 0}
+    assert [f.reward for f in scored.failures] == ["odd", "odd"] and scored.unscored == (0, 1)
+
+
+def test_a_reward_of_weight_0_is_logged_and_changes_nothing():
+    scored = run(Weighted("odd", constant(float("nan"), 5.0), 0.0), Weighted("ok", constant(1.0, 2.0)))
+    assert scored.total.tolist() == [1.0, 2.0] and scored.unscored == () and len(scored.failures) == 1
+    only_logged = run(Weighted("odd", constant(3.0, 5.0), 0.0), Weighted("none", constant(None, 2.0)))
+    np.testing.assert_array_equal(only_logged.total, [np.nan, 2.0])
+    assert run(Weighted("a", constant(3.0, 5.0), 0.0)).total.tolist() == [0.0, 0.0]
 
 
 def test_reasons_that_a_reward_gives_reach_the_failures():

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.data.example import Example
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.processing.processor import load_processor
+from rrft_jax.rewards import reward_set
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.completions import read_completions
-from rrft_jax.training.loop import DivergedError, _check_finite, train
+from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.start import ASSETS, resolve_init
@@ -24,7 +27,8 @@ from tests.training.test_metrics import events
 TRL_NAMES = {
     "reward", "reward_std", "rewards/accuracy/mean", "rewards/format/mean", "frac_reward_zero_std", "kl", "entropy",
     "completions/mean_length", "completions/min_length", "completions/max_length", "completions/clipped_ratio",
-    "num_tokens", "step_time", "learning_rate", "grad_norm", "loss",
+    "sampling/sampling_logp_difference/mean", "sampling/sampling_logp_difference/max", "num_tokens", "step_time",
+    "learning_rate", "grad_norm", "loss",
 }  # fmt: skip
 SFT = (
     "--config.train.steps=6",
@@ -287,3 +291,12 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
     qwen, processor, params = load_model(config)
     answer = make_answer(qwen, params, processor, Sampling(0.0), 24)
     assert "".join(answer(question, example.images)) == theirs and theirs
+
+
+def test_the_length_reward_counts_tokens_of_the_run_s_tokenizer():
+    processor = load_processor(resolve_init("nano"))
+    weights = {"accuracy": 1.0, "length": 0.5}
+    scored = reward_set(weights, options=_reward_options(weights, processor)).score(
+        ["4", "4 objects are left"], [Example("a", "visual_counting", "?", "4")] * 2, [0, 0], 0
+    )
+    assert scored.values[1].tolist() == [0.5, -0.5] and not scored.failures
