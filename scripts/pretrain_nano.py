@@ -42,7 +42,7 @@ from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
 from rrft_jax.tasks.visual_counting.prompts import ans_target, cot_target, format_prompt, listing_target
-from rrft_jax.tasks.visual_counting.reasoning import GONE, OTHER
+from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
 from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.forward import Batch, make_forward
 from rrft_jax.training.step import init_state, make_train_step
@@ -50,13 +50,14 @@ from rrft_jax.training.step import init_state, make_train_step
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "The tokenizer's directory, which receives the weights.")
+flags.DEFINE_string("init", "", "A HuggingFace directory to start from; empty: the tower and random weights.")
+flags.DEFINE_float("peak", 3e-3, "Peak learning rate.")
 flags.DEFINE_integer("steps", 2500, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
 
 SEED = 20251120
 BATCH, COMPLETION_LENGTH, PROMPT_LENGTH, PATCHES = 32, 96, 88, 64
 MICRO_BATCHES = 2
-PEAK = 3e-3
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,16 @@ class Mode:
 # mostly answers directly; the other rows teach how to reason without teaching whether to. Verdicts are what is learnt
 # last, and a sixth of a thought's tokens: some rows are about nothing else.
 MIXTURE = (
-    Mode(0.15, "LISTING", "listing"),
-    Mode(0.04, "ANS", "direct"),
+    Mode(0.08, "LISTING", "listing"),
+    Mode(0.05, "ANS", "direct"),
     Mode(0.03, "COUNT_ZS", "direct"),
     Mode(0.16, "COUNT_COT", "direct"),
     Mode(0.04, "COUNT_COT", "reason"),
-    Mode(0.29, "COUNT_COT", "reason", "rest"),
-    Mode(0.29, "COUNT_COT", "reason", "verdicts"),
+    Mode(0.30, "COUNT_COT", "reason", "rest"),
+    Mode(0.34, "COUNT_COT", "reason", "verdicts"),
 )
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
-VERDICTS = (f" {GONE}", f" {OTHER}", " 1", *"0123456789")  # as tokens; that of " 1" is the space before a number
+VERDICTS = (f" {GONE}", f" {LEFT}", f" {OTHER}", " 1", *"0123456789")  # as tokens; that of " 1" is the space before a number
 THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
 
 
@@ -149,11 +150,14 @@ def main(_):
     config = nano_config(processor)
     model = Qwen2VL(config)
     allowed = jnp.asarray(allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids))
-    optimizer, schedule = make_pretraining_optimizer(PEAK, FLAGS.steps)
-    params = init_params(model, jax.random.key(SEED))
-    tower = from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
+    optimizer, schedule = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
+    if FLAGS.init:
+        params = jax.tree.map(jnp.asarray, load_params(FLAGS.init, config))
+    else:
+        params = init_params(model, jax.random.key(SEED))
+        params |= from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
     # The tower stays as it is: from a decoder that knows nothing yet it would only unlearn what it can name.
-    frozen = {"vision": jax.tree.map(jnp.asarray, tower["vision"])}
+    frozen = {"vision": jax.tree.map(jnp.asarray, params["vision"])}
     state = init_state({name: tree for name, tree in params.items() if name != "vision"}, optimizer)
     print(
         f"{sum(x.size for x in jax.tree.leaves((state['params'], frozen))):,} parameters, {jax.devices()}", flush=True
