@@ -18,8 +18,10 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.greedy import evaluate
+from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.parallel.mesh import RULES, make_mesh
+from rrft_jax.parallel.layout import Layout, plan
+from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import Pool, RewardSet, reward_set
@@ -33,7 +35,7 @@ from rrft_jax.training.progress import SHOWN, Progress, Row, before_after_table,
 from rrft_jax.training.references import sft_batch
 from rrft_jax.training.rollouts import grpo_batch
 from rrft_jax.training.source import HostBatch, Source, make_source
-from rrft_jax.training.start import EXPORT, export, load_model, place
+from rrft_jax.training.start import EXPORT, export, load_model, place, resolve_init
 from rrft_jax.training.step import init_state
 from rrft_jax.training.tree import combine, partition
 from rrft_jax.training.workdir import CONFIG, Workdir, open_workdir
@@ -157,16 +159,15 @@ def check_config(config: ConfigDict) -> None:
 
 def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
-    mesh = make_mesh(**config.mesh)
-    _check_batches(config, mesh)
+    mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
+    step, held = _layouts(config, mesh)
     model, processor, params = load_model(config)
     count = sum(x.size for x in jax.tree.leaves(params))
     platform = jax.devices()[0].platform
     print(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s)")
-    source = make_source(config, task, processor)
-    print(source.report)
-    print(describe(processor, source.sizes))
-    programs = make_programs(config, model, processor)
+    source = make_source(config, task, processor, step, held)
+    print("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
+    programs = make_programs(config, model, processor, step.split)
     rewards = reward_set(dict(config.rewards), pool=pool, options=_reward_options(config, processor))
     trainable, frozen = partition(params, config.train.freeze)
     needs_reference = config.algorithm == "grpo"
@@ -177,14 +178,16 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     return run, place(trainable, mesh)
 
 
-def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
-    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
-    for name, rows in (("train.prompts", config.train.prompts), ("eval.batch", config.eval.batch)):
-        if rows % shards:
-            raise ValueError(
-                f"config.{name}={rows} must be a multiple of {shards}, the devices of config.mesh.data x fsdp that "
-                "share a batch"
-            )
+def _layouts(config: ConfigDict, mesh: Mesh) -> tuple[Layout, Callable[[int], Layout]]:
+    """How the batch of a step, and one of so many evaluation prompts, lie on the rows of the mesh."""
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    step = plan(mesh, config.train.prompts, group, config.train.micro_batches)
+    if (group // step.split) % config.train.group_chunks:
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {group // step.split} completions "
+            f"that a row holds: {step.describe()}"
+        )
+    return step, partial(plan, mesh)
 
 
 def _reward_options(config: ConfigDict, processor: Processor) -> dict:
@@ -223,7 +226,7 @@ def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) 
             record |= {name: float(value) for name, value in trained.items()}
             end = time.perf_counter()
             step += 1
-            record |= _counters(record, batch, host, begin, prepared, end, config)
+            record |= _counters(record, host, begin, prepared, end, config)
             if groups and (step == 1 or step % config.log.completions_every == 0 or step == total):
                 completions.write(step, groups)
             accuracy = None
@@ -265,15 +268,13 @@ def _on_mesh(run: Run, batch: HostBatch) -> HostBatch:
     return replace(batch, prompts=to_devices(batch.prompts, run.mesh))
 
 
-def _counters(record, batch, host, begin, prepared, end, config) -> dict[str, float]:
-    rows = float(batch.row_weight.sum()) * (config.rollout.group if config.algorithm == "grpo" else 1)
-    completion_tokens = record["completions/mean_length"] * rows
-    prompt_tokens = float((batch.prompts.token_mask * batch.row_weight[:, None]).sum())
-    host["num_tokens"] += int(round(completion_tokens + prompt_tokens))
+def _counters(record, host, begin, prepared, end, config) -> dict[str, float]:
+    rows = config.train.prompts * (config.rollout.group if config.algorithm == "grpo" else 1)
+    host["num_tokens"] += record["num_tokens"]
     return {
         "num_tokens": host["num_tokens"],
         "step_time": end - begin,
-        "tokens_per_second": completion_tokens / (end - begin),
+        "tokens_per_second": record["completions/mean_length"] * rows / (end - begin),
         "timing/update": end - prepared,
     }
 
