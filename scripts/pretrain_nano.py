@@ -84,7 +84,8 @@ MIXTURE = (
     Mode(0.34, "COUNT_COT", "reason", "verdicts"),
 )
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
-VERDICTS = (f" {GONE}", f" {LEFT}", f" {OTHER}", " 1", *"0123456789")  # as tokens; that of " 1" is the space before a number
+# As tokens; that of " 1" is the space before a number.
+VERDICTS = (f" {GONE}", f" {LEFT}", f" {OTHER}", " 1", *"0123456789")
 THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
 
 

@@ -26,7 +26,10 @@ def base_config() -> ConfigDict:
     config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
     config.model = ConfigDict({"dtype": "float32", "remat": "none", "logits_chunk": 32})
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.mesh = ConfigDict({
+        "preset": "",  # data | fsdp | fsdp+tensor, instead of sizes
+        "data": -1, "fsdp": 1, "tensor": 1,  # devices along each axis; -1: those that are left
+    })  # fmt: skip
 
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,

@@ -1,7 +1,5 @@
 """The driver of both loops. Order of a start: resume, else init; then evaluate, train, save, evaluate, export."""
 
-import math
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -18,25 +16,27 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.greedy import evaluate
+from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.parallel.mesh import RULES, make_mesh
+from rrft_jax.parallel.layout import Layout, plan
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say, together
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import Pool, RewardSet, reward_set
 from rrft_jax.tasks.registry import Task, get_task
 from rrft_jax.training.checkpoints import Checkpoints
-from rrft_jax.training.completions import CompletionsWriter
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
-from rrft_jax.training.metrics import MetricsWriter, read_metrics
+from rrft_jax.training.journal import Journal
 from rrft_jax.training.programs import Programs, make_programs, to_devices
-from rrft_jax.training.progress import SHOWN, Progress, Row, before_after_table, duration
+from rrft_jax.training.progress import SHOWN
 from rrft_jax.training.references import sft_batch
+from rrft_jax.training.report import eval_line, finish, result_table
 from rrft_jax.training.rollouts import grpo_batch
 from rrft_jax.training.source import HostBatch, Source, make_source
-from rrft_jax.training.start import EXPORT, export, load_model, place
-from rrft_jax.training.step import init_state
+from rrft_jax.training.start import EXPORT, export, load_model, make_state, place, resolve_init
 from rrft_jax.training.tree import combine, partition
-from rrft_jax.training.workdir import CONFIG, Workdir, open_workdir
+from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config
 
 MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
 SFT_SHOWN = (("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}"))
@@ -63,50 +63,52 @@ class Run:
 
 
 def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None) -> int:
-    """Runs or resumes a training; returns the exit code (0 done, 130 / 143 stopped by a signal after saving)."""
-    check_config(config)
-    run_dir = open_workdir(workdir, config, MAY_CHANGE)
-    if run_dir.finished:
-        print(
-            f"{run_dir.path} holds a finished run:\n{_table(run_dir.path)}\nGive another --workdir to start a new one."
-        )
+    """Runs or resumes a training; returns the exit code (0 done, 130 / 143 stopped by a signal after saving).
+
+    Every process of the run calls it with the same config; the workdir is the one that process 0 names.
+    """
+    together(lambda: check_config(config))
+    if len(set(exchange(repr(resolve_config(config))))) > 1:
+        raise ValueError("the processes of this run have different configs: start all of them with the same command")
+    run_dir = together(lambda: open_workdir(workdir, config, MAY_CHANGE) if is_writer() else None)
+    path, resumed, finished = exchange(run_dir and (run_dir.path, run_dir.resumed, run_dir.finished))[0]
+    if finished:
+        if is_writer():
+            print(f"{path} holds a finished run:\n{result_table(path)}\nGive another --workdir to start a new one.")
         return 0
-    for note in run_dir.notes:
+    for note in run_dir.notes if is_writer() else ():
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
     with ExitStack() as stack:
         stop = stack.enter_context(GracefulStop())
         pool = stack.enter_context(Pool())
         try:
-            run, trainable = _start(config, pool)
+            run, trainable = together(lambda: _start(config, pool))
         except (ValueError, OSError):
-            if not run_dir.resumed:  # nothing has run: the corrected command may use the same --workdir
-                (run_dir.path / CONFIG).unlink()
+            if is_writer() and not resumed:  # nothing has run: the corrected command may use the same --workdir
+                (path / CONFIG).unlink()
             raise
         stack.enter_context(jax.set_mesh(run.mesh))
-        state = init_state(trainable, run.programs.optimizer)
-        state = place(state, run.mesh)
+        state = make_state(trainable, run.programs.optimizer, run.mesh)
         checkpoints = stack.enter_context(
-            Checkpoints(run_dir.path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
+            Checkpoints(path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
         )
-        metrics = MetricsWriter(run_dir.path, config.log.tensorboard)
-        stack.callback(metrics.close)
-        completions = CompletionsWriter(run_dir.path)
+        journal = stack.enter_context(Journal(path, config.log.tensorboard))
         step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0}  # cpu_seconds: of this and all former sessions
         if checkpoints.latest_step() is not None:
             state, host, step = checkpoints.restore(state)
-            print(f"resuming {run_dir.path} at step {step} of {config.train.steps}")
+            say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"]
-        metrics.cut_back(step if step else -1)
-        completions.cut_back(step if step else -1)
-        state, step = _loop(run, state, step, host, checkpoints, metrics, completions, stop)
-        metrics.flush()
+        journal.cut_back(step if step else -1)
+        state, step = _loop(run, state, step, host, checkpoints, journal, stop)
+        journal.flush()
         if step < config.train.steps:
             what = f"stopped and saved at step {step}; to resume" if step else "stopped before the first step; to start"
-            print(f"\n{what}:\n  {resume_hint(argv or sys.argv, run_dir.path)}")
+            say(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
         params = combine(state["params"], run.frozen)
-        export(run_dir.path / EXPORT, run.model, params, run.processor, "bfloat16")
-    _finish(run_dir, host["num_tokens"], earlier)
+        export(path / EXPORT, run.model, params, run.processor, "bfloat16")
+    if is_writer():
+        finish(run_dir, host["num_tokens"], earlier)
     return 0
 
 
@@ -157,16 +159,16 @@ def check_config(config: ConfigDict) -> None:
 
 def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
-    mesh = make_mesh(**config.mesh)
-    _check_batches(config, mesh)
+    mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
+    step, held = _layouts(config, mesh)
     model, processor, params = load_model(config)
     count = sum(x.size for x in jax.tree.leaves(params))
     platform = jax.devices()[0].platform
-    print(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s)")
-    source = make_source(config, task, processor)
-    print(source.report)
-    print(describe(processor, source.sizes))
-    programs = make_programs(config, model, processor)
+    where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    say(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
+    source = make_source(config, task, processor, step, held)
+    say("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
+    programs = make_programs(config, model, processor, step.split)
     weights = {name: weight for name, weight in config.rewards.items() if weight or name in ("accuracy", "format")}
     rewards = reward_set(weights, pool=pool, options=_reward_options(weights, processor))
     trainable, frozen = partition(params, config.train.freeze)
@@ -175,17 +177,19 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config, task, model, processor, mesh, source, programs, rewards, place(frozen, mesh),
         place(params, mesh) if needs_reference else {},
     )  # fmt: skip
-    return run, place(trainable, mesh)
+    return run, trainable
 
 
-def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
-    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
-    for name, rows in (("train.prompts", config.train.prompts), ("eval.batch", config.eval.batch)):
-        if rows % shards:
-            raise ValueError(
-                f"config.{name}={rows} must be a multiple of {shards}, the devices of config.mesh.data x fsdp that "
-                "share a batch"
-            )
+def _layouts(config: ConfigDict, mesh: Mesh) -> tuple[Layout, Callable[[int], Layout]]:
+    """How the batch of a step, and one of so many evaluation prompts, lie on the rows of the mesh."""
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    step = plan(mesh, config.train.prompts, group, config.train.micro_batches)
+    if (group // step.split) % config.train.group_chunks:
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {group // step.split} completions "
+            f"that a row holds: {step.describe()}"
+        )
+    return step, partial(plan, mesh)
 
 
 def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
@@ -195,7 +199,7 @@ def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
     return {"length": {"count_tokens": count}}
 
 
-def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) -> tuple[dict, int]:
+def _loop(run: Run, state, step, host, checkpoints, journal, stop) -> tuple[dict, int]:
     config = run.config
     total = config.train.steps
     earlier = host["cpu_seconds"]
@@ -207,16 +211,16 @@ def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) 
         return evaluate(run.programs.greedy, params, run.processor, run.rewards, eval_sets)
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
-    with Progress(total, step, config.log.progress_every, shown) as progress:
-        if step == 0 and not stop.requested:
+    with journal.progress(total, step, config.log.progress_every, shown):
+        if step == 0 and not _asked_to_stop(stop):
             before = held_out()
-            metrics.write(0, before)
+            journal.write(0, before)
             if before:
-                progress.note(_eval_line(0, before))
+                journal.note(eval_line(0, before))
         batches = make_loader(run.source.fetch, step, total, prefetch=2, threads=2)
         saved = step
         for batch in batches:
-            if stop.requested:
+            if _asked_to_stop(stop):
                 break
             begin = time.perf_counter()
             ready, record, groups = prepare(state, batch, step)
@@ -225,27 +229,33 @@ def _loop(run: Run, state, step, host, checkpoints, metrics, completions, stop) 
             record |= {name: float(value) for name, value in trained.items()}
             end = time.perf_counter()
             step += 1
-            record |= _counters(record, batch, host, begin, prepared, end, config)
-            if groups and (step == 1 or step % config.log.completions_every == 0 or step == total):
-                completions.write(step, groups)
+            record |= _counters(record, host, begin, prepared, end, config)
+            if step == 1 or step % config.log.completions_every == 0 or step == total:
+                journal.write_completions(step, [group for part in exchange(groups) for group in part])
             accuracy = None
             if eval_sets and (step == total or config.eval.every and step % config.eval.every == 0):
                 scores = held_out()
                 accuracy = scores["eval/accuracy"]
                 record |= scores
-                progress.note(_eval_line(step, scores))
+                journal.note(eval_line(step, scores))
             host["cpu_seconds"] = earlier + time.process_time()
-            metrics.write(step, record)
-            progress.update(step, record)
+            journal.write(step, record)
+            journal.update(step, record)
             _check_finite(state, config, step)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
-                metrics.flush()
+                journal.flush()
                 checkpoints.save(step, state, host, accuracy)
                 saved = step
         if saved < step:  # stopped by a signal, which may have come at any time since the last save
-            metrics.flush()
+            journal.flush()
             checkpoints.save(step, state, host)
     return state, step
+
+
+def _asked_to_stop(stop: GracefulStop) -> bool:
+    """Whether any process got a signal: all of them stop between the same two steps."""
+    stop.signal = next((signal for signal in exchange(stop.signal) if signal is not None), None)
+    return stop.requested
 
 
 def _preparer(run: Run) -> Callable[[dict, HostBatch, int], tuple[Any, dict, list]]:
@@ -267,16 +277,13 @@ def _on_mesh(run: Run, batch: HostBatch) -> HostBatch:
     return replace(batch, prompts=to_devices(batch.prompts, run.mesh))
 
 
-def _counters(record, batch, host, begin, prepared, end, config) -> dict[str, float]:
-    group = config.rollout.group if config.algorithm == "grpo" else 1
-    completion_tokens = record["completions/mean_length"] * float(batch.row_weight.sum()) * group
-    # As TRL counts: the prompt once for each completion, although it is computed once for the group.
-    prompt_tokens = float((batch.prompts.token_mask * batch.row_weight[:, None]).sum()) * group
-    host["num_tokens"] += int(round(completion_tokens + prompt_tokens))
+def _counters(record, host, begin, prepared, end, config) -> dict[str, float]:
+    rows = config.train.prompts * (config.rollout.group if config.algorithm == "grpo" else 1)
+    host["num_tokens"] += record["num_tokens"]
     return {
         "num_tokens": host["num_tokens"],
         "step_time": end - begin,
-        "tokens_per_second": completion_tokens / (end - begin),
+        "tokens_per_second": record["completions/mean_length"] * rows / (end - begin),
         "timing/update": end - prepared,
     }
 
@@ -284,55 +291,10 @@ def _counters(record, batch, host, begin, prepared, end, config) -> dict[str, fl
 def _check_finite(state, config, step) -> None:
     skipped = int(state["skipped"])
     if skipped >= config.train.max_skipped:
+        if not is_writer():
+            raise ElsewhereError(f"step {step}: the run diverged, as process 0 says")
         raise DivergedError(
             f"step {step}: {skipped} updates in a row were not finite, so training stopped; the last checkpoint is "
             "good. Raise config.train.max_skipped to go on from it, or start a new --workdir with a lower "
             "config.optimizer.schedule.peak"
         )
-
-
-def _eval_line(step: int, scores: dict[str, float]) -> str:
-    parts = [
-        f"{name.removesuffix('/accuracy')} {value:.1%}" for name, value in scores.items() if name.endswith("/accuracy")
-    ]
-    return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
-
-
-def _table(path: Path) -> str:
-    """Before / after over the held-out sets, from the metrics on disk."""
-    records = [r for r in read_metrics(path) if any(k.startswith("eval") for k in r)]
-    if not records:
-        return "(no held-out set was evaluated)"
-    before, after = records[0], records[-1]
-    labels = {
-        "accuracy": "accuracy", "reasons": "answers that reason", "accuracy_reasoned": "accuracy of reasoned answers",
-        "accuracy_direct": "accuracy of direct answers", "format": "format", "mean_length": "mean length (tokens)",
-    }  # fmt: skip
-    rows = []
-    for name, title in (("eval", "in-domain"), ("eval_ood", "out-of-domain")):
-        for key, label in labels.items():
-            values = [record.get(f"{name}/{key}") for record in (before, after)]
-            if any(v is not None for v in values):
-                # NaN: no answer of this kind, so no accuracy either.
-                values = [None if v is None or math.isnan(v) else v for v in values]
-                rows.append(Row(f"{title}: {label}", *values, key != "mean_length"))
-    return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
-
-
-def _finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
-    path = run_dir.path
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = earlier + time.process_time() + children.ru_utime + children.ru_stime
-    run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
-    print(_table(path))
-    print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
-    print(f"written to {path}:")
-    for name, what in (
-        ("hf", "the result as a HuggingFace directory (bfloat16)"),
-        ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
-        ("completions", "pictures, prompts, completions, rewards and advantages"),
-        ("checkpoints", "the last and the best step"),
-        ("config.json", "the resolved config; versions, git commit and seeds in versions.json"),
-    ):
-        if (path / name).exists():
-            print(f"  {name:14} {what}")

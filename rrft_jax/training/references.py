@@ -5,6 +5,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.losses.terms import Targets
+from rrft_jax.parallel.processes import exchange
 from rrft_jax.processing.processor import Processor
 from rrft_jax.tasks.registry import Task
 from rrft_jax.training.forward import Batch
@@ -16,7 +17,7 @@ from rrft_jax.training.targets import reference_tokens
 def sft_batch(
     config: ConfigDict, task: Task, processor: Processor, mesh: Mesh, host: HostBatch
 ) -> tuple[Batch, dict[str, float]]:
-    """The batch with the task's target (config.sft.target) as completion, and its length metrics."""
+    """The batch with the task's target (config.sft.target) as completion, and its length metrics over all processes."""
     C = config.rollout.max_completion_length
     tokens = np.full((len(host.examples), 1, C), processor.pad_token_id, np.int32)
     mask = np.zeros(tokens.shape, bool)
@@ -24,9 +25,12 @@ def sft_batch(
         ids = reference_tokens(config, task, processor, example)
         tokens[row, 0, : len(ids)] = ids
         mask[row, 0, : len(ids)] = True
-    lengths = mask.sum(-1)[host.row_weight > 0]
     batch = Batch(host.prompts, tokens, mask, Targets(mask, host.row_weight[:, None].astype(np.float32)))
+    own = (host.row_weight > 0) & host.layout.owned
+    parts = exchange((mask[own].sum((1, 2)), int(host.prompts.token_mask[own].sum())))
+    lengths = np.concatenate([part[0] for part in parts])
     return to_devices(batch, mesh), {
         "completions/mean_length": float(lengths.mean()),
         "completions/max_length": float(lengths.max()),
+        "num_tokens": int(lengths.sum()) + sum(part[1] for part in parts),
     }

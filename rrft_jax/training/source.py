@@ -13,22 +13,26 @@ from rrft_jax.data.index import Bucket, build_index, image_size
 from rrft_jax.data.order import batch_ids
 from rrft_jax.data.records import RecordError, read_records
 from rrft_jax.models.prompts import Prompts
+from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets, collate
 from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor, encode_prompt, measure
 from rrft_jax.tasks.registry import Task
 from rrft_jax.training.targets import reference_tokens
 
+Layouts = Callable[[int], Layout]
+
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One batch on the host: B examples with the text they were asked, their padded Prompts (numpy), and row_weight
-    float32[B], 0 for rows that only fill the batch."""
+    """This process's r rows of one batch: r examples with the text they were asked, their padded Prompts (numpy),
+    row_weight float32[r], 0 for rows that only fill the batch, and which rows of the whole batch they are."""
 
     examples: tuple[Example, ...]
     texts: tuple[str, ...]
     prompts: Prompts
     row_weight: np.ndarray
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,26 @@ class Source:
 def make_batch(
     processor: Processor,
     ask: Callable[[Example], str],
-    examples: Sequence[Example],
+    example: Callable[[int], Example],
     prompt_ids: Sequence[int],
     bucket: Bucket,
-    rows: int,
+    layout: Layout,
 ) -> HostBatch:
-    """Encodes and pads examples; fewer than `rows` are filled up with repetitions of weight 0."""
-    weight = (np.arange(rows) < len(examples)).astype(np.float32)
-    filled = [examples[i % len(examples)] for i in range(rows)]
-    ids = [prompt_ids[i % len(examples)] for i in range(rows)]
-    texts = [ask(e) for e in filled]
-    encoded = [_encode(processor, text, e) for text, e in zip(texts, filled, strict=True)]
-    names = [e.id for e in filled]
-    return HostBatch(tuple(filled), tuple(texts), collate(encoded, ids, bucket, processor.pad_token_id, names), weight)
+    """Makes, encodes and pads this process's rows of a batch of len(prompt_ids) <= layout.prompts prompts.
+
+    example(k): the k-th example of the batch, asked for once and only if a row of this process needs it. Rows beyond
+    the prompts repeat them with weight 0.
+    """
+    count = len(prompt_ids)
+    weight = (layout.prompt_of < count).astype(np.float32)
+    numbers = layout.prompt_of % count
+    examples = {k: example(k) for k in np.unique(numbers).tolist()}
+    texts = {k: ask(e) for k, e in examples.items()}
+    encoded = {k: _encode(processor, texts[k], e) for k, e in examples.items()}
+    each = lambda values: [values[k] for k in numbers.tolist()]  # noqa: E731
+    names = [e.id for e in each(examples)]
+    prompts = collate(each(encoded), each(prompt_ids), bucket, processor.pad_token_id, names)
+    return HostBatch(tuple(each(examples)), tuple(each(texts)), prompts, weight, layout)
 
 
 def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
@@ -69,7 +80,7 @@ def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
         ) from error
 
 
-def generated_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
+def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Scenes rendered on the fly; held out: fixed in-domain and out-of-domain scenes of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
@@ -81,18 +92,18 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor) -> So
 
     def fetch(t: int) -> HostBatch:
         ids = range(t * B, (t + 1) * B)
-        return make_batch(processor, ask, [task.make(config.seed, i, "train", "in") for i in ids], ids, bucket, B)
+        return make_batch(processor, ask, lambda k: task.make(config.seed, ids[k], "train", "in"), ids, bucket, step)
 
     def held_out(domain: str) -> tuple[HostBatch, ...]:
         # The seed of the run does not choose the questions that runs are compared on.
-        examples = [task.make(0, i, "val", domain) for i in range(config.eval.examples)]
-        return _in_batches(processor, ask, examples, [bucket] * len(examples), config.eval.batch)
+        buckets = [bucket] * config.eval.examples
+        return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
 
     sets = {"eval": held_out("in"), "eval_ood": held_out("out")} if config.eval.examples else {}
     return Source(fetch, sets, tuple(sizes), f"{task.name}: scenes rendered on the fly, seed {config.seed}")
 
 
-def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
+def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Records in the Reason-RFT JSON layout; those of a seeded share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
@@ -117,14 +128,14 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
 
     def fetch(t: int) -> HostBatch:
         ids = batch_ids(groups, config.seed, t, config.train.prompts)
-        chosen = [index.examples[i] for i in ids.indices]
-        return make_batch(processor, ask, chosen, ids.prompt_ids, index.buckets[ids.bucket], config.train.prompts)
+        bucket = index.buckets[ids.bucket]
+        return make_batch(processor, ask, lambda k: index.examples[ids.indices[k]], ids.prompt_ids, bucket, step)
 
     sets = {}
     if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
-        examples = [index.examples[i] for i in out]
-        sets["eval"] = _in_batches(processor, ask, examples, buckets, config.eval.batch)
+        layout = held(min(config.eval.batch, len(out)))
+        sets["eval"] = _in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout)
     lines = [records.report(), index.report(), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
@@ -174,16 +185,21 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
     return f"pictures before resizing, in pixels: {common}{more}" if sizes else ""
 
 
-def _in_batches(processor, ask, examples, buckets, rows) -> tuple[HostBatch, ...]:
-    """Batches of one bucket each, the last of a bucket filled up."""
+def _in_batches(processor, ask, example, buckets, layout) -> tuple[HostBatch, ...]:
+    """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
     batches = []
     for bucket in dict.fromkeys(buckets):
         mine = [i for i, b in enumerate(buckets) if b == bucket]
-        for low in range(0, len(mine), rows):
-            chosen = mine[low : low + rows]
-            batches.append(make_batch(processor, ask, [examples[i] for i in chosen], chosen, bucket, rows))
+        for low in range(0, len(mine), layout.prompts):
+            ids = mine[low : low + layout.prompts]
+            batches.append(make_batch(processor, ask, lambda k, ids=ids: example(ids[k]), ids, bucket, layout))
     return tuple(batches)
 
 
-def make_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
-    return (folder_source if config.data.folder else generated_source)(config, task, processor)
+def make_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole
+) -> Source:
+    """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
+    held(n): the same for evaluation batches of n prompts."""
+    build = folder_source if config.data.folder else generated_source
+    return build(config, task, processor, step or whole(config.train.prompts), held)

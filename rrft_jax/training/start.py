@@ -1,9 +1,11 @@
 """The start of a run: what `init` means, and the parameters on the mesh."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -11,7 +13,9 @@ from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.parallel.processes import is_writer, whole_tree
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
+from rrft_jax.training.step import State, init_state
 from rrft_jax.training.workdir import DONE
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -65,11 +69,31 @@ def load_parts(
 
 
 def place(tree: dict, mesh: Mesh) -> dict:
-    """Host or device arrays, sharded over the mesh as the parameter table says; always fresh buffers."""
-    return jax.tree.map(lambda x, s: jax.device_put(np.asarray(x), s), tree, tree_shardings(tree, mesh))
+    """Host arrays (numpy), sharded over the mesh as the parameter table says; always fresh buffers.
+
+    Every process gives the whole tree and keeps what its own devices hold.
+    """
+
+    def one(x, sharding):
+        host = np.asarray(x)
+        # A copy, since on a CPU device the array may lie in the buffer that it was made from.
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
+
+    return jax.tree.map(one, tree, tree_shardings(tree, mesh))
+
+
+def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
+    """The state of step 0, sharded over the mesh; trainable: host arrays."""
+    build = partial(init_state, optimizer=optimizer)
+    params = place(trainable, mesh)
+    return jax.jit(build, out_shardings=tree_shardings(jax.eval_shape(build, params), mesh))(params)
 
 
 def export(directory: Path, model: Qwen2VL, params: dict, processor: Processor, dtype: str) -> None:
-    """Writes the HuggingFace directory of the result: weights, config, tokenizer, processor."""
+    """Writes the HuggingFace directory of the result: weights, config, tokenizer, processor. Every process calls it
+    with its part of the parameters, process 0 writes."""
+    params = whole_tree(params)
+    if not is_writer():
+        return
     save_params(directory, model.config, params, dtype)
     save_processor(processor, directory)
