@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.greedy import evaluate
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.parallel.mesh import RULES, make_mesh
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
@@ -33,9 +34,17 @@ from rrft_jax.training.progress import SHOWN, Progress, Row, before_after_table,
 from rrft_jax.training.references import sft_batch
 from rrft_jax.training.rollouts import grpo_batch
 from rrft_jax.training.source import HostBatch, Source, make_source
-from rrft_jax.training.start import EXPORT, export, load_model, place
-from rrft_jax.training.step import init_state
-from rrft_jax.training.tree import combine, partition
+from rrft_jax.training.start import (
+    ADAPTER,
+    EXPORT,
+    check_trained,
+    export,
+    export_adapter,
+    load_init,
+    load_weights,
+    start_state,
+)
+from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, Workdir, open_workdir
 
 MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
@@ -59,7 +68,7 @@ class Run:
     programs: Programs
     rewards: RewardSet
     frozen: dict
-    reference: dict = field(default_factory=dict)
+    reference: dict | None
 
 
 def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None) -> int:
@@ -83,8 +92,8 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
                 (run_dir.path / CONFIG).unlink()
             raise
         stack.enter_context(jax.set_mesh(run.mesh))
-        state = init_state(trainable, run.programs.optimizer)
-        state = place(state, run.mesh)
+        state = start_state(trainable, run.programs.optimizer, run.mesh)
+        del trainable
         checkpoints = stack.enter_context(
             Checkpoints(run_dir.path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
         )
@@ -106,6 +115,8 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
             return stop.exit_code
         params = combine(state["params"], run.frozen)
         export(run_dir.path / EXPORT, run.model, params, run.processor, "bfloat16")
+        if config.lora.rank:
+            export_adapter(run_dir.path / ADAPTER, params, config.init)
     _finish(run_dir, host["num_tokens"], earlier)
     return 0
 
@@ -133,6 +144,7 @@ def check_config(config: ConfigDict) -> None:
             f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
             f"{config.train.prompts}"
         )
+    check_trained(config)
     group = config.rollout.group if config.algorithm == "grpo" else 1
     if group % config.train.group_chunks:
         raise ValueError(
@@ -159,8 +171,8 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
     mesh = make_mesh(**config.mesh)
     _check_batches(config, mesh)
-    model, processor, params = load_model(config)
-    count = sum(x.size for x in jax.tree.leaves(params))
+    model, processor = load_init(config)
+    count = parameter_count(abstract_params(model.config))
     platform = jax.devices()[0].platform
     print(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s)")
     source = make_source(config, task, processor)
@@ -168,13 +180,11 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     print(describe(processor, source.sizes))
     programs = make_programs(config, model, processor)
     rewards = reward_set(dict(config.rewards), pool=pool, options=_reward_options(config, processor))
-    trainable, frozen = partition(params, config.train.freeze)
-    needs_reference = config.algorithm == "grpo"
-    run = Run(
-        config, task, model, processor, mesh, source, programs, rewards, place(frozen, mesh),
-        place(params, mesh) if needs_reference else {},
-    )  # fmt: skip
-    return run, place(trainable, mesh)
+    weights = load_weights(config, model, mesh)
+    if config.lora.rank:
+        print(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
+    frozen, reference = weights.frozen, weights.reference
+    return Run(config, task, model, processor, mesh, source, programs, rewards, frozen, reference), weights.trainable
 
 
 def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
@@ -325,7 +335,8 @@ def _finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     print(f"written to {path}:")
     for name, what in (
-        ("hf", "the result as a HuggingFace directory (bfloat16)"),
+        (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
+        (ADAPTER, "the LoRA adapter in PEFT's format, which hf/ has merged"),
         ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
         ("completions", "pictures, prompts, completions, rewards and advantages"),
         ("checkpoints", "the last and the best step"),

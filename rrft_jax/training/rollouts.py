@@ -26,12 +26,13 @@ def grpo_batch(
     rewards: RewardSet,
     mesh: Mesh,
     params: dict,
-    reference_params: dict,
+    reference_params: dict | None,
     host: HostBatch,
     t: int,
 ) -> tuple[Batch, dict[str, float], list[Group]]:
     """The batch of step t (0-based), its metrics under TRL's names, and its completions for the log.
 
+    reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
     A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0.
     """
     begin = time.perf_counter()
@@ -39,7 +40,9 @@ def grpo_batch(
     prompts = to_devices(host.prompts, mesh)
     key = jax.random.fold_in(jax.random.key(config.seed), t)
     rollouts = programs.sample(params, prompts, key)
-    reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
+    reference = None
+    if reference_params is not None:
+        reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
     tokens, mask, finished = (np.asarray(x) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
     sampled = time.perf_counter()
 

@@ -21,9 +21,16 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 
 
 def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole."""
+    """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole.
+
+    An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split.
+    """
+    path, adapter, half = path.partition("/lora_")
     for pattern, names in PARAM_AXES:
-        if re.search(pattern, path):
+        if re.search(pattern, f"{path}/kernel" if adapter else path):
+            if adapter:
+                *stack, rows, columns = names
+                names = {"a": (*stack, rows, None), "b": (*stack, None, columns), "scale": stack}[half]
             return spec_for(shape, names, dict(mesh.shape))
     return PartitionSpec()
 
