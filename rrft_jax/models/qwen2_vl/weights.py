@@ -22,7 +22,7 @@ from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_nam
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 
 __all__ = ["INDEX", "SINGLE", "abstract_params", "from_paths", "leaf_paths", "load_params", "load_sharded",
-           "published_name", "save_params"]  # fmt: skip
+           "published_name", "published_sizes", "save_params"]  # fmt: skip
 
 
 def abstract_params(config: Qwen2VLConfig) -> dict:
@@ -131,13 +131,19 @@ def save_params(
     np_dtype = np.dtype({"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype])
     leaves = leaf_paths(params)
     base = {path: leaf for path, leaf in leaves.items() if not lora.is_adapter(path)}
-    sizes = {}
-    for path, leaf in base.items():
-        name, stacked = published_name(path)
-        layers, shape = (leaf.shape[0], leaf.shape[1:]) if stacked else (1, leaf.shape)
-        sizes |= {name.format(i): math.prod(shape) * np_dtype.itemsize for i in range(layers)}
+    sizes = published_sizes(base, np_dtype.itemsize)
     write_shards(directory, sizes, _published_tensors(config, base, leaves, np_dtype), shard_bytes)
     (directory / "config.json").write_text(json.dumps(config_to_dict(config, dtype), indent=2) + "\n")
+
+
+def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int) -> dict[str, int]:
+    """Published name -> bytes of every tensor, in the order in which `save_params` writes them."""
+    sizes = {}
+    for path, leaf in leaves.items():
+        name, stacked = published_name(path)
+        layers, shape = (leaf.shape[0], leaf.shape[1:]) if stacked else (1, leaf.shape)
+        sizes |= {name.format(i): math.prod(shape) * itemsize for i in range(layers)}
+    return sizes
 
 
 def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray]]:
