@@ -42,7 +42,7 @@ from rrft_jax.training.start import (
     export_adapter,
     load_init,
     load_weights,
-    start_state,
+    make_state,
 )
 from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, Workdir, open_workdir
@@ -92,7 +92,7 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
                 (run_dir.path / CONFIG).unlink()
             raise
         stack.enter_context(jax.set_mesh(run.mesh))
-        state = start_state(trainable, run.programs.optimizer, run.mesh)
+        state = make_state(trainable, run.programs.optimizer, run.mesh)
         del trainable
         checkpoints = stack.enter_context(
             Checkpoints(run_dir.path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)

@@ -1,6 +1,5 @@
 """The start of a run: what `init` means, and the parameters on the mesh; its end: the exported directories."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,13 +118,21 @@ def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
     reference = None
     if config.algorithm == "grpo" and config.loss.beta:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
-        copy = lambda leaf: jnp.copy(leaf) if leaf.dtype == frozen_dtype else leaf.astype(frozen_dtype)  # noqa: E731
-        reference = from_paths(frozen | {path: copy(leaf) for path, leaf in trainable.items()})
+        reference = from_paths(frozen | _copies(trainable, frozen_dtype))
     if config.lora.rank:
         adapter = leaf_paths(place(from_paths(start_adapter(config, shapes, model.config, base)), mesh))
         trainable = {path: leaf for path, leaf in adapter.items() if is_trained(path)}
         frozen |= {path: leaf for path, leaf in adapter.items() if not is_trained(path)}
     return Weights(from_paths(trainable), from_paths(frozen), reference)
+
+
+def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
+    """The same values in buffers of their own, sharded alike."""
+    copy = jax.jit(
+        lambda tree: jax.tree.map(lambda x: jnp.copy(x).astype(dtype), tree),
+        out_shardings=jax.tree.map(lambda x: x.sharding, leaves),
+    )
+    return copy(leaves)
 
 
 def check_trained(config: ConfigDict) -> None:
@@ -179,11 +186,11 @@ def start_adapter(config: ConfigDict, shapes: dict, sizes: Qwen2VLConfig, base: 
     return {path: found[path] for path in new}
 
 
-def start_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
+def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
     """The train state, sharded over the mesh from its first moment on; consumes `trainable`."""
-    make: Callable = partial(init_state, optimizer=optimizer)
-    shardings = tree_shardings(jax.eval_shape(make, trainable), mesh)
-    return jax.jit(make, out_shardings=shardings, donate_argnums=0)(trainable)
+    build = partial(init_state, optimizer=optimizer)
+    shardings = tree_shardings(jax.eval_shape(build, trainable), mesh)
+    return jax.jit(build, out_shardings=shardings, donate_argnums=0)(trainable)
 
 
 def load_parts(

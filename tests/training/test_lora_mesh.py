@@ -24,7 +24,7 @@ from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.programs import to_devices
-from rrft_jax.training.start import place, start_state
+from rrft_jax.training.start import place, make_state
 from rrft_jax.training.tree import combine
 from tests.models.build import TINY
 from tests.models.test_lora import SHAPES, gradient, random_adapter, split
@@ -40,7 +40,7 @@ save_params(folder / "again", TINY, base, dtype="float32")
 save_params(folder / "merged", TINY, combine(trainable, frozen), dtype="float32")
 with jax.set_mesh(mesh):
     out = gradient(int(micro_batches))(trainable, frozen, to_devices(example_batch(), mesh))
-    state = start_state(trainable, optax.adamw(1e-3), mesh)
+    state = make_state(trainable, optax.adamw(1e-3), mesh)
 np.savez(folder / "out.npz", *map(np.asarray, jax.tree.leaves(out)))
 a = state["opt_state"][0].mu["language"]["layers"]["down"]["lora_a"]
 print(a.size // a.addressable_shards[0].data.size)
