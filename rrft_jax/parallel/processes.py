@@ -91,7 +91,7 @@ def whole_tree(tree: Any) -> Any:
 
 
 def who() -> str:
-    """"process 1: " in a process that is not the first."""
+    """ "process 1: " in a process that is not the first."""
     return f"process {jax.process_index()}: " if _joined() and not is_writer() else ""
 
 

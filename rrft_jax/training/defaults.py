@@ -13,7 +13,7 @@ def base_config() -> ConfigDict:
     config = ConfigDict()
     config.algorithm = "grpo"  # grpo | sft
     config.task = "visual_counting"
-    config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run
+    config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
     config.prompt = "COUNT_COT"  # template of the task, for training and evaluation alike
 
@@ -25,7 +25,18 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
-    config.model = ConfigDict({"dtype": "float32", "remat": "none", "logits_chunk": 32})
+    config.model = ConfigDict({
+        "dtype": "float32",  # of products and activations
+        "frozen_dtype": "float32",  # of parameters that are not trained, and of the reference; trained ones are float32
+        "remat": "none", "logits_chunk": 32,
+    })  # fmt: skip
+    config.lora = ConfigDict({
+        "rank": 0,  # 0: off, every parameter is trained; else only the adapter is
+        "alpha": 32.0,  # the update is alpha / rank times A B
+        "parts": ("language",),  # language, vision
+        "targets": (".*",),  # regular expressions on layer names (q, k, v, o, gate, up, down; qkv, proj, fc1, fc2)
+        "adapter": "",  # an adapter of `init` to go on training, in PEFT's format; empty: a new one
+    })  # fmt: skip
     config.mesh = ConfigDict({
         "preset": "",  # data | fsdp | fsdp+tensor, instead of sizes
         "data": -1, "fsdp": 1, "tensor": 1,  # devices along each axis; -1: those that are left

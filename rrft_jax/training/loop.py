@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.greedy import evaluate
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.parallel.layout import Layout, plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say, together
@@ -34,8 +35,18 @@ from rrft_jax.training.references import sft_batch
 from rrft_jax.training.report import eval_line, finish, result_table
 from rrft_jax.training.rollouts import grpo_batch
 from rrft_jax.training.source import HostBatch, Source, make_source
-from rrft_jax.training.start import EXPORT, export, load_model, make_state, place, resolve_init
-from rrft_jax.training.tree import combine, partition
+from rrft_jax.training.start import (
+    ADAPTER,
+    EXPORT,
+    check_trained,
+    export,
+    export_adapter,
+    load_init,
+    load_weights,
+    make_state,
+    resolve_init,
+)
+from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config
 
 MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
@@ -59,7 +70,7 @@ class Run:
     programs: Programs
     rewards: RewardSet
     frozen: dict
-    reference: dict = field(default_factory=dict)
+    reference: dict | None
 
 
 def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None) -> int:
@@ -89,6 +100,7 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
             raise
         stack.enter_context(jax.set_mesh(run.mesh))
         state = make_state(trainable, run.programs.optimizer, run.mesh)
+        del trainable
         checkpoints = stack.enter_context(
             Checkpoints(path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
         )
@@ -107,6 +119,8 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
             return stop.exit_code
         params = combine(state["params"], run.frozen)
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
+        if config.lora.rank:
+            export_adapter(path / ADAPTER, params, config.init)
     if is_writer():
         finish(run_dir, host["num_tokens"], earlier)
     return 0
@@ -135,6 +149,7 @@ def check_config(config: ConfigDict) -> None:
             f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
             f"{config.train.prompts}"
         )
+    check_trained(config)
     group = config.rollout.group if config.algorithm == "grpo" else 1
     if group % config.train.group_chunks:
         raise ValueError(
@@ -161,23 +176,21 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
     step, held = _layouts(config, mesh)
-    model, processor, params = load_model(config)
-    count = sum(x.size for x in jax.tree.leaves(params))
+    model, processor = load_init(config)
+    count = parameter_count(abstract_params(model.config))
     platform = jax.devices()[0].platform
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
     source = make_source(config, task, processor, step, held)
     say("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
     programs = make_programs(config, model, processor, step.split)
-    weights = {name: weight for name, weight in config.rewards.items() if weight or name in ("accuracy", "format")}
-    rewards = reward_set(weights, pool=pool, options=_reward_options(weights, processor))
-    trainable, frozen = partition(params, config.train.freeze)
-    needs_reference = config.algorithm == "grpo"
-    run = Run(
-        config, task, model, processor, mesh, source, programs, rewards, place(frozen, mesh),
-        place(params, mesh) if needs_reference else {},
-    )  # fmt: skip
-    return run, trainable
+    chosen = {name: weight for name, weight in config.rewards.items() if weight or name in ("accuracy", "format")}
+    rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))
+    weights = load_weights(config, model, mesh)
+    if config.lora.rank:
+        say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
+    frozen, reference = weights.frozen, weights.reference
+    return Run(config, task, model, processor, mesh, source, programs, rewards, frozen, reference), weights.trainable
 
 
 def _layouts(config: ConfigDict, mesh: Mesh) -> tuple[Layout, Callable[[int], Layout]]:

@@ -4,6 +4,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
+DECAYED = ("kernel", "embedding", "lora_a", "lora_b")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -39,7 +40,7 @@ def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransf
     schedule = make_schedule(config.schedule, steps)
 
     def decayed(params):
-        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in ("kernel", "embedding"), params)
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in DECAYED, params)
 
     adamw = optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
     clip = optax.clip_by_global_norm(config.max_grad_norm) if config.max_grad_norm else optax.identity()

@@ -11,7 +11,7 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
         raise ConfigError(
             f"{arg.size} needs its weights: add init=<HuggingFace directory of Qwen2-VL-{arg.size.upper()}>"
         )
-    config.model.update({"dtype": "bfloat16", "remat": "full"})
+    config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
     config.processor.max_pixels = 480_000
     config.rollout.max_completion_length = 512
     config.buckets = {"prompt": (512, 1024), "images": (1, 2), "patches": (1024, 2560)}

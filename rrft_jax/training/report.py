@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.progress import Row, before_after_table, duration
+from rrft_jax.training.start import ADAPTER, EXPORT
 from rrft_jax.training.workdir import Workdir
 
 
@@ -49,7 +50,8 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     print(f"written to {path}:")
     for name, what in (
-        ("hf", "the result as a HuggingFace directory (bfloat16)"),
+        (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
+        (ADAPTER, "the LoRA adapter in PEFT's format, which hf/ has merged"),
         ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
         ("completions", "pictures, prompts, completions, rewards and advantages"),
         ("checkpoints", "the last and the best step"),

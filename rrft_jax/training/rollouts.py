@@ -29,12 +29,13 @@ def grpo_batch(
     rewards: RewardSet,
     mesh: Mesh,
     params: dict,
-    reference_params: dict,
+    reference_params: dict | None,
     host: HostBatch,
     t: int,
 ) -> tuple[Batch, dict[str, float], list[Group]]:
     """The batch of step t (0-based), its metrics under TRL's names, and completions for the log.
 
+    reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
     A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
     process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
     completions are those of the logged prompts that this process holds.
@@ -45,7 +46,9 @@ def grpo_batch(
     key = jax.random.fold_in(jax.random.key(config.seed), t)
     first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
     rollouts = programs.sample(params, prompts, key, *first)
-    reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
+    reference = None
+    if reference_params is not None:
+        reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
     tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
     sampled = time.perf_counter()
 

@@ -27,10 +27,15 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole.
 
-    A rule that cannot apply to a parameter is logged once, with its path.
+    An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split. A rule that
+    cannot apply to a parameter is logged once, with its path.
     """
+    kernel, adapter, half = path.partition("/lora_")
     for pattern, names in PARAM_AXES:
-        if re.search(pattern, path):
+        if re.search(pattern, f"{kernel}/kernel" if adapter else path):
+            if adapter:
+                *stack, rows, columns = names
+                names = {"a": (*stack, rows, None), "b": (*stack, None, columns), "scale": stack}[half]
             for reason in dropped_rules(shape, names, dict(mesh.shape)):
                 _log_once(path, reason)
             return spec_for(shape, names, dict(mesh.shape))
