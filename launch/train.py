@@ -2,6 +2,7 @@
 
     python launch/train.py --config=configs/grpo_counting.py
     python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
+    python launch/train.py --config=configs/grpo_counting.py:2b --dry-run
 
 The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
 
@@ -35,6 +36,7 @@ _COUNT = flags.DEFINE_integer("num_processes", None, "How many processes the run
 _NUMBER = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
 _START = flags.DEFINE_integer("start_timeout", 300, "Seconds to wait for all processes at the start.", 1)
 _HEARTBEAT = flags.DEFINE_integer("heartbeat_timeout", 100, "Seconds of silence until a process counts as lost.", 10)
+_DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs, on each device and the host; make nothing.")
 _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 
 
@@ -66,6 +68,10 @@ def main(argv):
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:
+        if _DRY.value:
+            from rrft_jax.training.memory_plan import dry_run
+
+            return dry_run(_CONFIG.value)
         join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
         from rrft_jax.training.loop import train
 

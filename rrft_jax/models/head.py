@@ -56,6 +56,7 @@ def token_log_probs(
     chunk's logits are recomputed in the backward pass.
     """
     B, G, C, D = hidden.shape
+    table = constrain(table, "vocab", None)  # fsdp's parts come together here, once, and not for every chunk
     chunk = min(chunk, C)
     pad = -C % chunk
     hidden = jnp.pad(hidden, ((0, 0), (0, 0), (0, pad), (0, 0)))

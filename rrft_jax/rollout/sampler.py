@@ -16,6 +16,7 @@ from rrft_jax.models.qwen2_vl.model import (
     output_table,
     prefill,
 )
+from rrft_jax.models.qwen2_vl.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.sampling import Sampling, draw
 
@@ -81,6 +82,7 @@ def sample(
     first_member int32[B]: see `row_keys`.
     """
     B = prompts.tokens.shape[0]
+    params = {**params, "language": gathered({"language": params["language"]}, model.compute_dtype)["language"]}
     _, prefix = prefill(model, params, prompts)
     table = output_table(params)
     keys = row_keys(key, prompts.prompt_id, group, first_member)

@@ -2,15 +2,13 @@
 
 from ml_collections import ConfigDict
 
-from rrft_jax.training.overrides import ConfigError
-
 
 def real_size(config: ConfigDict, arg: ConfigDict) -> None:
-    """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths."""
-    if not arg.init:
-        raise ConfigError(
-            f"{arg.size} needs its weights: add init=<HuggingFace directory of Qwen2-VL-{arg.size.upper()}>"
-        )
+    """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths.
+
+    Without a directory `init` is the size's name, which is enough to compile and to plan memory, not to train.
+    """
+    config.init = arg.init or arg.size
     config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
     config.processor.max_pixels = 480_000
     config.rollout.max_completion_length = 512

@@ -1,5 +1,6 @@
 """The start of a run: what `init` means, and the parameters on the mesh; its end: the exported directories."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
 from rrft_jax.models.qwen2_vl import adapter as peft
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_from_dict, read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import (
@@ -31,6 +32,7 @@ from rrft_jax.training.tree import partition
 from rrft_jax.training.workdir import DONE
 
 ASSETS = Path(__file__).parent.parent / "assets"
+SIZES = ("2b", "7b")  # whose config.json the package has, without weights
 EXPORT = "hf"  # the HuggingFace directory a finished run leaves in its workdir
 ADAPTER = "adapter"  # and the PEFT adapter, where one was trained
 
@@ -55,6 +57,11 @@ def resolve_init(init: str, name: str = "init") -> Path:
     """
     if init == "nano":
         return ASSETS / "nano"
+    if init in SIZES:
+        raise ValueError(
+            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of Qwen2-VL-{init.upper()}>; "
+            "without it launch/compile.py and launch/train.py --dry-run work"
+        )
     path = Path(init).expanduser()
     if (path / "versions.json").is_file():
         if not (path / DONE).exists():  # its export may be half written
@@ -85,6 +92,12 @@ def _base_of(adapter: Path, name: str) -> Path:
 def adapter_of(init: str, base: Path, sizes: Qwen2VLConfig) -> dict[str, np.ndarray] | None:
     """Leaves of the adapter that `init` is, to be merged into its base; None where it is a model itself."""
     return peft.read_adapter(init, sizes, base) if peft.is_adapter(init) else None
+
+
+def read_sizes(init: str, file: str | None = None) -> Qwen2VLConfig:
+    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
+    path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
+    return read_config(resolve_init(init)) if path is None else config_from_dict(json.loads(path.read_text()), path)
 
 
 def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:

@@ -196,7 +196,8 @@ def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, 
     x = x[:, 0]
     last = jnp.sum(prompts.token_mask, axis=-1) - 1
     last = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
-    return x, Prefix(k[:, :, 0], v[:, :, 0], prompts.token_mask, prompts.next_position, last)
+    k, v = (constrain(y[:, :, 0], None, "batch", None, "kv_heads", None) for y in (k, v))
+    return x, Prefix(k, v, prompts.token_mask, prompts.next_position, last)
 
 
 def empty_suffix(model: Qwen2VL, batch: int, group: int, length: int) -> Suffix:

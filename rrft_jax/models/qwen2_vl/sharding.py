@@ -59,3 +59,25 @@ def tree_shardings(tree: Any, mesh: Mesh) -> Any:
         return NamedSharding(mesh, param_spec(name, leaf.shape, mesh))
 
     return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def gathered(params: dict, dtype: Any) -> dict:
+    """The parameters in `dtype`, whole over the fsdp axis and still split over tensor; inside jit.
+
+    A decode loop that read fsdp's shards would bring every layer and the embedding together again for each token.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    params = jax.tree.map(lambda x: x.astype(dtype), params)
+    if mesh.empty or mesh.size == 1:
+        return params
+
+    def one(path, x):
+        name = "/".join(k.key for k in path if isinstance(k, jax.tree_util.DictKey))
+        return jax.lax.with_sharding_constraint(x, _without_fsdp(param_spec(name, x.shape, mesh)))
+
+    return jax.tree_util.tree_map_with_path(one, params)
+
+
+def _without_fsdp(spec: PartitionSpec) -> PartitionSpec:
+    parts = ((axes,) if isinstance(axes, str) else axes or () for axes in spec)
+    return PartitionSpec(*(tuple(a for a in axes if a != "fsdp") or None for axes in parts))

@@ -1,0 +1,77 @@
+"""Compiles a run's programs for devices that need not be there, and says what they need: memory, work, time.
+
+    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --config.mesh.fsdp=16
+    python launch/compile.py --config=configs/grpo_counting.py --topology=cpu:8 --json=report.json
+    python launch/compile.py --config=configs/grpo_counting.py:7b --topology=local
+
+TPU topologies need the `tpu` extra (libtpu), no TPU. The exit code is 1 where a program does not fit the chip.
+"""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from rrft_jax.training.overrides import parse_flags
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
+_TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v5p:2x2x4, v6e:2x4, ...; cpu:8; or local devices.")
+_JSON = flags.DEFINE_string("json", None, "The reports are written here as well.")
+_PROGRAMS = flags.DEFINE_list("programs", ["sample", "reference", "step"], "Which of them to compile.")
+_SIZES = flags.DEFINE_string("model_config", None, "config.json of the model, instead of that of config.init.")
+_TEXT = flags.DEFINE_string("text", None, "Folder for the compiled text of each program.")
+_HBM = flags.DEFINE_float("hbm_gib", 0.0, "Memory of a device in GiB, where it is not the chip's own or not known.")
+
+
+def main(_) -> int:
+    quiet = logging.get_verbosity() <= logging.INFO
+    if quiet:
+        logging.set_verbosity(logging.WARNING)
+    from rrft_jax.parallel import chips
+
+    chips.prepare(_TOPOLOGY.value)  # before anything asks jax for its devices
+    try:
+        return run(_CONFIG.value, *chips.topology_devices(_TOPOLOGY.value))
+    except (ValueError, OSError, RuntimeError) as error:
+        if not quiet:  # --verbosity=1 shows where it came from
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(config, devices, chip) -> int:
+    """Compiles, prints each report as it comes, and returns the exit code."""
+    from rrft_jax.parallel.mesh import make_mesh
+    from rrft_jax.training.ahead import check, compile_programs, to_dict
+    from rrft_jax.training.ahead_text import describe, headline, summary
+    from rrft_jax.training.start import read_sizes
+
+    if _HBM.value:
+        chip = replace(chip, hbm=int(_HBM.value * 2**30))
+    sizes = read_sizes(config.init, _SIZES.value)
+    mesh = make_mesh(**config.mesh, devices=devices)
+    check(config, mesh, _PROGRAMS.value)
+    print(headline(config, sizes, mesh, chip), flush=True)
+    text = Path(_TEXT.value) if _TEXT.value else None
+    if text:
+        text.mkdir(parents=True, exist_ok=True)
+    reports = compile_programs(
+        config, sizes, mesh, chip, _PROGRAMS.value,
+        on_report=lambda report: print(describe(report, chip), flush=True),
+        keep_text=lambda name, hlo: text and (text / f"{name}.txt").write_text(hlo),
+    )  # fmt: skip
+    print(summary(reports, chip, config, sizes, mesh))
+    if _JSON.value:
+        record = {"topology": _TOPOLOGY.value, "argv": sys.argv, **to_dict(reports, chip, config, mesh)}
+        Path(_JSON.value).write_text(json.dumps(record, indent=1) + "\n")
+    return 0 if all(report.fits(chip) for report in reports) else 1
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

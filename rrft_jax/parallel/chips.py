@@ -1,0 +1,79 @@
+"""Chips and slices by name: how much memory and speed one has, and devices to compile for that are not there."""
+
+import os
+import re
+from dataclasses import dataclass
+
+import jax
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip as its maker states it. hbm: bytes a program may use, as the compiler counts them (0: no limit known);
+    flops: dense bfloat16 FLOP/s; hbm_bandwidth, link_bandwidth: bytes/s, the latter of one interconnect link one way.
+    A speed of 0 is not known, and no time is predicted from it."""
+
+    name: str
+    hbm: int
+    flops: float = 0.0
+    hbm_bandwidth: float = 0.0
+    link_bandwidth: float = 0.0
+
+
+GIB = 2**30
+# Memory: what libtpu 0.0.42 says is available when a program asks for too much. Speeds: cloud.google.com/tpu/docs; the
+# link's is the chip's two-way interconnect bandwidth over twice its links (4 in the 2-D v5e and v6e, 6 in the 3-D v5p).
+TPUS = {
+    "v5e": Chip("v5e", int(15.75 * GIB), 197e12, 819e9, 50e9),
+    "v5p": Chip("v5p", int(95.74 * GIB), 459e12, 2765e9, 100e9),
+    "v6e": Chip("v6e", int(31.25 * GIB), 918e12, 1640e9, 100e9),
+}
+
+
+def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:
+    """Devices of "v5e:4x4" (libtpu, no TPU needed), "cpu:8" (fake ones, see `prepare`) or "local" (those found here).
+
+    Raises ValueError for a name that is not known and RuntimeError, with the remedy, where libtpu is not installed.
+    """
+    kind, _, shape = topology.partition(":")
+    if topology == "local":
+        devices = jax.devices()
+        stats = devices[0].memory_stats() or {}
+        return devices, Chip(devices[0].device_kind, stats.get("bytes_limit", 0))
+    if kind == "cpu" and shape.isdigit():
+        devices = jax.devices("cpu")
+        if len(devices) < int(shape):
+            raise ValueError(f"topology {topology}: the process has {len(devices)} CPU devices; see prepare()")
+        return devices[: int(shape)], Chip("cpu", 0)
+    if kind not in TPUS or not re.fullmatch(r"\d+(x\d+)+", shape):
+        raise ValueError(
+            f"topology={topology!r}: give KIND:SHAPE with KIND one of {', '.join(TPUS)}, such as v5e:4x4; cpu:8 for "
+            "eight fake devices; or local"
+        )
+    from jax.experimental import topologies
+
+    try:
+        described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    except Exception as error:  # of many kinds: no libtpu, or a shape that it refuses
+        raise RuntimeError(
+            f"topology={topology}: libtpu did not take it ({str(error).splitlines()[0]}). Compiling for a TPU needs "
+            "the tpu extra (pip install -c requirements.lock -e '.[tpu]') and a shape that exists"
+        ) from error
+    return list(described.devices), TPUS[kind]
+
+
+def prepare(topology: str) -> None:
+    """Environment for `topology_devices`; before jax makes its first device, as both settings are read only then."""
+    kind, _, shape = topology.partition(":")
+    if topology == "local":
+        return
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if kind == "cpu" and shape.isdigit():
+        kept = [f for f in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in f]
+        os.environ["XLA_FLAGS"] = " ".join([*kept, f"--xla_force_host_platform_device_count={shape}"])
+        return
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not ask a cloud's metadata server which TPU this is
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # nothing runs, so two compilers do not disturb each other
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

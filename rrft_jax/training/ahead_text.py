@@ -1,0 +1,137 @@
+"""The reports of ahead-of-time compilation in words: a block per program, the step's time, what to change."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.parallel.chips import GIB, Chip
+from rrft_jax.training.ahead import Report
+from rrft_jax.training.shapes import largest_bucket
+
+SHOWN = 5
+
+
+def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -> str:
+    """What is compiled, for what."""
+    bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    return (
+        f"{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on {mesh.size} x "
+        f"{chip.name} ({axes}): {config.train.prompts} prompts per step in {config.train.micro_batches} micro-batches, "
+        f"groups of {group} in {config.train.group_chunks} parts, prompt {bucket.prompt_tokens}, completion "
+        f"{config.rollout.max_completion_length} tokens, {bucket.images} image(s) of {bucket.patches} patches, "
+        f"{config.model.dtype}, remat {config.model.remat}, logits chunk {config.model.logits_chunk}"
+    )
+
+
+def describe(report: Report, chip: Chip) -> str:
+    """One program: memory against the chip's, work, the largest collectives, time."""
+    lines = [f"{report.name}: compiled in {report.compile_seconds:.0f} s"]
+    if report.memory is None:
+        lines = [f"{report.name}: DOES NOT FIT", *("  " + line for line in _refusal(report.refused))]
+    else:
+        m = report.memory
+        of = f" of {chip.hbm / GIB:.2f} GiB" + ("" if report.fits(chip) else ": DOES NOT FIT") if chip.hbm else ""
+        lines += [
+            f"  memory per device   {m.peak / GIB:.2f} GiB{of} = arguments {m.arguments / GIB:.2f} + temporaries and "
+            f"results {m.temporaries / GIB:.2f} + resident beside it {m.beside / GIB:.2f}",
+            f"  dots                {report.flops / 1e12:.2f} TFLOP (counted in the traced program, loops by their "
+            "length)",
+            f"  memory traffic      {report.traffic / 1e9:.1f} GB (estimated from the compiled text)",
+            f"  interconnect        {report.received / 1e9:.2f} GB received in collectives",
+        ]
+        lines += [f"    {line}" for line in _collectives(report)]
+        if report.seconds:
+            parts = ", ".join(f"{name} {s:.3f} s" for name, s in report.seconds.items())
+            lines.append(f"  takes at least      {report.bound:.3f} s ({parts})")
+        lines.append("  largest arrays      " + "; ".join(_array(*a) for a in report.largest[:3]))
+    return "\n".join(lines)
+
+
+def summary(reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> str:
+    """The verdict: time per step, or the settings that would help."""
+    failed = [r for r in reports if not r.fits(chip)]
+    if failed:
+        what = ", ".join(r.name for r in failed)
+        return f"does not fit: {what}\n  what would help:\n" + "\n".join(
+            f"  - {line}" for line in advice(config, sizes, mesh)
+        )
+    total = sum(r.bound for r in reports)
+    fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
+    if not total:
+        return fits
+    parts = " + ".join(f"{r.name} {r.bound:.2f}" for r in reports)
+    return (
+        f"{fits}; a step takes at least {total:.2f} s ({parts}) at the chip's stated speeds, rewards on the host aside"
+    )
+
+
+def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
+    """Settings that would lower memory and are not at their end yet, with what each costs."""
+    data, fsdp, tensor = (mesh.shape[axis] for axis in ("data", "fsdp", "tensor"))
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    rows = config.train.prompts // config.train.micro_batches
+    tips = []
+    if data > 1:
+        tips.append(
+            f"config.mesh.fsdp={data * fsdp}: parameters and optimizer over all {mesh.size} devices, now {fsdp}"
+        )
+    if rows > data * fsdp:
+        best = config.train.prompts // (data * fsdp)
+        tips.append(f"config.train.micro_batches={best}: fewer rows in memory at a time, now {rows}")
+    if config.train.group_chunks < group:
+        tips.append(
+            f"config.train.group_chunks={min(group, config.train.group_chunks * 2)}: fewer members of a group at a "
+            f"time (now {group // config.train.group_chunks}; costs up to an eighth of the time)"
+        )
+    if config.model.remat != "full":
+        tips.append("config.model.remat=full: layers are computed again in the backward pass")
+    if config.model.logits_chunk > 8:
+        tips.append(f"config.model.logits_chunk={config.model.logits_chunk // 2}: smaller float32 logits")
+    if tensor < sizes.num_kv_heads and mesh.size % (2 * tensor) == 0:
+        tips.append(f"config.mesh.tensor={2 * tensor}: heads and vocabulary split, for more communication")
+    if config.train.prompts > data * fsdp:
+        tips.append(f"config.train.prompts={data * fsdp}: fewer prompts per step, which is another recipe")
+    return [*tips, "shorter config.buckets or config.rollout.max_completion_length, or a larger slice"]
+
+
+def _refusal(message: str) -> list[str]:
+    """The compiler's own account: how much was wanted, and its largest allocations."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    kept = lines[:1]
+    for line in lines[1:]:
+        if re.match(r"(Total hbm usage|\d+\. Size:|Shape:|Used )", line):
+            kept.append(line)
+        elif found := re.search(r'op_name="([^"]*)"', line):
+            kept.append(f"from {found[1][-100:]}")
+    return kept[:25]
+
+
+def _collectives(report: Report) -> list[str]:
+    """The kinds and places that move most, alike ones added up."""
+    found: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for c in report.collectives:
+        entry = found[(c.kind, c.shape, c.group, _place(c.op_name))]
+        entry[0] += c.runs
+        entry[1] += c.moved
+    rows = sorted(found.items(), key=lambda item: -item[1][1])
+    lines = [
+        f"{kind} {shape} over {group}, {runs:.0f} times, {moved / 1e9:.2f} GB: {place}"
+        for (kind, shape, group, place), (runs, moved) in rows[:SHOWN]
+        if moved > 1e6
+    ]
+    rest = sum(moved for _, (_, moved) in rows[SHOWN:])
+    return lines + ([f"others {rest / 1e9:.2f} GB"] if rest > 1e7 else [])
+
+
+def _place(op_name: str) -> str:
+    noise = ("while", "body", "closed_call", "checkpoint", "rematted_computation")
+    return "/".join(part for part in op_name.split("/") if part not in noise)[-70:] or "?"
+
+
+def _array(shape: str, size: int, where: str) -> str:
+    return f"{shape} {size / 2**20:,.0f} MiB ({_place(where)})"

@@ -1,0 +1,56 @@
+"""Multiplications of a program, counted dot by dot in what was traced, loops times their length.
+
+The compiler's own count holds a loop's body once, whatever its length, so it cannot be used for scanned layers.
+"""
+
+import math
+from dataclasses import dataclass
+
+from jax.extend.core import Jaxpr
+
+TOWER = ("PatchEmbed", "VisionBlock", "Merger")  # the modules whose work is not split over the tensor axis
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of all dots on all devices together; tower: the vision tower's share of `total`."""
+
+    total: float = 0.0
+    tower: float = 0.0
+
+    def __add__(self, other: "Flops") -> "Flops":
+        return Flops(self.total + other.total, self.tower + other.tower)
+
+    def times(self, count: float) -> "Flops":
+        return Flops(self.total * count, self.tower * count)
+
+    def per_device(self, devices: int, tensor: int) -> float:
+        """Split evenly, the tower's over the devices / tensor that it is split over."""
+        return (self.total - self.tower) / devices + self.tower / (devices // tensor)
+
+
+def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops:
+    """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds.
+
+    Everything that is not a dot (norms, softmax, rotary positions) is left out: a few per cent at most.
+    """
+    found = Flops()
+    for eqn in jaxpr.eqns:
+        inside = in_tower or any(name in str(eqn.source_info.name_stack) for name in TOWER)
+        if eqn.primitive.name == "dot_general":
+            n = _dot(eqn)
+            found += Flops(n, n if inside else 0.0)
+            continue
+        trips = {"scan": eqn.params.get("length", 1), "while": while_trips}.get(eqn.primitive.name, 1)
+        for value in eqn.params.values():
+            for part in value if isinstance(value, tuple | list) else (value,):
+                part = getattr(part, "jaxpr", part)
+                if hasattr(part, "eqns"):
+                    found += count_flops(part, while_trips, inside).times(trips)
+    return found
+
+
+def _dot(eqn) -> float:
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    left, out = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
+    return 2.0 * math.prod(out) * math.prod(left[i] for i in contracted)

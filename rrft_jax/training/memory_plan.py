@@ -1,0 +1,256 @@
+"""What a run will hold on each device and on the host, from its config alone, before any array is made.
+
+Parameters, optimizer, caches, batch and logits are exact: the shapes and shardings the run will use. Activations are an
+estimate, and say how it is made; `launch/compile.py` asks the compiler instead.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
+from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.parallel.chips import GIB
+from rrft_jax.parallel.mesh import RULES, make_mesh, spec_for
+from rrft_jax.processing.buckets import MERGED
+from rrft_jax.processing.images import smart_resize
+from rrft_jax.processing.processor import load_processor
+from rrft_jax.training.loop import check_config
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes
+from rrft_jax.training.start import SIZES, read_sizes, resolve_init
+
+PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
+QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-VL's preprocessor_config.json
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on one device, but for `host_*`, which are one process's.
+
+    Resident: parameters (trained), frozen, reference, optimizer. The sampler adds decoding_weights, kv_cache and
+    batch; the update adds gradients, activations (estimate), logits, head (the LM head whole over fsdp, with its
+    gradient) and batch.
+    """
+
+    parameters: int
+    frozen: int
+    reference: int
+    optimizer: int
+    decoding_weights: int
+    prompt_cache: int
+    completion_cache: int
+    sampling_logits: int
+    gradients: int
+    activations: int
+    logits: int
+    head: int
+    batch: int
+    host_weights: int
+    host_batches: int
+
+    @property
+    def resident(self) -> int:
+        return self.parameters + self.frozen + self.reference + self.optimizer
+
+    @property
+    def sampling(self) -> int:
+        """While completions are drawn."""
+        cache = self.prompt_cache + self.completion_cache
+        return self.resident + self.decoding_weights + cache + self.sampling_logits + self.batch
+
+    @property
+    def updating(self) -> int:
+        """While parameters are updated."""
+        return self.resident + self.gradients + self.activations + self.logits + self.head + self.batch
+
+
+def dry_run(config: ConfigDict) -> int:
+    """Prints the plan of a run on the devices that are here; config.init may be a size without weights (2b, 7b)."""
+    check_config(config)
+    sizes, limits = read_sizes(config.init), None
+    mesh = make_mesh(**config.mesh)
+    if config.init not in SIZES:
+        processor = load_processor(resolve_init(config.init))
+        limits = processor.min_pixels, processor.max_pixels
+    plan = make_plan(config, sizes, mesh)
+    print(describe(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
+    return 0
+
+
+def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:
+    """The plan for the largest bucket of the config on this mesh."""
+    optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
+    shapes = make_shapes(config, sizes, optimizer, mesh)
+    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
+    rows = -(-config.train.prompts // shards)  # of a batch on one device
+    part = -(-config.train.prompts // config.train.micro_batches // shards)  # of a micro-batch
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    grpo = config.algorithm == "grpo"
+    trained = device_bytes(shapes.state["params"])
+    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh)
+    return MemoryPlan(
+        parameters=trained,
+        frozen=device_bytes(shapes.frozen),
+        reference=device_bytes(shapes.reference),
+        optimizer=device_bytes(shapes.state) - trained,
+        decoding_weights=_decoding_weights(config, shapes, mesh) if grpo else 0,
+        prompt_cache=prompt_cache if grpo else 0,
+        completion_cache=completion_cache if grpo else 0,
+        sampling_logits=3 * rows * group * _vocabulary(sizes, mesh) * 4 if grpo else 0,
+        # One gradient, and with several micro-batches the sum that it is added to.
+        gradients=trained * (1 + (config.train.micro_batches > 1)),
+        activations=activation_bytes(config, sizes, mesh, part),
+        # Float32 logits of a chunk, their exponentials and their gradient.
+        logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,
+        head=2 * _vocabulary(sizes, mesh) * sizes.hidden_size * 4 if mesh.shape["fsdp"] > 1 else 0,
+        batch=device_bytes(shapes.batch),
+        host_weights=_host_weights(shapes),
+        host_batches=3 * _host_batch(shapes),
+    )
+
+
+def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[int, int]:
+    """Bytes on one device of the keys and values of the prompts, and of the completions."""
+    B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
+    P, dtype = largest_bucket(config).prompt_tokens, jnp.dtype(config.model.dtype)
+    one = (sizes.num_layers, B, P, sizes.num_kv_heads, sizes.head_dim)
+    prompt = _local(one, (None, "batch", None, "kv_heads", None), mesh) * dtype.itemsize
+    suffix = jax.eval_shape(lambda: empty_suffix(Qwen2VL(sizes, config.model.dtype), B, G, C))
+    completion = _local(suffix.k.shape, (None, "batch", None, None, "kv_heads", None), mesh) * dtype.itemsize
+    return 2 * prompt, 2 * completion
+
+
+def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int) -> int:
+    """Estimate for the update of `rows` prompts with their completions on one device.
+
+    What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
+    projections as well; none: everything inside it), plus the inside of the layer being differentiated: three copies of
+    float32 attention scores, three of the widest features. Decoder and tower are added up: the tower's outlive it.
+    """
+    v, width = sizes.vision, jnp.dtype(config.model.dtype).itemsize
+    bucket, C = largest_bucket(config), config.rollout.max_completion_length
+    group = config.rollout.group if config.algorithm == "grpo" else 1
+    members = group // config.train.group_chunks
+    P, patches = bucket.prompt_tokens, rows * bucket.images * bucket.patches
+    tensor = mesh.shape["tensor"]
+    heads = sizes.num_heads // tensor
+    tokens = rows * (P + members * C)
+
+    def layer(tokens: int, scores: int, features: int, mlp: int, projections: int) -> tuple[int, int]:
+        kept = {
+            "full": features * tokens * width,
+            "dots": (features + projections) * tokens * width,
+            "none": (2 * features + projections + 2 * mlp) * tokens * width + 2 * scores * 4,
+        }[config.model.remat]
+        return kept, 3 * scores * 4 + 3 * mlp * tokens * width
+
+    scores = rows * heads * max(P * P, members * C * (P + C))
+    mlp = sizes.intermediate_size // tensor
+    attention = (sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
+    kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
+    tower_scores = rows * bucket.images * v.num_heads * bucket.patches**2
+    tower_mlp = int(v.embed_dim * v.mlp_ratio)
+    tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, 5 * v.embed_dim + tower_mlp)
+    return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
+
+
+def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, int] | None = None) -> str:
+    """How many visual tokens pictures become. limits: min_pixels, max_pixels of the model's directory."""
+    low, high = limits or QWEN_PIXELS
+    low, high = config.processor.min_pixels or low, config.processor.max_pixels or high
+    side = sizes.vision.patch_size * sizes.vision.spatial_merge_size
+
+    def tokens(height: int, width: int) -> int:
+        h, w = smart_resize(height, width, side, low, high)
+        return h * w // side**2
+
+    bucket = largest_bucket(config)
+    some = ", ".join(f"{w}x{h} gives {tokens(h, w)}" for h, w in PICTURES)
+    return (
+        f"one per {side}x{side} pixels, at most {high // side**2} by max_pixels={high} and "
+        f"{bucket.patches // MERGED} by config.buckets.patches={bucket.patches}; {some}"
+    )
+
+
+def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, visual: str) -> str:
+    """The plan as `launch/train.py --dry-run` prints it."""
+    axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    bucket = largest_bucket(config)
+    gib = lambda n: f"{n / GIB:10.3f} GiB"  # noqa: E731
+    rows = [
+        ("parameters, trained (float32)", plan.parameters),
+        ("parameters, frozen", plan.frozen),
+        ("reference policy", plan.reference),
+        ("optimizer (two moments)", plan.optimizer),
+        ("resident all the time", plan.resident),
+        None,
+        (f"decoding: weights in {config.model.dtype}, whole over fsdp", plan.decoding_weights),
+        (f"KV cache of {config.train.prompts} prompts of {bucket.prompt_tokens} tokens", plan.prompt_cache),
+        (
+            f"KV cache of {config.rollout.group} completions each, {config.rollout.max_completion_length} tokens",
+            plan.completion_cache,
+        ),
+        ("logits of one token", plan.sampling_logits),
+        ("sampling, with what is resident", plan.sampling),
+        None,
+        ("gradients", plan.gradients),
+        (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
+        (f"logits of a chunk of {_chunk(config)} tokens, forward and backward", plan.logits),
+        ("LM head whole over fsdp, and its gradient", plan.head),
+        ("batch: patches, tokens, positions", plan.batch),
+        ("update, with what is resident", plan.updating),
+    ]
+    if config.algorithm != "grpo":
+        rows = [row for row in rows[:6] + rows[12:] if row is None or row[0] != "reference policy"]
+    lines = [f"memory per device, {mesh.size} device(s) ({axes}), for the largest bucket:"]
+    lines += ["" if row is None else f"  {row[0]:<66}{gib(row[1])}" for row in rows]
+    lines += [
+        "",
+        "memory of a host process:",
+        f"  {'weights while they are read':<66}{gib(plan.host_weights)}",
+        f"  {'batches being made, waiting and in use':<66}{gib(plan.host_batches)}",
+        "",
+        f"visual tokens per image: {visual}",
+        "activations: what the backward pass keeps of each layer, and three float32 copies of the largest layer's "
+        "attention scores; launch/compile.py gives the compiler's own figure",
+    ]
+    return "\n".join(lines)
+
+
+def _chunk(config: ConfigDict) -> int:
+    return min(config.model.logits_chunk, config.rollout.max_completion_length)
+
+
+def _vocabulary(sizes: Qwen2VLConfig, mesh: Mesh) -> int:
+    return _local((sizes.vocab_size,), ("vocab",), mesh)
+
+
+def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) -> int:
+    """Elements on one device."""
+    spec = spec_for(shape, names, dict(mesh.shape))
+    return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
+
+
+def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
+    """The decoder in the compute dtype, not split over fsdp: see `models.qwen2_vl.sharding.gathered`."""
+    whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):
+        spec = param_spec("/".join(k.key for k in path), leaf.shape, whole)
+        total += math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape))
+    return total * jnp.dtype(config.model.dtype).itemsize
+
+
+def _host_weights(shapes: Shapes) -> int:
+    """All parameters as float32, which is how they are read before they go to the devices."""
+    return sum(leaf.size * 4 for leaf in jax.tree.leaves(shapes.params))
+
+
+def _host_batch(shapes: Shapes) -> int:
+    return sum(leaf.size * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(shapes.prompts))

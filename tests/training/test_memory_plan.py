@@ -1,0 +1,148 @@
+"""The plan against arrays: what it says a device holds is what a device holds."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from rrft_jax.models.qwen2_vl.model import empty_suffix, prefill
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.defaults import base_config
+from rrft_jax.training.memory_plan import activation_bytes, describe, dry_run, make_plan, visual_tokens
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.shapes import largest_bucket, make_shapes
+from rrft_jax.training.start import load_model, read_sizes
+from rrft_jax.training.step import init_state
+
+NANO = read_sizes("nano")
+
+
+def one_device():
+    return make_mesh(devices=jax.devices()[:1])
+
+
+def nbytes(tree):
+    return sum(x.nbytes for x in jax.tree.leaves(tree))
+
+
+def test_parameters_optimizer_and_caches_are_those_of_a_run():
+    config = base_config()
+    model, _, params = load_model(config)
+    plan = make_plan(config, NANO, one_device())
+    assert plan.parameters == plan.reference == nbytes(params) == plan.host_weights
+    optimizer, _ = make_optimizer(config.optimizer, 10)
+    assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
+    B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
+    suffix = empty_suffix(model, B, G, C)
+    assert plan.completion_cache == suffix.k.nbytes + suffix.v.nbytes
+    prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
+    _, prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
+    assert plan.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
+
+
+def test_sums_hold_their_parts():
+    plan = make_plan(base_config(), NANO, one_device())
+    assert plan.resident == plan.parameters + plan.frozen + plan.reference + plan.optimizer
+    assert min(plan.sampling, plan.updating) > plan.resident > 4 * plan.parameters - 100
+
+
+def test_frozen_parameters_need_no_moments():
+    config = base_config()
+    config.train.freeze = ("^vision/",)
+    whole, part = make_plan(base_config(), NANO, one_device()), make_plan(config, NANO, one_device())
+    assert part.frozen > 0 and part.frozen + part.parameters == whole.parameters
+    assert part.optimizer == pytest.approx(2 * part.parameters, abs=100) and part.gradients == 2 * part.parameters
+
+
+def test_sft_draws_nothing():
+    config = base_config()
+    config.algorithm = "sft"
+    plan = make_plan(config, NANO, one_device())
+    assert plan.reference == plan.completion_cache == plan.decoding_weights == 0
+    text = describe(plan, config, NANO, one_device(), "none")
+    assert "KV cache" not in text and "reference" not in text and "gradients" in text
+
+
+def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
+    def bytes_with(remat="none", chunks=1, rows=4):
+        config = base_config()
+        config.model.remat, config.train.group_chunks = remat, chunks
+        return activation_bytes(config, NANO, one_device(), rows)
+
+    assert bytes_with("full") < bytes_with("dots") < bytes_with("none")
+    assert bytes_with(chunks=4) < bytes_with() and bytes_with(rows=2) * 2 == bytes_with()
+
+
+def test_the_largest_bucket_is_planned_for():
+    config = base_config()
+    config.buckets = {"prompt": (64, 512), "images": (1, 2), "patches": (64, 256)}
+    bucket = largest_bucket(config)
+    assert (bucket.prompt_tokens, bucket.images, bucket.patches) == (512, 2, 256)
+
+
+def test_visual_tokens_of_the_published_size():
+    config = base_config()
+    config.processor.max_pixels = 480_000
+    config.buckets.patches = (2560,)
+    text = visual_tokens(config, read_sizes("2b"))
+    assert "at most 612 by max_pixels=480000" in text and "640 by config.buckets.patches" in text
+    assert "640x480 gives 391" in text  # as test_real_size.py finds with the processor
+
+
+def test_dry_run_prints_and_makes_nothing(capsys, monkeypatch):
+    config = base_config()
+    config.init = "2b"
+    made = []
+    monkeypatch.setattr(jax, "device_put", lambda *a, **k: made.append(a))
+    before = len(jax.live_arrays())
+    assert dry_run(config) == 0
+    out = capsys.readouterr().out
+    assert not made and len(jax.live_arrays()) - before < 5
+    for word in (
+        "reference policy",
+        "optimizer",
+        "KV cache",
+        "activations",
+        "logits of a chunk",
+        "host",
+        "visual tokens",
+    ):
+        assert word in out
+
+
+PROGRAM = """
+import jax
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.defaults import base_config
+from rrft_jax.training.memory_plan import make_plan
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.start import load_model, place
+from rrft_jax.training.step import init_state
+config = base_config()
+config.mesh.update({"fsdp": 4, "tensor": 2})
+mesh = make_mesh(**config.mesh)
+model, _, params = load_model(config)
+plan = make_plan(config, model.config, mesh)
+state = place(init_state(params, make_optimizer(config.optimizer, 10)[0]), mesh)
+held = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
+assert plan.parameters == held(state["params"]), (plan.parameters, held(state["params"]))
+assert plan.parameters + plan.optimizer == held(state)
+assert 3 * plan.parameters < sum(x.nbytes for x in jax.tree.leaves(params))
+"""
+
+
+def test_on_eight_devices_a_device_holds_its_part():
+    flags = "--xla_force_host_platform_device_count=8"
+    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bfloat16_halves_the_caches():
+    config = base_config()
+    wide = make_plan(config, NANO, one_device())
+    config.model.dtype = "bfloat16"
+    narrow = make_plan(config, NANO, one_device())
+    assert 2 * narrow.prompt_cache == wide.prompt_cache and narrow.parameters == wide.parameters
