@@ -37,6 +37,7 @@ _NUMBER = flags.DEFINE_integer("process_id", None, "Which of them this is, from 
 _START = flags.DEFINE_integer("start_timeout", 300, "Seconds to wait for all processes at the start.", 1)
 _HEARTBEAT = flags.DEFINE_integer("heartbeat_timeout", 100, "Seconds of silence until a process counts as lost.", 10)
 _DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs, on each device and the host; make nothing.")
+_PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step to trace, such as 10,12, into the workdir.")
 _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 
 
@@ -63,6 +64,7 @@ def main(argv):
     from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
+    from rrft_jax.training.profile import parse_steps
 
     compilation.keep_programs(_CACHE.value)
     if _EXPLAIN.value:
@@ -72,10 +74,11 @@ def main(argv):
             from rrft_jax.training.memory_plan import dry_run
 
             return dry_run(_CONFIG.value)
+        profile_steps = parse_steps(_PROFILE.value)
         join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
         from rrft_jax.training.loop import train
 
-        return train(_CONFIG.value, workdir, sys.argv)
+        return train(_CONFIG.value, workdir, sys.argv, profile_steps)
     except ElsewhereError:
         return leave(2)
     except (ValueError, OSError, RuntimeError) as error:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from rrft_jax.tasks.registry import Task, get_task
 from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
 from rrft_jax.training.journal import Journal
+from rrft_jax.training.profile import Profiler
 from rrft_jax.training.programs import Programs, make_programs, to_devices
 from rrft_jax.training.progress import SHOWN
 from rrft_jax.training.references import sft_batch
@@ -46,6 +47,7 @@ from rrft_jax.training.start import (
     make_state,
     resolve_init,
 )
+from rrft_jax.training.timing import Clock
 from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config
 
@@ -73,10 +75,13 @@ class Run:
     reference: dict | None
 
 
-def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None) -> int:
+def train(
+    config: ConfigDict, workdir: str | Path, argv: list[str] | None = None, profile_steps: Sequence[int] = ()
+) -> int:
     """Runs or resumes a training; returns the exit code (0 done, 130 / 143 stopped by a signal after saving).
 
-    Every process of the run calls it with the same config; the workdir is the one that process 0 names.
+    Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
+    consecutive steps to trace.
     """
     together(lambda: check_config(config))
     if len(set(exchange(repr(resolve_config(config))))) > 1:
@@ -111,7 +116,8 @@ def train(config: ConfigDict, workdir: str | Path, argv: list[str] | None = None
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"]
         journal.cut_back(step if step else -1)
-        state, step = _loop(run, state, step, host, checkpoints, journal, stop)
+        profiler = stack.enter_context(Profiler(path, profile_steps))
+        state, step = _loop(run, state, step, host, checkpoints, journal, stop, profiler)
         journal.flush()
         if step < config.train.steps:
             what = f"stopped and saved at step {step}; to resume" if step else "stopped before the first step; to start"
@@ -212,11 +218,10 @@ def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
     return {"length": {"count_tokens": count}}
 
 
-def _loop(run: Run, state, step, host, checkpoints, journal, stop) -> tuple[dict, int]:
+def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> tuple[dict, int]:
     config = run.config
     total = config.train.steps
     earlier = host["cpu_seconds"]
-    prepare = _preparer(run)
     eval_sets = {name: tuple(_on_mesh(run, b) for b in batches) for name, batches in run.source.held_out.items()}
 
     def held_out() -> dict[str, float]:
@@ -224,7 +229,8 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop) -> tuple[dict
         return evaluate(run.programs.greedy, params, run.processor, run.rewards, eval_sets)
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
-    with journal.progress(total, step, config.log.progress_every, shown):
+    with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
+        prepare = _preparer(run, clock)
         if step == 0 and not _asked_to_stop(stop):
             before = held_out()
             journal.write(0, before)
@@ -232,17 +238,22 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop) -> tuple[dict
                 journal.note(eval_line(0, before))
         batches = make_loader(run.source.fetch, step, total, prefetch=2, threads=2)
         saved = step
+        clock.start()
         for batch in batches:
             if _asked_to_stop(stop):
                 break
-            begin = time.perf_counter()
+            profiler.before(step + 1)
+            clock.lap("data")
             ready, record, groups = prepare(state, batch, step)
-            prepared = time.perf_counter()
+            clock.lap("batch")
             state, trained = run.programs.step(state, run.frozen, ready)
+            clock.watch(trained)
             record |= {name: float(value) for name, value in trained.items()}
-            end = time.perf_counter()
+            clock.lap("update")
+            record |= clock.finish()
             step += 1
-            record |= _counters(record, host, begin, prepared, end, config)
+            record |= _counters(record, host, config)
+            profiler.after(step)
             if step == 1 or step % config.log.completions_every == 0 or step == total:
                 journal.write_completions(step, [group for part in exchange(groups) for group in part])
             accuracy = None
@@ -259,6 +270,7 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop) -> tuple[dict
                 journal.flush()
                 checkpoints.save(step, state, host, accuracy)
                 saved = step
+            clock.start()
         if saved < step:  # stopped by a signal, which may have come at any time since the last save
             journal.flush()
             checkpoints.save(step, state, host)
@@ -271,7 +283,7 @@ def _asked_to_stop(stop: GracefulStop) -> bool:
     return stop.requested
 
 
-def _preparer(run: Run) -> Callable[[dict, HostBatch, int], tuple[Any, dict, list]]:
+def _preparer(run: Run, clock: Clock) -> Callable[[dict, HostBatch, int], tuple[Any, dict, list]]:
     """(state, host batch, step) -> device batch, metrics, completions to log."""
     if run.config.algorithm == "sft":
         make = partial(sft_batch, run.config, run.task, run.processor, run.mesh)
@@ -280,7 +292,7 @@ def _preparer(run: Run) -> Callable[[dict, HostBatch, int], tuple[Any, dict, lis
     def prepare(state, batch, t):
         params = combine(state["params"], run.frozen)
         return grpo_batch(
-            run.config, run.programs, run.processor, run.rewards, run.mesh, params, run.reference, batch, t
+            run.config, run.programs, run.processor, run.rewards, run.mesh, params, run.reference, batch, t, clock
         )
 
     return prepare
@@ -290,14 +302,12 @@ def _on_mesh(run: Run, batch: HostBatch) -> HostBatch:
     return replace(batch, prompts=to_devices(batch.prompts, run.mesh))
 
 
-def _counters(record, host, begin, prepared, end, config) -> dict[str, float]:
+def _counters(record, host, config) -> dict[str, float]:
     rows = config.train.prompts * (config.rollout.group if config.algorithm == "grpo" else 1)
     host["num_tokens"] += record["num_tokens"]
     return {
         "num_tokens": host["num_tokens"],
-        "step_time": end - begin,
-        "tokens_per_second": record["completions/mean_length"] * rows / (end - begin),
-        "timing/update": end - prepared,
+        "tokens_per_second": record["completions/mean_length"] * rows / record["step_time"],
     }
 
 

@@ -5,6 +5,8 @@ import resource
 import time
 from pathlib import Path
 
+import numpy as np
+
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.progress import Row, before_after_table, duration
 from rrft_jax.training.start import ADAPTER, EXPORT
@@ -48,6 +50,8 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
     print(result_table(path))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
+    idle = [record["timing/idle_share"] for record in read_metrics(path) if "timing/idle_share" in record]
+    print(f"no program ran for {np.median(idle):.0%} of the time of a step (median)")
     print(f"written to {path}:")
     for name, what in (
         (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
@@ -55,6 +59,7 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
         ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
         ("completions", "pictures, prompts, completions, rewards and advantages"),
         ("checkpoints", "the last and the best step"),
+        ("profile", "a trace of some steps, for ui.perfetto.dev or XProf"),
         ("config.json", "the resolved config; versions, git commit and seeds in versions.json"),
     ):
         if (path / name).exists():

@@ -1,11 +1,9 @@
 """From prompts to a scored batch: sample, score on the host while the reference pass runs, advantages."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -20,6 +18,10 @@ from rrft_jax.training.completions import Group
 from rrft_jax.training.forward import Batch
 from rrft_jax.training.programs import Programs, to_devices
 from rrft_jax.training.source import HostBatch
+from rrft_jax.training.timing import Clock
+
+# One small program instead of some fifty that are compiled one by one.
+_advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
 
 
 def grpo_batch(
@@ -32,6 +34,7 @@ def grpo_batch(
     reference_params: dict | None,
     host: HostBatch,
     t: int,
+    clock: Clock,
 ) -> tuple[Batch, dict[str, float], list[Group]]:
     """The batch of step t (0-based), its metrics under TRL's names, and completions for the log.
 
@@ -40,27 +43,26 @@ def grpo_batch(
     process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
     completions are those of the logged prompts that this process holds.
     """
-    begin = time.perf_counter()
     layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
     key = jax.random.fold_in(jax.random.key(config.seed), t)
     first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
     rollouts = programs.sample(params, prompts, key, *first)
+    clock.watch(rollouts.tokens)
     reference = None
     if reference_params is not None:
         reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
+        clock.watch(reference)
     tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
-    sampled = time.perf_counter()
+    clock.lap("rollout")
 
     own = _score(processor, rewards, host, tokens, mask, finished, t)
     parts = exchange(own)
     everything = _merge(parts, layout, G)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
-    advantages, stats = group_advantages(
-        jnp.asarray(everything.total), row_weight=jnp.asarray(row_weight), **config.advantages
-    )
+    advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
     advantages = np.asarray(advantages)
-    rewarded = time.perf_counter()
+    clock.lap("reward")
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
     weighted = to_devices({"row_weight": by_row(row_weight), "advantages": by_row(advantages)}, mesh)
@@ -77,8 +79,6 @@ def grpo_batch(
         "completions/reasons": float(np.mean(everything.reasons[live])),
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
-        "timing/rollout": sampled - begin,
-        "timing/reward": rewarded - sampled,
     }
     return batch, metrics, _groups(config, host, own.names, everything, advantages)
 

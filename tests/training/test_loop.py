@@ -1,5 +1,6 @@
 """What a run leaves behind and says, looked at from outside the process that made it."""
 
+import gzip
 import json
 import math
 import re
@@ -149,6 +150,15 @@ def test_each_program_compiles_once(finished):
     compiled = re.findall(r"Compiling jit\((\w+)\)", finished[1])
     counts = {name: compiled.count(name) for name in ("train_sample", "greedy_sample", "reference", "step")}
     assert counts == dict.fromkeys(counts, 1)
+    # The rest are the start, the keys, the advantages and Orbax: small, and no more of them with more steps.
+    assert len(compiled) <= 16, sorted(compiled)
+
+
+def test_the_times_of_a_step_add_up(metrics):
+    phases = ("data", "rollout", "reward", "batch", "update")
+    for record in metrics[1:]:
+        assert sum(record[f"timing/{name}"] for name in phases) == pytest.approx(record["step_time"], rel=1e-6)
+        assert 0 <= record["timing/idle_share"] <= 1
 
 
 def test_it_says_what_it_does_and_where_things_are(finished):
@@ -234,7 +244,7 @@ def records(tmp_path_factory):
 def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, target):
     workdir = tmp_path / "run"
     config = f"configs/sft_counting.py:{target},runlocal,data={records}"
-    output = launcher.run(workdir, *SFT, config=config)
+    output = launcher.run(workdir, *SFT, "--profile_steps=2,3", config=config)
     metrics = list(read_metrics(workdir))[1:]
     losses = [record["loss"] for record in metrics]
     assert losses[-1] < 0.8 * losses[0] and min(losses) > 0, losses
@@ -242,6 +252,9 @@ def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, 
     assert (workdir / "hf" / "model.safetensors").is_file() and "written to" in output
     assert not (workdir / "completions").exists() and "  completions" not in output
     assert re.findall(r"Compiling jit\((\w+)\)", output).count("step") == 1
+    (trace,) = (workdir / "profile").rglob("perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert any("step" in event.get("name", "") for event in events)
 
 
 @pytest.mark.slow
