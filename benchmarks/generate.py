@@ -22,6 +22,7 @@ def our_side(options: Options, turn: Turn) -> None:
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.rollout.sampling import Sampling
 
+    turn.imported()
     side = load(options)
     law = samplable(side.law, side.processor.eos_token_ids)
     # `samplable` forbids every EOS, so the loop cannot stop early.
@@ -46,6 +47,7 @@ def transformers_side(options: Options, turn: Turn) -> None:
     import torch
     from common.torch_side import load_model, load_problem, load_processor, model_inputs
 
+    turn.imported()
     questions, law, _ = load_problem(options)
     model, processor = load_model(options.checkpoint).eval(), load_processor(options.checkpoint)
     C = options.new_tokens

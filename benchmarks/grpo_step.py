@@ -42,6 +42,7 @@ def our_side(options: Options, turn: Turn) -> None:
 
     import jax
     import jax.numpy as jnp
+    import optax
     from common.ours import load, samplable
 
     from rrft_jax.losses import Targets, group_advantages, grpo_loss
@@ -55,6 +56,7 @@ def our_side(options: Options, turn: Turn) -> None:
     from rrft_jax.training.optimizer import make_optimizer
     from rrft_jax.training.step import init_state, make_gradient, make_train_step
 
+    turn.imported()
     B, G, C = options.prompts, options.group, options.new_tokens
     side = load(options)
     model, params = side.model, side.params
@@ -70,20 +72,22 @@ def our_side(options: Options, turn: Turn) -> None:
         "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),
     }
 
-    prompts = side.prompts()
-    fixed = fixed_completions(options, samplable(side.law, side.processor.eos_token_ids))
-    tokens, mask = jnp.asarray(fixed["tokens"]), jnp.asarray(fixed["mask"])
-    log_probs = program["reference"](params, prompts, tokens, mask)
-    old, ref = (log_probs + noise for noise in fixed["noise"])
-    batch = Batch(prompts, tokens, mask, Targets(mask, jnp.ones((B, G)), jnp.asarray(fixed["advantages"]), old, ref))
-    value, _, gradient = jax.jit(make_gradient(forward, loss, options.micro_batches))(params, {}, batch)
-    norm = jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(gradient)))
-    found = {
-        "prompt": [row[keep].tolist() for row, keep in zip(prompts.tokens, prompts.token_mask, strict=True)],
-        "log_probs": np.where(fixed["mask"], log_probs, 0), "loss": float(value), "grad_norm": float(norm),
-    }  # fmt: skip
-    del gradient, batch
+    def on_fixed_batch() -> dict:
+        """What this side finds for the batch both sides score."""
+        prompts, fixed = side.prompts(), fixed_completions(options, samplable(side.law, side.processor.eos_token_ids))
+        tokens, mask = jnp.asarray(fixed["tokens"]), jnp.asarray(fixed["mask"])
+        log_probs = program["reference"](params, prompts, tokens, mask)
+        old, ref = (log_probs + noise for noise in fixed["noise"])
+        targets = Targets(mask, jnp.ones((B, G)), jnp.asarray(fixed["advantages"]), old, ref)
+        differentiate = jax.jit(make_gradient(forward, loss, options.micro_batches))
+        value, _, gradient = differentiate(params, {}, Batch(prompts, tokens, mask, targets))
+        return {
+            "prompt": [row[keep].tolist() for row, keep in zip(prompts.tokens, prompts.token_mask, strict=True)],
+            "log_probs": np.where(fixed["mask"], log_probs, 0), "loss": float(value),
+            "grad_norm": float(optax.global_norm(gradient)),
+        }  # fmt: skip
 
+    found = on_fixed_batch() if options.against else None
     reference_params = params
     state = init_state(jax.tree.map(jnp.copy, params), optimizer)
     key = jax.random.key(0)
@@ -113,11 +117,8 @@ def our_side(options: Options, turn: Turn) -> None:
 
     begin = time.perf_counter()
     state = step(0, state, Clock())
-    first = time.perf_counter() - begin
-    begin = time.perf_counter()
-    state = step(1, state, Clock())
-    turn.ready(compile_s=first - (time.perf_counter() - begin), parity=found)
-    t = 2
+    turn.ready(first_call_s=time.perf_counter() - begin, parity=found)
+    t = 1
     while turn.begin():
         clock = Clock()
         state = step(t, state, clock)
@@ -142,6 +143,7 @@ def trl_side(options: Options, turn: Turn) -> None:
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
+    turn.imported()
     B, G, C = options.prompts, options.group, options.new_tokens
     questions, law, eos = load_problem(options)
     forbidden = [i for i in np.flatnonzero(~law).tolist() if i not in eos]

@@ -32,6 +32,7 @@ def our_side(options: Options, turn: Turn) -> None:
     from rrft_jax.training.optimizer import make_optimizer
     from rrft_jax.training.step import init_state, make_train_step
 
+    turn.imported()
     side = load(options)
     tokens = jnp.asarray(answers(options, samplable(side.law, side.processor.eos_token_ids)))[:, None]
     config = base_config().optimizer
@@ -57,6 +58,7 @@ def transformers_side(options: Options, turn: Turn) -> None:
     import torch
     from common.torch_side import load_model, load_problem, load_processor, model_inputs
 
+    turn.imported()
     questions, law, _ = load_problem(options)
     model, processor = load_model(options.checkpoint).train(), load_processor(options.checkpoint)
     tokens = torch.tensor(answers(options, law)).long()

@@ -21,6 +21,7 @@ class Options:
     text_tokens: int
     beta: float = 0.0
     micro_batches: int = 1
+    against: str | None = None
 
 
 def parser(doc: str, peer: str, **defaults) -> argparse.ArgumentParser:

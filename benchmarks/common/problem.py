@@ -1,10 +1,11 @@
-"""The prompts both sides are given: made-up text of a fixed number of tokens, pictures of noise and squares."""
+"""Prompts to measure on: made-up text of a fixed number of tokens and pictures of noise; or bare arrays of a shape."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from common.cost import Shapes
 from rrft_jax.data.index import Bucket
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.processing.buckets import collate
@@ -56,3 +57,20 @@ def encode(processor: Processor, questions: list[Question]) -> Prompts:
         max(max(s.patches, default=0) for s in sizes),
     )
     return collate(encoded, np.arange(len(encoded)), bucket, processor.pad_token_id)
+
+
+def random_prompts(config, s: Shapes) -> Prompts:
+    """Prompts without padding: the visual tokens in front, one square-ish picture a slot."""
+    rng = np.random.default_rng(0)
+    rows = next(r for r in range(int(s.n**0.5), 1, -1) if s.n % r == 0 and r % 2 == 0 and s.n // r % 2 == 0)
+    place = np.indices((rows, s.n // rows)).reshape(2, -1).T
+    tokens = rng.integers(0, min(config.vocab_size, 1000) - 64, (s.B, s.P)).astype(np.int32)
+    tokens[:, : s.I * s.n // 4] = config.image_token_id
+    return Prompts(
+        prompt_id=np.arange(s.B, dtype=np.int32), tokens=tokens, token_mask=np.ones((s.B, s.P), bool),
+        positions=np.broadcast_to(np.arange(s.P, dtype=np.int32), (3, s.B, s.P)),
+        next_position=np.full(s.B, s.P, np.int32),
+        patches=rng.normal(size=(s.B, s.I, s.n, config.vision.patch_dim)).astype(np.float32),
+        patch_mask=np.ones((s.B, s.I, s.n), bool),
+        patch_position=np.broadcast_to(place.astype(np.int32), (s.B, s.I, s.n, 2)),
+    )  # fmt: skip

@@ -55,10 +55,10 @@ def summary(name: str, side: Mapping) -> str:
     parts = [
         f"{name}: {side['cpu_s']:.3f} CPU-s a step ({side['cpu_s_min']:.3f} ... {side['cpu_s_max']:.3f} over "
         f"{side['steps']} steps), {side['wall_s']:.3f} s wall, CPU / wall {side['cpu_over_wall']:.2f}",
-        f"peak memory {side['memory'] / 2**20:.0f} MiB ({side['memory_ready'] / 2**20:.0f} before the first step)",
+        f"peak memory {side['memory'] / 2**20:.0f} MiB ({side['memory_imports'] / 2**20:.0f} of it libraries)",
     ]
-    if side.get("compile_s"):
-        parts.append(f"compiled in {side['compile_s']:.1f} s, not counted")
+    if "first_call_s" in side:
+        parts.append(f"first call, with compilation, {side['first_call_s']:.1f} s, not counted")
     if side["busy_steps"]:
         parts.append(
             f"NOT QUIET: in {side['busy_steps']} of {side['steps']} steps less than 90 % of the core was ours, "

@@ -1,6 +1,7 @@
 """Sides that are compared run in their own processes and take turns, so that both meet the same machine.
 
-A side is a module-level function side(options, turn). It sets itself up, calls `turn.ready(**info)`, and then
+A side is a module-level function side(options, turn). It imports what it needs, calls `turn.imported()`, sets itself
+up, calls `turn.ready(**info)`, and then
 
     while turn.begin():
         ...  # one step, in phases
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from typing import Any
 
 QUIET = 0.9  # a pinned step that had less of its core than this met a busy machine
+ONE_THREAD = {"NPROC": "1", "OMP_NUM_THREADS": "1"}
 PINNED = 1.05  # CPU / wall of one thread, with room for the clock's grain
 
 
@@ -45,10 +47,14 @@ class Turn:
     """The side's end of the line to the parent."""
 
     def __init__(self, line):
-        self.line = line
+        self.line, self.imports = line, 0
+
+    def imported(self) -> None:
+        """What the process holds now, interpreter and libraries, is reported apart."""
+        self.imports = memory()
 
     def ready(self, **info: Any) -> None:
-        self.line.send(("ready", {**info, "memory_ready": memory()}))
+        self.line.send(("ready", {**info, "memory_imports": self.imports}))
 
     def begin(self) -> bool:
         """Waits for the parent; False when no further step is wanted."""
@@ -63,9 +69,18 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def pin(core: int) -> dict[str, str]:
+    """Gives this process one core; returns the environment that keeps the libraries' pools to one thread, too.
+
+    Before jax or torch is imported.
+    """
+    os.sched_setaffinity(0, {core})
+    return dict(ONE_THREAD)
+
+
 def _child(side: Callable, options: Any, line, threads: int, core: int) -> None:
     if threads == 1:
-        os.sched_setaffinity(0, {core})
+        os.environ |= pin(core)
     try:
         side(options, Turn(line))
         line.send(("done", {"memory": memory()}))
@@ -94,11 +109,8 @@ def take_turns(
     """
     if threads not in (0, 1):
         raise ValueError(f"--threads={threads}: 1 pins to one core, 0 takes all cores")
-    pinning = {"NPROC": "1", "OMP_NUM_THREADS": "1"} if threads == 1 else {}
     spawn = multiprocessing.get_context("spawn")
     lines, children, infos = {}, {}, {}
-    environment = dict(os.environ)
-    os.environ |= pinning
     try:
         for name, side in sides.items():
             lines[name], end = spawn.Pipe()
@@ -120,8 +132,6 @@ def take_turns(
             line.send("stop")
             infos[name] |= _receive(name, line)
     finally:
-        os.environ.clear()
-        os.environ |= environment
         for child in children.values():
             child.terminate()
             child.join()
