@@ -84,7 +84,7 @@ def main(argv):
     except (ValueError, OSError, RuntimeError) as error:
         if not quiet:  # --verbosity=1 shows where it came from
             raise
-        print(f"error: {who()}{error}", file=sys.stderr)
+        print("\n".join([f"error: {who()}{error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return leave(LOST_OTHERS if is_loss(error) else 2)
 
 

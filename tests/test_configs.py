@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rrft_jax.rewards.registry import REWARDS
-from rrft_jax.training.loop import check_config
+from rrft_jax.training.check import check_config
 from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
 from rrft_jax.training.programs import loss_config
 
@@ -95,6 +95,19 @@ def test_overrides_take_their_types():
         ("train.micro_batches", 5, "micro_batches=5 must divide config.train.prompts=32"),
         ("rollout.group", 1, "give >= 2"),
         ("checkpoint.every", 0, "checkpoint.every=0 must be at least 1"),
+        ("seed", -1, "config.seed=-1 must be at least 0"),
+        ("mesh.fsdp", 0, "config.mesh.fsdp=0"),
+        ("model.logits_chunk", 0, "config.model.logits_chunk=0"),
+        ("rollout.max_completion_length", 0, "config.rollout.max_completion_length=0"),
+        ("rollout.temperature", 0.0, "config.rollout.temperature=0 draws equal completions"),
+        ("rollout.top_p", 2.0, "config.rollout.top_p 2.0 must lie in"),
+        ("loss.temperature", 0.0, "config.loss.temperature=0.0 must be positive"),
+        ("loss.surrogate", "clip", "config.loss.surrogate must be one of"),
+        ("advantages.scale", "grup", "config.advantages.scale='grup': choose one of group, batch, none"),
+        ("optimizer.schedule.name", "cosin", "config.optimizer.schedule.name='cosin'"),
+        ("buckets.prompt", (96, 88), "config.buckets.prompt=.96, 88. must be an ascending list"),
+        ("data.held_out", 3.0, "config.data.held_out=3.0 is a share"),
+        ("checkpoint.keep_last", 0, "config.checkpoint.keep_last=0"),
         ("prompt", "COUNT", "config.prompt: .*COUNT_COT"),
         ("task", "visual_conting", "did you mean visual_counting"),
         ("rewards", {"format": 1.0}, "config.rewards lacks accuracy"),

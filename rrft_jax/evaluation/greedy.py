@@ -26,9 +26,11 @@ def evaluate(
     metrics = {}
     for name, batches in sets.items():
         numbers, texts, examples, lengths = [], [], [], []
-        pending = [generate(params, batch.prompts) for batch in batches]
-        for k, (batch, rollouts) in enumerate(zip(batches, pending, strict=True)):
-            layout = batch.layout
+        following = generate(params, batches[0].prompts)
+        for k, batch in enumerate(batches):
+            rollouts, layout = following, batch.layout
+            if k + 1 < len(batches):  # the devices work on the next batch while this one is scored
+                following = generate(params, batches[k + 1].prompts)
             tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (rollouts.tokens, rollouts.mask))
             for i in np.flatnonzero((batch.row_weight > 0) & layout.owned):
                 numbers.append((k, int(layout.mine[i])))

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import Pool, RewardSet, reward_set
 from rrft_jax.tasks.registry import Task, get_task
+from rrft_jax.training.check import check_config
 from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
 from rrft_jax.training.journal import Journal
@@ -39,7 +40,6 @@ from rrft_jax.training.source import HostBatch, Source, make_source
 from rrft_jax.training.start import (
     ADAPTER,
     EXPORT,
-    check_trained,
     export,
     export_adapter,
     load_init,
@@ -49,7 +49,7 @@ from rrft_jax.training.start import (
 )
 from rrft_jax.training.timing import Clock
 from rrft_jax.training.tree import combine, parameter_count
-from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config
+from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config, write_lines
 
 MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
 SFT_SHOWN = (("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}"))
@@ -110,14 +110,29 @@ def train(
             Checkpoints(path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
         )
         journal = stack.enter_context(Journal(path, config.log.tensorboard))
-        step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0}  # cpu_seconds: of this and all former sessions
+        pixels = [run.processor.min_pixels, run.processor.max_pixels]
+        # cpu_seconds: of this and all former sessions. pixels: the limits that pictures were resized to.
+        step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
         if checkpoints.latest_step() is not None:
             state, host, step = checkpoints.restore(state)
+            if host["pixels"] != pixels:
+                raise ValueError(
+                    f"{path} was trained with min_pixels, max_pixels = {host['pixels']}, and {config.init} now says "
+                    f"{pixels}: set config.processor.min_pixels and max_pixels, or restore preprocessor_config.json"
+                )
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"]
         journal.cut_back(step if step else -1)
         profiler = stack.enter_context(Profiler(path, profile_steps))
-        state, step = _loop(run, state, step, host, checkpoints, journal, stop, profiler)
+        if is_writer() and run.source.skipped:
+            write_lines(path / "skipped.jsonl", run.source.skipped)
+        try:
+            state, step = _loop(run, state, step, host, checkpoints, journal, stop, profiler)
+        except (ValueError, OSError, RuntimeError) as error:
+            kept = checkpoints.latest_step()
+            what = f"saved up to step {kept}; to go on from there" if kept else "nothing is saved yet; to start again"
+            error.add_note(f"{what}:\n  {resume_hint(argv or sys.argv, path)}")
+            raise
         journal.flush()
         if step < config.train.steps:
             what = f"stopped and saved at step {step}; to resume" if step else "stopped before the first step; to start"
@@ -130,52 +145,6 @@ def train(
     if is_writer():
         finish(run_dir, host["num_tokens"], earlier)
     return 0
-
-
-def check_config(config: ConfigDict) -> None:
-    """Errors of single fields that would otherwise come late, or never."""
-    if config.algorithm not in ("grpo", "sft"):
-        raise ValueError(f"config.algorithm={config.algorithm!r}: choose grpo or sft")
-    for name, value, least in (
-        ("train.steps", config.train.steps, 1),
-        ("train.prompts", config.train.prompts, 1),
-        ("train.micro_batches", config.train.micro_batches, 1),
-        ("train.group_chunks", config.train.group_chunks, 1),
-        ("train.max_skipped", config.train.max_skipped, 1),
-        ("eval.every", config.eval.every, 0),
-        ("eval.examples", config.eval.examples, 0),
-        ("eval.batch", config.eval.batch, 1),
-        ("checkpoint.every", config.checkpoint.every, 1),
-        ("log.completions_every", config.log.completions_every, 1),
-    ):
-        if value < least:
-            raise ValueError(f"config.{name}={value} must be at least {least}")
-    if config.train.prompts % config.train.micro_batches:
-        raise ValueError(
-            f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
-            f"{config.train.prompts}"
-        )
-    check_trained(config)
-    group = config.rollout.group if config.algorithm == "grpo" else 1
-    if group % config.train.group_chunks:
-        raise ValueError(
-            f"config.train.group_chunks={config.train.group_chunks} must divide the {group} completions of a prompt"
-            + (" (config.rollout.group)" if config.algorithm == "grpo" else "")
-        )
-    if missing := {"accuracy", "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
-    try:
-        get_task(config.task).format_prompt(config.prompt, "")
-    except KeyError as error:
-        raise ValueError(f"config.prompt: {error.args[0]}") from None
-    if config.algorithm == "sft":
-        targets = get_task(config.task).targets
-        if config.sft.target not in targets:
-            raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(targets)}")
-    elif config.rollout.group < 2:
-        raise ValueError(
-            f"config.rollout.group={config.rollout.group}: GRPO compares the members of a group, give >= 2"
-        )
 
 
 def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
@@ -222,11 +191,13 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
     config = run.config
     total = config.train.steps
     earlier = host["cpu_seconds"]
-    eval_sets = {name: tuple(_on_mesh(run, b) for b in batches) for name, batches in run.source.held_out.items()}
+    eval_sets = run.source.held_out
 
     def held_out() -> dict[str, float]:
         params = combine(state["params"], run.frozen)
-        return evaluate(run.programs.greedy, params, run.processor, run.rewards, eval_sets)
+        # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
+        greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
+        return evaluate(greedy, params, run.processor, run.rewards, eval_sets)
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
@@ -298,10 +269,6 @@ def _preparer(run: Run, clock: Clock) -> Callable[[dict, HostBatch, int], tuple[
     return prepare
 
 
-def _on_mesh(run: Run, batch: HostBatch) -> HostBatch:
-    return replace(batch, prompts=to_devices(batch.prompts, run.mesh))
-
-
 def _counters(record, host, config) -> dict[str, float]:
     rows = config.train.prompts * (config.rollout.group if config.algorithm == "grpo" else 1)
     host["num_tokens"] += record["num_tokens"]
@@ -317,7 +284,7 @@ def _check_finite(state, config, step) -> None:
         if not is_writer():
             raise ElsewhereError(f"step {step}: the run diverged, as process 0 says")
         raise DivergedError(
-            f"step {step}: {skipped} updates in a row were not finite, so training stopped; the last checkpoint is "
-            "good. Raise config.train.max_skipped to go on from it, or start a new --workdir with a lower "
+            f"step {step}: {skipped} updates in a row were not finite, so training stopped. Raise "
+            "config.train.max_skipped to go on from the last checkpoint, or start a new --workdir with a lower "
             "config.optimizer.schedule.peak"
         )

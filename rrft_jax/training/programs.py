@@ -48,7 +48,10 @@ def loss_config(config: ConfigDict) -> GRPOLoss:
         if config.loss.type not in LOSS_TYPES:
             raise ValueError(f"config.loss.type={config.loss.type!r}: choose one of {', '.join(LOSS_TYPES)}")
         fields["surrogate"], fields["aggregation"] = LOSS_TYPES[config.loss.type]
-    return GRPOLoss(**{**fields, "max_completion_length": config.rollout.max_completion_length})
+    try:
+        return GRPOLoss(**{**fields, "max_completion_length": config.rollout.max_completion_length})
+    except ValueError as error:
+        raise ValueError(str(error).replace("GRPOLoss.", "config.loss.")) from None
 
 
 def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, split: int = 1) -> Programs:

@@ -43,6 +43,7 @@ class Source:
     held_out: dict[str, tuple[HostBatch, ...]]
     sizes: tuple[Size, ...]
     report: str
+    skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
 
 
 def make_batch(
@@ -144,7 +145,11 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
             f"note: nano has only seen rendered scenes of {width}x{height} pixels. Expect low scores on these records: "
             "what this shows is that real data goes through the whole path"
         )
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)))
+    skipped = (
+        *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
+        *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
+    )
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped)
 
 
 def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:

@@ -88,4 +88,3 @@ def test_against_numpy_and_padding(rewards, scale, ddof):
 def test_wrong_scale_is_named():
     with pytest.raises(ValueError, match="scale must be one of group, batch, none; got 'sigma'"):
         group_advantages([[1.0]], "sigma")
-

@@ -14,7 +14,7 @@ from rrft_jax.models.qwen2_vl.adapter import read_adapter
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.processing.processor import save_processor
-from rrft_jax.training.loop import check_config
+from rrft_jax.training.check import check_config
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.start import ASSETS, load_init, load_model, load_weights, make_state, resolve_init
