@@ -206,7 +206,7 @@ def main(_):
             "steps": FLAGS.steps,
             "batch": BATCH,
             "stored": "bfloat16",
-            "interim": FLAGS.steps < FLAGS["steps"].default,  # cut short, to try something out
+            "init": "run 1" if FLAGS.init else "",  # docs/nano.md tells which
             "held_out_examples": 512,
             "mixture": [vars(m) for m in MIXTURE],
             "greedy": scores,
