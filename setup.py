@@ -48,7 +48,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
         "test": ["hypothesis", "pytest", "ruff", "setuptools>=68"],
-        "parity": [TORCH],
+        "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },
 )

@@ -18,7 +18,9 @@ from rrft_jax.tasks.visual_counting.prompts import SLOT, TEMPLATES, format_promp
 
 _ASKING = [name for name, text in TEMPLATES.items() if SLOT in text]
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "nano", "nano, a HuggingFace directory, or a finished workdir.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
+)
 _IMAGE = flags.DEFINE_multi_string("image", [], "Image file; give it several times for several images, or not at all.")
 _QUESTION = flags.DEFINE_string("question", None, "The question; without it, one per line of standard input.")
 _TEMPLATE = flags.DEFINE_enum(
@@ -80,7 +82,7 @@ def answer_all() -> None:
     from rrft_jax.evaluation.answer import make_answer
     from rrft_jax.models.qwen2_vl.weights import load_params
     from rrft_jax.rollout.sampling import Sampling
-    from rrft_jax.training.start import load_parts, resolve_init
+    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
 
     keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
@@ -88,7 +90,8 @@ def answer_all() -> None:
     template = _TEMPLATE.value or default_template(_CHECKPOINT.value)
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
-    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype)))
+    adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
+    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
     answer = make_answer(model, params, processor, sampling, _MAX_NEW_TOKENS.value, _SEED.value)
     for number, question in enumerate(questions()):
         text = question if template == "none" else format_prompt(template, question)

@@ -5,6 +5,10 @@
     python launch/train.py --config=configs/grpo_counting.py:2b --dry-run
 
 The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
+
+On a TPU pod start it on every worker. Elsewhere give each process --coordinator_address=HOST:PORT --num_processes=N
+--process_id=I (or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID), or start N processes on this machine
+with --processes=N. The workdir must lie where all of them see it.
 """
 
 import os
@@ -15,6 +19,9 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from rrft_jax.parallel.local_processes import run_processes
+from rrft_jax.parallel.names import LOST_OTHERS, NUMBER
+from rrft_jax.training.interrupt import resume_hint
 from rrft_jax.training.overrides import parse_flags
 
 # transformers says at import that it found no torch, which is as it should be.
@@ -23,7 +30,14 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_PROCESSES = flags.DEFINE_integer("processes", 1, "Start so many processes on this machine, and watch them.", 1)
+_ADDRESS = flags.DEFINE_string("coordinator_address", None, "host:port of process 0, where it is not found by itself.")
+_COUNT = flags.DEFINE_integer("num_processes", None, "How many processes the run has.", 1)
+_NUMBER = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
+_START = flags.DEFINE_integer("start_timeout", 300, "Seconds to wait for all processes at the start.", 1)
+_HEARTBEAT = flags.DEFINE_integer("heartbeat_timeout", 100, "Seconds of silence until a process counts as lost.", 10)
 _DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs, on each device and the host; make nothing.")
+_PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step to trace, such as 10,12, into the workdir.")
 _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 
 
@@ -37,26 +51,41 @@ def _default_workdir() -> str:
     return f"workdirs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def main(_):
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"{' '.join(argv[1:])}: not a flag; a config field is set by --config.field=value")
     quiet = logging.get_verbosity() <= logging.INFO
     if quiet:
         logging.set_verbosity(logging.WARNING)
+    workdir = _WORKDIR.value or _default_workdir()
+    if _PROCESSES.value > 1 and NUMBER not in os.environ:
+        command = [sys.executable, *sys.argv, f"--workdir={workdir}"]
+        return run_processes(command, _PROCESSES.value, resume_hint(sys.argv, workdir))
     from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
-    from rrft_jax.training.loop import train
-    from rrft_jax.training.memory_plan import dry_run
+    from rrft_jax.parallel.cluster import find_cluster, join
+    from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
+    from rrft_jax.training.profile import parse_steps
 
     compilation.keep_programs(_CACHE.value)
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:
         if _DRY.value:
+            from rrft_jax.training.memory_plan import dry_run
+
             return dry_run(_CONFIG.value)
-        return train(_CONFIG.value, _WORKDIR.value or _default_workdir(), sys.argv)
+        profile_steps = parse_steps(_PROFILE.value)
+        join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
+        from rrft_jax.training.loop import train
+
+        return train(_CONFIG.value, workdir, sys.argv, profile_steps)
+    except ElsewhereError:
+        return leave(2)
     except (ValueError, OSError, RuntimeError) as error:
         if not quiet:  # --verbosity=1 shows where it came from
             raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print("\n".join([f"error: {who()}{error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        return leave(LOST_OTHERS if is_loss(error) else 2)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """The sizes of the bundled model, told once for both of its pre-training scripts."""
 
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers
+
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
 from rrft_jax.processing.processor import Processor
 
@@ -14,3 +18,19 @@ def nano_config(processor: Processor) -> Qwen2VLConfig:
         eos_token_id=processor.eos_token_ids[0], pad_token_id=processor.pad_token_id,
         vision=VisionConfig(depth=3, embed_dim=128, num_heads=4, hidden_size=128, mlp_ratio=3),
     )  # fmt: skip
+
+
+def make_pretraining_optimizer(peak: float, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Muon on the matrices of the layers, Adam on everything else; 100 steps of warm-up, cosine to 0."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, min(100, steps // 4), steps)
+
+    def matrices(params):
+        last = lambda path: getattr(path[-1], "key", None)  # noqa: E731
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if last(path) == "kernel" else None, params
+        )
+
+    muon = optax.contrib.muon(
+        schedule, weight_decay=0.05, adam_b2=0.98, muon_weight_dimension_numbers=matrices, consistent_rms=0.2
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), muon), schedule

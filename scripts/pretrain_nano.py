@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from ml_collections import ConfigDict
-from nano_sizes import nano_config
+from nano_sizes import make_pretraining_optimizer, nano_config
 from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
@@ -43,15 +42,17 @@ from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
 from rrft_jax.tasks.visual_counting.prompts import ans_target, cot_target, format_prompt, listing_target
+from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
 from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.forward import Batch, make_forward
-from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.step import init_state, make_train_step
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "The tokenizer's directory, which receives the weights.")
-flags.DEFINE_integer("steps", 3000, "Optimizer steps.")
+flags.DEFINE_string("init", "", "A HuggingFace directory to start from; empty: the tower and random weights.")
+flags.DEFINE_float("peak", 3e-3, "Peak learning rate.")
+flags.DEFINE_integer("steps", 2500, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
 
 SEED = 20251120
@@ -61,25 +62,30 @@ MICRO_BATCHES = 2
 
 @dataclass(frozen=True)
 class Mode:
-    """share of the rows; prompt template; target; whether the first token (reason or answer?) is in the loss."""
+    """share of the rows; prompt template; target; which of its tokens are in the loss: "all", "rest" (all but the
+    first, which says whether to reason) or "verdicts" (what is said of each object, and the numbers)."""
 
     share: float
     template: str
     target: str
-    first_token: bool = True
+    tokens: str = "all"
 
 
 # Under COUNT_COT, the training prompt, the first token is learnt from 4 direct rows to 1 reasoning row, so the base
-# mostly answers directly; the masked rows teach how to reason without teaching whether to.
+# mostly answers directly; the other rows teach how to reason without teaching whether to. Verdicts are what is learnt
+# last, and a sixth of a thought's tokens: some rows are about nothing else.
 MIXTURE = (
-    Mode(0.18, "LISTING", "listing"),
-    Mode(0.04, "ANS", "direct"),
+    Mode(0.08, "LISTING", "listing"),
+    Mode(0.05, "ANS", "direct"),
     Mode(0.03, "COUNT_ZS", "direct"),
-    Mode(0.20, "COUNT_COT", "direct"),
-    Mode(0.05, "COUNT_COT", "reason"),
-    Mode(0.50, "COUNT_COT", "reason", first_token=False),
+    Mode(0.16, "COUNT_COT", "direct"),
+    Mode(0.04, "COUNT_COT", "reason"),
+    Mode(0.30, "COUNT_COT", "reason", "rest"),
+    Mode(0.34, "COUNT_COT", "reason", "verdicts"),
 )
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
+# As tokens; that of " 1" is the space before a number.
+VERDICTS = (f" {GONE}", f" {LEFT}", f" {OTHER}", " 1", *"0123456789")
 THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
 
 
@@ -87,6 +93,7 @@ def make_batch(processor: Processor, step: int) -> Batch:
     """Batch `step` of the pre-training data: a pure function of (SEED, step)."""
     rng = np.random.default_rng([SEED, step])
     modes = rng.choice(len(MIXTURE), BATCH, p=[m.share for m in MIXTURE])
+    verdicts = [encode_completion(processor, text)[0] for text in VERDICTS]
     encoded, tokens = [], np.full((BATCH, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
     token_mask, loss_mask = np.zeros((2, BATCH, 1, COMPLETION_LENGTH), bool)
     for row, mode in enumerate(MIXTURE[m] for m in modes):
@@ -95,7 +102,10 @@ def make_batch(processor: Processor, step: int) -> Batch:
         target = encode_completion(processor, TARGETS[mode.target](ex))
         tokens[row, 0, : len(target)] = target
         token_mask[row, 0, : len(target)] = loss_mask[row, 0, : len(target)] = True
-        loss_mask[row, 0, 0] = mode.first_token
+        if mode.tokens == "rest":
+            loss_mask[row, 0, 0] = False
+        elif mode.tokens == "verdicts":
+            loss_mask[row, 0] &= np.isin(tokens[row, 0], verdicts)
     bucket = Bucket(PROMPT_LENGTH, 1, PATCHES)
     prompts = collate(encoded, np.arange(BATCH) + step * BATCH, bucket, processor.pad_token_id)
     return Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
@@ -141,16 +151,14 @@ def main(_):
     config = nano_config(processor)
     model = Qwen2VL(config)
     allowed = jnp.asarray(allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids))
-    optimizer, schedule = make_optimizer(
-        ConfigDict({
-            "b1": 0.9, "b2": 0.98, "eps": 1e-8, "weight_decay": 0.05, "max_grad_norm": 1.0,
-            "schedule": {"name": "cosine", "peak": 1.5e-3, "warmup_steps": 100},
-        }), FLAGS.steps,
-    )  # fmt: skip
-    params = init_params(model, jax.random.key(SEED))
-    tower = from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
+    optimizer, schedule = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
+    if FLAGS.init:
+        params = jax.tree.map(jnp.asarray, load_params(FLAGS.init, config))
+    else:
+        params = init_params(model, jax.random.key(SEED))
+        params |= from_paths(load_file(workdir / "tower.safetensors"))  # written by pretrain_nano_tower.py
     # The tower stays as it is: from a decoder that knows nothing yet it would only unlearn what it can name.
-    frozen = {"vision": jax.tree.map(jnp.asarray, tower["vision"])}
+    frozen = {"vision": jax.tree.map(jnp.asarray, params["vision"])}
     state = init_state({name: tree for name, tree in params.items() if name != "vision"}, optimizer)
     print(
         f"{sum(x.size for x in jax.tree.leaves((state['params'], frozen))):,} parameters, {jax.devices()}", flush=True
@@ -198,7 +206,7 @@ def main(_):
             "steps": FLAGS.steps,
             "batch": BATCH,
             "stored": "bfloat16",
-            "interim": FLAGS.steps < FLAGS["steps"].default,  # cut short, to try something out
+            "init": "run 1" if FLAGS.init else "",  # docs/nano.md tells which
             "held_out_examples": 512,
             "mixture": [vars(m) for m in MIXTURE],
             "greedy": scores,

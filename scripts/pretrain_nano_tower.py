@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
-from nano_sizes import nano_config
+from nano_sizes import make_pretraining_optimizer, nano_config
 from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
@@ -35,7 +35,9 @@ from rrft_jax.training.checkpoints import Checkpoints
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the result; resumed when it exists.")
 flags.DEFINE_string("processor", "rrft_jax/assets/nano", "Directory of the tokenizer and image processor.")
-flags.DEFINE_integer("steps", 2000, "Optimizer steps.")
+flags.DEFINE_integer("steps", 1500, "Optimizer steps.")
+
+flags.DEFINE_float("peak", 4e-3, "Peak learning rate.")
 
 SEED = 20251120
 BATCH, SIDE, CELL = 64, 112, 28  # CELL: pixels a side of what one visual token sees
@@ -95,8 +97,7 @@ def main(_):
     key = jax.random.key(SEED)
     head = 0.01 * jax.random.normal(key, (model.config.hidden_size, int(ENDS[-1])))
     params = {"vision": init_params(model, key)["vision"], "head": head}
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 100, FLAGS.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.98, weight_decay=0.05))
+    optimizer, _ = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     state = {"params": params, "opt_state": optimizer.init(params)}
     step_fn = make_step(model, optimizer)
     with Checkpoints(workdir / "tower_checkpoints", keep_last=1, keep_best=0) as checkpoints:

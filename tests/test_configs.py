@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rrft_jax.training.loop import check_config
+from rrft_jax.rewards.registry import REWARDS
+from rrft_jax.training.check import check_config
 from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
 from rrft_jax.training.programs import loss_config
 
@@ -94,6 +95,19 @@ def test_overrides_take_their_types():
         ("train.micro_batches", 5, "micro_batches=5 must divide config.train.prompts=32"),
         ("rollout.group", 1, "give >= 2"),
         ("checkpoint.every", 0, "checkpoint.every=0 must be at least 1"),
+        ("seed", -1, "config.seed=-1 must be at least 0"),
+        ("mesh.fsdp", 0, "config.mesh.fsdp=0"),
+        ("model.logits_chunk", 0, "config.model.logits_chunk=0"),
+        ("rollout.max_completion_length", 0, "config.rollout.max_completion_length=0"),
+        ("rollout.temperature", 0.0, "config.rollout.temperature=0 draws equal completions"),
+        ("rollout.top_p", 2.0, "config.rollout.top_p 2.0 must lie in"),
+        ("loss.temperature", 0.0, "config.loss.temperature=0.0 must be positive"),
+        ("loss.surrogate", "clip", "config.loss.surrogate must be one of"),
+        ("advantages.scale", "grup", "config.advantages.scale='grup': choose one of group, batch, none"),
+        ("optimizer.schedule.name", "cosin", "config.optimizer.schedule.name='cosin'"),
+        ("buckets.prompt", (96, 88), "config.buckets.prompt=.96, 88. must be an ascending list"),
+        ("data.held_out", 3.0, "config.data.held_out=3.0 is a share"),
+        ("checkpoint.keep_last", 0, "config.checkpoint.keep_last=0"),
         ("prompt", "COUNT", "config.prompt: .*COUNT_COT"),
         ("task", "visual_conting", "did you mean visual_counting"),
         ("rewards", {"format": 1.0}, "config.rewards lacks accuracy"),
@@ -115,3 +129,19 @@ def test_the_command_lists_every_mistake_at_once():
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "--config.train.step: no such field. Did you mean --config.train.steps" in done.stderr
     assert "--config.rollout.group=four: an integer is wanted" in done.stderr
+
+
+def test_trl_names_stand_for_a_surrogate_and_an_aggregation():
+    config = load_config(str(ROOT / "configs" / "grpo_counting.py"))
+    config.loss.type = "dr_grpo"
+    loss = loss_config(config)
+    assert (loss.surrogate, loss.aggregation, loss.max_completion_length) == ("clipped", "constant_length", 96)
+    config.loss.type = "grp"
+    with pytest.raises(ValueError, match="config.loss.type='grp': choose one of grpo, bnpo, dapo"):
+        loss_config(config)
+
+
+def test_every_registered_reward_can_be_weighted():
+    config = load_config(str(ROOT / "configs" / "grpo_counting.py"))
+    assert set(config.rewards) == set(REWARDS)
+    assert {name: w for name, w in config.rewards.items() if w} == {"accuracy": 1.0, "format": 1.0}

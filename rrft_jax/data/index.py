@@ -80,12 +80,14 @@ def build_index(
     format_prompt: Callable[[Example], str],
     measure: Callable[[str, list[tuple[int, int]]], Size],
     buckets: Sequence[Bucket],
+    check: Callable[[Example], Any] = lambda example: None,
 ) -> Index:
     """Measures every example and gives it the first bucket of the list, smallest first, that holds it.
 
     format_prompt: the prompt text of an example.
     measure: from this text and the (height, width) of each image in pixels to its Size; images are not decoded.
     buckets: the shapes that batches may have. "Smallest" counts prompt tokens and patches of a full batch row.
+    check: raises ValueError for an example that cannot be used for another reason, such as a missing target.
     Raises ValueError if no example is left.
     """
     ordered = tuple(sorted(buckets, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
@@ -95,10 +97,19 @@ def build_index(
     for example in examples:
         try:
             pixels = [image_size(image) for image in example.images]
-        except (OSError, UnidentifiedImageError) as e:
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as e:
             skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
             continue
-        size = measure(format_prompt(example), pixels)
+        try:
+            size = measure(format_prompt(example), pixels)
+        except ValueError as e:  # an aspect ratio that the image processor refuses, or a picture without area
+            skipped.append(Skipped(example.id, "unusable image", str(e)))
+            continue
+        try:
+            check(example)
+        except ValueError as e:
+            skipped.append(Skipped(example.id, "no usable target", str(e)))
+            continue
         bucket = next((k for k, b in enumerate(ordered) if b.fits(size)), None)
         if bucket is None:
             skipped.append(Skipped(example.id, "too long for every bucket", _too_long(size)))

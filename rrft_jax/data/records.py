@@ -75,7 +75,7 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
     strict: raise a RecordError that lists every problem, instead of skipping the records that have one.
     Raises FileNotFoundError for a missing folder or image root, RecordError where no record is left.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"data folder {folder} does not exist; name a folder that holds *.json record lists")
     files = sorted(folder.glob("*.json"))

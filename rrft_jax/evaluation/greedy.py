@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
 
@@ -18,30 +19,45 @@ def evaluate(
     """Metrics '<set>/<name>' over the held-out sets.
 
     generate(params, prompts) -> Rollouts with G = 1. sets: name -> HostBatches; rows of weight 0 are left out.
+    Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
     rewards: holds 'accuracy' and 'format', the rewards of training, so the parser is the same.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
     metrics = {}
     for name, batches in sets.items():
-        texts, examples, lengths = [], [], []
-        pending = [generate(params, batch.prompts) for batch in batches]
-        for batch, rollouts in zip(batches, pending, strict=True):
-            tokens, mask = np.asarray(rollouts.tokens)[:, 0], np.asarray(rollouts.mask)[:, 0]
-            for row in np.flatnonzero(batch.row_weight):
-                texts.append(decode(processor, tokens[row]))
-                examples.append(batch.examples[row].without_images())
-                lengths.append(int(mask[row].sum()))
-        scored = rewards.score(texts, examples, list(range(len(texts))), 0)
-        values = dict(zip(scored.names, scored.values, strict=True))
-        right = np.nan_to_num(values["accuracy"]) > 0.5
+        numbers, texts, examples, lengths = [], [], [], []
+        following = generate(params, batches[0].prompts)
+        for k, batch in enumerate(batches):
+            rollouts, layout = following, batch.layout
+            if k + 1 < len(batches):  # the devices work on the next batch while this one is scored
+                following = generate(params, batches[k + 1].prompts)
+            tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (rollouts.tokens, rollouts.mask))
+            for i in np.flatnonzero((batch.row_weight > 0) & layout.owned):
+                numbers.append((k, int(layout.mine[i])))
+                texts.append(decode(processor, tokens[i]))
+                examples.append(batch.examples[i].without_images())
+                lengths.append(int(mask[i].sum()))
+        values = _values(rewards, texts, examples)
+        own = list(zip(numbers, values["accuracy"] > 0.5, values["format"], texts, lengths, strict=True))
+        rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
+        _, right, form, texts, lengths = map(list, zip(*rows, strict=True))
+        right = np.array(right)
         reasons = np.array(["<think>" in text for text in texts])
         share = lambda hits, among: float(hits[among].mean()) if among.any() else float("nan")  # noqa: E731
         metrics |= {
             f"{name}/accuracy": float(right.mean()),
-            f"{name}/format": float(np.nan_to_num(values["format"]).mean()),
+            f"{name}/format": float(np.mean(form)),
             f"{name}/reasons": float(reasons.mean()),
             f"{name}/accuracy_reasoned": share(right, reasons),
             f"{name}/accuracy_direct": share(right, ~reasons),
             f"{name}/mean_length": float(np.mean(lengths)),
         }
     return metrics
+
+
+def _values(rewards: RewardSet, texts: list[str], examples: list) -> dict[str, np.ndarray]:
+    """Reward name -> float64[N], 0 where there is no value; N = 0 where this process holds padding alone."""
+    if not texts:
+        return {item.name: np.zeros(0) for item in rewards.rewards}
+    scored = rewards.score(texts, examples, list(range(len(texts))), 0)
+    return {name: np.nan_to_num(row) for name, row in zip(scored.names, scored.values, strict=True)}

@@ -1,6 +1,6 @@
 """Losses as pure functions on arrays: what to maximise, never how the log-probabilities were computed."""
 
-from rrft_jax.losses.advantages import combine_rewards, group_advantages
+from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term, finalize, merge, merge_stacked, total
@@ -15,7 +15,6 @@ __all__ = [
     "Sum",
     "Targets",
     "Term",
-    "combine_rewards",
     "finalize",
     "group_advantages",
     "grpo_loss",

@@ -1,37 +1,11 @@
 """From rewards to advantages: statistics of the whole batch, computed before it is split."""
 
-from collections.abc import Mapping, Sequence
-
 import jax
 import jax.numpy as jnp
 
 from rrft_jax.losses.masked import masked_sum, safe_divide
 
 SCALES = ("group", "batch", "none")
-
-
-def combine_rewards(rewards, weights: Mapping[str, float] | Sequence[float] | None = None) -> jax.Array:
-    """Weighted sum of reward functions, float32[B, G]; NaN means "no reward" (TRL's None).
-
-    rewards  float32[F, B, G], or a mapping from the function's name to float32[B, G]
-    weights  one a function, in order or by name; None: 1 each
-
-    A function without a reward adds nothing; a completion that got none at all stays NaN.
-    """
-    if isinstance(rewards, Mapping):
-        names = list(rewards)
-        if isinstance(weights, Mapping):
-            if set(weights) != set(names):
-                raise ValueError(f"weights name {sorted(weights)}, rewards {sorted(names)}: name the same functions")
-            weights = [weights[name] for name in names]
-        rewards = jnp.stack([jnp.asarray(rewards[name], jnp.float32) for name in names])
-    rewards = jnp.asarray(rewards, jnp.float32)
-    weights = jnp.ones(len(rewards)) if weights is None else jnp.asarray(weights, jnp.float32)
-    if weights.shape != rewards.shape[:1]:
-        raise ValueError(f"weights has shape {weights.shape} for {len(rewards)} rewards: give one number a function")
-    given = ~jnp.isnan(rewards)
-    combined = masked_sum(weights[:, None, None] * rewards, given, axis=0)
-    return jnp.where(given.any(0), combined, jnp.nan)
 
 
 def group_advantages(rewards, scale="group", ddof=1, epsilon=1e-4, row_weight=None) -> tuple[jax.Array, dict]:

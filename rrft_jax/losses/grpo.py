@@ -119,6 +119,12 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
         if config.entropy_coefficient:
             terms["entropy"] = term(-config.entropy_coefficient, entropy, "token_mean")
         metrics["entropy"] = token_mean(entropy)
+    if targets.sampling_log_probs is not None:
+        gap = jnp.where(mask, jnp.abs(old - targets.sampling_log_probs), 0.0)
+        metrics |= {
+            "sampling/sampling_logp_difference/mean": token_mean(gap),
+            "sampling/sampling_logp_difference/max": Max(gap.max()),
+        }
     metrics |= _clip_metrics(ratio, ratio_mask, advantages, rows, config)
     return terms, jax.lax.stop_gradient(metrics)
 

@@ -39,6 +39,7 @@ class Targets:
     advantages    float32[B, G] | None      None for SFT
     old_log_probs float32[B, G, C] | None   of the policy that drew the completions; None: it is the current policy
     ref_log_probs float32[B, G, C] | None   of the frozen reference of the KL penalty
+    sampling_log_probs float32[B, G, C] | None  of the law the tokens were drawn from, for metrics alone
     """
 
     loss_mask: jax.Array
@@ -46,6 +47,7 @@ class Targets:
     advantages: jax.Array | None = None
     old_log_probs: jax.Array | None = None
     ref_log_probs: jax.Array | None = None
+    sampling_log_probs: jax.Array | None = None
 
     def token_mask(self) -> jax.Array:
         """bool[B, G, C]: tokens that count, of rows that count."""

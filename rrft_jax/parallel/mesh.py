@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
+PRESETS = ("data", "fsdp", "fsdp+tensor")
 
 # Logical axis -> mesh axes. Activations name "batch", "act_heads", "vocab"; parameters name the others.
 RULES: dict[str, tuple[str, ...]] = {
@@ -21,22 +22,62 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh with axes ('data', 'fsdp', 'tensor'); data=-1 takes whatever devices are left.
+def make_mesh(
+    data: int = -1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    preset: str = "",
+    kv_heads: int | None = None,
+) -> Mesh:
+    """A mesh with axes ('data', 'fsdp', 'tensor'); the one axis that is -1 takes whatever devices are left.
 
-    Raises ValueError when the product of the axes is not the number of devices.
+    preset: a name in PRESETS instead of sizes. kv_heads: K of the model, which `tensor` must divide.
+    Raises ValueError when the product of the axes is not the number of devices, or `tensor` does not divide K.
     """
     devices = list(jax.devices() if devices is None else devices)
-    rest = fsdp * tensor
-    if data == -1:
-        data = len(devices) // rest
-    if data * rest != len(devices) or data < 1:
+    sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
+    if preset:
+        if tuple(sizes.values()) != (-1, 1, 1):
+            raise ValueError(f"config.mesh.preset={preset} and sizes of axes are both given: leave one of them out")
+        sizes = preset_sizes(preset, len(devices), kv_heads)
+    if sum(size == -1 for size in sizes.values()) > 1:
+        raise ValueError(f"config.mesh {_named(sizes)}: only one axis can be -1, the one that takes the devices left")
+    rest = math.prod(size for size in sizes.values() if size != -1)
+    if -1 in sizes.values() and rest > 0:
+        sizes = {axis: len(devices) // rest if size == -1 else size for axis, size in sizes.items()}
+    if math.prod(sizes.values()) != len(devices) or min(sizes.values()) < 1:
+        needed = math.prod(max(size, 1) for size in sizes.values())
         raise ValueError(
-            f"mesh data={data} x fsdp={fsdp} x tensor={tensor} needs {max(data, 1) * rest} devices, but there are "
-            f"{len(devices)}: change config.mesh so that the product fits (data=-1 fills up)"
+            f"mesh {_named(sizes)} needs {needed} devices, but there are {len(devices)}: change config.mesh so that "
+            "the product fits (data=-1 fills up)"
+        )
+    if kv_heads is not None and kv_heads % sizes["tensor"]:
+        raise ValueError(
+            f"config.mesh.tensor={sizes['tensor']} must divide the {kv_heads} key-value heads of the model: give "
+            f"{' or '.join(str(k) for k in range(1, kv_heads + 1) if kv_heads % k == 0)}, and more data or fsdp"
         )
     types = (jax.sharding.AxisType.Auto,) * 3
-    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=types, devices=devices)
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=types, devices=devices)
+
+
+def preset_sizes(preset: str, devices: int, kv_heads: int | None) -> dict[str, int]:
+    """Axis sizes of a preset: parameters whole on every device (data), split over all (fsdp), or split over all with
+    the heads over as many as divide both K and the devices (fsdp+tensor)."""
+    if preset not in PRESETS:
+        raise ValueError(f"config.mesh.preset={preset!r}: choose one of {', '.join(PRESETS)}, or give sizes")
+    tensor = math.gcd(kv_heads or 1, devices) if preset == "fsdp+tensor" else 1
+    axis = "data" if preset == "data" else "fsdp"
+    return {"data": 1, "fsdp": 1, "tensor": tensor, axis: devices // tensor}
+
+
+def _named(sizes: dict[str, int]) -> str:
+    return " x ".join(f"{axis}={size}" for axis, size in sizes.items())
+
+
+def batch_shards(mesh: Mesh) -> int:
+    """The number of parts a batch is split into."""
+    return math.prod(mesh.shape[axis] for axis in RULES["batch"])
 
 
 def spec_for(shape: Sequence[int], names: Sequence[str | None], sizes: dict[str, int]) -> PartitionSpec:
@@ -44,12 +85,19 @@ def spec_for(shape: Sequence[int], names: Sequence[str | None], sizes: dict[str,
 
     A rule that does not divide its axis is dropped for that axis: the array stays whole along it.
     """
-    parts = []
+    wanted = [tuple(a for a in (RULES[name] if name else ()) if sizes.get(a, 1) > 1) for name in names]
+    fits = [n % math.prod(sizes[a] for a in axes) == 0 for n, axes in zip(shape, wanted, strict=True)]
+    return PartitionSpec(*(axes if axes and ok else None for axes, ok in zip(wanted, fits, strict=True)))
+
+
+def dropped_rules(shape: Sequence[int], names: Sequence[str | None], sizes: dict[str, int]) -> list[str]:
+    """What `spec_for` leaves whole although a rule would split it, in words."""
+    found = []
     for length, name in zip(shape, names, strict=True):
-        axes = tuple(a for a in (RULES[name] if name else ()) if sizes.get(a, 1) > 1)
-        fits = axes and length % math.prod(sizes[a] for a in axes) == 0
-        parts.append(axes if fits else None)
-    return PartitionSpec(*parts)
+        parts = math.prod(sizes.get(a, 1) for a in (RULES[name] if name else ()))
+        if length % parts:
+            found.append(f"{name} of {length} does not divide over {parts} devices ({' x '.join(RULES[name])})")
+    return found
 
 
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:

@@ -58,12 +58,15 @@ class Buckets:
 
 
 def collate(
-    encoded: Sequence[EncodedPrompt], prompt_ids: Sequence[int] | np.ndarray, bucket: Bucket, pad_token_id: int
+    encoded: Sequence[EncodedPrompt],
+    prompt_ids: Sequence[int] | np.ndarray,
+    bucket: Bucket,
+    pad_token_id: int,
+    names: Sequence[str] | None = None,
 ) -> Prompts:
-    """Pads prompts to the bucket's shape, as numpy arrays.
+    """Pads prompts to the bucket's shape, as numpy arrays. names: what errors call each prompt; None: by its id.
 
-    Raises PromptTooLong for a prompt that does not fit, ValueError for one whose visual tokens and patches disagree,
-    each with the prompt's id.
+    Raises PromptTooLong for a prompt that does not fit, ValueError for one whose visual tokens and patches disagree.
     """
     B, P, I, n = len(encoded), bucket.prompt_tokens, bucket.images, bucket.patches
     tokens, token_mask = np.full((B, P), pad_token_id, np.int32), np.zeros((B, P), bool)
@@ -71,7 +74,7 @@ def collate(
     patches, patch_mask = np.zeros((B, I, n, PATCH_WIDTH), np.float32), np.zeros((B, I, n), bool)
     patch_position = np.zeros((B, I, n, 2), np.int32)
     for b, (prompt_id, one) in enumerate(zip(prompt_ids, encoded, strict=True)):
-        _check(one, prompt_id, bucket)
+        _check(one, f"example {names[b]}" if names else f"prompt {prompt_id}", bucket)
         p = len(one.tokens)
         tokens[b, :p], token_mask[b, :p], positions[:, b, :p] = one.tokens, True, one.positions
         for i, (patch, place) in enumerate(zip(one.patches, one.patch_positions, strict=True)):
@@ -89,16 +92,16 @@ def collate(
     )
 
 
-def _check(one: EncodedPrompt, prompt_id: int, bucket: Bucket) -> None:
+def _check(one: EncodedPrompt, name: str, bucket: Bucket) -> None:
     size = one.size
     if not bucket.fits(size):
-        raise PromptTooLong(f"prompt {prompt_id}: {_needs(size)} do not fit {bucket}; choose its bucket by its size")
+        raise PromptTooLong(f"{name}: {_needs(size)} do not fit {bucket}; choose its bucket by its size")
     if one.visual_token_ids is None:
         return
     visual = int(np.isin(one.tokens, one.visual_token_ids).sum())
     if visual * MERGED != sum(size.patches):
         raise ValueError(
-            f"prompt {prompt_id}: {visual} image tokens stand for {visual * MERGED} patches but it has "
+            f"{name}: {visual} image tokens stand for {visual * MERGED} patches but it has "
             f"{sum(size.patches)}; its tokens were changed after encoding, encode it again"
         )
 

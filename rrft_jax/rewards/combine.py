@@ -47,6 +47,7 @@ class Scored:
 
     names: F names. values: float64[F, N], NaN where a function gave none. total: float64[N], the weighted sum over
     the functions that gave a value, NaN where none did. failures: all that went wrong, in order.
+    unscored: positions where a function whose weight is not 0 failed: their total compares with no other.
     metrics: name -> (sum, count), to be added up over hosts and divided at the end.
     """
 
@@ -54,11 +55,8 @@ class Scored:
     values: np.ndarray
     total: np.ndarray
     failures: tuple[Failure, ...]
+    unscored: tuple[int, ...]
     metrics: Mapping[str, tuple[float, float]]
-
-    def error_counts(self) -> dict[str, int]:
-        """How many values each function failed to give."""
-        return {name: sum(failure.reward == name for failure in self.failures) for name in self.names}
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,10 @@ class RewardSet:
         values = np.array([[np.nan if v is None else v for v in column] for column in columns], np.float64)
         total = combine(values, [item.weight for item in self.rewards])
         names = tuple(item.name for item in self.rewards)
-        metrics = {
-            **{f"rewards/{name}/mean": _present(row) for name, row in zip(names, values, strict=True)},
-            "reward": _present(total),
-            "reward_error": (float(len(failures)), float(values.size)),
-            **text_metrics(completions),
-        }
-        return Scored(names, values, total, failures, metrics)
+        metrics = text_metrics(completions)
+        weighted = {item.name for item in self.rewards if item.weight}
+        unscored = tuple(sorted({f.position for f in failures if f.reward in weighted}))
+        return Scored(names, values, total, failures, unscored, metrics)
 
 
 def reward_set(
@@ -128,10 +123,14 @@ def reward_set(
 
 
 def combine(values: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """float64[F, N] with NaN for None, F weights -> float64[N]: sum of weight*value over what is there."""
+    """float64[F, N] with NaN for None, F weights -> float64[N]: sum of weight*value over what is there.
+
+    A function of weight 0 is only logged: that it gave a value makes no total, unless all weights are 0.
+    """
+    weights = np.asarray(weights, np.float64)[:, None]
     present = ~np.isnan(values)
-    total = np.sum(np.where(present, values, 0.0) * np.asarray(weights, np.float64)[:, None], axis=0)
-    return np.where(present.any(axis=0), total, np.nan)
+    counted = present & (weights != 0) if weights.any() else present
+    return np.where(counted.any(axis=0), np.sum(np.where(counted, values, 0.0) * weights, axis=0), np.nan)
 
 
 def text_metrics(completions: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -199,8 +198,3 @@ def _report(failures: Sequence[Failure], count: int) -> None:
         )  # fmt: skip
     if len(failures) > _LOGGED_PER_CALL:
         _log.warning("%d reward values missing among %d completions", len(failures), count)
-
-
-def _present(row: np.ndarray) -> tuple[float, float]:
-    present = row[~np.isnan(row)]
-    return float(present.sum()), float(present.size)

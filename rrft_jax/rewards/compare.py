@@ -14,7 +14,8 @@ _FRACTION = re.compile(r"([-+]?\d{1,30})\s*/\s*(\d{1,30})")
 # What may not stand beside a lone number: anything but words, units and punctuation.
 _COMPUTES = re.compile(r"[\d_π]|[^\w\s.,;:!?'\"()°-]")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), (r"\boxed{", "}"), (r"\text{", "}"))
-_HEDGED = re.compile(r"\d\s*\bor\b.*\d")
+# Numbers side by side, with nothing between them that computes: "3 or 4", "3, 4", "3 4".
+_SEVERAL = re.compile(r"\d\s*(?:,\s|[;&]|\s|\b(?:or|and|to)\b)[\s,;]*(?:(?:or|and|to)\b\s*)?[-+]?\.?\d")
 _CHOICE_GOLD = re.compile(r"\(?([A-D])\)?[.:]?")
 _CHOICE = re.compile(r"\(?([A-Da-d])\)?(?:[.:)](?P<rest>.*))?", re.DOTALL)
 _CHOICE_SAID = re.compile(r"\b(?i:answer|option|choice)(?: is|:| )[ :]*\(?([A-D])\)?(?![\w'])")
@@ -26,7 +27,7 @@ def decide(answer: str, gold: str) -> bool | None:
 
     Equal text (case and spacing aside) is equal. A gold letter A-D is matched as a multiple choice: "(B)", "b",
     "B. 2", "The answer is B". A gold number is matched by value, 5.0 == 5, also when it is the only number among
-    words: "4 apples". Two commitments ("A or B", "3 or 4") are none.
+    words: "4 apples". Two commitments ("A or B", "3 or 4", "3, 4") are none.
     """
     answer, gold = clean(answer), clean(gold)
     if not answer:
@@ -46,7 +47,7 @@ def decide(answer: str, gold: str) -> bool | None:
         given = lone_number(answer)
     if given is not None:
         return same_number(given, wanted)
-    if _HEDGED.search(answer):
+    if _SEVERAL.search(answer) or ("%" in answer and wanted.denominator == 1):
         return False
     # Words alone ("none", "four") hold nothing that algebra could turn into a number.
     return None if re.search(r"[\d\\]|[^\x00-\x7f]", answer) else False

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 STEPS_FOR_FULL = 3
 _WORDS = r"Step \d+:|First,|Second,|Next,|Finally,"
-_STEP = re.compile(rf"{_WORDS}|^[ \t]*(?:\d+\.|[-*])(?=\s)", re.MULTILINE)
+# A list mark takes the word behind it along: "1. Next, ..." is one step.
+_STEP = re.compile(rf"^[ \t]*(?:\d+\.|[-*])(?=\s)[ \t]*(?:{_WORDS})?|{_WORDS}", re.MULTILINE)
 _PAPER_STEP = re.compile(rf"{_WORDS}|^\d+\.|\n-|\n\*")
 
 

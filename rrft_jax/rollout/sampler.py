@@ -51,10 +51,14 @@ class _State:
     out: Rollouts
 
 
-def row_keys(key: jax.Array, prompt_id: jax.Array, group: int) -> jax.Array:
-    """key[B, G], addressed by (prompt, member): the same wherever and with whatever else the row is sampled."""
+def row_keys(key: jax.Array, prompt_id: jax.Array, group: int, first_member: jax.Array | None = None) -> jax.Array:
+    """key[B, G], addressed by (prompt, member): the same wherever and with whatever else the row is sampled.
+
+    first_member int32[B]: the number of a row's first member, where a group is split over rows; None is 0.
+    """
     per_prompt = jax.vmap(lambda i: jax.random.fold_in(key, i))(prompt_id)
-    return jax.vmap(lambda k: jax.vmap(lambda g: jax.random.fold_in(k, g))(jnp.arange(group)))(per_prompt)
+    members = jnp.arange(group) + (0 * prompt_id if first_member is None else first_member)[:, None]
+    return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(per_prompt, members)
 
 
 def sample(
@@ -69,17 +73,19 @@ def sample(
     length: int,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     stop_at_eos: bool = True,
+    first_member: jax.Array | None = None,
 ) -> Rollouts:
     """Draws `group` completions of at most `length` tokens for each prompt; a pure function, to be jitted.
 
     key: already folded with whatever addresses this call (seed, step). allowed bool[V]: the vocabulary law.
     The loop ends as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
+    first_member int32[B]: see `row_keys`.
     """
     B = prompts.tokens.shape[0]
     params = {**params, "language": gathered({"language": params["language"]}, model.compute_dtype)["language"]}
     _, prefix = prefill(model, params, prompts)
     table = output_table(params)
-    keys = row_keys(key, prompts.prompt_id, group)
+    keys = row_keys(key, prompts.prompt_id, group, first_member)
     shape = (B, group, length)
     rows = lambda x: constrain(x, "batch", *[None] * (x.ndim - 1))  # noqa: E731
     zeros = rows(jnp.zeros(shape, jnp.float32))

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 TRASH = ".deleted"
 
@@ -76,6 +77,8 @@ class Checkpoints:
         self._asynchronous = asynchronous
         self._empty_trash()
         self._remove_unfinished()
+        if jax.process_count() > 1:  # the others look at the directory only when it is clean
+            multihost_utils.sync_global_devices("checkpoints cleaned")
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(

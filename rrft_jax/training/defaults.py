@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from rrft_jax.losses.grpo import GRPOLoss
+from rrft_jax.rewards.registry import REWARDS
 
 
 def base_config() -> ConfigDict:
@@ -12,7 +13,7 @@ def base_config() -> ConfigDict:
     config = ConfigDict()
     config.algorithm = "grpo"  # grpo | sft
     config.task = "visual_counting"
-    config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run
+    config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
     config.prompt = "COUNT_COT"  # template of the task, for training and evaluation alike
 
@@ -24,13 +25,28 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
-    config.model = ConfigDict({"dtype": "float32", "remat": "none", "logits_chunk": 32})
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.model = ConfigDict({
+        "dtype": "float32",  # of products and activations
+        "frozen_dtype": "float32",  # of parameters that are not trained, and of the reference; trained ones are float32
+        "remat": "none", "logits_chunk": 32,
+    })  # fmt: skip
+    config.lora = ConfigDict({
+        "rank": 0,  # 0: off, every parameter is trained; else only the adapter is
+        "alpha": 32.0,  # the update is alpha / rank times A B
+        "parts": ("language",),  # language, vision
+        "targets": (".*",),  # regular expressions on layer names (q, k, v, o, gate, up, down; qkv, proj, fc1, fc2)
+        "adapter": "",  # an adapter of `init` to go on training, in PEFT's format; empty: a new one
+    })  # fmt: skip
+    config.mesh = ConfigDict({
+        "preset": "",  # data | fsdp | fsdp+tensor, instead of sizes
+        "data": -1, "fsdp": 1, "tensor": 1,  # devices along each axis; -1: those that are left
+    })  # fmt: skip
 
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
     })  # fmt: skip
-    config.rewards = ConfigDict({"accuracy": 1.0, "format": 1.0})  # weights; 0 only logs
+    # Weights. 0: not computed, but for accuracy and format, which are always logged.
+    config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})
     config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
     config.loss = ConfigDict()
     for field in dataclasses.fields(GRPOLoss):
@@ -38,7 +54,8 @@ def base_config() -> ConfigDict:
             value = field.default
             config.loss[field.name] = config_dict.placeholder(float) if value is None else value
     config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
-    config.loss.temperature = 1.0  # of the scored law
+    config.loss.temperature = config_dict.placeholder(float)  # of the scored law; None: the rollout's
+    config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
     config.sft = ConfigDict({"target": "cot"})  # cot | ans
 
     config.optimizer = ConfigDict({

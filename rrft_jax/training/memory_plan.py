@@ -20,7 +20,7 @@ from rrft_jax.parallel.mesh import RULES, make_mesh, spec_for
 from rrft_jax.processing.buckets import MERGED
 from rrft_jax.processing.images import smart_resize
 from rrft_jax.processing.processor import load_processor
-from rrft_jax.training.loop import check_config
+from rrft_jax.training.check import check_config
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes
 from rrft_jax.training.start import SIZES, read_sizes, resolve_init

@@ -4,6 +4,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
+DECAYED = ("kernel", "embedding", "lora_a", "lora_b")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -30,16 +31,17 @@ def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """AdamW after clipping by global norm. config: b1, b2, eps, weight_decay, max_grad_norm, schedule.
+    """AdamW after clipping by global norm. config: b1, b2, eps, weight_decay, max_grad_norm (0: no clipping), schedule.
 
     Weight decay leaves out vectors (norm scales, biases), which are [L, D] when stacked by layer.
     """
-    if not config.max_grad_norm > 0:
-        raise ValueError(f"config.optimizer.max_grad_norm={config.max_grad_norm} must be positive (inf does not clip)")
+    if not config.max_grad_norm >= 0:
+        raise ValueError(f"config.optimizer.max_grad_norm={config.max_grad_norm} must be positive, or 0 not to clip")
     schedule = make_schedule(config.schedule, steps)
 
     def decayed(params):
-        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in ("kernel", "embedding"), params)
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in DECAYED, params)
 
     adamw = optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adamw), schedule
+    clip = optax.clip_by_global_norm(config.max_grad_norm) if config.max_grad_norm else optax.identity()
+    return optax.chain(clip, adamw), schedule

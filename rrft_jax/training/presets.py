@@ -9,7 +9,7 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     Without a directory `init` is the size's name, which is enough to compile and to plan memory, not to train.
     """
     config.init = arg.init or arg.size
-    config.model.update({"dtype": "bfloat16", "remat": "full"})
+    config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
     config.processor.max_pixels = 480_000
     config.rollout.max_completion_length = 512
     config.buckets = {"prompt": (512, 1024), "images": (1, 2), "patches": (1024, 2560)}

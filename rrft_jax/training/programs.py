@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
+from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
-from rrft_jax.parallel.mesh import batch_sharding
+from rrft_jax.parallel.mesh import batch_sharding, constrain
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
@@ -29,10 +30,11 @@ from rrft_jax.training.step import make_train_step
 
 @dataclass(frozen=True)
 class Programs:
-    """sample(params, prompts, key) and greedy(params, prompts) -> Rollouts; reference(params, prompts, tokens, mask) ->
-    float32[B, G, C]; step(state, frozen, batch) -> (state, metrics), which consumes its state."""
+    """sample(params, prompts, key, first_member=None) and greedy(params, prompts) -> Rollouts;
+    reference(params, prompts, tokens, mask) -> float32[B, G, C]; step(state, frozen, batch) -> (state, metrics), which
+    consumes its state."""
 
-    sample: Callable[[dict, Prompts, jax.Array], Rollouts]
+    sample: Callable[..., Rollouts]
     greedy: Callable[[dict, Prompts], Rollouts]
     reference: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
     step: Callable[[dict, dict, Any], tuple[dict, dict]]
@@ -40,16 +42,27 @@ class Programs:
 
 
 def loss_config(config: ConfigDict) -> GRPOLoss:
-    fields = {k: v for k, v in config.loss.items() if k not in ("full_softmax", "temperature")}
-    return GRPOLoss(max_completion_length=config.rollout.max_completion_length, **fields)
+    """The loss that config.loss describes; config.loss.type, a name of TRL's, stands for surrogate and aggregation."""
+    fields = {k: v for k, v in config.loss.items() if k in GRPOLoss.__dataclass_fields__}
+    if config.loss.type:
+        if config.loss.type not in LOSS_TYPES:
+            raise ValueError(f"config.loss.type={config.loss.type!r}: choose one of {', '.join(LOSS_TYPES)}")
+        fields["surrogate"], fields["aggregation"] = LOSS_TYPES[config.loss.type]
+    try:
+        return GRPOLoss(**{**fields, "max_completion_length": config.rollout.max_completion_length})
+    except ValueError as error:
+        raise ValueError(str(error).replace("GRPOLoss.", "config.loss.")) from None
 
 
-def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> Programs:
-    """Compiles nothing yet; each program compiles once per bucket of prompt shapes."""
+def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, split: int = 1) -> Programs:
+    """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
+
+    split: rows that share a group (`parallel.layout`); each then holds rollout.group / split members.
+    """
     law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     scored_law = None if config.loss.full_softmax else law
     scoring = {
-        "temperature": config.loss.temperature,
+        "temperature": config.rollout.temperature if config.loss.temperature is None else config.loss.temperature,
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
@@ -67,11 +80,12 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> P
     def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         return score(model, params, prompts, tokens, mask, scored_law, **scoring)[0]
 
-    def train_sample(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
-        return draw(params, prompts, key, group=rollout.group, sampling=sampling)
+    def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
+        members = rollout.group // split
+        return _by_rows(draw(params, prompts, key, group=members, sampling=sampling, first_member=first_member))
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:
-        return draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0))
+        return _by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0)))
 
     return Programs(
         jax.jit(train_sample),
@@ -83,11 +97,16 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor) -> P
 
 
 def to_devices(tree: Any, mesh: Mesh) -> Any:
-    """A host batch with B sharded over the mesh; M-RoPE positions carry B on axis 1."""
+    """A batch on the mesh, B sharded over it, from the rows that this process holds; M-RoPE positions carry B on axis
+    1."""
 
     def put(path, x):
-        axis = 1 if getattr(path[-1], "name", None) == "positions" else 0
-        sharding = batch_sharding(mesh, axis)
-        return jax.device_put(np.asarray(x), sharding)
+        axis = 1 if path and getattr(path[-1], "name", None) == "positions" else 0
+        return jax.make_array_from_process_local_data(batch_sharding(mesh, axis), np.asarray(x))
 
     return jax.tree_util.tree_map_with_path(put, tree)
+
+
+def _by_rows(rollouts: Rollouts) -> Rollouts:
+    """Each process finds the completions of its own prompts on its own devices."""
+    return jax.tree.map(lambda x: constrain(x, "batch", *[None] * (x.ndim - 1)), rollouts)

@@ -1,22 +1,27 @@
 """From prompts to a scored batch: sample, score on the host while the reference pass runs, advantages."""
 
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.losses.terms import Targets
+from rrft_jax.parallel.layout import Layout
+from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
 from rrft_jax.training.completions import Group
 from rrft_jax.training.forward import Batch
 from rrft_jax.training.programs import Programs, to_devices
 from rrft_jax.training.source import HostBatch
+from rrft_jax.training.timing import Clock
+
+# One small program instead of some fifty that are compiled one by one.
+_advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
 
 
 def grpo_batch(
@@ -26,49 +31,141 @@ def grpo_batch(
     rewards: RewardSet,
     mesh: Mesh,
     params: dict,
-    reference_params: dict,
+    reference_params: dict | None,
     host: HostBatch,
     t: int,
+    clock: Clock,
 ) -> tuple[Batch, dict[str, float], list[Group]]:
-    """The batch of step t (0-based), its metrics under TRL's names, and its completions for the log.
+    """The batch of step t (0-based), its metrics under TRL's names, and completions for the log.
 
-    A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0.
+    reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
+    A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
+    process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
+    completions are those of the logged prompts that this process holds.
     """
-    begin = time.perf_counter()
-    B, G = len(host.examples), config.rollout.group
+    layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
     key = jax.random.fold_in(jax.random.key(config.seed), t)
-    rollouts = programs.sample(params, prompts, key)
-    reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
-    tokens, mask, finished = (np.asarray(x) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
-    sampled = time.perf_counter()
+    first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
+    rollouts = programs.sample(params, prompts, key, *first)
+    clock.watch(rollouts.tokens)
+    reference = None
+    if reference_params is not None:
+        reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
+        clock.watch(reference)
+    tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
+    clock.lap("rollout")
 
-    texts = [decode(processor, row) for row in tokens.reshape(B * G, -1)]
-    bare = [e.without_images() for e in host.examples]
-    scored = rewards.score(texts, [e for e in bare for _ in range(G)], [b for b in range(B) for _ in range(G)], t)
-    row_weight = np.broadcast_to(host.row_weight[:, None], (B, G)).astype(np.float32)
-    total = np.array(scored.total, np.float32)
-    # A sum over the functions that happened to answer would rank a failed check as a wrong answer.
-    total[[failure.position for failure in scored.failures]] = np.nan
-    total = total.reshape(B, G)
-    advantages, stats = group_advantages(jnp.asarray(total), row_weight=jnp.asarray(row_weight), **config.advantages)
+    own = _score(processor, rewards, host, tokens, mask, finished, t)
+    parts = exchange(own)
+    everything = _merge(parts, layout, G)
+    row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
+    advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
     advantages = np.asarray(advantages)
-    rewarded = time.perf_counter()
+    clock.lap("reward")
 
-    targets = Targets(mask, row_weight, advantages, None, reference)
-    batch = Batch(prompts, rollouts.tokens, rollouts.mask, to_devices(targets, mesh))
-    live = row_weight.reshape(-1) > 0
+    by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
+    weighted = to_devices({"row_weight": by_row(row_weight), "advantages": by_row(advantages)}, mesh)
+    targets = Targets(rollouts.mask, **weighted, ref_log_probs=reference, sampling_log_probs=rollouts.sampled_log_probs)
+    batch = Batch(prompts, rollouts.tokens, rollouts.mask, targets)
+    live = everything.live
+    lengths = everything.lengths[live].reshape(-1)
     metrics = {
         **{name: float(value) for name, value in stats.items()},
-        **reward_metrics(scored.names, scored.values[:, live]),
-        **{name: s / n for name, (s, n) in scored.metrics.items() if name.startswith(("format/", "parse_fail"))},
-        "reward_error": float(len(scored.failures)),
-        **length_metrics(mask.sum(-1).reshape(-1)[live], finished.reshape(-1)[live]),
-        "completions/reasons": float(np.mean(["<think>" in t for t, ok in zip(texts, live, strict=True) if ok])),
-        "timing/rollout": sampled - begin,
-        "timing/reward": rewarded - sampled,
+        **reward_metrics(own.names, everything.values[:, live].reshape(len(own.names), -1)),
+        **everything.text_metrics,
+        "reward_error": float(sum(part.failures for part in parts)),
+        **length_metrics(lengths, everything.finished[live].reshape(-1)),
+        "completions/reasons": float(np.mean(everything.reasons[live])),
+        # As TRL counts: the prompt once for each completion, although it is computed once for the group.
+        "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
-    return batch, metrics, _groups(config, host, texts, scored, total, advantages)
+    return batch, metrics, _groups(config, host, own.names, everything, advantages)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The real rows that one process owns, n of them with g members each: rows int64[n], values float64[F, n, g], total
+    float32[n, g] (NaN: no reward), lengths int[n, g], finished bool[n, g], texts n * g of them."""
+
+    names: tuple[str, ...]
+    rows: np.ndarray
+    values: np.ndarray
+    total: np.ndarray
+    lengths: np.ndarray
+    finished: np.ndarray
+    texts: list[str]
+    text_metrics: dict[str, tuple[float, float]]
+    failures: int
+    prompt_tokens: int
+
+
+def _score(processor, rewards, host, tokens, mask, finished, t) -> _Part:
+    """tokens, mask [r, g, C] and finished [r, g] of this process's rows."""
+    names = tuple(item.name for item in rewards.rewards)
+    own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
+    g = tokens.shape[1]
+    texts = [decode(processor, row) for row in tokens[own].reshape(len(own) * g, -1)]
+    bare = [host.examples[i].without_images() for i in own]
+    values, total, text_metrics, failures = np.zeros((len(names), 0)), np.zeros(0, np.float32), {}, 0
+    if texts:
+        groups = host.layout.prompt_of[own].repeat(g).tolist()
+        scored = rewards.score(texts, [e for e in bare for _ in range(g)], groups, t)
+        values, total = scored.values, np.array(scored.total, np.float32)
+        # A sum over the functions that happened to answer would rank a failed check as a wrong answer.
+        total[list(scored.unscored)] = np.nan
+        text_metrics, failures = dict(scored.metrics), len(scored.failures)
+    first_rows = own[host.layout.mine[own] % host.layout.split == 0]
+    return _Part(
+        names, host.layout.mine[own], values.reshape(len(names), -1, g), total.reshape(-1, g), mask[own].sum(-1),
+        finished[own], texts, text_metrics, failures, int(host.prompts.token_mask[first_rows].sum()),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All rows, by prompt: live bool[B'], values float64[F, B', G], total float32[B', G], lengths, finished, reasons
+    [B', G], texts by prompt; B' counts prompts that only fill the batch too."""
+
+    live: np.ndarray
+    values: np.ndarray
+    total: np.ndarray
+    lengths: np.ndarray
+    finished: np.ndarray
+    reasons: np.ndarray
+    texts: np.ndarray
+    text_metrics: dict[str, float]
+
+
+def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
+    rows = np.concatenate([part.rows for part in parts])
+    by_prompt = lambda x: x.reshape(layout.rows // layout.split, G)  # noqa: E731
+
+    def spread(fill, dtype, name: str) -> np.ndarray:
+        out = np.full((layout.rows, G // layout.split), fill, dtype)
+        out[rows] = np.concatenate([getattr(part, name) for part in parts])
+        return by_prompt(out)
+
+    texts = np.full((layout.rows, G // layout.split), "", object)
+    texts[rows] = np.array([text for part in parts for text in part.texts], object).reshape(len(rows), -1)
+    values = np.full((len(parts[0].names), *texts.shape), np.nan)
+    values[:, rows] = np.concatenate([part.values for part in parts], axis=1)
+    sums: dict[str, tuple[float, float]] = {}
+    for part in parts:
+        for name, (total, count) in part.text_metrics.items():
+            before = sums.get(name, (0.0, 0.0))
+            sums[name] = before[0] + total, before[1] + count
+    texts = by_prompt(texts)
+    return _Whole(
+        live=np.arange(len(texts)) < layout.prompts,
+        values=values.reshape(len(values), *texts.shape),
+        total=spread(np.nan, np.float32, "total"),
+        lengths=spread(0, np.int64, "lengths"),
+        finished=spread(False, bool, "finished"),
+        reasons=np.vectorize(lambda text: "<think>" in text, otypes=[bool])(texts),
+        texts=texts,
+        text_metrics={name: total / count for name, (total, count) in sums.items()},
+    )
 
 
 def reward_metrics(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
@@ -95,22 +192,24 @@ def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float
     }
 
 
-def _groups(config, host, texts, scored, total, advantages) -> list[Group]:
-    B, G = total.shape
+def _groups(config, host, names, everything, advantages) -> list[Group]:
     missing = lambda row: [None if np.isnan(v) else float(v) for v in row]  # noqa: E731
-    values = scored.values.reshape(len(scored.names), B, G)
+    wanted = min(config.log.completions_prompts, host.layout.prompts)
+    mine = {}  # the row of each logged prompt whose first row is here
+    for i, row in enumerate(host.layout.mine.tolist()):
+        if row % host.layout.split == 0 and row // host.layout.split < wanted and host.layout.owned[i]:
+            mine[row // host.layout.split] = i
     return [
         Group(
-            prompt_id=int(host.prompts.prompt_id[b]),
-            example_id=host.examples[b].id,
-            prompt=host.texts[b],
-            answer=host.examples[b].answer,
-            completions=texts[b * G : (b + 1) * G],
-            images=host.examples[b].images,
-            rewards={name: missing(values[k, b]) for k, name in enumerate(scored.names)},
-            reward=missing(total[b]),
+            prompt_id=int(host.prompts.prompt_id[i]),
+            example_id=host.examples[i].id,
+            prompt=host.texts[i],
+            answer=host.examples[i].answer,
+            completions=list(everything.texts[b]),
+            images=host.examples[i].images,
+            rewards={name: missing(everything.values[k, b]) for k, name in enumerate(names)},
+            reward=missing(everything.total[b]),
             advantages=[float(a) for a in advantages[b]],
         )
-        for b in range(min(config.log.completions_prompts, B))
-        if host.row_weight[b] > 0
+        for b, i in mine.items()
     ]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,21 +13,26 @@ from rrft_jax.data.index import Bucket, build_index, image_size
 from rrft_jax.data.order import batch_ids
 from rrft_jax.data.records import RecordError, read_records
 from rrft_jax.models.prompts import Prompts
+from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets, collate
-from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor, encode_prompt, measure
 from rrft_jax.tasks.registry import Task
+from rrft_jax.training.targets import reference_tokens
+
+Layouts = Callable[[int], Layout]
 
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One batch on the host: B examples with the text they were asked, their padded Prompts (numpy), and row_weight
-    float32[B], 0 for rows that only fill the batch."""
+    """This process's r rows of one batch: r examples with the text they were asked, their padded Prompts (numpy),
+    row_weight float32[r], 0 for rows that only fill the batch, and which rows of the whole batch they are."""
 
     examples: tuple[Example, ...]
     texts: tuple[str, ...]
     prompts: Prompts
     row_weight: np.ndarray
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -37,26 +43,45 @@ class Source:
     held_out: dict[str, tuple[HostBatch, ...]]
     sizes: tuple[Size, ...]
     report: str
+    skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
 
 
 def make_batch(
     processor: Processor,
     ask: Callable[[Example], str],
-    examples: Sequence[Example],
+    example: Callable[[int], Example],
     prompt_ids: Sequence[int],
     bucket: Bucket,
-    rows: int,
+    layout: Layout,
 ) -> HostBatch:
-    """Encodes and pads examples; fewer than `rows` are filled up with repetitions of weight 0."""
-    weight = (np.arange(rows) < len(examples)).astype(np.float32)
-    filled = [examples[i % len(examples)] for i in range(rows)]
-    ids = [prompt_ids[i % len(examples)] for i in range(rows)]
-    texts = [ask(e) for e in filled]
-    encoded = [encode_prompt(processor, text, e.images) for text, e in zip(texts, filled, strict=True)]
-    return HostBatch(tuple(filled), tuple(texts), collate(encoded, ids, bucket, processor.pad_token_id), weight)
+    """Makes, encodes and pads this process's rows of a batch of len(prompt_ids) <= layout.prompts prompts.
+
+    example(k): the k-th example of the batch, asked for once and only if a row of this process needs it. Rows beyond
+    the prompts repeat them with weight 0.
+    """
+    count = len(prompt_ids)
+    weight = (layout.prompt_of < count).astype(np.float32)
+    numbers = layout.prompt_of % count
+    examples = {k: example(k) for k in np.unique(numbers).tolist()}
+    texts = {k: ask(e) for k, e in examples.items()}
+    encoded = {k: _encode(processor, texts[k], e) for k, e in examples.items()}
+    each = lambda values: [values[k] for k in numbers.tolist()]  # noqa: E731
+    names = [e.id for e in each(examples)]
+    prompts = collate(each(encoded), each(prompt_ids), bucket, processor.pad_token_id, names)
+    return HostBatch(tuple(each(examples)), tuple(each(texts)), prompts, weight, layout)
 
 
-def generated_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
+def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
+    try:
+        return encode_prompt(processor, text, example.images)
+    except (ValueError, OSError) as error:
+        where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)))
+        raise ValueError(
+            f"example {example.id}{f' ({where})' if where else ''}: {error}; replace the file or remove the record"
+        ) from error
+
+
+def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Scenes rendered on the fly; held out: fixed in-domain and out-of-domain scenes of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
@@ -68,18 +93,18 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor) -> So
 
     def fetch(t: int) -> HostBatch:
         ids = range(t * B, (t + 1) * B)
-        return make_batch(processor, ask, [task.make(config.seed, i, "train", "in") for i in ids], ids, bucket, B)
+        return make_batch(processor, ask, lambda k: task.make(config.seed, ids[k], "train", "in"), ids, bucket, step)
 
     def held_out(domain: str) -> tuple[HostBatch, ...]:
         # The seed of the run does not choose the questions that runs are compared on.
-        examples = [task.make(0, i, "val", domain) for i in range(config.eval.examples)]
-        return _in_batches(processor, ask, examples, [bucket] * len(examples), config.eval.batch)
+        buckets = [bucket] * config.eval.examples
+        return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
 
     sets = {"eval": held_out("in"), "eval_ood": held_out("out")} if config.eval.examples else {}
     return Source(fetch, sets, tuple(sizes), f"{task.name}: scenes rendered on the fly, seed {config.seed}")
 
 
-def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
+def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Records in the Reason-RFT JSON layout; those of a seeded share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
@@ -93,24 +118,25 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
         pixels.update(image_sizes)
         return measure(processor, text, image_sizes)
 
-    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes)
+    check = (lambda e: reference_tokens(config, task, processor, e)) if config.algorithm == "sft" else (lambda e: None)
+    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
     wanted = min(round(len(index.examples) * data.held_out), config.eval.examples)
-    out = _hold_out(index.examples, wanted, config.seed)
+    out = _hold_out(index.examples, wanted)
     groups = [np.setdiff1d(group, out) for group in index.groups]
 
     def fetch(t: int) -> HostBatch:
         ids = batch_ids(groups, config.seed, t, config.train.prompts)
-        chosen = [index.examples[i] for i in ids.indices]
-        return make_batch(processor, ask, chosen, ids.prompt_ids, index.buckets[ids.bucket], config.train.prompts)
+        bucket = index.buckets[ids.bucket]
+        return make_batch(processor, ask, lambda k: index.examples[ids.indices[k]], ids.prompt_ids, bucket, step)
 
     sets = {}
     if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
-        examples = [index.examples[i] for i in out]
-        sets["eval"] = _in_batches(processor, ask, examples, buckets, min(config.eval.batch, len(examples)))
+        layout = held(min(config.eval.batch, len(out)))
+        sets["eval"] = _in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout)
     lines = [records.report(), index.report(), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
@@ -119,25 +145,42 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor) -> Sourc
             f"note: nano has only seen rendered scenes of {width}x{height} pixels. Expect low scores on these records: "
             "what this shows is that real data goes through the whole path"
         )
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)))
+    skipped = (
+        *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
+        *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
+    )
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped)
 
 
-def _hold_out(examples: Sequence[Example], wanted: int, seed: int) -> np.ndarray:
+def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:
     """Numbers int64[K], ascending, of the records of whole pictures, K >= wanted: no picture is on both sides.
 
-    Fewer where only one picture would be left to train on; a record without pictures stands for itself.
+    Fewer where only one picture would be left to train on; a record without pictures stands for itself. The choice
+    does not depend on the run's seed: runs are compared on the same questions.
     """
-    by_picture: dict[tuple, list[int]] = {}
-    for number, example in enumerate(examples):
-        by_picture.setdefault(example.images or (example.id,), []).append(number)
-    pictures = list(by_picture.values())
-    order = np.argsort(np.random.Philox(np.random.SeedSequence((seed, 0xDA7A))).random_raw(len(pictures)))
+    pictures = _linked(examples)
+    order = np.argsort(np.random.Philox(np.random.SeedSequence(0xDA7A)).random_raw(len(pictures)))
     out: list[int] = []
     for picture in order[:-1]:
         if len(out) >= wanted:
             break
         out += pictures[picture]
     return np.sort(np.array(out, np.int64))
+
+
+def _linked(examples: Sequence[Example]) -> list[list[int]]:
+    """Record numbers in groups that share no picture with one another, in order of first appearance."""
+    group_of: dict[str, list[int]] = {}  # picture -> its group; records with several pictures join groups
+    for number, example in enumerate(examples):
+        keys = [str(image) for image in example.images] or [f"record {number}"]
+        groups = {id(group_of[key]): group_of[key] for key in keys if key in group_of}
+        merged = sorted({number, *(n for group in groups.values() for n in group)})
+        moved = [key for key, group in group_of.items() if id(group) in groups] if len(groups) > 1 else []
+        target = next(iter(groups.values())) if len(groups) == 1 else []
+        target[:] = merged
+        for key in [*keys, *moved]:
+            group_of[key] = target
+    return sorted({id(group): group for group in group_of.values()}.values())
 
 
 def _pixels(sizes: Counter, shown: int = 4) -> str:
@@ -147,16 +190,21 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
     return f"pictures before resizing, in pixels: {common}{more}" if sizes else ""
 
 
-def _in_batches(processor, ask, examples, buckets, rows) -> tuple[HostBatch, ...]:
-    """Batches of one bucket each, the last of a bucket filled up."""
+def _in_batches(processor, ask, example, buckets, layout) -> tuple[HostBatch, ...]:
+    """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
     batches = []
     for bucket in dict.fromkeys(buckets):
         mine = [i for i, b in enumerate(buckets) if b == bucket]
-        for low in range(0, len(mine), rows):
-            chosen = mine[low : low + rows]
-            batches.append(make_batch(processor, ask, [examples[i] for i in chosen], chosen, bucket, rows))
+        for low in range(0, len(mine), layout.prompts):
+            ids = mine[low : low + layout.prompts]
+            batches.append(make_batch(processor, ask, lambda k, ids=ids: example(ids[k]), ids, bucket, layout))
     return tuple(batches)
 
 
-def make_source(config: ConfigDict, task: Task, processor: Processor) -> Source:
-    return (folder_source if config.data.folder else generated_source)(config, task, processor)
+def make_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole
+) -> Source:
+    """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
+    held(n): the same for evaluation batches of n prompts."""
+    build = folder_source if config.data.folder else generated_source
+    return build(config, task, processor, step or whole(config.train.prompts), held)

@@ -102,13 +102,13 @@ def make_train_step(
         old = {name: state[name] for name in new}
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         skipped = jnp.where(good, 0, state["skipped"] + 1)
-        # Where the optimizer's own schedule is: a skipped update does not advance it.
-        updates_made = optax.tree_utils.tree_get(
+        # Where the optimizer's own schedules are (several move together): a skipped update does not advance them.
+        counts = optax.tree_utils.tree_get_all_with_path(
             state["opt_state"],
             "count",
-            state["step"],
             lambda path, _: getattr(path[-1], "tuple_name", None) == "ScaleByScheduleState",
         )
+        updates_made = counts[0][1] if counts else state["step"]
         metrics = {
             **T.finalize(metrics),
             "loss": value,

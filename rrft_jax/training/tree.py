@@ -34,3 +34,8 @@ def partition(params: dict, freeze: Sequence[str]) -> tuple[dict, dict]:
 def combine(trainable: dict, frozen: dict) -> dict:
     """The whole tree again."""
     return from_paths({**leaf_paths(trainable), **leaf_paths(frozen)})
+
+
+def parameter_count(tree: dict) -> int:
+    """How many numbers the leaves hold; shapes alone will do."""
+    return sum(leaf.size for leaf in leaf_paths(tree).values())

@@ -3,6 +3,7 @@
     config.json      resolved config; the last file written at the start, so its presence means "started"
     versions.json    program and library versions, platform, git commit, seeds of the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
+    skipped.jsonl    one line per record that training does not use, and why
     DONE             summary of a finished run (JSON)
 
 All but the lines of sessions.jsonl are written whole or not at all.
@@ -53,15 +54,6 @@ class Workdir:
     def finished(self) -> bool:
         return (self.path / DONE).exists()
 
-    @property
-    def summary(self) -> dict | None:
-        """What `mark_done` recorded, None for an unfinished run."""
-        return json.loads((self.path / DONE).read_text()) if self.finished else None
-
-    @property
-    def config(self) -> ml_collections.ConfigDict:
-        return read_config(self.path)
-
     def mark_done(self, summary: Mapping[str, Any]) -> None:
         write_json(self.path / DONE, dict(summary))
 
@@ -77,7 +69,7 @@ def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change
     may_change: fnmatch patterns of dotted fields that cannot change the result ("log.*"); every other difference
     to the stored config is refused with a list. Only the first process of a multi-process run calls this.
     """
-    path = Path(path).absolute()
+    path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
     new = resolve_config(config)
     path.mkdir(parents=True, exist_ok=True)
@@ -216,6 +208,11 @@ def version_notes(old: Mapping, new: Mapping) -> tuple[str, ...]:
 
 def write_json(file: Path, value: Any) -> None:
     write_atomic(file, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_lines(file: Path, values: Sequence[Any]) -> None:
+    """JSON, one value a line."""
+    write_atomic(file, "".join(json.dumps(value) + "\n" for value in values).encode())
 
 
 def write_atomic(file: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from rrft_jax.data.example import Example
 from rrft_jax.evaluation.greedy import evaluate
+from rrft_jax.parallel.layout import whole
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
 from rrft_jax.training.source import HostBatch
@@ -31,7 +32,7 @@ def score(processor, sets, **weights):
             Example(f"e{i}", "visual_counting", "How many?", answer) for i, (_, answer, _) in enumerate(rows)
         )
         weight = np.array([w for *_, w in rows], np.float32)
-        return HostBatch(examples, ("How many?",) * len(rows), [text for text, *_ in rows], weight)
+        return HostBatch(examples, ("How many?",) * len(rows), [text for text, *_ in rows], weight, whole(len(rows)))
 
     def generate(params, texts):
         assert params == "the parameters"

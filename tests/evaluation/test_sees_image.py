@@ -1,6 +1,5 @@
 """The bundled nano model answers from the picture: other pictures, other answers."""
 
-import json
 from functools import partial
 
 import jax
@@ -19,10 +18,8 @@ from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example, flip_pair
 from rrft_jax.tasks.visual_counting.prompts import format_prompt
 from rrft_jax.training.defaults import base_config
-from rrft_jax.training.start import ASSETS, load_model
+from rrft_jax.training.start import load_model
 
-CARD = json.loads((ASSETS / "nano" / "pretraining.json").read_text())
-pytestmark = pytest.mark.skipif(CARD.get("interim", False), reason="the bundled base is interim")
 ROWS = 64
 THOUGHT = "<think>\n"
 

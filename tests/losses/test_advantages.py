@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rrft_jax.losses import PAPER_ADVANTAGES, combine_rewards, group_advantages
+from rrft_jax.losses import PAPER_ADVANTAGES, group_advantages
 
 NAN = np.nan
 
@@ -88,17 +88,3 @@ def test_against_numpy_and_padding(rewards, scale, ddof):
 def test_wrong_scale_is_named():
     with pytest.raises(ValueError, match="scale must be one of group, batch, none; got 'sigma'"):
         group_advantages([[1.0]], "sigma")
-
-
-def test_combined_rewards():
-    accuracy = [[1.0, NAN, NAN], [0.0, 1.0, NAN]]
-    format_ = [[1.0, 1.0, NAN], [NAN, 0.0, 1.0]]
-    expected = [[2.5, 0.5, NAN], [0.0, 2.0, 0.5]]
-    np.testing.assert_array_equal(combine_rewards([accuracy, format_], [2.0, 0.5]), expected)
-    by_name = combine_rewards({"accuracy": accuracy, "format": format_}, {"format": 0.5, "accuracy": 2.0})
-    np.testing.assert_array_equal(by_name, expected)
-    np.testing.assert_array_equal(combine_rewards([accuracy, format_])[0], [2.0, 1.0, NAN])
-    with pytest.raises(ValueError, match="name the same functions"):
-        combine_rewards({"accuracy": accuracy}, {"format": 1.0})
-    with pytest.raises(ValueError, match="one number a function"):
-        combine_rewards([accuracy, format_], [1.0])

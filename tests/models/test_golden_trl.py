@@ -37,21 +37,25 @@ def read(folder):
 
 
 def prompts_of(arrays, config):
-    """Prompts [rows]: one image each, recorded prompt ids are padded on the left."""
+    """Prompts [rows]: one image each, of any size; recorded prompt ids are padded on the left."""
     B, P = arrays["prompt_ids"].shape
-    assert (arrays["image_grid_thw"] == arrays["image_grid_thw"][0]).all()
-    _, h, w = arrays["image_grid_thw"][0]
+    grids = arrays["image_grid_thw"]
+    assert len(grids) == B and (grids[:, 0] == 1).all()
+    n = int(grids.prod(1).max())
     out = Prompts(
         prompt_id=np.arange(B, dtype=np.int32),
         tokens=np.zeros((B, P), np.int32),
         token_mask=np.zeros((B, P), bool),
         positions=np.zeros((3, B, P), np.int32),
         next_position=np.zeros(B, np.int32),
-        patches=arrays["pixel_values"].reshape(B, 1, h * w, -1),
-        patch_mask=np.ones((B, 1, h * w), bool),
-        patch_position=np.broadcast_to(merge_order(h, w), (B, 1, h * w, 2)),
+        patches=np.zeros((B, 1, n, arrays["pixel_values"].shape[-1]), np.float32),
+        patch_mask=np.zeros((B, 1, n), bool),
+        patch_position=np.zeros((B, 1, n, 2), np.int32),
     )
-    for b in range(B):
+    for b, pixels in enumerate(pixels_of(arrays)):
+        _, h, w = grids[b]
+        out.patches[b, 0, : h * w], out.patch_mask[b, 0, : h * w] = pixels, True
+        out.patch_position[b, 0, : h * w] = merge_order(h, w)
         ids = arrays["prompt_ids"][b][arrays["prompt_mask"][b] > 0]
         at = np.flatnonzero(ids == config.image_token_id)
         segments = [list(ids[: at[0] - 1]), Visual(h, w), list(ids[at[-1] + 2 :])]
@@ -61,13 +65,18 @@ def prompts_of(arrays, config):
     return out
 
 
+def pixels_of(arrays):
+    """float[n, 1176] of each row's image."""
+    return np.split(arrays["pixel_values"], np.cumsum(arrays["image_grid_thw"].prod(1))[:-1])
+
+
 def groups_of(arrays, grouped):
     """Row numbers int[B, G], -1 where a group is short: rows of one prompt and image belong together."""
     rows = len(arrays["prompt_ids"])
     if not grouped:
         return np.arange(rows)[:, None]
     members = {}
-    for row, (ids, pixels) in enumerate(zip(arrays["prompt_ids"], np.split(arrays["pixel_values"], rows), strict=True)):
+    for row, (ids, pixels) in enumerate(zip(arrays["prompt_ids"], pixels_of(arrays), strict=True)):
         members.setdefault((ids.tobytes(), pixels.tobytes()), []).append(row)
     widest = max(map(len, members.values())) + 1  # one place more, so that every group has padding
     return np.array([m + [-1] * (widest - len(m)) for m in members.values()])

@@ -3,7 +3,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -33,9 +32,7 @@ def test_none_is_left_out_of_the_weighted_sum():
     )
     np.testing.assert_array_equal(scored.values, [[1.0, np.nan, np.nan], [0.5, 0.25, np.nan]])
     np.testing.assert_array_equal(scored.total, [0.0, -0.5, np.nan])
-    assert scored.metrics["rewards/a/mean"] == (1.0, 1.0)
-    assert scored.metrics["reward"] == (-0.5, 2.0)
-    assert scored.metrics["reward_error"] == (0.0, 6.0)  # a plain None means "does not apply"
+    assert not scored.failures and not scored.unscored  # a plain None means "does not apply"
 
 
 def test_combine_is_a_sum_over_functions():
@@ -53,17 +50,24 @@ def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
         scored = run(Weighted("picky", picky), texts=("a", "bad", "c", "d"), group_ids=(0, 1, 0, 1))
     np.testing.assert_array_equal(scored.total, [1.0, np.nan, 1.0, np.nan])
-    assert scored.error_counts() == {"picky": 2}
+    assert scored.unscored == (1, 3)
     assert [(f.position, f.example_id, f.text) for f in scored.failures] == [(1, "e1", "bad"), (3, "e3", "d")]
     assert "KeyError" in scored.failures[0].reason
     assert "picky" in caplog.text and "'bad'" in caplog.text and "e1" in caplog.text
-    assert scored.metrics["reward_error"] == (2.0, 4.0)
 
 
 def test_values_that_are_not_finite_are_failures():
     scored = run(Weighted("odd", constant(float("nan"), float("inf"))), Weighted("ok", constant(1.0, 2.0)))
     assert scored.total.tolist() == [1.0, 2.0]
-    assert scored.error_counts() == {"odd": 2, "ok": 0}
+    assert [f.reward for f in scored.failures] == ["odd", "odd"] and scored.unscored == (0, 1)
+
+
+def test_a_reward_of_weight_0_is_logged_and_changes_nothing():
+    scored = run(Weighted("odd", constant(float("nan"), 5.0), 0.0), Weighted("ok", constant(1.0, 2.0)))
+    assert scored.total.tolist() == [1.0, 2.0] and scored.unscored == () and len(scored.failures) == 1
+    only_logged = run(Weighted("odd", constant(3.0, 5.0), 0.0), Weighted("none", constant(None, 2.0)))
+    np.testing.assert_array_equal(only_logged.total, [np.nan, 2.0])
+    assert run(Weighted("a", constant(3.0, 5.0), 0.0)).total.tolist() == [0.0, 0.0]
 
 
 def test_reasons_that_a_reward_gives_reach_the_failures():
@@ -146,21 +150,18 @@ def test_trl_functions_of_every_shape():
         group_ids=(0, 0),
     )
     np.testing.assert_array_equal(scored.values, [[1.0, 0.0], [1.0, 0.0], [1.0, np.nan]])
-    assert scored.error_counts() == {"plain": 0, "chat": 0, "fragile": 1}
+    assert [failure.reward for failure in scored.failures] == ["fragile"]
     assert "ZeroDivisionError" in scored.failures[0].reason
 
 
-def test_simple_counting_answers_take_microseconds():
-    chosen = reward_set({"accuracy": 1.0, "format": 1.0})
+def test_simple_counting_answers_never_reach_the_symbolic_check():
+    verify = lambda checks: pytest.fail(f"asked to verify {checks}")  # noqa: E731
+    chosen = reward_set({"accuracy": 1.0, "format": 1.0}, options={"accuracy": {"verify": verify}})
     cot = "I see 3 red cubes and 4 blue spheres. Removing 3 leaves 4. " * 4
     texts = [tagged(str(i % 9), thought=cot) if i % 2 else str(i % 9) for i in range(256)]
     examples = [example(id=f"e{i}") for i in range(256)]
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        chosen.score(texts, examples, [i // 8 for i in range(256)], 0)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.020
+    scored = chosen.score(texts, examples, [i // 8 for i in range(256)], 0)
+    assert scored.values[0].tolist() == [float(i % 9 == 4) for i in range(256)]
 
 
 def test_the_package_needs_neither_jax_nor_transformers():

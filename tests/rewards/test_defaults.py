@@ -162,6 +162,8 @@ def test_21_numbered_lines_count_at_the_start_of_every_line():
     assert steps("1. a\n2. b\n3. c") == 1.0
     assert steps("<think>\n1. a\n2. b\n</think>") == pytest.approx(2 / 3)
     assert steps("Step 1: a Step 2: b") == pytest.approx(2 / 3)
+    assert steps("1. First, a\n2. Next, b") == pytest.approx(2 / 3)  # a mark and its word are one step
+    assert steps("- Step 1: a") == pytest.approx(1 / 3)
     assert steps("\n- a\n- b\n- c") == 1.0
     assert steps("3.5 is\n-2") == 0.0
 

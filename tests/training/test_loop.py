@@ -1,5 +1,6 @@
 """What a run leaves behind and says, looked at from outside the process that made it."""
 
+import gzip
 import json
 import math
 import re
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.data.example import Example
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.processing.processor import load_processor
+from rrft_jax.rewards import reward_set
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.completions import read_completions
-from rrft_jax.training.loop import DivergedError, _check_finite, train
+from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.start import ASSETS, resolve_init
@@ -24,7 +28,8 @@ from tests.training.test_metrics import events
 TRL_NAMES = {
     "reward", "reward_std", "rewards/accuracy/mean", "rewards/format/mean", "frac_reward_zero_std", "kl", "entropy",
     "completions/mean_length", "completions/min_length", "completions/max_length", "completions/clipped_ratio",
-    "num_tokens", "step_time", "learning_rate", "grad_norm", "loss",
+    "sampling/sampling_logp_difference/mean", "sampling/sampling_logp_difference/max", "num_tokens", "step_time",
+    "learning_rate", "grad_norm", "loss",
 }  # fmt: skip
 SFT = (
     "--config.train.steps=6",
@@ -80,9 +85,9 @@ def test_one_object_a_step_under_trls_names(metrics):
     peak = read_peak()
     assert [r["learning_rate"] for r in metrics[1:]] == pytest.approx([peak * (1 - t / runs.STEPS) for t in range(4)])
     tokens = [record["num_tokens"] for record in metrics[1:]]
-    # Prompts of some 70 tokens are counted once each, completions all 16.
+    # 16 completions, each counted with its prompt of some 70 tokens.
     assert all(
-        4 * 60 <= after - before <= 4 * 88 + 16 * 24 for before, after in zip([0, *tokens], tokens, strict=False)
+        16 * 60 <= after - before <= 16 * (88 + 24) for before, after in zip([0, *tokens], tokens, strict=False)
     )
 
 
@@ -145,6 +150,15 @@ def test_each_program_compiles_once(finished):
     compiled = re.findall(r"Compiling jit\((\w+)\)", finished[1])
     counts = {name: compiled.count(name) for name in ("train_sample", "greedy_sample", "reference", "step")}
     assert counts == dict.fromkeys(counts, 1)
+    # The rest are the start, the keys, the advantages and Orbax: small, and no more of them with more steps.
+    assert len(compiled) <= 16, sorted(compiled)
+
+
+def test_the_times_of_a_step_add_up(metrics):
+    phases = ("data", "rollout", "reward", "batch", "update")
+    for record in metrics[1:]:
+        assert sum(record[f"timing/{name}"] for name in phases) == pytest.approx(record["step_time"], rel=1e-6)
+        assert 0 <= record["timing/idle_share"] <= 1
 
 
 def test_it_says_what_it_does_and_where_things_are(finished):
@@ -230,7 +244,7 @@ def records(tmp_path_factory):
 def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, target):
     workdir = tmp_path / "run"
     config = f"configs/sft_counting.py:{target},runlocal,data={records}"
-    output = launcher.run(workdir, *SFT, config=config)
+    output = launcher.run(workdir, *SFT, "--profile_steps=2,3", config=config)
     metrics = list(read_metrics(workdir))[1:]
     losses = [record["loss"] for record in metrics]
     assert losses[-1] < 0.8 * losses[0] and min(losses) > 0, losses
@@ -238,6 +252,9 @@ def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, 
     assert (workdir / "hf" / "model.safetensors").is_file() and "written to" in output
     assert not (workdir / "completions").exists() and "  completions" not in output
     assert re.findall(r"Compiling jit\((\w+)\)", output).count("step") == 1
+    (trace,) = (workdir / "profile").rglob("perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert any("step" in event.get("name", "") for event in events)
 
 
 @pytest.mark.slow
@@ -287,3 +304,12 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
     qwen, processor, params = load_model(config)
     answer = make_answer(qwen, params, processor, Sampling(0.0), 24)
     assert "".join(answer(question, example.images)) == theirs and theirs
+
+
+def test_the_length_reward_counts_tokens_of_the_run_s_tokenizer():
+    processor = load_processor(resolve_init("nano"))
+    weights = {"accuracy": 1.0, "length": 0.5}
+    scored = reward_set(weights, options=_reward_options(weights, processor)).score(
+        ["4", "4 objects are left"], [Example("a", "visual_counting", "?", "4")] * 2, [0, 0], 0
+    )
+    assert scored.values[1].tolist() == [0.5, -0.5] and not scored.failures

@@ -91,7 +91,7 @@ def test_optimizer_applies_the_schedule_it_returns():
         ({"schedule": {"name": "polynomial"}}, r"config\.optimizer\.schedule\.name='polynomial': choose one of"),
         ({"schedule": {"warmup_steps": 11}}, r"config\.optimizer\.schedule\.warmup_steps=11 .*config\.train\.steps=10"),
         ({"schedule": {"warmup_steps": -1}}, r"config\.optimizer\.schedule\.warmup_steps=-1"),
-        ({"max_grad_norm": 0.0}, r"config\.optimizer\.max_grad_norm=0\.0 must be positive"),
+        ({"max_grad_norm": -1.0}, r"config\.optimizer\.max_grad_norm=-1\.0 must be positive, or 0 not to clip"),
     ],
 )
 def test_errors_name_the_field(changes, message):

@@ -1,10 +1,13 @@
 """Dense, norms and attention, shared by the vision tower and the decoder."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from rrft_jax.models import lora
 
 _SMALLEST = jnp.finfo(jnp.float32).min
 
@@ -15,7 +18,10 @@ def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
 
 
 class Dense(nn.Module):
-    """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`."""
+    """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`.
+
+    Where an adapter lies beside W (`models/lora.py`), scale (x A) B is added: the wide product is not done twice.
+    """
 
     features: int
     use_bias: bool = True
@@ -25,7 +31,12 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype), precision=matmul_precision(self.dtype))
+        x = x.astype(self.dtype)
+        dot = partial(jnp.dot, precision=matmul_precision(self.dtype))
+        y = dot(x, kernel.astype(self.dtype))
+        if self.has_variable("params", "lora_a"):
+            a, b, scale = (self.get_variable("params", name).astype(self.dtype) for name in lora.LEAVES)
+            y = y + scale * dot(dot(x, a), b)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y

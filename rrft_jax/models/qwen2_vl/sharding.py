@@ -1,12 +1,16 @@
 """How each parameter is named along its axes: an ordered list of (path pattern, logical axes), first match wins."""
 
+import functools
+import logging
 import re
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rrft_jax.parallel.mesh import spec_for
+from rrft_jax.parallel.mesh import dropped_rules, spec_for
+
+_log = logging.getLogger(__name__)
 
 PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"language/(embed|lm_head)/embedding$", ("vocab", "embed")),
@@ -21,11 +25,27 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 
 
 def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole."""
+    """The PartitionSpec of the leaf with this '/'-joined path; norms and biases stay whole.
+
+    An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split. A rule that
+    cannot apply to a parameter is logged once, with its path.
+    """
+    kernel, adapter, half = path.partition("/lora_")
     for pattern, names in PARAM_AXES:
-        if re.search(pattern, path):
+        if re.search(pattern, f"{kernel}/kernel" if adapter else path):
+            if adapter:
+                *stack, rows, columns = names
+                names = {"a": (*stack, rows, None), "b": (*stack, None, columns), "scale": stack}[half]
+            for reason in dropped_rules(shape, names, dict(mesh.shape)):
+                _log_once(path, reason)
             return spec_for(shape, names, dict(mesh.shape))
     return PartitionSpec()
+
+
+@functools.cache
+def _log_once(path: str, reason: str) -> None:
+    """Parameters, both optimizer moments and every later placement ask for the same path."""
+    _log.warning("%s stays whole along one axis on every device: %s", path, reason)
 
 
 def tree_shardings(tree: Any, mesh: Mesh) -> Any:

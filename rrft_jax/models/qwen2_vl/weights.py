@@ -1,90 +1,28 @@
-"""Parameters from and to a HuggingFace directory: one table of names, every mismatch listed in one error."""
+"""Parameters from and to a HuggingFace directory, leaf by leaf: every mismatch is listed in one error.
+
+A leaf is read by the slices that its devices hold, layer by layer, so that host memory holds the local part of one
+stacked leaf at a time; a leaf is written after the one before has gone to its shard.
+"""
 
 import json
-import re
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from jax.sharding import Mesh, NamedSharding
 
+from rrft_jax.models import lora
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_to_dict, read_config
+from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE, StoredTensor, open_tensors, write_shards
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
+from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_name, published_shape
+from rrft_jax.models.qwen2_vl.sharding import param_spec
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-
-# our module (below language/layers or vision/blocks) -> published module
-_LAYER = {
-    "input_norm": "input_layernorm",
-    "post_norm": "post_attention_layernorm",
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "o": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
-_BLOCK = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "qkv": "attn.qkv",
-    "proj": "attn.proj",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
-_SINGLES = {
-    "language/embed": "model.embed_tokens",
-    "language/norm": "model.norm",
-    "language/lm_head": "lm_head",
-    "vision/patch_embed/proj": "visual.patch_embed.proj",
-    "vision/merger/ln_q": "visual.merger.ln_q",
-    "vision/merger/fc1": "visual.merger.mlp.0",
-    "vision/merger/fc2": "visual.merger.mlp.2",
-}
-# Names in use besides the published ones: transformers 4.52 and later keep the decoder and the tower under `model.`.
-_ALIASES = (
-    (re.compile(r"^model\.language_model\."), "model."),
-    (re.compile(r"^language_model\.model\."), "model."),
-    (re.compile(r"^model\.visual\."), "visual."),
-)
-
-
-def published_name(path: str) -> tuple[str, bool]:
-    """The published tensor name of our leaf `path` ('language/layers/q/kernel') and whether it is one per layer.
-
-    Stacked names hold '{}' for the layer's number.
-    """
-    module, leaf = path.rsplit("/", 1)
-    suffix = "bias" if leaf == "bias" else "weight"
-    if module in _SINGLES:
-        return f"{_SINGLES[module]}.{suffix}", False
-    if module.startswith("language/layers/"):
-        return f"model.layers.{{}}.{_LAYER[module.split('/')[2]]}.{suffix}", True
-    if module.startswith("vision/blocks/"):
-        return f"visual.blocks.{{}}.{_BLOCK[module.split('/')[2]]}.{suffix}", True
-    raise KeyError(path)
-
-
-def leaf_paths(tree: dict) -> dict[str, jax.ShapeDtypeStruct]:
-    """'/'-joined path -> leaf."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {"/".join(k.key for k in path): leaf for path, leaf in flat}
-
-
-def from_paths(leaves: dict) -> dict:
-    tree: dict = {}
-    for path, leaf in leaves.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
+__all__ = ["INDEX", "SINGLE", "abstract_params", "from_paths", "leaf_paths", "load_params", "load_sharded",
+           "published_name", "published_sizes", "save_params"]  # fmt: skip
 
 
 def abstract_params(config: Qwen2VLConfig) -> dict:
@@ -92,135 +30,133 @@ def abstract_params(config: Qwen2VLConfig) -> dict:
     return jax.eval_shape(lambda k: init_params(Qwen2VL(config), k), jax.random.key(0))
 
 
-def _published_shape(path: str, shape: tuple[int, ...], config: Qwen2VLConfig) -> tuple[int, ...]:
-    if path == "vision/patch_embed/proj/kernel":
-        v = config.vision
-        return (v.embed_dim, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
-    return shape[::-1] if path.endswith("kernel") else shape
-
-
-def _to_ours(path: str, x: np.ndarray) -> np.ndarray:
-    """Published layout (out, in) to ours (in, out); the patch convolution is flattened to a matrix first."""
-    return x.reshape(x.shape[0], -1).T if path.endswith("kernel") else x
-
-
-def _shards(directory: Path) -> dict[str, list[str]]:
-    """File -> tensor names. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
-    index = directory / INDEX
-    if index.is_file():
-        shards: dict[str, list[str]] = {}
-        try:
-            homes = json.loads(index.read_text())["weight_map"].items()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{index}: not a safetensors index ({error!r}); download it again") from error
-        for name, file in homes:
-            shards.setdefault(file, []).append(name)
-        missing = sorted(f for f in shards if not (directory / f).is_file())
-        if missing:
-            raise FileNotFoundError(f"{index} names {', '.join(missing)}, not in {directory}: download them again")
-        return shards
-    if (directory / SINGLE).is_file():
-        return {SINGLE: []}
-    raise FileNotFoundError(f"{directory} holds neither {SINGLE} nor {INDEX}")
-
-
-def _canonical(name: str) -> str:
-    for pattern, replacement in _ALIASES:
-        if pattern.match(name):
-            return pattern.sub(replacement, name)
-    return name
-
-
-def _read_tensors(directory: Path) -> Iterator[tuple[str, np.ndarray]]:
-    for file, names in _shards(directory).items():
-        try:
-            with safe_open(directory / file, framework="np") as tensors:
-                for name in names or tensors.keys():
-                    yield _canonical(name), tensors.get_tensor(name)
-        except SafetensorError as error:
-            raise ValueError(f"{directory / file}: damaged safetensors file ({error}); download it again") from error
-
-
-def load_params(directory: str | Path, config: Qwen2VLConfig | None = None, dtype=np.float32) -> dict:
+def load_params(
+    directory: str | Path, config: Qwen2VLConfig | None = None, dtype=np.float32, adapter: Mapping | None = None
+) -> dict:
     """Numpy parameters of a HuggingFace directory (one file or shards with an index), cast to `dtype`.
 
+    adapter: LoRA leaves by path, merged into the kernels beside which they belong.
     Raises ValueError that lists all missing, unexpected and misshaped tensors at once.
     """
-    directory = Path(directory)
     config = config or read_config(directory)
-    ours = leaf_paths(abstract_params(config))
-    wanted: dict[str, tuple[str, int | None]] = {}
-    for path, leaf in ours.items():
+    tensors = _checked(Path(directory), config)
+    return from_paths({
+        path: _read_leaf(tensors, config, path, leaf.shape, (slice(None),) * len(leaf.shape), dtype, adapter)
+        for path, leaf in leaf_paths(abstract_params(config)).items()
+    })  # fmt: skip
+
+
+def load_sharded(
+    directory: str | Path, config: Qwen2VLConfig, mesh: Mesh, dtypes: Mapping[str, np.dtype],
+    adapter: Mapping | None = None,
+) -> dict:  # fmt: skip
+    """The same parameters on the mesh, each leaf (by path) in its dtype of `dtypes`; only local slices are read."""
+    tensors = _checked(Path(directory), config)
+    leaves = {}
+    for path, leaf in leaf_paths(abstract_params(config)).items():
+        parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
+
+        def part(index, path=path, shape=leaf.shape, parts=parts):
+            key = str(index)
+            if key not in parts:
+                parts[key] = _read_leaf(tensors, config, path, shape, index, dtypes[path], adapter)
+            return parts[key]
+
+        sharding = NamedSharding(mesh, param_spec(path, leaf.shape, mesh))
+        leaves[path] = jax.make_array_from_callback(leaf.shape, sharding, part)
+    return from_paths(leaves)
+
+
+def _checked(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTensor]:
+    """The directory's tensors, after their names and shapes have been compared with what `config` asks for."""
+    tensors = open_tensors(directory)
+    wanted: dict[str, tuple[int, ...]] = {}
+    for path, leaf in leaf_paths(abstract_params(config)).items():
         name, stacked = published_name(path)
-        for layer in range(leaf.shape[0]) if stacked else [None]:
-            wanted[name.format(layer)] = (path, layer)
-    arrays = {path: np.empty(leaf.shape, dtype) for path, leaf in ours.items()}
-    seen, problems = set(), []
-    for name, tensor in _read_tensors(directory):
+        shape = published_shape(path, leaf.shape[1:] if stacked else leaf.shape, config)
+        wanted |= {name.format(layer): shape for layer in (range(leaf.shape[0]) if stacked else [None])}
+    problems = [f"missing {name}" for name in wanted if name not in tensors]
+    for name, tensor in tensors.items():
         if name not in wanted:
             # A tied head is often stored a second time; inverse frequencies are constants.
             if not (name == "lm_head.weight" and config.tie_word_embeddings) and "inv_freq" not in name:
                 problems.append(f"unexpected {name} {list(tensor.shape)}")
-            continue
-        path, layer = wanted[name]
-        seen.add(name)
-        shape = ours[path].shape if layer is None else ours[path].shape[1:]
-        expected = _published_shape(path, shape, config)
-        if tensor.shape != expected:
-            problems.append(f"misshaped {name}: file has {list(tensor.shape)}, config.json says {list(expected)}")
-            continue
-        value = _to_ours(path, tensor)
-        if layer is None:
-            arrays[path][...] = value
-        else:
-            arrays[path][layer] = value
-    problems += [f"missing {name}" for name in wanted if name not in seen]
+        elif tensor.shape != wanted[name]:
+            problems.append(f"misshaped {name}: file has {list(tensor.shape)}, config.json says {list(wanted[name])}")
     if problems:
         raise ValueError(f"{directory}: {len(problems)} tensors do not fit:\n  " + "\n  ".join(sorted(problems)))
-    return from_paths(arrays)
+    return tensors
 
 
-def _published_tensors(config: Qwen2VLConfig, params: dict, dtype) -> Iterator[tuple[str, np.ndarray]]:
-    for path, leaf in leaf_paths(params).items():
-        name, stacked = published_name(path)
-        host = np.asarray(leaf).astype(dtype)
-        for layer in range(host.shape[0]) if stacked else [None]:
-            x = host if layer is None else host[layer]
-            x = x.T if path.endswith("kernel") else x
-            shape = _published_shape(path, host.shape if layer is None else host.shape[1:], config)
-            yield name.format(layer), np.ascontiguousarray(x).reshape(shape)
+def _read_leaf(tensors, config, path, shape, index, dtype, adapter) -> np.ndarray:
+    """Our leaf `path` of the whole `shape`, at `index`; at most one layer of it is held in another layout."""
+    name, stacked = published_name(path)
+    index = tuple(slice(*s.indices(n)) for s, n in zip(index, shape, strict=True))
+    out = np.empty([s.stop - s.start for s in index], dtype)
+    module = path.removesuffix("/kernel")
+    for i in range(out.shape[0]) if stacked else [None]:
+        layer = index[0].start + i if stacked else None
+        inner = index[1:] if stacked else index
+        x = _read_layer(tensors[name.format(layer)], path, inner)
+        if adapter and f"{module}/lora_a" in adapter:
+            at = (slice(layer, layer + 1), *inner) if stacked else inner
+            x = x.astype(np.float32) + lora.delta(adapter, module, at).reshape(x.shape)
+        if stacked:
+            out[i] = x
+        else:
+            out[...] = x
+    return out
+
+
+def _read_layer(tensor: StoredTensor, path: str, index: tuple[slice, ...]) -> np.ndarray:
+    """Published layout (out, in) to ours (in, out); the patch convolution is flattened to a matrix."""
+    if not path.endswith("kernel"):
+        return tensor.read(index)
+    rows, columns = index
+    if len(tensor.shape) == 2:
+        return tensor.read((columns, rows)).T
+    return tensor.read().reshape(tensor.shape[0], -1)[columns, rows].T
 
 
 def save_params(
-    directory: str | Path, config: Qwen2VLConfig, params: dict, dtype: str = "bfloat16", shard_bytes: int = 4 * 2**30
+    directory: str | Path, config: Qwen2VLConfig, params: dict, dtype: str = "bfloat16", shard_bytes: int = 2 * 2**30
 ) -> None:
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
-    dtype: "bfloat16" or "float32", the dtype stored. Tokenizer and processor files are not written here.
+    params: host or device arrays; adapters in it are merged. dtype: "bfloat16" or "float32", the dtype stored.
+    Host memory: one leaf and one shard. Tokenizer and processor files are not written here.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    np_dtype = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype]
-    shards: list[dict[str, np.ndarray]] = [{}]
-    size = 0
-    for name, tensor in _published_tensors(config, params, np_dtype):
-        if shards[-1] and size + tensor.nbytes > shard_bytes:
-            shards.append({})
-            size = 0
-        shards[-1][name] = tensor
-        size += tensor.nbytes
-    for stale in [*directory.glob("model*.safetensors"), *directory.glob(INDEX)]:
-        stale.unlink()
-    files = (
-        [SINGLE]
-        if len(shards) == 1
-        else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    )
-    for file, tensors in zip(files, shards, strict=True):
-        save_file(tensors, directory / file, metadata={"format": "pt"})
-    if len(shards) > 1:
-        weight_map = {name: file for file, tensors in zip(files, shards, strict=True) for name in tensors}
-        total = sum(t.nbytes for tensors in shards for t in tensors.values())
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (directory / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+    np_dtype = np.dtype({"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype])
+    leaves = leaf_paths(params)
+    base = {path: leaf for path, leaf in leaves.items() if not lora.is_adapter(path)}
+    sizes = published_sizes(base, np_dtype.itemsize)
+    write_shards(directory, sizes, _published_tensors(config, base, leaves, np_dtype), shard_bytes)
     (directory / "config.json").write_text(json.dumps(config_to_dict(config, dtype), indent=2) + "\n")
+
+
+def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int) -> dict[str, int]:
+    """Published name -> bytes of every tensor, in the order in which `save_params` writes them."""
+    sizes = {}
+    for path, leaf in leaves.items():
+        name, stacked = published_name(path)
+        layers, shape = (leaf.shape[0], leaf.shape[1:]) if stacked else (1, leaf.shape)
+        sizes |= {name.format(i): math.prod(shape) * itemsize for i in range(layers)}
+    return sizes
+
+
+def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray]]:
+    for path, leaf in base.items():
+        name, stacked = published_name(path)
+        module = path.removesuffix("/kernel")
+        adapted = path.endswith("/kernel") and f"{module}/lora_a" in leaves
+        host = np.asarray(leaf)
+        for layer in range(host.shape[0]) if stacked else [None]:
+            x = host if layer is None else host[layer]
+            shape = published_shape(path, x.shape, config)
+            if adapted:
+                at = (slice(None),) * 2 if layer is None else (slice(layer, layer + 1), *(slice(None),) * 2)
+                x = x.astype(np.float32) + lora.delta(leaves, module, at).reshape(x.shape)
+            x = x.T if path.endswith("kernel") else x
+            yield name.format(layer), np.ascontiguousarray(x, dtype).reshape(shape)

@@ -127,7 +127,7 @@ def sample_question(rng: np.random.Generator, things: tuple[Thing, ...], kind: s
 _SUBSETS = {number: tuple(combinations(range(4), number)) for number in range(1, 5)}
 
 
-def _phrase(rng: np.random.Generator, thing: Thing, odds: tuple[float, ...] = (0.45, 0.4, 0.15)) -> Phrase:
+def _phrase(rng: np.random.Generator, thing: Thing, odds: tuple[float, ...] = (0.6, 0.35, 0.05)) -> Phrase:
     """Names `thing` by a random subset of its attributes; odds[i] is the chance of i + 1 attributes."""
     number, left = 1, rng.random() * sum(odds) - odds[0]
     while left > 0 and number < len(odds):

@@ -1,15 +1,15 @@
 """The chain of thought of a counting question, and the plain listing of a scene.
 
-Objects are named from left to right, four words each, and every name is followed at once by its verdict: "gone" if a
-subtraction takes it away, "no" if the question does not ask for it, else its number in the running count. A verdict
-therefore depends on the four words before it, the question, and the last number; nothing has to be looked up by
-position, which is what makes the text easy to write token by token, and short.
+Objects are named from left to right, four words each, and every name is followed at once by its verdicts: for each
+subtraction in turn "gone" (and the object is done with) or "left", then "no" if the question does not ask for it, else
+its number in the running count. Each word therefore tests the four words before it against a single phrase of the
+question; nothing has to be looked up by position, which is what makes the text easy to write token by token, and short.
 """
 
 from rrft_jax.tasks.visual_counting.questions import Question, answer
 from rrft_jax.tasks.visual_counting.scene import Thing
 
-GONE, OTHER = "gone", "no"
+GONE, LEFT, OTHER = "gone", "left", "no"
 
 
 def name(thing: Thing) -> str:
@@ -23,16 +23,18 @@ def listing(things: tuple[Thing, ...]) -> str:
 
 
 def verdicts(things: tuple[Thing, ...], question: Question) -> list[str]:
-    """One word for each object: GONE, OTHER, or its number among those counted."""
+    """For each object: LEFT for every subtraction it survives, then GONE, OTHER, or its number among those counted."""
     words, number = [], 0
     for thing in things:
-        if any(phrase.matches(thing) for phrase in question.removed):
-            words.append(GONE)
+        taken = [phrase.matches(thing) for phrase in question.removed]
+        if any(taken):
+            tests = [LEFT] * taken.index(True) + [GONE]
         elif not question.asked.matches(thing):
-            words.append(OTHER)
+            tests = [LEFT] * len(taken) + [OTHER]
         else:
             number += 1
-            words.append(str(number))
+            tests = [LEFT] * len(taken) + [str(number)]
+        words.append(" ".join(tests))
     return words
 
 

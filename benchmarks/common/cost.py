@@ -1,0 +1,98 @@
+"""The least a phase can cost: FLOPs of its products and bytes it must move, from the config and the shapes alone.
+
+Shared-prefix count: tower and prompt once per prompt. Only products count (2 m n k); attention inside a completion
+counts the causal half. A backward pass is twice its forward pass.
+"""
+
+from dataclasses import dataclass
+
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """B prompts of P tokens with I pictures of n patches each; G completions of C tokens."""
+
+    B: int
+    G: int
+    P: int
+    C: int
+    I: int  # noqa: E741
+    n: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    flops: float
+    bytes: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+    def floor(self, flops_per_s: float, bytes_per_s: float) -> float:
+        """Seconds: products and traffic may overlap, so the longer of the two."""
+        return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
+
+
+def layer_weights(c: Qwen2VLConfig) -> int:
+    """Entries of the kernels of one decoder layer."""
+    D, A = c.hidden_size, c.head_dim
+    return D * A * (2 * c.num_heads + 2 * c.num_kv_heads) + 3 * D * c.intermediate_size
+
+
+def tower_weights(c: Qwen2VLConfig) -> tuple[int, int, int]:
+    """Entries of the patch embedding, of the blocks together, and of the merger."""
+    v = c.vision
+    E, wide = v.embed_dim, v.embed_dim * v.spatial_merge_size**2
+    return v.patch_dim * E, v.depth * int(E * E * (4 + 2 * v.mlp_ratio)), wide * wide + wide * v.hidden_size
+
+
+def tower(c: Qwen2VLConfig, s: Shapes) -> float:
+    """FLOPs of one forward pass of the vision tower over B * I pictures."""
+    embed, blocks, merger = tower_weights(c)
+    patches = s.B * s.I * s.n
+    attention = 4 * c.vision.depth * c.vision.embed_dim * s.n
+    return patches * (2 * (embed + blocks) + 2 * merger / c.vision.spatial_merge_size**2 + attention)
+
+
+def _layers(c: Qwen2VLConfig, tokens: float, keys: float) -> float:
+    """FLOPs of the decoder's layers over `tokens`, each of which sees `keys` keys on average."""
+    return c.num_layers * tokens * (2 * layer_weights(c) + 4 * c.num_heads * c.head_dim * keys)
+
+
+def _head(c: Qwen2VLConfig, tokens: float) -> float:
+    return 2 * tokens * c.vocab_size * c.hidden_size
+
+
+def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> dict[str, Cost]:
+    """Least cost of prefill, decode, reference (one scoring pass) and update (scoring forward and backward)."""
+    rows = s.B * s.G
+    decoder = c.num_layers * layer_weights(c)
+    head = c.vocab_size * c.hidden_size
+    vision = sum(tower_weights(c))
+    kv = 2 * c.num_layers * c.num_kv_heads * c.head_dim * cache_bytes  # of one token
+    prefill = Cost(tower(c, s) + _layers(c, s.B * s.P, s.P / 2), (decoder + vision) * weight_bytes + s.B * s.P * kv)
+    decode = Cost(
+        _layers(c, rows * s.C, s.P + s.C / 2) + _head(c, rows * s.C),
+        # Weights, prompt cache and the live half of the completion caches, once a token.
+        s.C * ((decoder + head) * weight_bytes + s.B * s.P * kv + rows * s.C / 2 * kv),
+    )
+    scoring = Cost(
+        prefill.flops + _layers(c, rows * (s.C - 1), s.P + s.C / 2) + _head(c, rows * s.C),
+        (decoder + vision + head) * weight_bytes,
+    )
+    # Backward: both gradients of every product but the one with respect to the pixels. AdamW: read parameter, gradient
+    # and two moments, write three.
+    embed = tower_weights(c)[0]
+    update = Cost(
+        3 * scoring.flops - 2 * s.B * s.I * s.n * embed, (2 * 1 + 7) * (decoder + vision + head) * weight_bytes
+    )
+    return {"prefill": prefill, "decode": decode, "reference": scoring, "update": update}
+
+
+def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
+    """FLOPs the update repeats on purpose: the LM head of every chunk, and with remat "full" each layer and block."""
+    again = _head(c, s.B * s.G * s.C)
+    if remat == "full":
+        again += tower(c, s) + _layers(c, s.B * s.P, s.P / 2) + _layers(c, s.B * s.G * (s.C - 1), s.P + s.C / 2)
+    return again

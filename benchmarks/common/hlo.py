@@ -1,0 +1,53 @@
+"""Counts the products of a compiled program from its optimised HLO text, loops as often as they run."""
+
+import math
+import re
+
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
+_SHAPE = re.compile(r"^\(?\w+\[([\d,]*)\]")
+_OPERAND = re.compile(r"\bdot\((?:\w+\[[\d,]*\]\S* )?%?([\w.\-]+)")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+_TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
+
+
+def _dims(text: str) -> list[int]:
+    found = _SHAPE.match(text)
+    return [int(x) for x in found.group(1).split(",") if x] if found else []
+
+
+def dot_flops(text: str, unknown_trips: int = 1) -> float:
+    """2 m n k over all dots that run; a loop whose count the compiler does not know runs `unknown_trips` times."""
+    own: dict[str, float] = {}
+    calls: dict[str, list[tuple[str, int]]] = {}
+    shapes: dict[str, list[int]] = {}
+    name = entry = None
+    for line in text.splitlines():
+        if found := _COMPUTATION.match(line):
+            name = found.group(1)
+            own[name], calls[name], shapes = 0.0, [], {}
+            if line.startswith("ENTRY"):
+                entry = name
+            continue
+        if name is None or not (found := _INSTRUCTION.match(line)):
+            continue
+        target, rest = found.groups()
+        shapes[target] = _dims(rest)
+        if operand := _OPERAND.search(rest):
+            contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", rest).group(1)
+            inline = re.search(r"\bdot\((\w+\[[\d,]*\])", rest)
+            left = _dims(inline.group(1)) if inline else shapes[operand.group(1)]
+            inner = math.prod(left[int(k)] for k in contracted.split(",") if k)
+            own[name] += 2.0 * math.prod(shapes[target]) * inner
+        trips = 1
+        if re.search(r"\bwhile\(", rest):
+            known = _TRIPS.search(rest)
+            trips = int(known.group(1)) if known else unknown_trips
+        calls[name] += [(called, trips) for called in _CALLED.findall(rest)]
+    if entry is None:
+        raise ValueError("no ENTRY computation in this text: pass compiled.as_text()")
+
+    def total(computation: str) -> float:
+        return own[computation] + sum(trips * total(called) for called, trips in calls[computation] if called in own)
+
+    return total(entry)

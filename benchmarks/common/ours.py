@@ -1,0 +1,53 @@
+"""Our side's set-up: the model, its vocabulary law and the prompts of the options. Import inside a pinned process."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.options import Options
+from common.problem import Question, encode, make_questions
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.processing.processor import Processor, load_processor
+
+
+@dataclass(frozen=True)
+class Ours:
+    """law bool[V] what may be sampled; stops: the EOS and padding ids as `sample` takes them."""
+
+    model: Qwen2VL
+    params: dict
+    processor: Processor
+    law: np.ndarray
+    stops: dict[str, Any]
+    questions: list[Question]
+
+    def prompts(self) -> Prompts:
+        """Pictures and texts to device arrays: part of every step."""
+        return jax.tree.map(jnp.asarray, encode(self.processor, self.questions))
+
+
+def load(options: Options) -> Ours:
+    processor = load_processor(options.checkpoint)
+    model = Qwen2VL(read_config(options.checkpoint))
+    return Ours(
+        model,
+        jax.tree.map(jnp.asarray, load_params(options.checkpoint)),
+        processor,
+        allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids),
+        {"eos_token_ids": processor.eos_token_ids, "pad_token_id": processor.pad_token_id},
+        make_questions(processor, options.prompts, options.images, options.image, options.text_tokens),
+    )
+
+
+def samplable(law: np.ndarray, eos_token_ids) -> np.ndarray:
+    """bool[V]: the law without EOS, what completions of a fixed length are made of."""
+    out = np.array(law)
+    out[list(eos_token_ids)] = False
+    return out

@@ -1,0 +1,318 @@
+"""A GRPO step of ours and of TRL's GRPOTrainer: same weights, prompts, pictures and number of tokens.
+
+    python benchmarks/grpo_step.py --prompts 2 --group 8 --new-tokens 64 --image 224 --beta 0.04 --threads 1 \
+        --steps 5 --json out.json --against trl
+
+Both sides first score one fixed batch; log-probabilities, loss and gradient norm must agree before anything is timed.
+Then they take turns, each in its own process (--threads 1: pinned to one core). A step is what a user pays for a step:
+pictures and texts to arrays, rollout, reference pass, rewards, update. Needs the extra `bench` for --against trl.
+"""
+
+import tempfile
+
+import numpy as np
+from common.options import Options, parser, problem
+from common.report import machine, save, side_by_side, summary
+from common.turns import Clock, Turn, take_turns
+
+TOLERANCE = {"log_probs": 2e-4, "loss": 1e-4, "grad_norm": 1e-3}  # absolute, relative, relative
+
+
+def fixed_completions(options: Options, allowed: np.ndarray) -> dict[str, np.ndarray]:
+    """Tokens [B, G, C], their mask, advantages [B, G] and noise [2, B, G, C] that turns log-probs into old and ref."""
+    rng = np.random.default_rng(1)
+    B, G, C = options.prompts, options.group, options.new_tokens
+    lengths = rng.integers(C // 2 + 1, C + 1, (B, G, 1))
+    return {
+        "tokens": rng.choice(np.flatnonzero(allowed), (B, G, C)).astype(np.int32),
+        "mask": np.arange(C) < lengths,
+        "advantages": rng.normal(size=(B, G)).astype(np.float32),
+        "noise": 0.1 * rng.normal(size=(2, B, G, C)).astype(np.float32),
+    }
+
+
+def reward(text: str) -> float:
+    """Costs nothing and differs between completions: what is measured is the trainer."""
+    return text.count("e") / (1 + len(text))
+
+
+def our_side(options: Options, turn: Turn) -> None:
+    import time
+    from functools import partial
+
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from common.ours import load, samplable
+
+    from rrft_jax.losses import Targets, group_advantages, grpo_loss
+    from rrft_jax.losses.trl import trl
+    from rrft_jax.models.qwen2_vl.model import prefill
+    from rrft_jax.models.score import score
+    from rrft_jax.processing.processor import decode
+    from rrft_jax.rollout.sampler import sample
+    from rrft_jax.training.defaults import base_config
+    from rrft_jax.training.forward import Batch, make_forward
+    from rrft_jax.training.optimizer import make_optimizer
+    from rrft_jax.training.step import init_state, make_gradient, make_train_step
+
+    turn.imported()
+    B, G, C = options.prompts, options.group, options.new_tokens
+    side = load(options)
+    model, params = side.model, side.params
+
+    # TRL scores with the softmax over all rows, so this side does too.
+    forward = make_forward(model, None)
+    loss = partial(grpo_loss, config=trl("grpo", beta=options.beta))
+    optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
+    program = {
+        "prefill": jax.jit(lambda params, prompts: prefill(model, params, prompts)[1]),
+        "sample": jax.jit(partial(sample, model, allowed=side.law, group=G, length=C, stop_at_eos=False, **side.stops)),
+        "reference": jax.jit(lambda params, *batch: score(model, params, *batch, None)[0]),
+        "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),
+    }
+
+    def on_fixed_batch() -> dict:
+        """What this side finds for the batch both sides score."""
+        prompts, fixed = side.prompts(), fixed_completions(options, samplable(side.law, side.processor.eos_token_ids))
+        tokens, mask = jnp.asarray(fixed["tokens"]), jnp.asarray(fixed["mask"])
+        log_probs = program["reference"](params, prompts, tokens, mask)
+        old, ref = (log_probs + noise for noise in fixed["noise"])
+        targets = Targets(mask, jnp.ones((B, G)), jnp.asarray(fixed["advantages"]), old, ref)
+        differentiate = jax.jit(make_gradient(forward, loss, options.micro_batches))
+        value, _, gradient = differentiate(params, {}, Batch(prompts, tokens, mask, targets))
+        return {
+            "prompt": [row[keep].tolist() for row, keep in zip(prompts.tokens, prompts.token_mask, strict=True)],
+            "log_probs": np.where(fixed["mask"], log_probs, 0), "loss": float(value),
+            "grad_norm": float(optax.global_norm(gradient)),
+        }  # fmt: skip
+
+    found = on_fixed_batch() if options.against else None
+    reference_params = params
+    state = init_state(jax.tree.map(jnp.copy, params), optimizer)
+    key = jax.random.key(0)
+
+    def step(t: int, state: dict, clock: Clock) -> dict:
+        with clock("host"):
+            prompts = side.prompts()
+        with clock("rollout"):
+            rollouts = jax.block_until_ready(program["sample"](state["params"], prompts, jax.random.fold_in(key, t)))
+        ref = None
+        if options.beta:
+            with clock("reference"):
+                ref = program["reference"](reference_params, prompts, rollouts.tokens, rollouts.mask)
+                jax.block_until_ready(ref)
+        with clock("host"):
+            texts = [decode(side.processor, row) for row in np.asarray(rollouts.tokens).reshape(B * G, C)]
+            rewards = jnp.asarray([reward(text) for text in texts], jnp.float32).reshape(B, G)
+            advantages, _ = group_advantages(rewards, row_weight=jnp.ones((B, G)))
+            targets = Targets(rollouts.mask, jnp.ones((B, G)), advantages, None, ref)
+        with clock("update"):
+            batch = Batch(prompts, rollouts.tokens, rollouts.mask, targets)
+            state, metrics = jax.block_until_ready(program["update"](state, {}, batch))
+        assert bool(rollouts.mask.all()) and np.isfinite(float(metrics["loss"]))
+        with clock("apart: prefill"):
+            jax.block_until_ready(program["prefill"](state["params"], prompts))
+        return state
+
+    begin = time.perf_counter()
+    state = step(0, state, Clock())
+    turn.ready(first_call_s=time.perf_counter() - begin, parity=found)
+    t = 1
+    while turn.begin():
+        clock = Clock()
+        state = step(t, state, clock)
+        t += 1
+        phases = clock.phases
+        rollout, prefilled = phases.pop("rollout"), phases["apart: prefill"]
+        phases = {
+            "host": phases.pop("host"),
+            "prefill": prefilled,
+            "decode": tuple(a - b for a, b in zip(rollout, prefilled, strict=True)),
+            **phases,
+        }
+        turn.end(phases)
+
+
+def trl_side(options: Options, turn: Turn) -> None:
+    import time
+
+    import torch
+    from common.torch_side import load_problem, load_processor, model_inputs
+    from datasets import Dataset, Features, Image, List, Value
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    turn.imported()
+    B, G, C = options.prompts, options.group, options.new_tokens
+    questions, law, eos = load_problem(options)
+    forbidden = [i for i in np.flatnonzero(~law).tolist() if i not in eos]
+
+    class Timed(GRPOTrainer):
+        """Reports where the time goes; computes what its parent does."""
+
+        clock = Clock()
+        prefilled = None
+
+        def _generate_single_turn(self, *args, **kwargs):
+            self.prefilled = None
+            with self.clock("decode"):
+                out = super()._generate_single_turn(*args, **kwargs)
+            # The first forward pass of generate() is the prefill.
+            cpu, wall = self.prefilled
+            self.clock.add("prefill", cpu, wall)
+            self.clock.add("decode", -cpu, -wall)
+            return out
+
+        def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
+            if model is not self.ref_model:
+                return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+            with self.clock("reference"):
+                return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+
+        def training_step(self, *args, **kwargs):
+            began = time.process_time(), time.perf_counter()
+            out = super().training_step(*args, **kwargs)
+            spent = time.process_time() - began[0], time.perf_counter() - began[1]
+            self.clock.add("update", *(x - y for x, y in zip(spent, self.prepared, strict=True)))
+            return out
+
+        def _prepare_inputs(self, batch):
+            began = time.process_time(), time.perf_counter()
+            known = [sum(p[k] for p in self.clock.phases.values()) for k in (0, 1)]
+            out = super()._prepare_inputs(batch)
+            self.prepared = time.process_time() - began[0], time.perf_counter() - began[1]
+            inside = [sum(p[k] for p in self.clock.phases.values()) - known[k] for k in (0, 1)]
+            self.clock.add("host", *(x - y for x, y in zip(self.prepared, inside, strict=True)))
+            return out
+
+    class Turns(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if not turn.begin():
+                control.should_training_stop = True
+                raise KeyboardInterrupt  # between two steps, so that nothing is computed after the last one
+            trainer.clock = Clock()
+            self.began = time.process_time(), time.perf_counter()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            total = time.process_time() - self.began[0], time.perf_counter() - self.began[1]
+            phases = trainer.clock.phases
+            # Clipping and the optimizer come after training_step.
+            rest = tuple(total[k] - sum(p[k] for p in phases.values()) for k in (0, 1))
+            trainer.clock.add("update", *rest)
+            turn.end(phases)
+
+    features = Features({
+        "prompt": List({"role": Value("string"), "content": Value("string")}), "images": List(Image()),
+    })  # fmt: skip
+    rows = {
+        "prompt": [[{"role": "user", "content": q.text}] for q in questions] * 500,
+        "images": [list(q.images) for q in questions] * 500,
+    }
+    with tempfile.TemporaryDirectory() as out:
+        arguments = GRPOConfig(
+            out, per_device_train_batch_size=B * G, num_generations=G, max_completion_length=C, beta=options.beta,
+            loss_type="grpo", temperature=1.0, learning_rate=1e-6, max_steps=1000, use_cpu=True, bf16=False,
+            gradient_checkpointing=False, report_to="none", logging_strategy="no", save_strategy="no",
+            disable_tqdm=True, shuffle_dataset=False, model_init_kwargs={"dtype": "float32"},
+            # No EOS, so that both sides draw as many tokens; TRL itself suppresses the image token only.
+            generation_kwargs={"min_new_tokens": C, "suppress_tokens": forbidden},
+        )  # fmt: skip
+
+        def rewards(completions, **_):
+            return [reward(completion[0]["content"]) for completion in completions]
+
+        trainer = Timed(
+            model=options.checkpoint, reward_funcs=rewards, args=arguments, callbacks=[Turns()],
+            train_dataset=Dataset.from_dict(rows, features), processing_class=load_processor(options.checkpoint),
+        )  # fmt: skip
+
+        def started(module, args, kwargs):
+            if trainer.prefilled is None:
+                module.began = time.process_time(), time.perf_counter()
+
+        def stopped(module, args, kwargs, output):
+            if trainer.prefilled is None:
+                trainer.prefilled = time.process_time() - module.began[0], time.perf_counter() - module.began[1]
+
+        trainer.model.register_forward_pre_hook(started, with_kwargs=True)
+        trainer.model.register_forward_hook(stopped, with_kwargs=True)
+
+        fixed = fixed_completions(options, law)
+        flat = lambda x: torch.tensor(x.reshape(B * G, *x.shape[2:]))  # noqa: E731
+        inputs = model_inputs(trainer.processing_class, questions, G)
+        prompt_ids, prompt_mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
+        kinds = inputs.pop("mm_token_type_ids")
+        tokens, mask = flat(fixed["tokens"]).long(), flat(fixed["mask"]).long()
+        batch = {
+            "prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "completion_ids": tokens, "completion_mask": mask,
+            "advantages": flat(fixed["advantages"]), **inputs, "num_images": [options.images] * (B * G),
+            "mm_token_type_ids": torch.cat([kinds, torch.zeros_like(tokens)], 1),
+        }  # fmt: skip
+        trainer.model.train()
+        trainer.current_gradient_accumulation_steps = 1
+        pictures = {k: batch[k] for k in (*inputs, "num_images", "mm_token_type_ids")}
+        with torch.no_grad():
+            log_probs = trainer._get_per_token_logps_and_entropies(
+                trainer.model, torch.cat([prompt_ids, tokens], 1), torch.cat([prompt_mask, mask], 1), C, **pictures
+            )[0]
+        old, ref = (log_probs + flat(noise) for noise in fixed["noise"])
+        loss = trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": old, "ref_per_token_logps": ref})
+        loss.backward()
+        norm = torch.sqrt(sum((p.grad**2).sum() for p in trainer.model.parameters() if p.grad is not None))
+        trainer.model.zero_grad()
+        found = {
+            "prompt": [ids[keep > 0].tolist() for ids, keep in zip(prompt_ids[::G], prompt_mask[::G], strict=True)],
+            "log_probs": np.where(fixed["mask"], log_probs.numpy().reshape(B, G, C), 0), "loss": float(loss.detach()),
+            "grad_norm": float(norm),
+        }  # fmt: skip
+        turn.ready(parity=found)
+        try:
+            trainer.train()
+        except KeyboardInterrupt:
+            pass
+
+
+def check_parity(a: dict, b: dict) -> dict[str, float]:
+    """The differences, all within TOLERANCE, or AssertionError: two programs that disagree are not compared."""
+    assert a["prompt"] == b["prompt"], "the sides read different prompt tokens"
+    relative = lambda name: abs(a[name] - b[name]) / abs(b[name])  # noqa: E731
+    found = {
+        "log_probs": float(np.abs(a["log_probs"] - b["log_probs"]).max()),
+        "loss": relative("loss"),
+        "grad_norm": relative("grad_norm"),
+    }
+    for name, limit in TOLERANCE.items():
+        assert found[name] <= limit, f"the sides disagree: {name} differs by {found[name]:.2e}, more than {limit:.0e}"
+    return found
+
+
+def main(argv: list[str] | None = None) -> dict:
+    flags = parser(__doc__, "trl")
+    flags.add_argument("--beta", type=float, default=0.04, help="of the KL penalty; 0 skips the reference pass")
+    flags.add_argument("--micro-batches", type=int, default=1, help="of our update")
+    args = flags.parse_args(argv)
+    with problem(args) as options:
+        sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
+        reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
+    result = {"options": vars(args), "machine": machine(), **reports}
+    parity = {name: report.pop("parity") for name, report in reports.items()}
+    tokens = args.prompts * args.group * args.new_tokens
+    for report in reports.values():
+        spent = [sum(report["phases"][p][k] for p in ("prefill", "decode")) for k in ("cpu_s", "wall_s")]
+        report["tokens_per_cpu_s"], report["tokens_per_s"] = (tokens / x for x in spent)
+    if args.against:
+        result["parity"] = check_parity(parity["ours"], parity["trl"])
+        result["ratio"] = reports["trl"]["cpu_s"] / reports["ours"]["cpu_s"]
+    print(side_by_side(reports["ours"], reports.get("trl"), "trl"))
+    for name, report in reports.items():
+        print(summary(name, report) + f"; rollout {report['tokens_per_cpu_s']:,.0f} tokens per CPU-s")
+    if args.against:
+        print("parity: " + ", ".join(f"{name} {x:.1e}" for name, x in result["parity"].items()))
+        print(f"TRL / ours in CPU-seconds: {result['ratio']:.2f}")
+    save(args.json, result)
+    return result
+
+
+if __name__ == "__main__":
+    main()

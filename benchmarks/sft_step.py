@@ -1,0 +1,112 @@
+"""A supervised step, forward, backward and AdamW: ours against `transformers`, same weights and batch.
+
+    python benchmarks/sft_step.py --prompts 8 --new-tokens 64 --against transformers --json out.json
+
+Every prompt has one answer of --new-tokens tokens and the loss is the mean over those, in float32, with the gradient
+clipped to norm 1. Loss and gradient norm of the first step must agree.
+"""
+
+import numpy as np
+from common.options import Options, parser, problem
+from common.report import machine, save, side_by_side, summary
+from common.turns import Clock, Turn, take_turns
+
+LEARNING_RATE = 1e-6
+
+
+def answers(options: Options, law: np.ndarray) -> np.ndarray:
+    """int32[B, C]"""
+    return np.random.default_rng(1).choice(np.flatnonzero(law), (options.prompts, options.new_tokens)).astype(np.int32)
+
+
+def our_side(options: Options, turn: Turn) -> None:
+    import time
+
+    import jax
+    import jax.numpy as jnp
+    from common.ours import load, samplable
+
+    from rrft_jax.losses import Targets, sft_loss
+    from rrft_jax.training.defaults import base_config
+    from rrft_jax.training.forward import Batch, make_forward
+    from rrft_jax.training.optimizer import make_optimizer
+    from rrft_jax.training.step import init_state, make_train_step
+
+    turn.imported()
+    side = load(options)
+    tokens = jnp.asarray(answers(options, samplable(side.law, side.processor.eos_token_ids)))[:, None]
+    config = base_config().optimizer
+    config.schedule.update({"name": "constant", "peak": LEARNING_RATE})
+    optimizer, schedule = make_optimizer(config, 1000)
+    update = make_train_step(make_forward(side.model, None), sft_loss, optimizer, schedule, options.micro_batches)
+    update = jax.jit(update, donate_argnums=0)
+    mask = jnp.ones(tokens.shape, bool)
+    batch = Batch(side.prompts(), tokens, mask, Targets(mask, jnp.ones(tokens.shape[:2])))
+    begin = time.perf_counter()
+    state, metrics = jax.block_until_ready(update(init_state(side.params, optimizer), {}, batch))
+    turn.ready(
+        first_call_s=time.perf_counter() - begin, loss=float(metrics["loss"]), grad_norm=float(metrics["grad_norm"])
+    )
+    while turn.begin():
+        clock = Clock()
+        with clock("update"):
+            state, metrics = jax.block_until_ready(update(state, {}, batch))
+        turn.end(clock.phases)
+
+
+def transformers_side(options: Options, turn: Turn) -> None:
+    import torch
+    from common.torch_side import load_model, load_problem, load_processor, model_inputs
+
+    turn.imported()
+    questions, law, _ = load_problem(options)
+    model, processor = load_model(options.checkpoint).train(), load_processor(options.checkpoint)
+    tokens = torch.tensor(answers(options, law)).long()
+    inputs = model_inputs(processor, questions, 1)
+    prompt = inputs["input_ids"]
+    inputs["labels"] = torch.cat([torch.full_like(prompt, -100), tokens], 1)
+    inputs["input_ids"] = torch.cat([prompt, tokens], 1)
+    for name, fill in (("attention_mask", torch.ones_like), ("mm_token_type_ids", torch.zeros_like)):
+        inputs[name] = torch.cat([inputs[name], fill(tokens)], 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+
+    def step() -> tuple[float, float]:
+        loss = model(**inputs).loss
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss), float(norm)
+
+    loss, norm = step()
+    turn.ready(loss=loss, grad_norm=norm)
+    while turn.begin():
+        clock = Clock()
+        with clock("update"):
+            step()
+        turn.end(clock.phases)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    flags = parser(__doc__, "transformers", prompts=8, group=1)
+    flags.add_argument("--micro-batches", type=int, default=1, help="of our update")
+    args = flags.parse_args(argv)
+    sides = {"ours": our_side} | ({"transformers": transformers_side} if args.against else {})
+    with problem(args) as options:
+        reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
+    result = {"options": vars(args), "machine": machine(), **reports}
+    print(side_by_side(reports["ours"], reports.get("transformers"), "transformers"))
+    for name, report in reports.items():
+        print(summary(name, report))
+    if args.against:
+        for name, limit in (("loss", 1e-4), ("grad_norm", 1e-3)):
+            a, b = (reports[side][name] for side in ("ours", "transformers"))
+            assert abs(a - b) <= limit * abs(b), f"the sides disagree: {name} is {a} here and {b} there"
+        result["ratio"] = reports["transformers"]["cpu_s"] / reports["ours"]["cpu_s"]
+        print(f"loss and gradient norm equal; transformers / ours in CPU-seconds: {result['ratio']:.2f}")
+    save(args.json, result)
+    return result
+
+
+if __name__ == "__main__":
+    main()

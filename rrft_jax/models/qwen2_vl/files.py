@@ -1,0 +1,143 @@
+"""Safetensors files of a HuggingFace directory: opened without reading, read by slice, written one shard at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from rrft_jax.models.qwen2_vl.names import canonical
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file that is mapped, not read; `read` copies the slices asked for."""
+
+    name: str  # as stored, which may be an alias of the published name
+    file: Path
+    shape: tuple[int, ...]
+    view: Any
+
+    def read(self, index: tuple[slice, ...] = ()) -> np.ndarray:
+        """The values at `index`. Raises ValueError naming file and tensor where they are damaged."""
+        try:
+            values = self.view[index or (slice(None),) * len(self.shape)] if self.shape else self.view[...]
+        except SafetensorError as error:
+            raise _damaged(self.file, f"{self.name}: {error}") from error
+        if not _finite(values):
+            raise _damaged(self.file, f"{self.name} holds values that are not finite")
+        return values
+
+
+def open_tensors(directory: Path, single: str = SINGLE) -> dict[str, StoredTensor]:
+    """Published name -> tensor, of one file `single` or of shards with an index; reads the headers only.
+
+    Raises FileNotFoundError or ValueError naming what is missing or damaged, and what to do.
+    """
+    found: dict[str, StoredTensor] = {}
+    for file, names in _shards(directory, single).items():
+        path = directory / file
+        try:
+            tensors = safe_open(path, framework="np")
+            stored = set(tensors.keys())
+            if lost := sorted(set(names) - stored):
+                raise ValueError(f"{directory / INDEX} says that {file} holds {', '.join(lost)}, but it does not: "
+                                 "download both again")  # fmt: skip
+            for name in names or stored:
+                view = tensors.get_slice(name)
+                found[canonical(name)] = StoredTensor(name, path, tuple(view.get_shape()), view)
+        except SafetensorError as error:
+            raise _damaged(path, str(error)) from error
+    return found
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """The strings that a safetensors file carries about itself."""
+    try:
+        return safe_open(file, framework="np").metadata() or {}
+    except SafetensorError as error:
+        raise _damaged(file, str(error)) from error
+
+
+def fingerprint(directory: Path) -> str:
+    """A digest of the first values (up to 64) of every tensor: the same however the weights are cut into shards.
+
+    It tells one base from another by reading a few kilobytes; it is no protection against tampering.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(open_tensors(directory).items()):
+        if name == "lm_head.weight" or "inv_freq" in name:  # a tied head may or may not be stored
+            continue
+        head = tensor.read((*(slice(0, 1),) * (len(tensor.shape) - 1), slice(0, min(64, tensor.shape[-1]))))
+        digest.update(f"{name} {tensor.shape} ".encode() + head.astype(np.float32).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def write_shards(
+    directory: Path, sizes: Mapping[str, int], tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int
+) -> None:
+    """Writes tensors that come in the order of `sizes` (bytes each), with an index where one file would be too large.
+
+    No more than one shard is in memory at a time. A tensor larger than `shard_bytes` gets a file of its own.
+    """
+    plan: list[list[str]] = [[]]
+    size = 0
+    for name, count in sizes.items():
+        if plan[-1] and size + count > shard_bytes:
+            plan.append([])
+            size = 0
+        plan[-1].append(name)
+        size += count
+    for stale in [*directory.glob("model*.safetensors"), *directory.glob(INDEX)]:
+        stale.unlink()
+    many = len(plan) > 1
+    files = [f"model-{i:05}-of-{len(plan):05}.safetensors" for i in range(1, len(plan) + 1)] if many else [SINGLE]
+    source = iter(tensors)
+    for file, names in zip(files, plan, strict=True):
+        shard = dict(next(source) for _ in names)
+        save_file({name: shard[name] for name in names}, directory / file, metadata={"format": "pt"})
+    if many:
+        weight_map = {name: file for file, names in zip(files, plan, strict=True) for name in names}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        (directory / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def _shards(directory: Path, single: str) -> dict[str, list[str]]:
+    """File -> tensor names, none for all of them."""
+    index = directory / INDEX
+    if single == SINGLE and index.is_file():
+        shards: dict[str, list[str]] = {}
+        try:
+            homes = json.loads(index.read_text())["weight_map"].items()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index}: not a safetensors index ({error!r}); download it again") from error
+        for name, file in homes:
+            shards.setdefault(file, []).append(name)
+        missing = sorted(f for f in shards if not (directory / f).is_file())
+        if missing:
+            raise FileNotFoundError(f"{index} names {', '.join(missing)}, not in {directory}: download them again")
+        return shards
+    if (directory / single).is_file():
+        return {single: []}
+    raise FileNotFoundError(
+        f"{directory} holds neither {single} nor {INDEX}: give a HuggingFace directory with weights"
+    )
+
+
+def _damaged(file: Path, what: str) -> ValueError:
+    return ValueError(f"{file}: damaged safetensors file ({what}); download it again")
+
+
+def _finite(x: np.ndarray) -> bool:
+    if x.dtype == ml_dtypes.bfloat16:  # by its bits: isfinite of a bfloat16 is ten times slower
+        return not x.size or int((x.view(np.uint16) & 0x7FFF).max()) < 0x7F80
+    return bool(np.isfinite(x).all())

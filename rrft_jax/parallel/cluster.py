@@ -1,0 +1,127 @@
+"""Joining the processes of one run: from flags, from the environment, or by what a TPU pod or Slurm says."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from rrft_jax.parallel.names import ADDRESS, COUNT, NUMBER
+
+
+class ClusterError(RuntimeError):
+    """The processes did not come together; the message names the setting and the remedy."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """address: host:port that process 0 listens on. count: processes. number: of this one, 0 <= number < count."""
+
+    address: str
+    count: int
+    number: int
+
+
+def find_cluster(
+    address: str | None, count: int | None, number: int | None, environment: Mapping[str, str] = os.environ
+) -> Cluster | None:
+    """The cluster that the flags --coordinator_address, --num_processes, --process_id or else the variables
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID describe; None where they say nothing, or one process.
+
+    Raises ClusterError for a part that is missing or out of range.
+    """
+    found = {
+        "--coordinator_address": address or environment.get(ADDRESS),
+        "--num_processes": _number("--num_processes", count, COUNT, environment),
+        "--process_id": _number("--process_id", number, NUMBER, environment),
+    }
+    variables = dict(zip(found, (ADDRESS, COUNT, NUMBER), strict=True))
+    missing = [name for name, value in found.items() if value is None]
+    if len(missing) == len(found) or found["--num_processes"] == 1:
+        return None
+    if missing:
+        raise ClusterError(f"several processes need {_and(missing)} too (or {_and([variables[m] for m in missing])})")
+    address, count, number = found.values()
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+        raise ClusterError(f"--coordinator_address={address} must be host:port, such as 10.0.0.2:8476")
+    if count < 1 or not 0 <= number < count:
+        raise ClusterError(f"--process_id={number} must lie between 0 and --num_processes - 1 = {count - 1}")
+    return Cluster(address, count, number)
+
+
+def _number(flag: str, value: int | None, variable: str, environment: Mapping[str, str]) -> int | None:
+    text = environment.get(variable)
+    if value is not None or not text:
+        return value
+    if not text.isdigit():
+        raise ClusterError(f"{variable}={text} must be a number; it stands for {flag}")
+    return int(text)
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(names)
+
+
+def managed(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether jax can find the other processes by itself: a TPU machine, or a Slurm step of several tasks."""
+    slurm = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    platforms = environment.get("JAX_PLATFORMS", "")
+    tpu = any(Path("/dev").glob("accel*")) or bool(environment.get("TPU_WORKER_HOSTNAMES"))
+    return (tpu and platforms in ("", "tpu")) or (slurm.isdigit() and int(slurm) > 1)
+
+
+def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int) -> None:
+    """Connects this process with the others; must come before the first use of a device.
+
+    start_timeout_s: how long to wait for the coordinator and for all processes. heartbeat_timeout_s: a process that is
+    silent for so long is taken for dead, and the others end. Raises ClusterError.
+    """
+    limits = {"initialization_timeout": start_timeout_s, "heartbeat_timeout_seconds": heartbeat_timeout_s}
+    if cluster is None:
+        if managed():
+            try:
+                jax.distributed.initialize(**limits)
+            except (RuntimeError, ValueError) as error:
+                raise ClusterError(
+                    f"the processes of this machine's cluster did not come together: {_first_line(error)}. Start the "
+                    "program on every worker, or give --coordinator_address, --num_processes and --process_id"
+                ) from error
+        return
+    if cluster.number > 0:
+        _wait_for_port(cluster.address, start_timeout_s)
+    try:
+        jax.distributed.initialize(cluster.address, cluster.count, cluster.number, **limits)
+    except (RuntimeError, ValueError) as error:
+        if cluster.number == 0:
+            remedy = f"start the other {cluster.count - 1}, and check that the port is free and open to them"
+        else:
+            remedy = "start all of them, with the same address and count and numbers of their own"
+        raise ClusterError(
+            f"--coordinator_address={cluster.address}: {cluster.count} processes did not come together within "
+            f"{start_timeout_s} s ({_first_line(error)}); {remedy}"
+        ) from error
+
+
+def _wait_for_port(address: str, limit_s: float) -> None:
+    """Process 0 may start later, so a refused connection is tried again; jax itself would abort without a message."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= end:
+                raise ClusterError(
+                    f"--coordinator_address={address} cannot be reached ({error.strerror or error}) within "
+                    f"{limit_s:g} s: start process 0 there, and check host, port and firewall"
+                ) from None
+        time.sleep(0.2)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,101 @@
+"""Errors of a config that would otherwise come late, or never: all found before anything is loaded or written."""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from rrft_jax.losses.advantages import SCALES
+from rrft_jax.processing.buckets import Buckets
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.programs import loss_config
+from rrft_jax.training.start import check_trained
+
+LEAST = {
+    "seed": 0,
+    "train.steps": 1,
+    "train.prompts": 1,
+    "train.micro_batches": 1,
+    "train.group_chunks": 1,
+    "train.max_skipped": 1,
+    "model.logits_chunk": 1,
+    "mesh.fsdp": 1,
+    "mesh.tensor": 1,
+    "rollout.max_completion_length": 1,
+    "advantages.ddof": 0,
+    "advantages.epsilon": 0,
+    "eval.every": 0,
+    "eval.examples": 0,
+    "eval.batch": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep_last": 1,
+    "checkpoint.keep_best": 0,
+    "log.completions_every": 1,
+    "log.completions_prompts": 0,
+    "log.progress_every": 1,
+}
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError that names the field, as config.<field>, and what it may be."""
+    if config.algorithm not in ("grpo", "sft"):
+        raise ValueError(f"config.algorithm={config.algorithm!r}: choose grpo or sft")
+    for name, least in LEAST.items():
+        group, _, field = name.rpartition(".")
+        value = (config[group] if group else config)[field]
+        if not value >= least:
+            raise ValueError(f"config.{name}={value} must be at least {least}")
+    if not 0 <= config.data.held_out < 1:
+        raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
+    if config.train.prompts % config.train.micro_batches:
+        raise ValueError(
+            f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
+            f"{config.train.prompts}"
+        )
+    _check_named("config.", lambda: Buckets(**config.buckets))
+    _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
+    check_trained(config)
+    _check_task(config)
+    if config.algorithm == "grpo":
+        _check_grpo(config)
+
+
+def _check_task(config: ConfigDict) -> None:
+    if missing := {"accuracy", "format"} - set(config.rewards):
+        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    task = get_task(config.task)
+    try:
+        task.format_prompt(config.prompt, "")
+    except KeyError as error:
+        raise ValueError(f"config.prompt: {error.args[0]}") from None
+    if config.algorithm == "sft" and config.sft.target not in task.targets:
+        raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(task.targets)}")
+
+
+def _check_grpo(config: ConfigDict) -> None:
+    rollout = config.rollout
+    if rollout.group < 2:
+        raise ValueError(f"config.rollout.group={rollout.group}: GRPO compares the members of a group, give >= 2")
+    if rollout.group % config.train.group_chunks:
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {rollout.group} completions of a "
+            "prompt (config.rollout.group)"
+        )
+    _check_named("config.rollout.", lambda: Sampling(rollout.temperature, rollout.top_k, rollout.top_p))
+    if not rollout.temperature > 0:
+        raise ValueError("config.rollout.temperature=0 draws equal completions, from which GRPO learns nothing")
+    scored = config.loss.temperature
+    if scored is not None and not scored > 0:
+        raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
+    if config.advantages.scale not in SCALES:
+        raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
+    loss_config(config)
+
+
+def _check_named(prefix: str, build: Callable) -> None:
+    """Errors of a part that names its fields without saying where they stand."""
+    try:
+        build()
+    except ValueError as error:
+        raise ValueError(f"{'' if str(error).startswith('config.') else prefix}{error}") from None

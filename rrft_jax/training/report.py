@@ -1,0 +1,66 @@
+"""What a run tells a person at an evaluation and at its end."""
+
+import math
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rrft_jax.training.metrics import read_metrics
+from rrft_jax.training.progress import Row, before_after_table, duration
+from rrft_jax.training.start import ADAPTER, EXPORT
+from rrft_jax.training.workdir import Workdir
+
+
+def eval_line(step: int, scores: dict[str, float]) -> str:
+    """One line of the log about an evaluation."""
+    parts = [
+        f"{name.removesuffix('/accuracy')} {value:.1%}" for name, value in scores.items() if name.endswith("/accuracy")
+    ]
+    return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
+
+
+def result_table(path: Path) -> str:
+    """Before / after over the held-out sets, from the metrics on disk."""
+    records = [r for r in read_metrics(path) if any(k.startswith("eval") for k in r)]
+    if not records:
+        return "(no held-out set was evaluated)"
+    before, after = records[0], records[-1]
+    labels = {
+        "accuracy": "accuracy", "reasons": "answers that reason", "accuracy_reasoned": "accuracy of reasoned answers",
+        "accuracy_direct": "accuracy of direct answers", "format": "format", "mean_length": "mean length (tokens)",
+    }  # fmt: skip
+    rows = []
+    for name, title in (("eval", "in-domain"), ("eval_ood", "out-of-domain")):
+        for key, label in labels.items():
+            values = [record.get(f"{name}/{key}") for record in (before, after)]
+            if any(v is not None for v in values):
+                # NaN: no answer of this kind, so no accuracy either.
+                values = [None if v is None or math.isnan(v) else v for v in values]
+                rows.append(Row(f"{title}: {label}", *values, key != "mean_length"))
+    return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
+
+
+def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
+    """Marks the run as done and says what came of it. earlier: CPU-seconds of former sessions."""
+    path = run_dir.path
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = earlier + time.process_time() + children.ru_utime + children.ru_stime
+    run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
+    print(result_table(path))
+    print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
+    idle = [record["timing/idle_share"] for record in read_metrics(path) if "timing/idle_share" in record]
+    print(f"no program ran for {np.median(idle):.0%} of the time of a step (median)")
+    print(f"written to {path}:")
+    for name, what in (
+        (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
+        (ADAPTER, "the LoRA adapter in PEFT's format, which hf/ has merged"),
+        ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
+        ("completions", "pictures, prompts, completions, rewards and advantages"),
+        ("checkpoints", "the last and the best step"),
+        ("profile", "a trace of some steps, for ui.perfetto.dev or XProf"),
+        ("config.json", "the resolved config; versions, git commit and seeds in versions.json"),
+    ):
+        if (path / name).exists():
+            print(f"  {name:14} {what}")

@@ -1,0 +1,65 @@
+"""The parent of several processes, with children that do no more than end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rrft_jax.parallel.local_processes import run_processes
+
+
+def children(body):
+    return [sys.executable, "-c", f"import os, sys, time, signal\ni = int(os.environ['JAX_PROCESS_ID'])\n{body}"]
+
+
+def test_all_end_well(capfd):
+    body = "print(i, os.environ['JAX_NUM_PROCESSES'], os.environ['JAX_COORDINATOR_ADDRESS'].split(':')[0])"
+    assert run_processes(children(body), 3, "again") == 0
+    out = capfd.readouterr()
+    assert sorted(out.out.splitlines()) == [f"{i} 3 127.0.0.1" for i in range(3)] and out.err == ""
+
+
+@pytest.mark.parametrize(
+    ("end", "how"), [("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"), ("os._exit(7)", "exit code 7")]
+)
+def test_a_lost_process_is_named_and_the_others_end(capfd, end, how):
+    begin = time.monotonic()
+    code = run_processes(children(f"{end} if i == 1 else time.sleep(600)"), 3, "do it again", patience_s=0.5)
+    assert code == 2 and time.monotonic() - begin < 60
+    assert capfd.readouterr().err == (
+        f"error: process 1 of 3 was lost ({how}), so the others were ended. The run goes on from its last checkpoint "
+        "with:\n  do it again\n"
+    )
+
+
+def test_consequences_are_not_taken_for_the_cause(capfd):
+    """All end between two looks: the aborts of the survivors come from the loss of process 2."""
+    body = "time.sleep(0.5); os._exit(7) if i == 2 else os._exit(3) if i else os.abort()"
+    assert run_processes(children(body), 3, "again") == 2
+    assert "process 2 of 3 was lost (exit code 7)" in capfd.readouterr().err
+
+
+def test_an_error_that_was_explained_is_not_repeated(capfd):
+    body = "print('error: no', file=sys.stderr) if i == 0 else None; sys.exit(2)"
+    assert run_processes(children(body), 2, "again") == 2
+    assert capfd.readouterr().err == "error: no\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_every_process(number):
+    handler = f"lambda *_: sys.exit({128 + number})"
+    body = f"signal.signal({int(number)}, {handler}); print('up', flush=True)\ntime.sleep(600)"
+    program = f"import sys\nfrom {run_processes.__module__} import run_processes\n"
+    program += f"sys.exit(run_processes({children(body)!r}, 2, 'again'))"
+    path = os.pathsep.join(sys.path)
+    environment = {**os.environ, "PYTHONPATH": path}
+    parent = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert [parent.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
+        parent.send_signal(number)
+        assert parent.wait(60) == 128 + number
+    finally:
+        parent.kill()

@@ -1,0 +1,84 @@
+"""Weights and adapter on eight devices. Own process: the number of CPU devices is fixed at start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rrft_jax.models.qwen2_vl.files import SINGLE
+from rrft_jax.models.qwen2_vl.weights import from_paths, save_params
+from rrft_jax.training.tree import combine
+from tests.models.build import TINY
+from tests.models.test_lora import gradient, random_adapter, split
+from tests.rollout.reference import random_params
+from tests.training.problems import assert_close, example_batch
+
+PROGRAM = """
+import sys, jax, numpy as np, optax
+from pathlib import Path
+from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.programs import to_devices
+from rrft_jax.training.start import place, make_state
+from rrft_jax.training.tree import combine
+from tests.models.build import TINY
+from tests.models.test_lora import SHAPES, gradient, random_adapter, split
+from tests.training.problems import example_batch
+folder, micro_batches, *axes = sys.argv[1:]
+folder, mesh = Path(folder), make_mesh(*map(int, axes))
+base = load_sharded(folder, TINY, mesh, dict.fromkeys(SHAPES, np.dtype(np.float32)))
+for path, leaf in leaf_paths(base).items():
+    assert leaf.sharding.spec == param_spec(path, leaf.shape, mesh), path
+trainable, constants = split(random_adapter())
+frozen, trainable = combine(base, place(from_paths(constants), mesh)), place(trainable, mesh)
+save_params(folder / "again", TINY, base, dtype="float32")
+save_params(folder / "merged", TINY, combine(trainable, frozen), dtype="float32")
+with jax.set_mesh(mesh):
+    out = gradient(int(micro_batches))(trainable, frozen, to_devices(example_batch(), mesh))
+    state = make_state(trainable, optax.adamw(1e-3), mesh)
+np.savez(folder / "out.npz", *map(np.asarray, jax.tree.leaves(out)))
+a = state["opt_state"][0].mu["language"]["layers"]["down"]["lora_a"]
+print(a.size // a.addressable_shards[0].data.size)
+"""
+
+
+@pytest.mark.parametrize(
+    ("micro_batches", "axes", "pieces"),
+    [
+        (2, (2, 2, 2), 2),
+        pytest.param(1, (8, 1, 1), 1, marks=pytest.mark.slow),
+        pytest.param(1, (1, 8, 1), 1, marks=pytest.mark.slow),
+    ],
+    ids=["data2-fsdp2-tensor2", "data8", "fsdp8"],
+)
+def test_eight_devices_give_the_gradient_of_one(tmp_path, micro_batches, axes, pieces):
+    params = random_params()
+    save_params(tmp_path, TINY, params, dtype="float32")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), str(micro_batches), *map(str, axes)],
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == pieces, "the adapter's moments were to be sharded like its kernel"
+    trainable, constants = split(random_adapter())
+    frozen = combine(params, from_paths(constants))
+    expected = gradient()(trainable, frozen, example_batch())
+    with np.load(tmp_path / "out.npz") as arrays:
+        ours = jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in arrays.files])
+    assert_close(ours, jax.tree.map(np.asarray, expected), 1e-5)
+    # Written from eight devices: byte for byte what one wrote.
+    assert (tmp_path / "again" / SINGLE).read_bytes() == (tmp_path / SINGLE).read_bytes()
+    save_params(tmp_path / "here", TINY, combine(trainable, frozen), dtype="float32")
+    assert (tmp_path / "merged" / SINGLE).read_bytes() == (tmp_path / "here" / SINGLE).read_bytes()

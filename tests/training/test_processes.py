@@ -1,0 +1,117 @@
+"""One run in two real processes of four fake devices each: the result of one process, and what a lost one costs."""
+
+import os
+import shlex
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rrft_jax.training.completions import read_completions
+from rrft_jax.training.metrics import read_metrics
+from tests.training import runs
+
+STEPS = 3
+# Four prompts on eight devices: groups are split over two rows. Four evaluation prompts: process 1 holds padding alone.
+OPTIONS = (
+    *runs.TINY,
+    f"--config.train.steps={STEPS}",
+    "--config.rollout.max_completion_length=16",
+    "--config.checkpoint.every=1",
+    "--config.log.completions_every=1",
+)
+LIMIT_S = 120  # for a run to end once a process is lost: heartbeat and patience are far less
+
+
+def launcher(base, devices):
+    return runs.Launcher(base.cache, f"{base.flags} --xla_force_host_platform_device_count={devices}")
+
+
+@pytest.fixture(scope="module")
+def one(launcher_of_all, tmp_path_factory):
+    """(workdir, output) of one process with eight devices."""
+    workdir = tmp_path_factory.mktemp("one") / "run"
+    return workdir, launcher(launcher_of_all, 8).run(workdir, *OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def launcher_of_all(request):
+    return request.getfixturevalue("launcher")
+
+
+def assert_close_result(workdir, expected):
+    """The same completions, and metrics and parameters that differ by rounding alone."""
+    for ours, theirs in zip(read_completions(workdir), read_completions(expected), strict=True):
+        for name in ("step", "prompt_id", "example_id", "prompt", "completions", "rewards", "reward"):
+            assert ours[name] == theirs[name], name
+    for mine, other in zip(read_metrics(workdir), read_metrics(expected), strict=True):
+        assert mine.keys() == other.keys()
+        for name in mine:
+            if name not in runs.TIMES and not name.startswith("timing/"):
+                assert mine[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5, nan_ok=True), (mine["step"], name)
+    (mine, host, step), (other, other_host, other_step) = runs.checkpoint(workdir), runs.checkpoint(expected)
+    assert (step, host) == (other_step, other_host)
+    for name in mine:
+        if name.startswith("params/"):
+            size = max(np.abs(other[name]).max(), 1e-3)
+            np.testing.assert_allclose(mine[name], other[name], rtol=0, atol=1e-4 * size, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_result_of_one(launcher_of_all, one, tmp_path):
+    workdir = tmp_path / "run"
+    output = launcher(launcher_of_all, 4).run(workdir, *OPTIONS, "--processes=2")
+    expected, their_output = one
+    assert "on 8 cpu device(s) of 2 processes" in output and "each group split over 2 rows" in their_output
+    assert_close_result(workdir, expected)
+    assert max(record["grad_norm"] for record in list(read_metrics(workdir))[1:]) > 0
+    # Process 0 alone writes and speaks.
+    assert len((workdir / "sessions.jsonl").read_text().splitlines()) == 1
+    for said in ("held-out greedy accuracy", f"step {STEPS}/{STEPS} ", "written to"):
+        assert output.count(said) == their_output.count(said) > 0, said
+    assert {p.name for p in workdir.iterdir()} == {p.name for p in expected.iterdir()}
+    assert (workdir / "hf" / "model.safetensors").stat().st_size == (
+        expected / "hf" / "model.safetensors"
+    ).stat().st_size
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_which_resumes_on_other_devices(launcher_of_all, one, tmp_path):
+    workdir = tmp_path / "run"
+    two = launcher(launcher_of_all, 4)
+    parent = two.start(workdir, *OPTIONS, "--processes=2", "--heartbeat_timeout=20")
+    try:
+        deadline = time.monotonic() + runs.LIMIT_S
+        while not (workdir / "checkpoints" / "1").exists():
+            assert parent.poll() is None and time.monotonic() < deadline, runs.log_file(workdir).read_text()[-4000:]
+            time.sleep(0.05)
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        begin = time.monotonic()
+        code = parent.wait(LIMIT_S)
+    finally:
+        parent.send_signal(signal.SIGTERM) if parent.poll() is None else None
+    took = time.monotonic() - begin
+    output = runs.log_file(workdir).read_text()
+    assert code == 2 and took < LIMIT_S
+    assert "error: process 1 of 2 was lost (killed by SIGKILL)" in output
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    hint = shlex.split(output.rstrip().splitlines()[-1])
+    assert "--processes=2" in hint and f"--workdir={workdir}" in hint and not (workdir / "DONE").exists()
+
+    other = tmp_path / "other"
+    shutil.copytree(workdir, other)
+    for folder, how, extra in ((workdir, two, ["--processes=2"]), (other, launcher(launcher_of_all, 2), [])):
+        assert f"resuming {folder} at step" in how.run(folder, *OPTIONS, *extra)
+        assert_close_result(folder, one[0])
+
+
+def test_an_unreachable_coordinator_is_one_line(launcher_of_all, tmp_path):
+    options = ("--coordinator_address=127.0.0.1:1", "--num_processes=2", "--process_id=1", "--start_timeout=1")
+    output = launcher_of_all.run(tmp_path / "run", *options, code=2)
+    lines = [line for line in output.splitlines() if "error" in line]
+    assert len(lines) == 1 and lines[0].startswith("error: --coordinator_address=127.0.0.1:1 cannot be reached")
+    assert "start process 0 there" in lines[0] and not (tmp_path / "run").exists()
