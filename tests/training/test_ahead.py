@@ -40,7 +40,8 @@ def launch(folder, topology, *more, **fields):
     given = [f"--config.{name}={value}" for name, value in {**FIELDS, **fields}.items()]
     command = [
         sys.executable, "launch/compile.py", "--config=configs/grpo_counting.py", f"--topology={topology}",
-        f"--model_config={folder / 'config.json'}", f"--text={folder}", f"--json={folder / 'report.json'}", *given, *more,
+        f"--model_config={folder / 'config.json'}", f"--text={folder}", f"--json={folder / 'report.json'}", *given,
+        *more,
     ]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
@@ -77,10 +78,10 @@ def check_collectives(folder):
             size = 1
             for length in shape:
                 size *= length
-            table = V in shape or V // 2 in shape
-            assert not (c.in_loop and table and D in shape), f"{name}: {c} brings the vocabulary table into a loop"
-            whole = size >= 2 * layer and c.kind == "all-gather" and not table and L in shape
-            assert not whole or name == "sample" and not c.in_loop, f"{name}: {c} gathers more than a layer"
+            table = D in shape and size >= V * D // MESH["tensor"]
+            assert not (c.in_loop and table), f"{name}: {c} moves the vocabulary table in a loop"
+            several = c.kind == "all-gather" and size >= 2 * layer and L in shape
+            assert not several or name == "sample" and not c.in_loop, f"{name}: {c} gathers more than a layer"
 
 
 def check_replication(folder):
