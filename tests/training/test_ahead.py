@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_said_with_what_would_help(tmp_path):
     ("topology", "fields", "message"),
     [
         ("v9:2x4", {}, "give KIND:SHAPE with KIND one of v5e"),
-        ("cpu:8", {"train.micro_batches": 8}, "no multiple of the 4 devices.*config.train.micro_batches=2"),
+        ("cpu:8", {"train.micro_batches": 8}, "config.train.micro_batches=8 must divide"),
         ("cpu:8", {"mesh.fsdp": 3}, "change config.mesh"),
     ],
 )
