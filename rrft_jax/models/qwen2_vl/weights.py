@@ -124,7 +124,7 @@ def save_params(
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
     params: host or device arrays; adapters in it are merged. dtype: "bfloat16" or "float32", the dtype stored.
-    Host memory: one leaf and one shard. Tokenizer and processor files are not written here.
+    Host memory: one leaf and twice one shard (the file library copies it). Tokenizer and processor files are not written here.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
