@@ -55,7 +55,7 @@ def run(config, devices, chip) -> int:
     if _HBM.value:
         chip = replace(chip, hbm=int(_HBM.value * 2**30))
     sizes = read_sizes(config.init, _SIZES.value)
-    mesh = make_mesh(**config.mesh, devices=devices)
+    mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     check(config, mesh, _PROGRAMS.value)
     print(headline(config, sizes, mesh, chip), flush=True)
     text = Path(_TEXT.value) if _TEXT.value else None

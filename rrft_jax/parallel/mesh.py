@@ -66,7 +66,9 @@ def preset_sizes(preset: str, devices: int, kv_heads: int | None) -> dict[str, i
     the heads over as many as divide both K and the devices (fsdp+tensor)."""
     if preset not in PRESETS:
         raise ValueError(f"config.mesh.preset={preset!r}: choose one of {', '.join(PRESETS)}, or give sizes")
-    tensor = math.gcd(kv_heads or 1, devices) if preset == "fsdp+tensor" else 1
+    if preset == "fsdp+tensor" and kv_heads is None:
+        raise ValueError("the preset fsdp+tensor depends on the model: give kv_heads")
+    tensor = math.gcd(kv_heads, devices) if preset == "fsdp+tensor" else 1
     axis = "data" if preset == "data" else "fsdp"
     return {"data": 1, "fsdp": 1, "tensor": tensor, axis: devices // tensor}
 

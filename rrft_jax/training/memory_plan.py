@@ -74,7 +74,7 @@ def dry_run(config: ConfigDict) -> int:
     """Prints the plan of a run on the devices that are here; config.init may be a size without weights (2b, 7b)."""
     check_config(config)
     sizes, limits = read_sizes(config.init), None
-    mesh = make_mesh(**config.mesh)
+    mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
     if config.init not in SIZES:
         processor = load_processor(resolve_init(config.init))
         limits = processor.min_pixels, processor.max_pixels

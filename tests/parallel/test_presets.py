@@ -24,14 +24,18 @@ from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.forward import Batch, make_forward
 from rrft_jax.training.programs import to_devices
 from rrft_jax.training.step import init_state, make_gradient, make_train_step
+from rrft_jax.training.tree import combine
+from rrft_jax.models.qwen2_vl.weights import from_paths
+from tests.models.test_lora import random_adapter, split
 from tests.models.build import TINY, quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import EOS, LAW, MODEL, PAD, random_params
 from tests.training.problems import GRPO, assert_close, example_batch
 
 LAW = jnp.asarray(LAW)
 LOSSES = {"sft": sft_loss, "grpo": partial(grpo_loss, config=GRPO)}
-# One line for each kind of training: name -> trainable and frozen parameters.
-VARIANTS = {"full": (random_params(), {})}
+# name -> trainable and frozen parameters.
+lora, scales = split(random_adapter())
+VARIANTS = {"full": (random_params(), {}), "lora": (lora, combine(random_params(), from_paths(scales)))}
 forward = make_forward(MODEL, LAW, chunk=2)
 
 def put(tree, mesh):
@@ -57,7 +61,8 @@ def three_steps(place, prompts_at, seen):
         frozen = place(frozen)
         for t in range(3):
             prompts = prompts_at(t)
-            rollouts = draw({**state["params"], **frozen}, prompts, jax.random.fold_in(jax.random.key(1), t))
+            params = combine(state["params"], frozen)
+            rollouts = draw(params, prompts, jax.random.fold_in(jax.random.key(1), t))
             tokens = np.asarray(rollouts.tokens)
             # A reward that every token matters to and that needs no text.
             rewards = np.where(np.asarray(rollouts.mask), tokens % 7, 0).sum(-1).astype(np.float32)
