@@ -7,15 +7,21 @@ import jax
 import jax.numpy as jnp
 
 from rrft_jax.models.qwen2_vl.layers import matmul_precision
-from rrft_jax.parallel.mesh import constrain
+from rrft_jax.parallel.mesh import constrain, divides
 
 _SMALLEST = -1e30  # finite, so that 0 * masked logit is 0 in the entropy
 
 
-def logits(hidden: jax.Array, table: jax.Array, allowed: jax.Array | None) -> jax.Array:
+def logits(
+    hidden: jax.Array,
+    table: jax.Array,
+    allowed: jax.Array | None,
+    rows: str = "batch",
+    vocabulary: str = "vocab",
+) -> jax.Array:
     """float32[..., V] from hidden float[..., D] and the LM head float[V, D]; forbidden tokens get -1e30.
 
-    allowed bool[V], or None for the full softmax.
+    allowed bool[V], or None for the full softmax. rows, vocabulary: logical names of the first and the last axis.
     """
     z = jnp.einsum(
         "...d,vd->...v",
@@ -24,7 +30,7 @@ def logits(hidden: jax.Array, table: jax.Array, allowed: jax.Array | None) -> ja
         precision=matmul_precision(hidden.dtype),
         preferred_element_type=jnp.float32,
     )
-    z = constrain(z, "batch", *[None] * (z.ndim - 2), "vocab")
+    z = constrain(z, rows, *[None] * (z.ndim - 2), vocabulary)
     return z if allowed is None else jnp.where(allowed, z, _SMALLEST)
 
 
@@ -54,9 +60,13 @@ def token_log_probs(
 
     hidden float[B, G, C, D] predicts the target of the same index. C is walked in chunks of `chunk` tokens; each
     chunk's logits are recomputed in the backward pass.
+
+    The vocabulary is split over tensor and fsdp, and a chunk's hidden states come together over fsdp instead: gathering
+    the table, and adding up its gradient, would cost V x D numbers for every chunk.
     """
     B, G, C, D = hidden.shape
-    table = constrain(table, "vocab", None)  # fsdp's parts come together here, once, and not for every chunk
+    names = ("head_batch", "head_vocab") if divides(table.shape[0], "head_vocab") else ("batch", "vocab")
+    table = constrain(table, names[1], None)
     chunk = min(chunk, C)
     pad = -C % chunk
     hidden = jnp.pad(hidden, ((0, 0), (0, 0), (0, pad), (0, 0)))
@@ -65,8 +75,9 @@ def token_log_probs(
 
     @jax.checkpoint
     def one(h, t):
-        return target_log_probs(logits(h, table, allowed) / temperature, t)
+        h = constrain(constrain(h, "batch", None, None, None), names[0], None, None, None)
+        return target_log_probs(logits(h, table, allowed, *names) / temperature, t)
 
     _, (log_probs, entropy) = jax.lax.scan(lambda _, ht: (None, one(*ht)), None, (split(hidden), split(targets)))
-    join = lambda y: jnp.moveaxis(y, 0, 2).reshape(B, G, C + pad)[..., :C]  # noqa: E731
+    join = lambda y: constrain(jnp.moveaxis(y, 0, 2).reshape(B, G, C + pad)[..., :C], "batch", None, None)  # noqa: E731
     return join(log_probs), join(entropy)

@@ -17,6 +17,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "kv_heads": ("tensor",),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
+    "head_batch": ("data",),  # of the logits, whose vocabulary fsdp helps to split
+    "head_vocab": ("tensor", "fsdp"),
     "vision_heads": (),
     "layers": (),
 }
@@ -108,6 +110,12 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec_for(x.shape, names, dict(mesh.shape)))
+
+
+def divides(length: int, name: str) -> bool:
+    """Whether an axis of this length splits as its rule says on the mesh in use."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.empty or length % math.prod(mesh.shape[axis] for axis in RULES[name]) == 0
 
 
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:

@@ -92,7 +92,7 @@ def test_collectives_with_their_groups_and_what_they_move(text):
 
 def test_traffic_counts_slices_at_their_own_size(text):
     x = 64 * 32 * 4
-    layers = 10 * 2 * x  # a layer read from the stack of ten, and written
+    layers = 10 * (2 * x + 4)  # a layer read from the stack of ten by its number, and written
     collectives = 2 * (10 * 8 * x + 50 * x + x // 4)
     compares = 60 * (4 + 4 + 1)
     assert text.traffic() == layers + collectives + 2 * x + compares

@@ -1,0 +1,204 @@
+"""launch/tpu/tpu.sh against a stand-in gcloud that records its calls, plays a slice's states, and can fail."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "launch" / "tpu" / "tpu.sh"
+
+# One line of a file per call, the last line for ever.
+GCLOUD = r"""#!/usr/bin/env bash
+printf '%s\n' "${*//$'\n'/ ; }" >> "$PLAY/calls"
+next() { head -n 1 "$1"; [[ $(wc -l < "$1") -le 1 ]] || sed -i 1d "$1"; }
+case "$*" in
+  *queued-resources\ create*)
+    message="$(next "$PLAY/create")"
+    [[ "$message" == ok ]] || { echo "ERROR: (gcloud) $message" >&2; exit 1; } ;;
+  *describe*)
+    found="$(next "$PLAY/states")"
+    [[ "$found" != NOT_FOUND ]] || { echo "ERROR: NOT_FOUND: no such resource" >&2; exit 1; }
+    echo "$found" ;;
+  *train.exit\ 2*)
+    found="$(next "$PLAY/progress")"
+    [[ "$found" != unreachable ]] || exit 255
+    echo "$found" ;;
+esac
+"""
+QUOTA = "RESOURCE_EXHAUSTED: Quota limit 'TPUV5sLitepodPerProjectPerZone' has been exceeded."
+
+
+@pytest.fixture
+def play(tmp_path):
+    """play(command, *flags, states=..., progress=..., create=...) -> (finished process, calls of gcloud)."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "gcloud").write_text(GCLOUD)
+    (binaries / "gcloud").chmod(0o755)
+    settings = tmp_path / "mine.sh"
+    text = (ROOT / "launch" / "tpu" / "settings.sh").read_text()
+    settings.write_text(text.replace("my-project", "p1").replace("POLL=60", "POLL=0.05"))
+
+    def run(command, *flags, states=("ACTIVE",), progress=("running", "done"), create=("ok",), extra=""):
+        if extra:
+            settings.write_text(settings.read_text() + extra)
+        for name, lines in (("states", states), ("progress", progress), ("create", create)):
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            [SCRIPT, command, f"--settings={settings}", *flags],
+            env={"PATH": f"{binaries}:/usr/bin:/bin", "PLAY": str(tmp_path), "HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return done, calls.read_text().splitlines()
+
+    return run
+
+
+def verbs(calls):
+    """What was asked for, without the looks in between."""
+    named = []
+    for call in calls:
+        words = call.split()
+        verb = words[3] if words[2] in ("queued-resources", "tpu-vm") else "?"
+        if verb == "ssh":
+            verb = "run" if "setsid" in call else "setup" if "pip install" in call else "look"
+        named.append(verb)
+    return [v for i, v in enumerate(named) if v not in ("describe", "look") and named[i - 1 : i] != [v]]
+
+
+def test_up_from_nothing_to_done(play):
+    done, calls = play("up", states=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
+    assert done.returncode == 0, done.stderr
+    assert verbs(calls) == ["create", "scp", "setup", "run"]
+    create = calls[0]
+    for part in (
+        "compute tpus queued-resources create rrft", "--project=p1", "--zone=us-west4-a", "--node-id=rrft",
+        "--accelerator-type=v5litepod-16", "--runtime-version=v2-alpha-tpuv5-lite", "--spot",
+        "--valid-until-duration=24h",
+    ):  # fmt: skip
+        assert part in create, create
+    run = next(call for call in calls if "setsid" in call)
+    assert "--worker=all" in run and "launch/train.py" in run and "workdir=/mnt/share/runs/grpo-2b" in run
+    assert "mount -t nfs" in run
+    assert "the run is done" in done.stderr and "delete" in done.stderr
+
+
+def test_the_remote_command_is_what_was_meant(play, tmp_path):
+    """The command for the workers, run by a shell here, starts the training with its flags and leaves its exit code."""
+    _, calls = play(
+        "run", extra="MOUNT='echo mounted > mounted'\nTRAIN_FLAGS=(--config=a.py:2b,x=1 '--note=two words')\n"
+    )
+    home = tmp_path / "worker"
+    (home / "rrft_jax" / ".venv" / "bin").mkdir(parents=True)
+    python = home / "rrft_jax" / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/bash\nprintf "%s\\n" "$@" > given\nexit 7\n')
+    python.chmod(0o755)
+    command = next(c for c in calls if "setsid" in c).split("--command=")[1].split(" --project=")[0]
+    subprocess.run(["bash", "-c", command.replace(" ; ", "\n")], cwd=home, check=True)
+    exit_code = home / "rrft_jax" / "train.exit"
+    for _ in range(100):
+        if exit_code.exists() and exit_code.read_text():
+            break
+        subprocess.run(["sleep", "0.05"])
+    assert exit_code.read_text() == "7\n" and (home / "mounted").exists()
+    given = (home / "rrft_jax" / "given").read_text().splitlines()
+    assert given == [
+        "launch/train.py", "--config=a.py:2b,x=1", "--note=two words", "--workdir=/mnt/share/runs/grpo-2b"
+    ]  # fmt: skip
+
+
+def test_a_preempted_run_is_resumed_in_the_same_workdir(play):
+    done, calls = play(
+        "watch",
+        states=["ACTIVE", "SUSPENDED", "WAITING_FOR_RESOURCES", "ACTIVE"],
+        progress=["running", "running", "done"],
+    )
+    assert done.returncode == 0, done.stderr
+    assert verbs(calls) == ["delete", "create", "scp", "setup", "run"]
+    assert "--force" in next(c for c in calls if "queued-resources delete" in c)
+    assert "preempted" in done.stderr and "goes on from its last checkpoint" in done.stderr
+
+
+def test_a_slice_that_is_gone_and_a_request_that_fails_once(play):
+    done, calls = play("watch", states=["NOT_FOUND", "NOT_FOUND", "ACTIVE"], create=["INTERNAL: try later", "ok"])
+    assert done.returncode == 0, done.stderr
+    assert verbs(calls) == ["delete", "create", "delete", "create", "scp", "setup", "run"]
+    assert "restart 1 of 20 did not come up" in done.stderr
+
+
+def test_a_training_stopped_by_a_signal_is_started_again(play):
+    done, calls = play("watch", progress=["143", "running", "done"])
+    assert done.returncode == 0, done.stderr
+    assert verbs(calls) == ["run"]
+
+
+def test_restarts_are_bounded(play):
+    done, calls = play("watch", states=["SUSPENDED"], extra="MAX_RESTARTS=2\n")
+    assert done.returncode == 1 and "2 restarts are used up" in done.stderr
+    assert verbs(calls).count("create") == 2
+
+
+def test_a_training_that_fails_is_not_restarted(play):
+    done, calls = play("watch", progress=["running", "1"])
+    assert done.returncode == 1 and "the training ended with code 1" in done.stderr
+    assert verbs(calls) == [] and any("tail -n 30" in call for call in calls)
+
+
+def test_a_worker_out_of_reach_is_looked_at_again(play):
+    done, _ = play("watch", progress=["unreachable", "done"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_quota(play):
+    done, calls = play("up", create=[QUOTA])
+    assert done.returncode == 1 and len(calls) == 1
+    assert "no quota for v5litepod-16 in us-west4-a" in done.stderr and "Quota limit" in done.stderr
+
+
+def test_a_name_that_is_taken(play):
+    done, _ = play("create", create=["ALREADY_EXISTS: rrft"])
+    assert done.returncode == 1 and "rrft exists in us-west4-a" in done.stderr
+
+
+def test_a_request_that_is_refused_while_it_waits(play):
+    done, _ = play("wait", states=["WAITING_FOR_RESOURCES", "FAILED"])
+    assert done.returncode == 1 and "did not become ACTIVE" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["create", "wait", "setup", "run", "logs", "status", "watch", "delete", "up"])
+def test_a_dry_run_prints_the_commands_and_runs_none(play, command):
+    done, calls = play(command, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert not calls and lines and all(line.startswith("gcloud compute tpus ") for line in lines)
+    assert all("--project=p1" in line and "--zone=us-west4-a" in line for line in lines)
+
+
+def test_status(play):
+    done, _ = play("status", progress=["running"])
+    assert done.stdout.split() == ["slice", "ACTIVE", "training", "running"]
+
+
+@pytest.mark.parametrize(
+    ("command", "extra", "message"),
+    [
+        ("fly", "", "command fly is not known"),
+        ("create", "NAME=\n", "NAME is missing or empty"),
+        ("create", "PROJECT=my-project\n", "PROJECT is still the example's"),
+    ],
+)
+def test_mistakes_are_told(play, command, extra, message):
+    done, calls = play(command, extra=extra)
+    assert done.returncode == 2 and message in done.stderr and not calls
+
+
+def test_shellcheck():
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
+    files = [str(path) for path in (ROOT / "launch").rglob("*.sh")]
+    done = subprocess.run(["shellcheck", *files], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
