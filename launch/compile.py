@@ -50,13 +50,15 @@ def run(config, devices, chip) -> int:
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.training.ahead import check, compile_programs, to_dict
     from rrft_jax.training.ahead_text import describe, headline, summary
+    from rrft_jax.training.check import check_config
     from rrft_jax.training.start import read_sizes
 
     if _HBM.value:
         chip = replace(chip, hbm=int(_HBM.value * 2**30))
     sizes = read_sizes(config.init, _SIZES.value)
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
-    check(config, mesh, _PROGRAMS.value)
+    check(_PROGRAMS.value)
+    check_config(config)
     print(headline(config, sizes, mesh, chip), flush=True)
     text = Path(_TEXT.value) if _TEXT.value else None
     if text:

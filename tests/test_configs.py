@@ -1,6 +1,7 @@
 """Every recipe builds with every argument, passes the checks of the loop, and explains a mistake in one line."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.models.qwen2_vl.config import config_from_dict
 from rrft_jax.rewards.registry import REWARDS
 from rrft_jax.training.check import check_config
 from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
 from rrft_jax.training.programs import loss_config
+from rrft_jax.training.start import read_sizes, resolve_init
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))
@@ -65,9 +68,12 @@ def test_sft_prompts_fit_their_targets():
 
 @pytest.mark.parametrize("size", ["2b", "7b"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_real_size_needs_its_weights(name, size):
-    with pytest.raises(ConfigError, match=rf"{size} needs its weights: add init=.*Qwen2-VL-{size.upper()}"):
-        load(name, size)
+def test_a_real_size_without_weights_can_be_planned_but_not_trained(name, size):
+    config = load(name, size)
+    published = Path(__file__).parent / "fixtures" / "qwen2-vl-configs" / f"{size}.json"
+    assert read_sizes(config.init) == config_from_dict(json.loads(published.read_text()))
+    with pytest.raises(ValueError, match=rf"{size} is a size without weights: give init=.*Qwen2-VL-{size.upper()}"):
+        resolve_init(config.init)
 
 
 def test_an_unknown_argument_lists_the_near_ones():

@@ -77,6 +77,16 @@ def init_adapter(shapes: Mapping[str, Any], lora: LoRA, seed: int) -> dict[str, 
     return leaves
 
 
+def adapter_shapes(shapes: Mapping[str, Any], lora: LoRA) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what `init_adapter` makes, without making it."""
+    leaves = {}
+    for module in target_modules(shapes, lora):
+        *stack, width, out = shapes[f"{module}/kernel"].shape
+        for leaf, shape in zip(LEAVES, ((width, lora.rank), (lora.rank, out), ()), strict=True):
+            leaves[f"{module}/{leaf}"] = jax.ShapeDtypeStruct((*stack, *shape), np.float32)
+    return leaves
+
+
 def is_adapter(path: str) -> bool:
     return path.rsplit("/", 1)[-1] in LEAVES
 

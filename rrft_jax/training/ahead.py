@@ -5,7 +5,6 @@ traced program, loops times their length; bytes and collectives are read from th
 length; times are those divided by the chip's stated speeds, so they are bounds from below, not measurements.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,9 +17,9 @@ from ml_collections import ConfigDict
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.parallel.chips import Chip
-from rrft_jax.parallel.mesh import RULES
 from rrft_jax.training.compiled_text import Collective, CompiledText
 from rrft_jax.training.flops import count_flops
+from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.programs import make_programs
 from rrft_jax.training.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
 
@@ -70,25 +69,18 @@ class Report:
         return self.memory is not None and (not chip.hbm or self.memory.peak <= chip.hbm)
 
 
-def check(config: ConfigDict, mesh: Mesh, names: Sequence[str]) -> None:
-    """Raises ValueError where what would be compiled is not what should run on this mesh."""
+def check(names: Sequence[str]) -> None:
+    """Raises ValueError for a program that does not exist."""
     if unknown := set(names) - set(PROGRAMS):
         raise ValueError(f"--programs: {', '.join(sorted(unknown))} unknown, there are {', '.join(PROGRAMS)}")
-    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
-    rows = config.train.prompts / config.train.micro_batches
-    if rows % shards:
-        raise ValueError(
-            f"config.train.prompts={config.train.prompts} in config.train.micro_batches={config.train.micro_batches} "
-            f"parts is {rows:g} rows, no multiple of the {shards} devices of config.mesh.data x fsdp that share "
-            f"one: give config.train.micro_batches={max(config.train.prompts // shards, 1)} or more prompts"
-        )
 
 
 def arguments(shapes: Shapes) -> dict[str, tuple]:
     """The arguments of each program."""
     batch = shapes.batch
+    first = (shapes.first_member,) if shapes.layout.split > 1 else ()
     return {
-        "sample": (shapes.params, shapes.prompts, shapes.key),
+        "sample": (shapes.params, shapes.prompts, shapes.key, *first),
         "reference": (shapes.reference, shapes.prompts, batch.tokens, batch.token_mask),
         "step": (shapes.state, shapes.frozen, batch),
     }
@@ -107,16 +99,18 @@ def compile_programs(
 
     on_report gets each report as soon as it is there; keep_text(name, text) the compiled text.
     """
-    if config.algorithm != "grpo":
-        names = [name for name in names if name == "step"]
     model = Qwen2VL(sizes, config.model.dtype, config.model.remat)
-    programs = make_programs(config, model, stand_in_tokens(sizes))
-    shapes = make_shapes(config, sizes, programs.optimizer, mesh)
+    optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
+    shapes = make_shapes(config, sizes, optimizer, mesh)
+    programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout.split)
+    unused = set() if config.algorithm == "grpo" else {"sample"}
+    unused |= {"reference"} if shapes.reference is None else set()
+    names = [name for name in names if name not in unused]
     reports = []
     with jax.set_mesh(mesh):
         for name in names:
             args = arguments(shapes)[name]
-            beside = _resident(shapes) - _kept(name, shapes)
+            beside = shapes.resident - _kept(name, shapes)
             report = _one(name, getattr(programs, name), args, beside, config, mesh, chip, keep_text)
             on_report(report)
             reports.append(report)
@@ -138,13 +132,8 @@ def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mes
     }
 
 
-def _resident(shapes: Shapes) -> int:
-    """Bytes on a device that a run keeps all the time."""
-    return device_bytes((shapes.state, shapes.frozen, shapes.reference))
-
-
 def _kept(name: str, shapes: Shapes) -> int:
-    """Of these, what the program is given."""
+    """Bytes of what a run keeps all the time, on one device, that the program is given."""
     given = {
         "sample": shapes.params, "reference": shapes.reference, "step": (shapes.state, shapes.frozen),
     }  # fmt: skip

@@ -16,7 +16,7 @@ from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel.chips import GIB
-from rrft_jax.parallel.mesh import RULES, make_mesh, spec_for
+from rrft_jax.parallel.mesh import batch_shards, make_mesh, spec_for
 from rrft_jax.processing.buckets import MERGED
 from rrft_jax.processing.images import smart_resize
 from rrft_jax.processing.processor import load_processor
@@ -34,8 +34,7 @@ class MemoryPlan:
     """Bytes on one device, but for `host_*`, which are one process's.
 
     Resident: parameters (trained), frozen, reference, optimizer. The sampler adds decoding_weights, kv_cache and
-    batch; the update adds gradients, activations (estimate), logits, head (the LM head whole over fsdp, with its
-    gradient) and batch.
+    batch; the update adds gradients, activations (estimate), logits and batch.
     """
 
     parameters: int
@@ -49,7 +48,6 @@ class MemoryPlan:
     gradients: int
     activations: int
     logits: int
-    head: int
     batch: int
     host_weights: int
     host_batches: int
@@ -67,7 +65,7 @@ class MemoryPlan:
     @property
     def updating(self) -> int:
         """While parameters are updated."""
-        return self.resident + self.gradients + self.activations + self.logits + self.head + self.batch
+        return self.resident + self.gradients + self.activations + self.logits + self.batch
 
 
 def dry_run(config: ConfigDict) -> int:
@@ -87,17 +85,16 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
     """The plan for the largest bucket of the config on this mesh."""
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    shards = math.prod(mesh.shape[axis] for axis in RULES["batch"])
-    rows = -(-config.train.prompts // shards)  # of a batch on one device
-    part = -(-config.train.prompts // config.train.micro_batches // shards)  # of a micro-batch
-    group = config.rollout.group if config.algorithm == "grpo" else 1
+    rows = shapes.layout.rows // batch_shards(mesh)  # of a batch on one device
+    part = rows // config.train.micro_batches
+    group = (config.rollout.group if config.algorithm == "grpo" else 1) // shapes.layout.split
     grpo = config.algorithm == "grpo"
     trained = device_bytes(shapes.state["params"])
-    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh)
+    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, shapes.layout.rows, group)
     return MemoryPlan(
         parameters=trained,
         frozen=device_bytes(shapes.frozen),
-        reference=device_bytes(shapes.reference),
+        reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained,
         decoding_weights=_decoding_weights(config, shapes, mesh) if grpo else 0,
         prompt_cache=prompt_cache if grpo else 0,
@@ -105,19 +102,18 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
         sampling_logits=3 * rows * group * _vocabulary(sizes, mesh) * 4 if grpo else 0,
         # One gradient, and with several micro-batches the sum that it is added to.
         gradients=trained * (1 + (config.train.micro_batches > 1)),
-        activations=activation_bytes(config, sizes, mesh, part),
+        activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
         logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,
-        head=2 * _vocabulary(sizes, mesh) * sizes.hidden_size * 4 if mesh.shape["fsdp"] > 1 else 0,
         batch=device_bytes(shapes.batch),
         host_weights=_host_weights(shapes),
         host_batches=3 * _host_batch(shapes),
     )
 
 
-def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[int, int]:
-    """Bytes on one device of the keys and values of the prompts, and of the completions."""
-    B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
+def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int, G: int) -> tuple[int, int]:
+    """Bytes on one device of the keys and values of B prompts, and of their G completions each."""
+    C = config.rollout.max_completion_length
     P, dtype = largest_bucket(config).prompt_tokens, jnp.dtype(config.model.dtype)
     one = (sizes.num_layers, B, P, sizes.num_kv_heads, sizes.head_dim)
     prompt = _local(one, (None, "batch", None, "kv_heads", None), mesh) * dtype.itemsize
@@ -126,8 +122,8 @@ def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[i
     return 2 * prompt, 2 * completion
 
 
-def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int) -> int:
-    """Estimate for the update of `rows` prompts with their completions on one device.
+def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int) -> int:
+    """Estimate for the update of `rows` prompts with `group` completions each on one device.
 
     What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
     projections as well; none: everything inside it), plus the inside of the layer being differentiated: three copies of
@@ -135,7 +131,6 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
     """
     v, width = sizes.vision, jnp.dtype(config.model.dtype).itemsize
     bucket, C = largest_bucket(config), config.rollout.max_completion_length
-    group = config.rollout.group if config.algorithm == "grpo" else 1
     members = group // config.train.group_chunks
     P, patches = bucket.prompt_tokens, rows * bucket.images * bucket.patches
     tensor = mesh.shape["tensor"]
@@ -186,7 +181,7 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
     rows = [
         ("parameters, trained (float32)", plan.parameters),
         ("parameters, frozen", plan.frozen),
-        ("reference policy", plan.reference),
+        ("reference policy, beside what is frozen", plan.reference),
         ("optimizer (two moments)", plan.optimizer),
         ("resident all the time", plan.resident),
         None,
@@ -202,18 +197,17 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
         (f"logits of a chunk of {_chunk(config)} tokens, forward and backward", plan.logits),
-        ("LM head whole over fsdp, and its gradient", plan.head),
         ("batch: patches, tokens, positions", plan.batch),
         ("update, with what is resident", plan.updating),
     ]
     if config.algorithm != "grpo":
-        rows = [row for row in rows[:6] + rows[12:] if row is None or row[0] != "reference policy"]
+        rows = [row for row in rows[:6] + rows[12:] if row is None or not row[0].startswith("reference")]
     lines = [f"memory per device, {mesh.size} device(s) ({axes}), for the largest bucket:"]
     lines += ["" if row is None else f"  {row[0]:<66}{gib(row[1])}" for row in rows]
     lines += [
         "",
         "memory of a host process:",
-        f"  {'weights while they are read':<66}{gib(plan.host_weights)}",
+        f"  {'weights while they are read, a leaf at a time':<66}{gib(plan.host_weights)}",
         f"  {'batches being made, waiting and in use':<66}{gib(plan.host_batches)}",
         "",
         f"visual tokens per image: {visual}",
@@ -248,8 +242,8 @@ def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
 
 
 def _host_weights(shapes: Shapes) -> int:
-    """All parameters as float32, which is how they are read before they go to the devices."""
-    return sum(leaf.size * 4 for leaf in jax.tree.leaves(shapes.params))
+    """The largest leaf, this process's part of it in float32: one at a time is read on its way to the devices."""
+    return max(leaf.size * 4 for leaf in jax.tree.leaves(shapes.params)) // jax.process_count()
 
 
 def _host_batch(shapes: Shapes) -> int:

@@ -1,6 +1,6 @@
 """Everything a run holds on its devices, as shapes with shardings: no array is made and no weight is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,13 +11,16 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
+from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
+from rrft_jax.parallel.layout import Layout, plan
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.forward import Batch
+from rrft_jax.training.start import lora_settings
 from rrft_jax.training.step import init_state
 from rrft_jax.training.tree import combine, partition
 
@@ -36,16 +39,25 @@ class Shapes:
     """Trees of jax.ShapeDtypeStruct that carry the shardings of a run, for its largest bucket.
 
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the parameters beside it;
-    params: both, as the sampler gets them; reference: the reference policy's own copy, {} where there is none.
+    params: both, as the sampler gets them; reference: the policy at the start, None where the loss does not look at it;
+    copied: the leaves of it that are not those of `frozen`, which it shares. layout: of the batch's rows.
     """
 
     params: dict
     state: dict
     frozen: dict
-    reference: dict
+    reference: dict | None
+    copied: dict
     prompts: Prompts
     batch: Batch
     key: jax.ShapeDtypeStruct
+    first_member: jax.ShapeDtypeStruct
+    layout: Layout
+
+    @property
+    def resident(self) -> int:
+        """Bytes on one device that a run keeps all the time."""
+        return device_bytes((self.state, self.frozen, self.copied))
 
 
 def stand_in_tokens(sizes: Qwen2VLConfig) -> Tokens:
@@ -62,16 +74,40 @@ def largest_bucket(config: ConfigDict) -> Bucket:
 def make_shapes(
     config: ConfigDict, sizes: Qwen2VLConfig, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Shapes:
-    """The arrays of a run of this config on this mesh; parameters are float32, as they are loaded."""
-    params = abstract_params(sizes)
-    trainable, frozen = partition(params, config.train.freeze)
-    trainable, frozen = _on_parameters(trainable, mesh), _on_parameters(frozen, mesh)
+    """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
+    trainable, frozen, copied = (_on_parameters(tree, mesh) for tree in _weights(config, sizes))
     state = _on_parameters(jax.eval_shape(lambda p: init_state(p, optimizer), trainable), mesh)
-    prompts, batch = _batch(config, sizes, mesh)
+    reference = None
+    if config.algorithm == "grpo" and config.loss.beta:
+        base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
+        reference = from_paths(base | leaf_paths(copied))
+    layout = plan(mesh, config.train.prompts, _group(config), config.train.micro_batches)
+    prompts, batch = _batch(config, sizes, mesh, layout)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec()))
-    reference = combine(trainable, frozen) if config.algorithm == "grpo" else {}
-    return Shapes(combine(trainable, frozen), state, frozen, reference, prompts, batch, key)
+    return Shapes(
+        combine(trainable, frozen), state, frozen, reference, copied if reference else {}, prompts, batch,
+        jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
+        jax.ShapeDtypeStruct((layout.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
+    )  # fmt: skip
+
+
+def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict]:
+    """Trainable, frozen, and the reference's copy of what is trained in the base."""
+    base, dtype = leaf_paths(abstract_params(sizes)), jnp.dtype(config.model.frozen_dtype)
+    trained = set() if config.lora.rank else set(leaf_paths(partition(from_paths(base), config.train.freeze)[0]))
+    cast = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)  # noqa: E731
+    trainable = {path: x for path, x in base.items() if path in trained}
+    frozen = {path: cast(x) for path, x in base.items() if path not in trained}
+    copied = {path: cast(x) for path, x in trainable.items()}
+    if config.lora.rank:
+        adapter = adapter_shapes(base, lora_settings(config))
+        trainable = {path: x for path, x in adapter.items() if is_trained(path)}
+        frozen |= {path: x for path, x in adapter.items() if not is_trained(path)}
+    return from_paths(trainable), from_paths(frozen), from_paths(copied)
+
+
+def _group(config: ConfigDict) -> int:
+    return config.rollout.group if config.algorithm == "grpo" else 1
 
 
 def _on_parameters(tree: Any, mesh: Mesh) -> Any:
@@ -80,10 +116,9 @@ def _on_parameters(tree: Any, mesh: Mesh) -> Any:
     )
 
 
-def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[Prompts, Batch]:
+def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
     bucket = largest_bucket(config)
-    B, C = config.train.prompts, config.rollout.max_completion_length
-    G = config.rollout.group if config.algorithm == "grpo" else 1
+    B, C, G = layout.rows, config.rollout.max_completion_length, _group(config) // layout.split
     P, I, n = bucket.prompt_tokens, bucket.images, bucket.patches
 
     def rows(dtype, *shape, axis=0):
@@ -101,9 +136,11 @@ def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[Prompt
     )
     targets = Targets(rows(bool, B, G, C), rows(jnp.float32, B, G))
     if config.algorithm == "grpo":
-        targets = Targets(
-            targets.loss_mask, targets.row_weight, rows(jnp.float32, B, G), None, rows(jnp.float32, B, G, C)
-        )
+        scores = rows(jnp.float32, B, G, C)
+        targets = replace(
+            targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if config.loss.beta else None,
+            sampling_log_probs=scores,
+        )  # fmt: skip
     return prompts, Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
 
 

@@ -7,13 +7,15 @@ import sys
 import jax
 import pytest
 
+from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.qwen2_vl.model import empty_suffix, prefill
+from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.defaults import base_config
 from rrft_jax.training.memory_plan import activation_bytes, describe, dry_run, make_plan, visual_tokens
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.shapes import largest_bucket, make_shapes
-from rrft_jax.training.start import load_model, read_sizes
+from rrft_jax.training.start import load_model, lora_settings, read_sizes
 from rrft_jax.training.step import init_state
 
 NANO = read_sizes("nano")
@@ -23,15 +25,23 @@ def one_device():
     return make_mesh(devices=jax.devices()[:1])
 
 
+def grpo_config():
+    """With a penalty, and so with a reference policy."""
+    config = base_config()
+    config.loss.beta = 0.04
+    return config
+
+
 def nbytes(tree):
     return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
 def test_parameters_optimizer_and_caches_are_those_of_a_run():
-    config = base_config()
+    config = grpo_config()
     model, _, params = load_model(config)
     plan = make_plan(config, NANO, one_device())
-    assert plan.parameters == plan.reference == nbytes(params) == plan.host_weights
+    assert plan.parameters == plan.reference == nbytes(params)
+    assert plan.host_weights == max(x.nbytes for x in jax.tree.leaves(params))
     optimizer, _ = make_optimizer(config.optimizer, 10)
     assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
@@ -43,7 +53,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
 
 
 def test_sums_hold_their_parts():
-    plan = make_plan(base_config(), NANO, one_device())
+    plan = make_plan(grpo_config(), NANO, one_device())
     assert plan.resident == plan.parameters + plan.frozen + plan.reference + plan.optimizer
     assert min(plan.sampling, plan.updating) > plan.resident > 4 * plan.parameters - 100
 
@@ -54,6 +64,26 @@ def test_frozen_parameters_need_no_moments():
     whole, part = make_plan(base_config(), NANO, one_device()), make_plan(config, NANO, one_device())
     assert part.frozen > 0 and part.frozen + part.parameters == whole.parameters
     assert part.optimizer == pytest.approx(2 * part.parameters, abs=100) and part.gradients == 2 * part.parameters
+
+
+def test_lora_trains_the_adapter_and_shares_the_base_with_the_reference():
+    config = grpo_config()
+    config.lora.rank, config.model.frozen_dtype = 4, "bfloat16"
+    whole, plan = make_plan(base_config(), NANO, one_device()), make_plan(config, NANO, one_device())
+    optimizer, _ = make_optimizer(config.optimizer, 10)
+    shapes = make_shapes(config, NANO, optimizer, one_device())
+    adapter = init_adapter(leaf_paths(abstract_params(NANO)), lora_settings(config), 0)
+    assert plan.parameters == sum(x.nbytes for path, x in adapter.items() if is_trained(path))
+    assert plan.reference == 0 and leaf_paths(shapes.reference).keys() == leaf_paths(abstract_params(NANO)).keys()
+    assert plan.frozen - 0.5 * whole.parameters == sum(x.nbytes for p, x in adapter.items() if not is_trained(p))
+
+
+def test_no_reference_without_a_penalty():
+    config = base_config()
+    assert config.loss.beta == 0
+    optimizer, _ = make_optimizer(config.optimizer, 10)
+    shapes = make_shapes(config, NANO, optimizer, one_device())
+    assert shapes.reference is None and shapes.batch.targets.ref_log_probs is None and not shapes.copied
 
 
 def test_sft_draws_nothing():
@@ -69,7 +99,7 @@ def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
     def bytes_with(remat="none", chunks=1, rows=4):
         config = base_config()
         config.model.remat, config.train.group_chunks = remat, chunks
-        return activation_bytes(config, NANO, one_device(), rows)
+        return activation_bytes(config, NANO, one_device(), rows, 8)
 
     assert bytes_with("full") < bytes_with("dots") < bytes_with("none")
     assert bytes_with(chunks=4) < bytes_with() and bytes_with(rows=2) * 2 == bytes_with()
@@ -114,6 +144,7 @@ def test_dry_run_prints_and_makes_nothing(capsys, monkeypatch):
 
 PROGRAM = """
 import jax
+from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.defaults import base_config
 from rrft_jax.training.memory_plan import make_plan
