@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--text-tokens", type=int, default=106)
     flags.add_argument("--image", type=int, default=224, help="side of a picture in pixels, a multiple of 28")
     flags.add_argument("--images", type=int, default=1)
-    flags.add_argument("--remat", default="none")
+    flags.add_argument("--remat", default="dots", help="policy of the update")
     flags.add_argument("--repeats", type=int, default=3)
     flags.add_argument("--threads", type=int, default=1, choices=(0, 1), help="1: pinned to one core; 0: all cores")
     flags.add_argument("--core", type=int, default=0)

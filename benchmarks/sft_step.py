@@ -76,7 +76,7 @@ def transformers_side(options: Options, turn: Turn) -> None:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss), float(norm)
+        return float(loss.detach()), float(norm)
 
     loss, norm = step()
     turn.ready(loss=loss, grad_norm=norm)

@@ -231,6 +231,7 @@ def compare() -> dict:
 
 def step(algorithm: str) -> dict:
     """One LoRA step by launch/train.py on the first records; dtype and remat as the 2b preset sets them."""
+    patches = -(-_MAX_PIXELS.value // (4 * 14 * 14)) * 4
     size = f"2b,init={_CHECKPOINT.value},data={ROOT / _DATA.value}"
     workdir = Path(_OUT.value) / f"run_{algorithm}"
     shutil.rmtree(workdir, ignore_errors=True)
@@ -242,7 +243,7 @@ def step(algorithm: str) -> dict:
         "--config.train.micro_batches=1", "--config.rollout.group=2", "--config.data.held_out=0",
         "--config.eval.examples=0", "--config.eval.batch=1", "--config.log.tensorboard=false",
         f"--config.processor.max_pixels={_MAX_PIXELS.value}", "--config.buckets.images=1",
-        "--config.buckets.prompt=512", "--config.buckets.patches=1600", "--compilation_cache=",
+        f"--config.buckets.prompt={patches // 4 + 128}", f"--config.buckets.patches={patches}", "--compilation_cache=",
         f"--config.rollout.max_completion_length={max(_TOKENS.value, 16) if algorithm == 'sft' else _TOKENS.value}",
     ]  # fmt: skip
     begin = time.perf_counter()
@@ -276,7 +277,7 @@ def main(argv: list[str]) -> int:
     Path(_OUT.value).mkdir(parents=True, exist_ok=True)
     if _CHILD.value:
         (part,) = _PARTS.value
-        print(json.dumps({"part": part, **MEASURES[part]()}))
+        print(json.dumps({"part": part, **MEASURES[part]()}), flush=True)
         return 0
     for part in _PARTS.value:
         python = _TORCH_PYTHON.value if part == "transformers" else sys.executable

@@ -206,7 +206,7 @@ def main(_):
             "steps": FLAGS.steps,
             "batch": BATCH,
             "stored": "bfloat16",
-            "init": "run 1" if FLAGS.init else "",  # docs/nano.md tells which
+            "init": Path(FLAGS.init).name,
             "held_out_examples": 512,
             "mixture": [vars(m) for m in MIXTURE],
             "greedy": scores,

@@ -1,12 +1,17 @@
 """The benchmark scripts start without torch, and our side of a GRPO step runs through them at a tiny size."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from tests.models.build import quick_jit
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -49,3 +54,29 @@ def test_our_side_of_a_grpo_step(tmp_path):
     for side in (found["ours"], *found["ours"]["phases"].values()):
         assert side["cpu_s"] >= 0 and side["wall_s"] >= 0
     assert found["ours"]["cpu_s"] > 0 and found["ours"]["steps"] == 2 and found["ours"]["memory"] > 2**20
+
+
+def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.hlo import dot_flops
+
+    def program(x, w):
+        y, _ = jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, w)
+        return jax.lax.while_loop(lambda y: y.sum() < 1, lambda y: y @ w[0], y)
+
+    text = quick_jit(program).lower(jnp.ones((4, 16)), jnp.ones((3, 16, 16))).compile().as_text()
+    product = 2 * 4 * 16 * 16
+    assert dot_flops(text) == 4 * product and dot_flops(text, unknown_trips=5) == 8 * product
+
+
+def test_the_least_cost_grows_as_it_should(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.checkpoint import model_config
+    from common.cost import Shapes, phases
+
+    config, one = model_config("tiny"), Shapes(B=1, G=1, P=32, C=8, I=1, n=64)
+    base, group, batch = (phases(config, dataclasses.replace(one, **s)) for s in ({}, {"G": 8}, {"B": 8}))
+    assert group["prefill"] == base["prefill"] and group["decode"].flops == 8 * base["decode"].flops
+    for name in base:
+        assert batch[name].flops == pytest.approx(8 * base[name].flops)
+        assert base[name].flops <= group[name].flops <= batch[name].flops

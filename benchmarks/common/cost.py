@@ -91,8 +91,12 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
 
 
 def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
-    """FLOPs the update repeats on purpose: the LM head of every chunk, and with remat "full" each layer and block."""
+    """FLOPs the update repeats on purpose: the LM head of every chunk; with remat "dots" attention, with "full" all."""
     again = _head(c, s.B * s.G * s.C)
+    own, seen = s.B * s.G * (s.C - 1), s.P + s.C / 2
     if remat == "full":
-        again += tower(c, s) + _layers(c, s.B * s.P, s.P / 2) + _layers(c, s.B * s.G * (s.C - 1), s.P + s.C / 2)
+        again += tower(c, s) + _layers(c, s.B * s.P, s.P / 2) + _layers(c, own, seen)
+    if remat == "dots":
+        again += 4 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
+        again += 4 * c.num_layers * c.num_heads * c.head_dim * (s.B * s.P * s.P / 2 + own * seen)
     return again

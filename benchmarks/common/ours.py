@@ -15,6 +15,7 @@ from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import load_params
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.processor import Processor, load_processor
+from rrft_jax.training.defaults import base_config
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Ours:
 
 def load(options: Options) -> Ours:
     processor = load_processor(options.checkpoint)
-    model = Qwen2VL(read_config(options.checkpoint))
+    model = Qwen2VL(read_config(options.checkpoint), remat=base_config().model.remat)
     return Ours(
         model,
         jax.tree.map(jnp.asarray, load_params(options.checkpoint)),

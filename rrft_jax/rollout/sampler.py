@@ -13,6 +13,7 @@ from rrft_jax.models.qwen2_vl.model import (
     completion_positions,
     empty_suffix,
     extend,
+    layers_apart,
     output_table,
     prefill,
 )
@@ -84,8 +85,11 @@ def sample(
     B = prompts.tokens.shape[0]
     params = {**params, "language": gathered({"language": params["language"]}, model.compute_dtype)["language"]}
     _, prefix = prefill(model, params, prompts)
+    params, prefix = layers_apart(model, params, prefix)
     table = output_table(params)
     keys = row_keys(key, prompts.prompt_id, group, first_member)
+    # All at once: a single key costs the loop as much as a thousand.
+    step_keys = jax.vmap(lambda t: jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))(jnp.arange(length))
     shape = (B, group, length)
     rows = lambda x: constrain(x, "batch", *[None] * (x.ndim - 1))  # noqa: E731
     zeros = rows(jnp.zeros(shape, jnp.float32))
@@ -107,8 +111,7 @@ def sample(
     def one_token(state: _State) -> _State:
         t = state.step
         z = logits(state.hidden, table, allowed)
-        at_t = jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys)
-        token, sampled = draw(z, at_t, sampling)
+        token, sampled = draw(z, step_keys[t], sampling)
         live = ~state.done
         token = jnp.where(live, token, pad_token_id)
         put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)  # noqa: E731

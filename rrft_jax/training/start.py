@@ -19,6 +19,7 @@ from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import (
     abstract_params,
+    check_tensors,
     from_paths,
     leaf_paths,
     load_params,
@@ -112,9 +113,12 @@ def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
 
 
 def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
-    """Model and processor of config.init, without its weights."""
+    """Model and processor of config.init, its weights looked at but not read: a missing file is to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
-    return load_parts(resolve_init(config.init), config.model.dtype, config.model.remat, *limits)
+    directory = resolve_init(config.init)
+    model, processor = load_parts(directory, config.model.dtype, config.model.remat, *limits)
+    check_tensors(directory, model.config)
+    return model, processor
 
 
 def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:

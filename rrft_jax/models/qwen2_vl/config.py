@@ -80,7 +80,10 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
     Raises ValueError naming the file and the field for another architecture or a missing size.
     """
     if raw.get("model_type") != "qwen2_vl":
-        raise ValueError(f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only")
+        raise ValueError(
+            f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only: give the directory of "
+            "a Qwen2-VL"
+        )
     text = {**raw, **raw.get("text_config", {})}
     vision = _field(raw, path, "vision_config")
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}

@@ -87,7 +87,7 @@ def write_shards(
 ) -> None:
     """Writes tensors that come in the order of `sizes` (bytes each), with an index where one file would be too large.
 
-    No more than one shard is in memory at a time. A tensor larger than `shard_bytes` gets a file of its own.
+    Tensors are asked for one shard at a time. A tensor larger than `shard_bytes` gets a file of its own.
     """
     plan: list[list[str]] = [[]]
     size = 0

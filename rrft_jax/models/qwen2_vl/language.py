@@ -28,11 +28,11 @@ class DecoderLayer(nn.Module):
         self.down = Dense(c.hidden_size, use_bias=False, dtype=dtype)
 
     def project(self, x: jax.Array, cos: jax.Array, sin: jax.Array):
-        """x float[B, G, T, D] -> rotated q float[B, G, T, H, A] and k, v float[B, G, T, K, A]."""
+        """x float[B, G, T, D] -> rotated q float[B, G, T, H, A] and k, v float[B, G, K, T, A], as caches keep them."""
         h = self.input_norm(x)
         heads = lambda y: y.reshape(*y.shape[:-1], -1, self.config.head_dim)  # noqa: E731
         q, k, v = heads(self.q(h)), heads(self.k(h)), heads(self.v(h))
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
+        return rotate(q, cos, sin), jnp.swapaxes(rotate(k, cos, sin), 2, 3), jnp.swapaxes(v, 2, 3)
 
     def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
         """Output projection and SwiGLU, each with its residual; attended float[B, G, T, H, A]."""

@@ -4,7 +4,7 @@ The vision tower and the prompt run once per prompt; completions attend to the p
 Sampling is `prefill` and a loop of `extend` with T = 1; scoring is `prefill` and one `extend` with T = C.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -52,11 +52,12 @@ class Qwen2VL:
 class Prefix:
     """Keys and values of the prompts, shared by the members of each group.
 
-    k, v float[L, B, P, K, A]; mask bool[B, P]; next_position int32[B]; last_hidden float[B, D], after the final norm.
+    k, v float[L, B, K, P, A], or L arrays of float[B, K, P, A] (`layers_apart`); mask bool[B, P];
+    next_position int32[B]; last_hidden float[B, D], after the final norm.
     """
 
-    k: jax.Array
-    v: jax.Array
+    k: jax.Array | tuple[jax.Array, ...]
+    v: jax.Array | tuple[jax.Array, ...]
     mask: jax.Array
     next_position: jax.Array
     last_hidden: jax.Array
@@ -65,10 +66,14 @@ class Prefix:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Suffix:
-    """Keys and values of the completions so far: k, v float[L, B, G, C, K, A]; mask bool[B, G, C]."""
+    """Keys and values of the completions so far: k, v L times float[B, G, K, C, A]; mask bool[B, G, C].
 
-    k: jax.Array
-    v: jax.Array
+    One array a layer: a token is then written in place, and attention reads the cache where it lies. A layer taken out
+    of a stacked cache is a copy, every layer and token.
+    """
+
+    k: tuple[jax.Array, ...]
+    v: tuple[jax.Array, ...]
     mask: jax.Array
 
 
@@ -152,7 +157,7 @@ def _decode(model, params, x, positions, mask, prefix=None, suffix=None, write_i
     """Runs the layers over x float[B, G, T, D].
 
     mask bool[B, G, T, S] over the own keys: S = T without a suffix cache, else the cache's length.
-    Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, T, K, A] of these tokens without a
+    Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, K, T, A] of these tokens without a
     suffix cache, else the cache's own arrays with these tokens written at write_index.
     """
     c, dtype = model.config, model.compute_dtype
@@ -160,31 +165,51 @@ def _decode(model, params, x, positions, mask, prefix=None, suffix=None, write_i
     layer = DecoderLayer(c, dtype)
     act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
 
-    def body(carry, inputs):
-        x, cache = carry
-        weights, index, prompt = inputs
-        q, k, v = layer.apply({"params": weights}, x, cos, sin, method="project")
-        new = (k, v)
+    def body(x, inputs):
+        weights, prompt, cache = inputs
+        q, *new = layer.apply({"params": weights}, x, cos, sin, method="project")
         if cache is not None:
-            # In the carry and written in place: a cache scanned in and out would be copied every step.
-            at = (index, 0, 0, write_index, 0, 0)
-            cache = tuple(
-                jax.lax.dynamic_update_slice(old, y[None].astype(old.dtype), at)
-                for old, y in zip(cache, new, strict=True)
-            )
-            k, v = (jax.lax.dynamic_index_in_dim(y, index, keepdims=False) for y in cache)
-            new = None
+            at = (0, 0, 0, write_index, 0)
+            new = [
+                jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at) for old, y in zip(cache, new, strict=True)
+            ]
         shared = None if prompt is None else (*prompt, prefix.mask)
-        x = layer.apply({"params": weights}, x, attend(q, k, v, mask, shared), method="finish")
-        return (act(x), cache), new
+        x = layer.apply({"params": weights}, x, attend(q, *new, mask, shared), method="finish")
+        return act(x), tuple(new)
 
-    cache = None if suffix is None else (suffix.k, suffix.v)
-    prompt = None if prefix is None else (prefix.k, prefix.v)
-    inputs = (params["language"]["layers"], jnp.arange(c.num_layers), prompt)
-    (x, cache), new = jax.lax.scan(_remat(model, body), (act(x), cache), inputs)
+    layers = params["language"]["layers"]
+    x = act(x)
+    if suffix is None:
+        prompt = None if prefix is None else (prefix.k, prefix.v)
+        x, (k, v) = jax.lax.scan(_remat(model, body), x, (layers, prompt, None))
+    else:
+        layers = layers if isinstance(layers, tuple) else _apart(layers, c.num_layers)
+        # Or every layer would compute them again, once for each head, inside its own fused loop.
+        cos, sin = jax.lax.optimization_barrier((cos, sin))
+        caches = []
+        for weights, *prompt, old_k, old_v in zip(layers, prefix.k, prefix.v, suffix.k, suffix.v, strict=True):
+            x, cache = body(x, (weights, prompt, (old_k, old_v)))
+            caches.append(cache)
+        k, v = zip(*caches, strict=True)
     x = RMSNorm(c.rms_norm_eps, dtype).apply({"params": params["language"]["norm"]}, x)
-    k, v = new if suffix is None else cache
     return x, k, v
+
+
+def _apart(stacked, count: int) -> tuple:
+    """A tree of float[L, ...] as L trees of float[...]."""
+    return tuple(jax.tree.map(lambda y, i=i: y[i], stacked) for i in range(count))
+
+
+def layers_apart(model: Qwen2VL, params: dict, prefix: Prefix) -> tuple[dict, Prefix]:
+    """The decoder's parameters, in the compute dtype, and the prompt's cache with one array a layer, for `extend`.
+
+    For a loop over tokens: out of a stack, a layer's weights would be copied for every token (on a CPU a quarter of the
+    decode time). It costs the memory of one copy of the decoder while the loop runs.
+    """
+    language, dtype = params["language"], model.compute_dtype
+    layers = _apart(jax.tree.map(lambda y: y.astype(dtype), language["layers"]), model.config.num_layers)
+    params = {**params, "language": {**language, "layers": layers}}
+    return params, replace(prefix, k=tuple(prefix.k), v=tuple(prefix.v))
 
 
 def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
@@ -203,9 +228,10 @@ def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, 
 def empty_suffix(model: Qwen2VL, batch: int, group: int, length: int) -> Suffix:
     """A cache for completions of `length` tokens, nothing in it yet, in the compute dtype."""
     c = model.config
-    shape = (c.num_layers, batch, group, length, c.num_kv_heads, c.head_dim)
-    zeros = constrain(jnp.zeros(shape, model.compute_dtype), None, "batch", None, None, "kv_heads", None)
-    return Suffix(zeros, zeros, jnp.zeros((batch, group, length), bool))
+    shape = (batch, group, c.num_kv_heads, length, c.head_dim)
+    zeros = constrain(jnp.zeros(shape, model.compute_dtype), "batch", None, "kv_heads", None, None)
+    layers = (zeros,) * c.num_layers
+    return Suffix(layers, layers, jnp.zeros((batch, group, length), bool))
 
 
 def extend(

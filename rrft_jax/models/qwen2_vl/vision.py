@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrft_jax.models.qwen2_vl.config import VisionConfig
-from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm, attend
+from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm, attend_in_parts
 from rrft_jax.models.qwen2_vl.rope import rotate
 
 
@@ -27,7 +27,8 @@ class VisionBlock(nn.Module):
         qkv = qkv.reshape(*x.shape[:2], 3, c.num_heads, c.head_dim)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        out = attend(q[:, None], k[:, None], v[:, None], mask[:, None, None, :])[:, 0]
+        k, v = (jnp.swapaxes(y, 1, 2)[:, None] for y in (k, v))
+        out = attend_in_parts(q[:, None], k, v, mask[:, None, None, :])[:, 0]
         x = x + Dense(c.embed_dim, dtype=dtype, name="proj")(out.reshape(x.shape))
         h = Dense(int(c.embed_dim * c.mlp_ratio), dtype=dtype, name="fc1")(LayerNorm(dtype=dtype, name="norm2")(x))
         return x + Dense(c.embed_dim, dtype=dtype, name="fc2")(quick_gelu(h))

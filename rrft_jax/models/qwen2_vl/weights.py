@@ -21,8 +21,10 @@ from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
 from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_name, published_shape
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 
-__all__ = ["INDEX", "SINGLE", "abstract_params", "from_paths", "leaf_paths", "load_params", "load_sharded",
-           "published_name", "published_sizes", "save_params"]  # fmt: skip
+__all__ = [
+    "INDEX", "SINGLE", "abstract_params", "check_tensors", "from_paths", "leaf_paths", "load_params", "load_sharded",
+    "published_name", "published_sizes", "save_params",
+]  # fmt: skip
 
 
 def abstract_params(config: Qwen2VLConfig) -> dict:
@@ -39,7 +41,7 @@ def load_params(
     Raises ValueError that lists all missing, unexpected and misshaped tensors at once.
     """
     config = config or read_config(directory)
-    tensors = _checked(Path(directory), config)
+    tensors = check_tensors(Path(directory), config)
     return from_paths({
         path: _read_leaf(tensors, config, path, leaf.shape, (slice(None),) * len(leaf.shape), dtype, adapter)
         for path, leaf in leaf_paths(abstract_params(config)).items()
@@ -51,7 +53,7 @@ def load_sharded(
     adapter: Mapping | None = None,
 ) -> dict:  # fmt: skip
     """The same parameters on the mesh, each leaf (by path) in its dtype of `dtypes`; only local slices are read."""
-    tensors = _checked(Path(directory), config)
+    tensors = check_tensors(Path(directory), config)
     leaves = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
         parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
@@ -67,8 +69,11 @@ def load_sharded(
     return from_paths(leaves)
 
 
-def _checked(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTensor]:
-    """The directory's tensors, after their names and shapes have been compared with what `config` asks for."""
+def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTensor]:
+    """The directory's tensors, after their names and shapes have been compared with what `config` asks for.
+
+    Reads headers only, so a run can do it before anything that takes long.
+    """
     tensors = open_tensors(directory)
     wanted: dict[str, tuple[int, ...]] = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
@@ -124,7 +129,8 @@ def save_params(
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
     params: host or device arrays; adapters in it are merged. dtype: "bfloat16" or "float32", the dtype stored.
-    Host memory: one leaf and one shard. Tokenizer and processor files are not written here.
+    Host memory: one leaf and twice one shard (the file library copies it). Tokenizer and processor files are not
+    written here.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,64 @@
+"""A checkpoint that cannot be used ends a start at once: one line with the file and what to do."""
+
+import json
+import shutil
+
+import pytest
+
+from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE
+from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.training.loop import train
+from rrft_jax.training.overrides import load_config
+from rrft_jax.training.start import ASSETS, load_parts
+from tests.training import runs
+
+
+@pytest.fixture
+def base(tmp_path):
+    shutil.copytree(ASSETS / "nano", tmp_path / "base")
+    return tmp_path / "base"
+
+
+def cut_off(base):
+    path = base / SINGLE
+    path.write_bytes(path.read_bytes()[:-1000])
+    return path, "damaged safetensors file"
+
+
+def overwritten(base):
+    path = base / SINGLE
+    path.write_bytes(b"\xff" * 16 + path.read_bytes()[16:])
+    return path, "damaged safetensors file"
+
+
+def without_a_shard(base):
+    model, _ = load_parts(base, "float32")
+    save_params(base, model.config, load_params(base), shard_bytes=2**20)
+    lost = sorted(base.glob("model-*.safetensors"))[1]
+    lost.unlink()
+    return base / INDEX, lost.name
+
+
+def of_another_architecture(base):
+    path = base / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "qwen2_5_vl"}))
+    return path, "model_type is 'qwen2_5_vl'"
+
+
+@pytest.mark.parametrize(
+    ("damage", "remedy"),
+    [
+        (cut_off, "download it again"),
+        (overwritten, "download it again"),
+        (without_a_shard, "download them again"),
+        (of_another_architecture, "the directory of a Qwen2-VL"),
+    ],
+)
+def test_one_line_with_file_and_remedy(base, tmp_path, damage, remedy):
+    file, what = damage(base)
+    config = load_config(f"{runs.GRPO},init={base}")
+    with pytest.raises((ValueError, OSError)) as error:
+        train(config, tmp_path / "run")
+    text = str(error.value)
+    assert "\n" not in text and all(part in text for part in (str(file), what, remedy)), text
+    assert not (tmp_path / "run" / "config.json").exists()  # the corrected command may use the same workdir
