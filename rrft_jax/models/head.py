@@ -18,12 +18,12 @@ def logits(hidden: jax.Array, table: jax.Array, allowed: jax.Array | None) -> ja
     allowed bool[V], or None for the full softmax.
     """
     z = jnp.einsum(
-        "...d,vd->...v",
-        hidden,
+        "nd,vd->nv",  # of matrices, as in layers.flat_dot
+        hidden.reshape(-1, hidden.shape[-1]),
         table.astype(hidden.dtype),
         precision=matmul_precision(hidden.dtype),
         preferred_element_type=jnp.float32,
-    )
+    ).reshape(*hidden.shape[:-1], -1)
     z = constrain(z, "batch", *[None] * (z.ndim - 2), "vocab")
     return z if allowed is None else jnp.where(allowed, z, _SMALLEST)
 

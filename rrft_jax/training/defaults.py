@@ -24,7 +24,7 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
-    config.model = ConfigDict({"dtype": "float32", "remat": "none", "logits_chunk": 32})
+    config.model = ConfigDict({"dtype": "float32", "remat": "dots", "logits_chunk": 32})
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
 
     config.rollout = ConfigDict({

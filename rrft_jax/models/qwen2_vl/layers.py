@@ -14,6 +14,16 @@ def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
+def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x float[..., D] times w float[D, F].
+
+    As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
+    axes, the compiler transposes a copy of the larger one first.
+    """
+    y = jnp.dot(x.reshape(-1, x.shape[-1]), w, precision=matmul_precision(w.dtype))
+    return y.reshape(*x.shape[:-1], w.shape[-1])
+
+
 class Dense(nn.Module):
     """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`."""
 
@@ -25,7 +35,7 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype), precision=matmul_precision(self.dtype))
+        y = flat_dot(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
