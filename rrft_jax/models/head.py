@@ -24,12 +24,12 @@ def logits(
     allowed bool[V], or None for the full softmax. rows, vocabulary: logical names of the first and the last axis.
     """
     z = jnp.einsum(
-        "...d,vd->...v",
-        hidden,
+        "nd,vd->nv",  # of matrices, as in layers.flat_dot
+        hidden.reshape(-1, hidden.shape[-1]),
         table.astype(hidden.dtype),
         precision=matmul_precision(hidden.dtype),
         preferred_element_type=jnp.float32,
-    )
+    ).reshape(*hidden.shape[:-1], -1)
     z = constrain(z, rows, *[None] * (z.ndim - 2), vocabulary)
     return z if allowed is None else jnp.where(allowed, z, _SMALLEST)
 

@@ -28,7 +28,8 @@ def base_config() -> ConfigDict:
     config.model = ConfigDict({
         "dtype": "float32",  # of products and activations
         "frozen_dtype": "float32",  # of parameters that are not trained, and of the reference; trained ones are float32
-        "remat": "none", "logits_chunk": 32,
+        "remat": "dots",  # what the backward pass computes again: none | dots (what lies between products) | full
+        "logits_chunk": 32,
     })  # fmt: skip
     config.lora = ConfigDict({
         "rank": 0,  # 0: off, every parameter is trained; else only the adapter is

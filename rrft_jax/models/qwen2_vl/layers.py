@@ -1,6 +1,5 @@
 """Dense, norms and attention, shared by the vision tower and the decoder."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +14,16 @@ _SMALLEST = jnp.finfo(jnp.float32).min
 def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
     """All-float32 means float32 products too, also where the hardware's default is bfloat16 passes."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x float[..., D] times w float[D, F].
+
+    As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
+    axes, the compiler transposes a copy of the larger one first.
+    """
+    y = jnp.dot(x.reshape(-1, x.shape[-1]), w, precision=matmul_precision(w.dtype))
+    return y.reshape(*x.shape[:-1], w.shape[-1])
 
 
 class Dense(nn.Module):
@@ -32,11 +41,10 @@ class Dense(nn.Module):
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         x = x.astype(self.dtype)
-        dot = partial(jnp.dot, precision=matmul_precision(self.dtype))
-        y = dot(x, kernel.astype(self.dtype))
+        y = flat_dot(x, kernel.astype(self.dtype))
         if self.has_variable("params", "lora_a"):
             a, b, scale = (self.get_variable("params", name).astype(self.dtype) for name in lora.LEAVES)
-            y = y + scale * dot(dot(x, a), b)
+            y = y + scale * flat_dot(flat_dot(x, a), b)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
