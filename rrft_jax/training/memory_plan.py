@@ -115,10 +115,11 @@ def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int, G:
     """Bytes on one device of the keys and values of B prompts, and of their G completions each."""
     C = config.rollout.max_completion_length
     P, dtype = largest_bucket(config).prompt_tokens, jnp.dtype(config.model.dtype)
-    one = (sizes.num_layers, B, P, sizes.num_kv_heads, sizes.head_dim)
-    prompt = _local(one, (None, "batch", None, "kv_heads", None), mesh) * dtype.itemsize
+    one = (sizes.num_layers, B, sizes.num_kv_heads, P, sizes.head_dim)
+    prompt = _local(one, (None, "batch", "kv_heads", None, None), mesh) * dtype.itemsize
     suffix = jax.eval_shape(lambda: empty_suffix(Qwen2VL(sizes, config.model.dtype), B, G, C))
-    completion = _local(suffix.k.shape, (None, "batch", None, None, "kv_heads", None), mesh) * dtype.itemsize
+    layers = (_local(k.shape, ("batch", None, "kv_heads", None, None), mesh) for k in suffix.k)
+    completion = sum(layers) * dtype.itemsize
     return 2 * prompt, 2 * completion
 
 

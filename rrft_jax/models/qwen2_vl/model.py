@@ -221,7 +221,7 @@ def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, 
     x = x[:, 0]
     last = jnp.sum(prompts.token_mask, axis=-1) - 1
     last = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
-    k, v = (constrain(y[:, :, 0], None, "batch", None, "kv_heads", None) for y in (k, v))
+    k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
     return x, Prefix(k, v, prompts.token_mask, prompts.next_position, last)
 
 
