@@ -94,7 +94,11 @@ for preset, sizes in SIZES.items():
         for ours, theirs in zip(three_steps(placed, lambda t: on_mesh(questions(t)), on_mesh), steps, strict=True):
             assert ours[0] == theirs[0]
             np.testing.assert_array_equal(ours[1], theirs[1])
-            np.testing.assert_allclose(ours[2]["grad_norm"], theirs[2]["grad_norm"], rtol=1e-5)
+            # 1e-5 holds for equal parameters; after an update those differ by rounding too, which adds up.
+            tolerance = 1e-5 if ours[0][1] == 0 else 1e-4
+            np.testing.assert_allclose(
+                ours[2]["grad_norm"], theirs[2]["grad_norm"], rtol=tolerance, err_msg=f"{preset} {ours[0]}"
+            )
 """
 
 SPLIT_AND_PADDED = """
