@@ -46,7 +46,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
     suffix = empty_suffix(model, B, G, C)
-    assert plan.completion_cache == suffix.k.nbytes + suffix.v.nbytes
+    assert plan.completion_cache == nbytes((suffix.k, suffix.v))
     prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
     _, prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
     assert plan.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))

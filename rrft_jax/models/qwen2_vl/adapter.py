@@ -67,7 +67,8 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
         "modules_to_save": None,
         "inference_mode": True,
     }
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt", BASE: fingerprint(base)})
+    # One entry alone: safetensors writes several in an order of its own, and equal runs would leave unequal files.
+    save_file(tensors, directory / WEIGHTS, metadata={BASE: fingerprint(base)})
     (directory / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
 
 
