@@ -139,7 +139,7 @@ def test_hostile_answers_lose_their_value_and_nothing_else():
         scored = chosen.score(texts, [example(id=f"e{i}") for i in range(5)], [0] * 5, 0)
     accuracy, format = scored.values.tolist()
     assert accuracy[0] == accuracy[2] == 1.0 and accuracy[4] == 0.0
-    assert scored.error_counts() == {"accuracy": 2, "format": 0}
+    assert [failure.reward for failure in scored.failures] == ["accuracy"] * 2
     assert {failure.position for failure in scored.failures} == {1, 3}
     assert all("TimeoutError" in f.reason and HOSTILE in f.text for f in scored.failures)
     assert format == [1.0] * 5 and scored.total.tolist() == [2.0, 1.0, 2.0, 1.0, 1.0]
@@ -150,7 +150,7 @@ def test_a_reward_that_hangs_is_cut_off_group_by_group(pool):
     texts = ["a", "hang", "ccc", "dddd"]
     scored = chosen.score(texts, [example(images=("large.png",))] * 4, [0, 1, 0, 1], 0)
     assert scored.values[0, [0, 2]].tolist() == [1.0, 3.0]
-    assert scored.error_counts() == {"mine": 2}
+    assert [failure.reward for failure in scored.failures] == ["mine"] * 2
 
 
 PROGRAM = """
