@@ -1,8 +1,5 @@
 """Weights read by slice into sharded arrays: only what is asked for, one stacked leaf at a time, back byte for byte."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from rrft_jax.models.qwen2_vl import weights
 from rrft_jax.models.qwen2_vl.files import SINGLE, open_tensors
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
+from tests.devices import run_on_devices
 from tests.models.build import TINY, tiny_params
 
 UNTIED = replace(TINY, tie_word_embeddings=False)
@@ -125,18 +123,7 @@ def test_the_host_never_holds_more_than_one_leaf_besides_the_shards(tmp_path):
     )  # fmt: skip
     shapes = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), weights.abstract_params(config))
     save_params(tmp_path, config, shapes)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    local, largest, grown = map(int, done.stdout.split())
+    printed = run_on_devices(PROGRAM, tmp_path, count=4)
+    local, largest, grown = map(int, printed.split())
     assert local > 140e6 and largest < 45e6
     assert grown < local + largest + 40e6, f"{local:,} bytes of shards, largest {largest:,}, grew by {grown:,}"

@@ -3,12 +3,9 @@
 In own processes: the number of CPU devices is fixed at start.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.devices import run_on_devices
 
 PRELUDE = """
 from dataclasses import replace
@@ -172,18 +169,7 @@ assert len(said) == len(set(said))
 
 
 def run_on_eight(program):
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + program],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_on_devices(PRELUDE + program)
 
 
 @pytest.mark.slow

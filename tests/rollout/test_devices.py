@@ -1,9 +1,6 @@
 """Eight devices draw the tokens of one. Own process: the number of CPU devices is fixed at start."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.devices import run_on_devices
 
 PROGRAM = """
 import jax, numpy as np
@@ -31,15 +28,4 @@ for axes in ((8, 1, 1), (2, 2, 2)):
 
 
 def test_same_tokens_on_one_and_on_eight_devices():
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_on_devices(PROGRAM)

@@ -86,9 +86,7 @@ def test_one_object_a_step_under_trls_names(metrics):
     assert [r["learning_rate"] for r in metrics[1:]] == pytest.approx([peak * (1 - t / runs.STEPS) for t in range(4)])
     tokens = [record["num_tokens"] for record in metrics[1:]]
     # 16 completions, each counted with its prompt of some 70 tokens.
-    assert all(
-        16 * 60 <= after - before <= 16 * (88 + 24) for before, after in zip([0, *tokens], tokens, strict=False)
-    )
+    assert all(16 * 60 <= after - before <= 16 * (88 + 24) for before, after in zip([0, *tokens], tokens, strict=False))
 
 
 def read_peak():

@@ -1,10 +1,5 @@
 """Weights and adapter on eight devices. Own process: the number of CPU devices is fixed at start."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -12,6 +7,7 @@ import pytest
 from rrft_jax.models.qwen2_vl.files import SINGLE
 from rrft_jax.models.qwen2_vl.weights import from_paths, save_params
 from rrft_jax.training.tree import combine
+from tests.devices import run_on_devices
 from tests.models.build import TINY
 from tests.models.test_lora import gradient, random_adapter, split
 from tests.rollout.reference import random_params
@@ -59,19 +55,8 @@ print(a.size // a.addressable_shards[0].data.size)
 def test_eight_devices_give_the_gradient_of_one(tmp_path, micro_batches, axes, pieces):
     params = random_params()
     save_params(tmp_path, TINY, params, dtype="float32")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), str(micro_batches), *map(str, axes)],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == pieces, "the adapter's moments were to be sharded like its kernel"
+    printed = run_on_devices(PROGRAM, tmp_path, micro_batches, *axes)
+    assert int(printed) == pieces, "the adapter's moments were to be sharded like its kernel"
     trainable, constants = split(random_adapter())
     frozen = combine(params, from_paths(constants))
     expected = gradient()(trainable, frozen, example_batch())

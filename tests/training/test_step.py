@@ -1,11 +1,7 @@
 """The train step: micro-batches, padding rows, devices and bad numbers change nothing they should not."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +12,7 @@ import pytest
 from rrft_jax.losses import GRPOLoss, finalize, grpo_loss, sft_loss
 from rrft_jax.losses.aggregate import AGGREGATIONS
 from rrft_jax.training.step import init_state, make_gradient, make_train_step, split_micro_batches
+from tests.devices import run_on_devices
 from tests.models.build import quick_jit
 from tests.training.problems import (
     EMPTY,
@@ -184,19 +181,8 @@ np.savez(out, *map(np.asarray, jax.tree.leaves((loss, metrics, g))))
     ids=["data2-fsdp2-tensor2", "data8"],
 )
 def test_eight_devices_give_the_gradient_of_one(tmp_path, micro_batches, axes, pieces):
-    done = subprocess.run(
-        [sys.executable, "-c", ON_A_MESH, str(tmp_path / "g.npz"), str(micro_batches), *map(str, axes)],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == pieces, "the parameters were to be sharded"
+    printed = run_on_devices(ON_A_MESH, tmp_path / "g.npz", micro_batches, *axes)
+    assert int(printed) == pieces, "the parameters were to be sharded"
     expected = whole_gradient()
     with np.load(tmp_path / "g.npz") as arrays:
         ours = jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in arrays.files])
