@@ -194,7 +194,7 @@ def test_a_program_leaves_no_worker_behind(tmp_path, ending, imports, last):
         assert len(running) == 2 and all(map(alive, running))
         time.sleep(0.2)
         process.send_signal(ending)
-        errors = process.communicate(timeout=10)[1]
+        errors = process.communicate(timeout=120)[1]  # seconds; a program that hangs would wait for ever
     finally:
         process.kill()
     assert wait_until(lambda: not any(map(alive, running)), 5)

@@ -104,7 +104,7 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
                 x = np.stack([t.read().astype(np.float32).T for t in found])
                 leaves[f"{module}/{half}"] = x if stacked else x[0]
         leaves[f"{module}/lora_scale"] = np.full(tuple(stack), scale, np.float32)
-    problems += [f"{name}.{half} belongs to no linear layer of the base" for name, half in stored]
+    problems += [f"{name}.{half} belongs to no linear layer of the base" for name, half in sorted(stored)]
     named = f"its {CONFIG} names {settings['base_model_name_or_path']!r}"
     if problems:
         raise ValueError(
