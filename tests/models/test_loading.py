@@ -10,9 +10,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rrft_jax.models.qwen2_vl import weights
+from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.files import SINGLE, open_tensors
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.start import ASSETS
 from tests.devices import run_on_devices
 from tests.models.build import TINY, tiny_params
 
@@ -127,3 +129,9 @@ def test_the_host_never_holds_more_than_one_leaf_besides_the_shards(tmp_path):
     local, largest, grown = map(int, printed.split())
     assert local > 140e6 and largest < 45e6
     assert grown < local + largest + 40e6, f"{local:,} bytes of shards, largest {largest:,}, grew by {grown:,}"
+
+
+def test_what_is_written_can_be_read_by_others(tmp_path):
+    model = load_params(ASSETS / "nano")
+    save_params(tmp_path, read_config(ASSETS / "nano"), model)
+    assert (tmp_path / SINGLE).stat().st_mode & 0o777 == 0o644

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from rrft_jax.models import lora
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.files import fingerprint, open_tensors, read_metadata
+from rrft_jax.models.qwen2_vl.files import fingerprint, open_tensors, read_metadata, write_tensors
 from rrft_jax.models.qwen2_vl.names import canonical, leaf_paths, published_name
 from rrft_jax.models.qwen2_vl.weights import abstract_params
 
@@ -68,7 +67,7 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
         "inference_mode": True,
     }
     # One entry alone: safetensors writes several in an order of its own, and equal runs would leave unequal files.
-    save_file(tensors, directory / WEIGHTS, metadata={BASE: fingerprint(base)})
+    write_tensors(tensors, directory / WEIGHTS, {BASE: fingerprint(base)})
     (directory / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
 
 

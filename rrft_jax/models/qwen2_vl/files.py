@@ -18,6 +18,12 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 
+def write_tensors(tensors: Mapping[str, np.ndarray], file: Path, metadata: Mapping[str, str]) -> None:
+    """One safetensors file, readable by all: the library gives it to its owner alone."""
+    save_file(dict(tensors), file, metadata=dict(metadata))
+    file.chmod(0o644)
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor in a file that is mapped, not read; `read` copies the slices asked for."""
@@ -104,7 +110,7 @@ def write_shards(
     source = iter(tensors)
     for file, names in zip(files, plan, strict=True):
         shard = dict(next(source) for _ in names)
-        save_file({name: shard[name] for name in names}, directory / file, metadata={"format": "pt"})
+        write_tensors({name: shard[name] for name in names}, directory / file, {"format": "pt"})
     if many:
         weight_map = {name: file for file, names in zip(files, plan, strict=True) for name in names}
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
