@@ -198,12 +198,12 @@ def main(_):
                 curve.flush()
                 os.fsync(curve.fileno())
                 print(json.dumps(scores), flush=True)
-    if stop == FLAGS.steps:
+    if start < stop or stop == FLAGS.steps:
         save_params(out, config, {**state["params"], **frozen}, "bfloat16")
         scores = report(generate, load_params(out), processor, 512)
         card = {
             "seed": SEED,
-            "steps": FLAGS.steps,
+            "steps": stop,
             "batch": BATCH,
             "stored": "bfloat16",
             "init": Path(FLAGS.init).name,
