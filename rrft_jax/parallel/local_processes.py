@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from rrft_jax.parallel.names import ADDRESS, COUNT, LOST_OTHERS, NUMBER
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+CAUSE_S = 5.0
 EXPLAINED = 2  # the exit code of a process that said itself what was wrong
 _CONSEQUENCES = (LOST_OTHERS, -signal.SIGABRT)
 
@@ -61,12 +62,21 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> int | None:
-    """The number of the first process that fails; None when all have ended well, or stopped after a signal."""
+    """The number of the first process that fails; None when all have ended well, or stopped after a signal.
+
+    A survivor may be seen to end before the one that it lost: then that one is waited for, CAUSE_S seconds.
+    """
+    decide_at = float("inf")
     while True:
         codes = [process.poll() for process in processes]
         failed = [i for i, code in enumerate(codes) if code not in (None, 0, *STOPPED)]
+        causes = [i for i in failed if codes[i] not in _CONSEQUENCES]
+        if causes:
+            return causes[0]
         if failed:
-            return next((i for i in failed if codes[i] not in _CONSEQUENCES), failed[0])
+            decide_at = min(decide_at, time.monotonic() + CAUSE_S)
+            if None not in codes or time.monotonic() >= decide_at:
+                return failed[0]
         if None not in codes:
             return None
         time.sleep(0.1)
