@@ -19,7 +19,9 @@ with GracefulStop() as stop:
         time.sleep(0.01)
     print("saving", flush=True)
     if sys.argv[1:] == ["slow"]:
-        time.sleep(60)
+        # Not one long sleep: a signal that comes just before the system call would be handled only at its end.
+        for _ in range(6000):
+            time.sleep(0.01)
 sys.exit(stop.exit_code)
 """
 
