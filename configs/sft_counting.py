@@ -16,7 +16,7 @@ def get_config(arg=None):
     config.algorithm = "sft"
     config.init = arg.init or "nano"
     config.sft.target = arg.target
-    config.prompt = "COUNT_COT" if arg.target == "cot" else "ANS"
+    config.prompt = arg.target
     config.train.steps = 100
     config.optimizer.schedule = {"name": "cosine", "peak": 3e-4, "warmup_steps": 10}
     if arg.size != "nano":

@@ -9,14 +9,14 @@ Without --question, every line of standard input is a question about the same im
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from absl import app, flags, logging
 
-from rrft_jax.tasks.visual_counting.prompts import SLOT, TEMPLATES, format_prompt
-
-_ASKING = [name for name, text in TEMPLATES.items() if SLOT in text]
+from rrft_jax.data.example import Example
+from rrft_jax.tasks.registry import get_task, question_templates
+from rrft_jax.tasks.templates import fill
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
@@ -24,7 +24,7 @@ _CHECKPOINT = flags.DEFINE_string(
 _IMAGE = flags.DEFINE_multi_string("image", [], "Image file; give it several times for several images, or not at all.")
 _QUESTION = flags.DEFINE_string("question", None, "The question; without it, one per line of standard input.")
 _TEMPLATE = flags.DEFINE_enum(
-    "template", None, [*_ASKING, "none"],
+    "template", None, [*question_templates(), "none"],
     "Prompt template around the question, none for the bare question. Default: the one the checkpoint was trained "
     "with (COUNT_COT for nano, config.prompt for a workdir), none for a HuggingFace directory.",
 )  # fmt: skip
@@ -40,15 +40,16 @@ _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Comp
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
 
 
-def default_template(checkpoint: str) -> str:
-    """What --template says when it is not given."""
+def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
+    """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
     from rrft_jax.training.workdir import VERSIONS, read_config
 
-    if checkpoint == "nano":
-        return "COUNT_COT"
-    if (Path(checkpoint) / VERSIONS).is_file():
-        return read_config(checkpoint).prompt
-    return "none"
+    if template is None and (Path(checkpoint) / VERSIONS).is_file():
+        config = read_config(checkpoint)
+        ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
+        return lambda question: ask(Example("", config.task, question, ""))
+    name = template or ("COUNT_COT" if checkpoint == "nano" else "none")
+    return lambda question: question if name == "none" else fill(question_templates()[name], question)
 
 
 def questions() -> Iterator[str]:
@@ -87,15 +88,14 @@ def answer_all() -> None:
     keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
-    template = _TEMPLATE.value or default_template(_CHECKPOINT.value)
+    ask = make_asker(_CHECKPOINT.value, _TEMPLATE.value)
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
     answer = make_answer(model, params, processor, sampling, _MAX_NEW_TOKENS.value, _SEED.value)
     for number, question in enumerate(questions()):
-        text = question if template == "none" else format_prompt(template, question)
-        for piece in answer(text, images, _SYSTEM.value, number):
+        for piece in answer(ask(question), images, _SYSTEM.value, number):
             print(piece, end="", flush=True)
         print(flush=True)
 

@@ -62,8 +62,8 @@ def shape(config):
 
 
 def test_sft_prompts_fit_their_targets():
-    assert load("sft_counting.py", "cot").prompt == "COUNT_COT" and load("sft_counting.py", "cot").algorithm == "sft"
-    assert load("sft_counting.py", "ans").prompt == "ANS" and load("sft_counting.py", "ans").sft.target == "ans"
+    assert load("sft_counting.py", "cot").prompt == "cot" and load("sft_counting.py", "cot").algorithm == "sft"
+    assert load("sft_counting.py", "ans").prompt == "ans" and load("sft_counting.py", "ans").sft.target == "ans"
 
 
 @pytest.mark.parametrize("size", ["2b", "7b"])

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.tasks.templates import fill
+from rrft_jax.tasks.visual_counting.prompts import TEMPLATES
+
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "tests" / "fixtures" / "super-clevr" / "images" / "superCLEVR_new_000000.png"
 
@@ -63,11 +66,13 @@ def test_help_names_the_default_template():
 
 def test_default_template_is_that_of_the_training(tmp_path):
     (tmp_path / "versions.json").write_text("{}")
-    (tmp_path / "config.json").write_text(json.dumps({"prompt": "ANS"}))
+    trained = {"task": "visual_counting", "prompt": "zero_shot", "data": {"folder": ""}}
+    (tmp_path / "config.json").write_text(json.dumps(trained))
     code = (
-        "import runpy, sys; ask = runpy.run_path('launch/generate.py', run_name='imported')['default_template']; "
-        "print(*map(ask, sys.argv[1:]))"
+        "import runpy, sys; make = runpy.run_path('launch/generate.py', run_name='imported')['make_asker']; "
+        "print(*(make(place, None)('Q?') for place in sys.argv[1:]), sep='|')"
     )
     places = ["nano", str(tmp_path), str(ROOT / "rrft_jax" / "assets" / "nano")]
     done = subprocess.run([sys.executable, "-c", code, *places], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["COUNT_COT", "ANS", "none"], done.stderr
+    texts = [fill(TEMPLATES["COUNT_COT"], "Q?"), fill(TEMPLATES["COUNT_ZS"], "Q?"), "Q?"]
+    assert done.stdout.strip().split("|") == texts, done.stderr

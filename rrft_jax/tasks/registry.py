@@ -2,37 +2,72 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from rrft_jax.data.example import Example
+from rrft_jax.tasks.templates import SLOT, fill, read_template
 from rrft_jax.tasks.visual_counting import generator, prompts
+
+Choice = str | Callable[[Example], str]  # a template's name, or what names it for an example
+HELD_OUT = MappingProxyType({"eval": "in", "eval_ood": "out"})
 
 
 @dataclass(frozen=True)
 class Task:
     """What the pipeline needs of a task.
 
-    make: (seed, index, split, domain "in" | "out") -> Example, a pure function of its arguments.
-    format_prompt: (template name, problem) -> the user's text. targets: SFT target name -> Example -> completion.
-    image_size: (height, width) of the generated pictures.
+    make: (seed, index, split, domain) -> Example, a pure function of its arguments; "in" is the training domain.
+    held_out: name of a held-out set in the metrics -> its domain.
+    templates: prompt templates by name. prompts: paradigm ("zero_shot", "ans", "cot", ...) -> template for generated
+    examples; published: the same for real records, where it differs. targets: SFT target name -> Example -> completion.
+    metric: the reward whose full value counts as a right answer. image_size: (height, width) of generated pictures.
     """
 
     name: str
     make: Callable[[int, int, str, str], Example]
-    format_prompt: Callable[[str, str], str]
+    templates: Mapping[str, str]
+    prompts: Mapping[str, Choice]
     targets: Mapping[str, Callable[[Example], str]]
     image_size: tuple[int, int]
+    metric: str = "accuracy"
+    held_out: Mapping[str, str] = field(default_factory=lambda: HELD_OUT)
+    published: Mapping[str, Choice] = field(default_factory=dict)
+
+    def asker(self, prompt: str, real: bool = False) -> Callable[[Example], str]:
+        """The function that writes the user's text for an example.
+
+        prompt: a paradigm, a template's name, or the path of a template file (anything with a dot or a slash).
+        real: whether the examples are records of a published data set. Raises ValueError that lists what there is.
+        """
+        choices = {**self.prompts, **(self.published if real else {})}
+        if "/" in prompt or "." in prompt:
+            text = read_template(prompt)
+            return lambda example: fill(text, example.problem)
+        choice = choices.get(prompt, prompt)
+        if isinstance(choice, str) and choice not in self.templates:
+            raise ValueError(
+                f"prompt {prompt!r} is neither a paradigm of {self.name} ({', '.join(choices)}), one of its templates "
+                f"({', '.join(self.templates)}), nor a file"
+            )
+        name_of = choice if callable(choice) else lambda example: choice
+        return lambda example: fill(self.templates[name_of(example)], example.problem)
 
 
 _TASKS = {
-    "visual_counting": Task(
-        "visual_counting",
-        generator.example,
-        prompts.format_prompt,
-        {"cot": prompts.cot_target, "ans": prompts.ans_target},
-        (112, 112),
-    ),
+    task.name: task
+    for task in (
+        Task(
+            generator.TASK,
+            generator.example,
+            prompts.TEMPLATES,
+            {"zero_shot": "COUNT_ZS", "ans": "ANS", "cot": "COUNT_COT"},
+            {"cot": prompts.cot_target, "ans": prompts.ans_target},
+            (112, 112),
+        ),
+    )
 }
+TASKS = tuple(_TASKS)
 
 
 def get_task(name: str) -> Task:
@@ -41,3 +76,8 @@ def get_task(name: str) -> Task:
         near = difflib.get_close_matches(name, _TASKS, n=3, cutoff=0.4) or list(_TASKS)
         raise ValueError(f"config.task={name!r} is no task; did you mean {', '.join(near)}?")
     return _TASKS[name]
+
+
+def question_templates() -> dict[str, str]:
+    """Every template of every task that has a slot for a question, by name."""
+    return {name: text for task in _TASKS.values() for name, text in task.templates.items() if SLOT in text}

@@ -65,10 +65,7 @@ def _check_task(config: ConfigDict) -> None:
     if missing := {"accuracy", "format"} - set(config.rewards):
         raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
     task = get_task(config.task)
-    try:
-        task.format_prompt(config.prompt, "")
-    except KeyError as error:
-        raise ValueError(f"config.prompt: {error.args[0]}") from None
+    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder)))
     if config.algorithm == "sft" and config.sft.target not in task.targets:
         raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(task.targets)}")
 

@@ -15,7 +15,7 @@ def base_config() -> ConfigDict:
     config.task = "visual_counting"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
-    config.prompt = "COUNT_COT"  # template of the task, for training and evaluation alike
+    config.prompt = "cot"  # zero_shot | ans | cot | a template of the task | a file; for training and evaluation alike
 
     config.data = ConfigDict({
         "folder": "",  # records in the Reason-RFT JSON layout; empty: scenes rendered on the fly

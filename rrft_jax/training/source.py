@@ -82,10 +82,10 @@ def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
 
 
 def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
-    """Scenes rendered on the fly; held out: fixed in-domain and out-of-domain scenes of another split."""
+    """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
-    ask = lambda e: task.format_prompt(config.prompt, e.problem)  # noqa: E731
+    ask = task.asker(config.prompt)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
     bucket = buckets.choose(largest, f"{task.name}, generated")
@@ -100,7 +100,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         buckets = [bucket] * config.eval.examples
         return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
 
-    sets = {"eval": held_out("in"), "eval_ood": held_out("out")} if config.eval.examples else {}
+    sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
     return Source(fetch, sets, tuple(sizes), f"{task.name}: scenes rendered on the fly, seed {config.seed}")
 
 
@@ -111,7 +111,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     """
     data = config.data
     records = read_records(data.folder, task.name, data.image_root or None, data.strict)
-    ask = lambda e: task.format_prompt(config.prompt, e.problem)  # noqa: E731
+    ask = task.asker(config.prompt, real=True)
     pixels: Counter[tuple[int, int]] = Counter()
 
     def measured(text: str, image_sizes: list[tuple[int, int]]) -> Size:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rrft_jax.data.example import Example
+from rrft_jax.tasks.templates import fill
 
-SLOT = "{Question}"
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "COUNT_COT": "{Question} Output the thinking process in <think> </think> "
@@ -25,7 +25,7 @@ def format_prompt(template: str, problem: str) -> str:
     """The user's text for a bare question. Raises KeyError naming the known templates for an unknown one."""
     if template not in TEMPLATES:
         raise KeyError(f"prompt template {template!r} is not one of {', '.join(TEMPLATES)}")
-    return TEMPLATES[template].replace(SLOT, problem)
+    return fill(TEMPLATES[template], problem)
 
 
 def cot_target(example: Example) -> str:

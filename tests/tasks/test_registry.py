@@ -1,0 +1,49 @@
+"""How a task turns an example into the user's text."""
+
+import pytest
+
+from rrft_jax.data.example import Example
+from rrft_jax.tasks.registry import Task, get_task, question_templates
+from rrft_jax.tasks.templates import SLOT, fill, read_template
+
+EXAMPLE = Example("a", "visual_counting", "How many {cubes}?", "3")
+
+
+def test_a_paradigm_a_template_and_a_file_name_the_same_text(tmp_path):
+    task = get_task("visual_counting")
+    file = tmp_path / "mine.txt"
+    file.write_text(task.templates["COUNT_COT"] + "\n")
+    texts = {task.asker(prompt)(EXAMPLE) for prompt in ("cot", "COUNT_COT", str(file))}
+    assert texts == {
+        "How many {cubes}? Output the thinking process in <think> </think> and final answer (number) in <answer> "
+        "</answer> tags."
+    }
+
+
+def test_real_records_may_have_templates_of_their_own_and_an_example_may_choose():
+    task = Task(
+        "t", lambda *_: EXAMPLE, {"SHORT": f"S {SLOT}", "LONG": f"L {SLOT}", "OTHER": f"O {SLOT}"},
+        {"cot": "SHORT"}, {}, (1, 1), published={"cot": lambda e: "LONG" if e.answer == "3" else "OTHER"},
+    )  # fmt: skip
+    other = Example("b", "t", "Q", "4")
+    assert task.asker("cot")(EXAMPLE) == "S How many {cubes}?"
+    assert task.asker("cot", real=True)(EXAMPLE) == "L How many {cubes}?" and task.asker("cot", True)(other) == "O Q"
+
+
+def test_what_no_template_is_lists_what_there_is():
+    with pytest.raises(ValueError, match=r"'cott' is neither a paradigm of visual_counting \(zero_shot, ans, cot\)"):
+        get_task("visual_counting").asker("cott")
+
+
+@pytest.mark.parametrize("text", ["no slot", SLOT * 2])
+def test_a_template_file_has_one_slot(tmp_path, text):
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"t\.txt must hold \{Question\} once"):
+        read_template(tmp_path / "t.txt")
+    with pytest.raises(ValueError, match=r"none\.txt cannot be read"):
+        get_task("visual_counting").asker(str(tmp_path / "none.txt"))
+
+
+def test_templates_with_a_slot_are_those_a_question_can_be_put_into():
+    assert all(fill(text, "@@").count("@@") == 1 for text in question_templates().values())
+    assert "LISTING" not in question_templates()
