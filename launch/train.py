@@ -76,9 +76,9 @@ def main(argv):
             return dry_run(_CONFIG.value)
         profile_steps = parse_steps(_PROFILE.value)
         join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
-        from rrft_jax.training.loop import train
+        from rrft_jax.training.stages import run
 
-        return train(_CONFIG.value, workdir, sys.argv, profile_steps)
+        return run(_CONFIG.value, workdir, sys.argv, profile_steps)
     except ElsewhereError:
         return leave(2)
     except (ValueError, OSError, RuntimeError) as error:

@@ -237,7 +237,7 @@ def step(algorithm: str) -> dict:
     size = f"2b,init={_CHECKPOINT.value},data={ROOT / _DATA.value}"
     workdir = Path(_OUT.value) / f"run_{algorithm}"
     shutil.rmtree(workdir, ignore_errors=True)
-    name, target = ("sft_counting", "ans,") if algorithm == "sft" else ("grpo_counting", "")
+    name, target = ("ans_sft_counting", "") if algorithm == "sft" else ("grpo_counting", "")
     command = [
         sys.executable, "launch/train.py", f"--config=configs/{name}.py:{target}{size}", f"--workdir={workdir}",
         f"--config.lora.rank={_RANK.value}", "--config.optimizer.schedule.peak=1e-4",

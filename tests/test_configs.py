@@ -18,15 +18,14 @@ from rrft_jax.training.start import read_sizes, resolve_init
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))
-TARGETS = {"sft_counting.py": ("cot", "ans")}
 INIT = "init=/ckpt/Qwen2-VL"
 
 
 def arguments(name):
     choices = (
-        TARGETS.get(name, ("",)),
         ("nano", f"2b,{INIT}", f"7b,{INIT}", INIT),
         ("", "data=/data/counting"),
+        ("", "paper"),
         ("", "runlocal"),
     )
     return [",".join(filter(None, parts)) for parts in itertools.product(*choices)]
@@ -37,7 +36,9 @@ def load(name, arg):
 
 
 def test_there_are_recipes():
-    assert {"grpo_counting.py", "sft_counting.py"} <= set(FILES)
+    paradigms, tasks = ("ans_sft", "cot_sft", "reason_rft_zero", "reason_rft"), ("counting", "structure", "spatial")
+    expected = {f"{paradigm}_{task}.py" for paradigm in paradigms for task in tasks}
+    assert {"grpo_counting.py", *expected} == set(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -52,6 +53,7 @@ def test_every_argument_builds_a_config_that_passes(name):
         assert config.init == ("/ckpt/Qwen2-VL" if INIT in given else "nano")
         assert config.data.folder == ("/data/counting" if "data=/data/counting" in given else "")
         assert (config.train.steps < plain.train.steps) == ("runlocal" in given)
+        assert (config.rewards.format_paper == 1.0) == ("paper" in given)
         assert config.model.dtype == ("bfloat16" if {"2b", "7b"} & set(given) else "float32")
         # The same fields with the same types: an override that one accepts, all accept.
         assert shape(config) == shape(plain), arg
@@ -62,8 +64,48 @@ def shape(config):
 
 
 def test_sft_prompts_fit_their_targets():
-    assert load("sft_counting.py", "cot").prompt == "cot" and load("sft_counting.py", "cot").algorithm == "sft"
-    assert load("sft_counting.py", "ans").prompt == "ans" and load("sft_counting.py", "ans").sft.target == "ans"
+    for target in ("cot", "ans"):
+        config = load(f"{target}_sft_counting.py", "")
+        assert (config.algorithm, config.prompt, config.sft.target) == ("sft", target, target)
+
+
+def test_two_stages_share_out_the_examples():
+    """Reason-RFT: stage 1 on 1,600 records, stage 2 on the remaining ones, on all for structure perception."""
+    for task, stage2 in (("counting", (1600, 0)), ("spatial", (1600, 0)), ("structure", (0, 0))):
+        config = load(f"reason_rft_{task}.py", "")
+        assert config.stage1.data.range == (0, 1600) and config.data.range == stage2
+        assert config.stage1.algorithm == "sft" and config.algorithm == "grpo" and not config.stage1.stage1
+
+
+def test_a_mistake_in_stage_1_is_named_as_such():
+    config = load("reason_rft_counting.py", "")
+    config.stage1.train.prompts = 0
+    with pytest.raises(ValueError, match="config.stage1.train.prompts=0 must be at least 1"):
+        check_config(config)
+
+
+def test_the_paper_preset_is_the_released_trainer():
+    """Specification 1.5, 1.6, 1.8 of Reason-RFT, as numbers."""
+    config = load("reason_rft_counting.py", f"paper,2b,{INIT},data=/data/counting")
+    rollout = config.rollout
+    assert (rollout.group, rollout.temperature, rollout.top_p, rollout.top_k) == (8, 0.9, 0.9, 50)
+    assert rollout.max_completion_length == 512 and config.train.prompts == 14 and config.train.epochs == 1.0
+    loss = loss_config(config)
+    assert (loss.surrogate, loss.aggregation, loss.beta, loss.kl_estimator) == (
+        "on_policy", "sequence_mean_token_mean", 0.04, "k3",
+    )  # fmt: skip
+    assert config.loss.full_softmax and config.loss.temperature == 1.0
+    assert config.advantages.to_dict() == {"scale": "group", "ddof": 1, "epsilon": 1e-4}
+    assert {k: v for k, v in config.rewards.items() if v} == {"accuracy_paper": 1.0, "format_paper": 1.0}
+    optimizer = config.optimizer
+    assert (optimizer.b1, optimizer.b2, optimizer.weight_decay, optimizer.max_grad_norm) == (0.9, 0.999, 0.0, 1.0)
+    assert (optimizer.schedule.name, optimizer.schedule.peak, optimizer.schedule.warmup_steps) == ("linear", 1e-6, 0)
+    stage1 = config.stage1
+    assert stage1.train.prompts == 16 and stage1.train.freeze == ("^vision/",) and stage1.data.range == (0, 1600)
+    assert stage1.processor.max_pixels == 512 * 512 and stage1.optimizer.weight_decay == 0.1
+    schedule = stage1.optimizer.schedule
+    assert (schedule.name, schedule.peak, schedule.warmup_steps) == ("cosine", 1e-5, 100)
+    assert load("reason_rft_zero_structure.py", f"paper,2b,{INIT},data=/data/s").train.epochs == 5.0
 
 
 @pytest.mark.parametrize("size", ["2b", "7b"])
@@ -113,6 +155,10 @@ def test_overrides_take_their_types():
         ("optimizer.schedule.name", "cosin", "config.optimizer.schedule.name='cosin'"),
         ("buckets.prompt", (96, 88), "config.buckets.prompt=.96, 88. must be an ascending list"),
         ("data.held_out", 3.0, "config.data.held_out=3.0 is a share"),
+        ("data.range", (5, 3), "config.data.range=.5, 3.: give the first place and the end"),
+        ("train.epochs", 2.0, "generated examples never end; give config.train.steps, or data.range"),
+        ("train.epochs", -1.0, "config.train.epochs=-1.0 must be positive"),
+        ("optimizer.schedule.warmup_ratio", 1.0, "warmup_ratio=1.0: give 0 or more, less than 1"),
         ("checkpoint.keep_last", 0, "config.checkpoint.keep_last=0"),
         ("prompt", "COUNT", "config.prompt: .*COUNT_COT"),
         ("task", "visual_conting", "did you mean visual_counting"),

@@ -15,12 +15,14 @@ def evaluate(
     processor: Processor,
     rewards: RewardSet,
     sets: Mapping[str, Sequence],
+    metric: str = "accuracy",
 ) -> dict[str, float]:
     """Metrics '<set>/<name>' over the held-out sets.
 
     generate(params, prompts) -> Rollouts with G = 1. sets: name -> HostBatches; rows of weight 0 are left out.
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
-    rewards: holds 'accuracy' and 'format', the rewards of training, so the parser is the same.
+    rewards: holds `metric`, whose value 1 is a right answer, and 'format': the rewards of training, so the parser is
+    the same. score is the mean of `metric`, which differs from accuracy where it knows partial credit.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
     metrics = {}
@@ -38,14 +40,15 @@ def evaluate(
                 examples.append(batch.examples[i].without_images())
                 lengths.append(int(mask[i].sum()))
         values = _values(rewards, texts, examples)
-        own = list(zip(numbers, values["accuracy"] > 0.5, values["format"], texts, lengths, strict=True))
+        own = list(zip(numbers, values[metric], values["format"], texts, lengths, strict=True))
         rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
-        _, right, form, texts, lengths = map(list, zip(*rows, strict=True))
-        right = np.array(right)
+        _, scores, form, texts, lengths = map(list, zip(*rows, strict=True))
+        right = np.array(scores) >= 1.0
         reasons = np.array(["<think>" in text for text in texts])
         share = lambda hits, among: float(hits[among].mean()) if among.any() else float("nan")  # noqa: E731
         metrics |= {
             f"{name}/accuracy": float(right.mean()),
+            f"{name}/score": float(np.mean(scores)),
             f"{name}/format": float(np.mean(form)),
             f"{name}/reasons": float(reasons.mean()),
             f"{name}/accuracy_reasoned": share(right, reasons),

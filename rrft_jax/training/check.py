@@ -46,6 +46,7 @@ def check_config(config: ConfigDict) -> None:
         value = (config[group] if group else config)[field]
         if not value >= least:
             raise ValueError(f"config.{name}={value} must be at least {least}")
+    _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
     if config.train.prompts % config.train.micro_batches:
@@ -59,12 +60,28 @@ def check_config(config: ConfigDict) -> None:
     _check_task(config)
     if config.algorithm == "grpo":
         _check_grpo(config)
+    if config.stage1:
+        try:
+            check_config(config.stage1)
+        except ValueError as error:
+            raise ValueError(str(error).replace("config.", "config.stage1.")) from None
+
+
+def _check_amounts(config: ConfigDict) -> None:
+    """Which examples, and for how long."""
+    if not config.train.epochs >= 0:
+        raise ValueError(f"config.train.epochs={config.train.epochs} must be positive, or 0 for config.train.steps")
+    places = tuple(config.data.range)
+    if len(places) != 2 or places[0] < 0 or places[1] and places[1] <= places[0]:
+        raise ValueError(f"config.data.range={places}: give the first place and the end, such as 0,1600, or 1600,0")
+    if config.train.epochs and not config.data.folder and not places[1]:
+        raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
 
 
 def _check_task(config: ConfigDict) -> None:
-    if missing := {"accuracy", "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
     task = get_task(config.task)
+    if missing := {task.metric, "format"} - set(config.rewards):
+        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
     _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder)))
     if config.algorithm == "sft" and config.sft.target not in task.targets:
         raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(task.targets)}")

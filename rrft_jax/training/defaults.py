@@ -12,6 +12,7 @@ def base_config() -> ConfigDict:
     """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
     config = ConfigDict()
     config.algorithm = "grpo"  # grpo | sft
+    config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
     config.task = "visual_counting"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
@@ -22,6 +23,7 @@ def base_config() -> ConfigDict:
         "image_root": "",  # where their image paths start; empty: the folder, its images/ or train_images/
         "strict": False,  # stop at the first bad record instead of skipping and listing it
         "held_out": 0.1,  # share of the records kept for evaluation
+        "range": (0, 0),  # first place and end of the examples to train on, in a fixed random order; end 0: all of them
     })  # fmt: skip
     config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
@@ -46,7 +48,7 @@ def base_config() -> ConfigDict:
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
     })  # fmt: skip
-    # Weights. 0: not computed, but for accuracy and format, which are always logged.
+    # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
     config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})
     config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
     config.loss = ConfigDict()
@@ -61,10 +63,12 @@ def base_config() -> ConfigDict:
 
     config.optimizer = ConfigDict({
         "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
-        "schedule": {"name": "linear", "peak": 1e-6, "warmup_steps": 0},
+        # warmup_ratio: share of the run, in place of warmup_steps
+        "schedule": {"name": "linear", "peak": 1e-6, "warmup_steps": 0, "warmup_ratio": 0.0},
     })  # fmt: skip
     config.train = ConfigDict({
         "steps": 100,
+        "epochs": 0.0,  # passes over the examples, in place of steps; 0: steps
         "prompts": 32,  # B: prompts per step, all devices together
         "micro_batches": 4,  # parts of a step that are in memory one at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt

@@ -1,5 +1,6 @@
 """The driver of both loops. Order of a start: resume, else init; then evaluate, train, save, evaluate, export."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -83,6 +84,7 @@ def train(
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
     consecutive steps to trace.
     """
+    config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     together(lambda: check_config(config))
     if len(set(exchange(repr(resolve_config(config))))) > 1:
         raise ValueError("the processes of this run have different configs: start all of them with the same command")
@@ -158,8 +160,10 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     say(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
     source = make_source(config, task, processor, step, held)
     say("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
+    if config.train.epochs:
+        config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts)
     programs = make_programs(config, model, processor, step.split)
-    chosen = {name: weight for name, weight in config.rewards.items() if weight or name in ("accuracy", "format")}
+    chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
     rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))
     weights = load_weights(config, model, mesh)
     if config.lora.rank:
@@ -197,7 +201,7 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
         params = combine(state["params"], run.frozen)
         # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
         greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
-        return evaluate(greedy, params, run.processor, run.rewards, eval_sets)
+        return evaluate(greedy, params, run.processor, run.rewards, eval_sets, run.task.metric)
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:

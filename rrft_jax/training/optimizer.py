@@ -12,9 +12,11 @@ def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
     """Warm-up over `warmup_steps`, then constant, or linear / cosine decay to 0 at `steps`. A run that is shorter than
     its warm-up ends within it.
 
-    config: fields name, peak, warmup_steps.
+    config: fields name, peak, warmup_steps; warmup_ratio, if it is not 0, is the share of `steps` to warm up for.
     """
-    warm = config.warmup_steps
+    if not 0 <= config.warmup_ratio < 1:
+        raise ValueError(f"config.optimizer.schedule.warmup_ratio={config.warmup_ratio}: give 0 or more, less than 1")
+    warm = round(config.warmup_ratio * steps) if config.warmup_ratio else config.warmup_steps
     if warm < 0:
         raise ValueError(f"config.optimizer.schedule.warmup_steps={warm} must be at least 0")
     rest = max(steps - warm, 1)

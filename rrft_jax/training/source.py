@@ -12,6 +12,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
 from rrft_jax.data.order import batch_ids
 from rrft_jax.data.records import RecordError, read_records
+from rrft_jax.data.subset import chosen, generated_number
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets, collate
@@ -44,6 +45,7 @@ class Source:
     sizes: tuple[Size, ...]
     report: str
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
+    records: int = 0  # training examples of one pass; 0: they never end
 
 
 def make_batch(
@@ -91,9 +93,12 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     bucket = buckets.choose(largest, f"{task.name}, generated")
     B = config.train.prompts
 
+    start, stop = config.data.range
+
     def fetch(t: int) -> HostBatch:
         ids = range(t * B, (t + 1) * B)
-        return make_batch(processor, ask, lambda k: task.make(config.seed, ids[k], "train", "in"), ids, bucket, step)
+        number = lambda k: generated_number(ids[k], start, stop)  # noqa: E731
+        return make_batch(processor, ask, lambda k: task.make(config.seed, number(k), "train", "in"), ids, bucket, step)
 
     def held_out(domain: str) -> tuple[HostBatch, ...]:
         # The seed of the run does not choose the questions that runs are compared on.
@@ -101,7 +106,8 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
 
     sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
-    return Source(fetch, sets, tuple(sizes), f"{task.name}: scenes rendered on the fly, seed {config.seed}")
+    report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
+    return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
 
 
 def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
@@ -125,7 +131,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
     wanted = min(round(len(index.examples) * data.held_out), config.eval.examples)
     out = _hold_out(index.examples, wanted)
-    groups = [np.setdiff1d(group, out) for group in index.groups]
+    training = np.setdiff1d(np.arange(len(index.examples)), out)
+    part = training[chosen(len(training), *data.range)]
+    groups = [np.intersect1d(group, part) for group in index.groups]
 
     def fetch(t: int) -> HostBatch:
         ids = batch_ids(groups, config.seed, t, config.train.prompts)
@@ -149,7 +157,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
         *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
     )
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped)
+    if len(part) < len(training):
+        lines.append(f"{len(part)} of the {len(training)} training records are used: config.data.range={data.range}")
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part))
 
 
 def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:

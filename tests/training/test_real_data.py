@@ -127,7 +127,7 @@ def test_sft_leaves_out_records_without_a_usable_target(processor, tmp_path):
     records[0]["cot"], records[1]["cot"] = "Two are red.", "Look. " * 300
     records[2].pop("cot", None)
     (folder / "records.json").write_text(json.dumps(records))
-    config = load_config(f"{ROOT / 'configs' / 'sft_counting.py'}:cot,data={folder}")
+    config = load_config(f"{ROOT / 'configs' / 'cot_sft_counting.py'}:data={folder}")
     source = source_of(config, processor)
     assert "1 examples in buckets" in source.report
     assert "2 left out, no usable target: " in source.report

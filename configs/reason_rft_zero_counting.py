@@ -1,0 +1,13 @@
+"""Reason-RFT-Zero on visual counting: GRPO from the base model (the main job's settings).
+
+python launch/train.py --config=configs/reason_rft_zero_counting.py
+python launch/train.py --config=configs/reason_rft_zero_counting.py:2b,init=/ckpt/2b,data=/data/counting
+"""
+
+from rrft_jax.training.presets import finish, nano_grpo, start
+
+
+def get_config(arg=None):
+    config, arg = start("visual_counting", arg)
+    nano_grpo(config)
+    return finish(config, arg)

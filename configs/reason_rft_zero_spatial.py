@@ -1,0 +1,13 @@
+"""Reason-RFT-Zero on spatial transformation: GRPO from the base model.
+
+python launch/train.py --config=configs/reason_rft_zero_spatial.py
+python launch/train.py --config=configs/reason_rft_zero_spatial.py:2b,init=/ckpt/2b,data=/data/spatial
+"""
+
+from rrft_jax.training.presets import finish, nano_grpo, start
+
+
+def get_config(arg=None):
+    config, arg = start("spatial_transformation", arg)
+    nano_grpo(config)
+    return finish(config, arg)

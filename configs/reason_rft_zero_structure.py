@@ -1,0 +1,13 @@
+"""Reason-RFT-Zero on structure perception: GRPO from the base model.
+
+python launch/train.py --config=configs/reason_rft_zero_structure.py
+python launch/train.py --config=configs/reason_rft_zero_structure.py:2b,init=/ckpt/2b,data=/data/structure
+"""
+
+from rrft_jax.training.presets import finish, nano_grpo, start
+
+
+def get_config(arg=None):
+    config, arg = start("structure_perception", arg)
+    nano_grpo(config)
+    return finish(config, arg)
