@@ -1,4 +1,4 @@
-"""Accuracy: 1.0 when the answer equals the reference, else 0.0 (visual counting, structure perception)."""
+"""Accuracy: 1.0 when the answer equals the reference, else 0.0."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ def accuracy(
     """1.0 or 0.0 per completion.
 
     Reads the last closed <answer> behind </think>; without one, what stands behind the thought, so that a direct
-    "4" counts, and an unfinished thought never does. Compares by text, choice letter or number (`compare`); only
-    what these cannot decide goes to math-verify, as verify(gold, target).
+    "4" counts, and an unfinished thought never does. Compares by text, choice letter, number or set of functions
+    (`compare`); only what these cannot decide goes to math-verify, as verify(gold, target).
     """
     return settle(judge, completions, examples, verify)
 

@@ -92,7 +92,11 @@ class RewardSet:
         values = np.array([[np.nan if v is None else v for v in column] for column in columns], np.float64)
         total = combine(values, [item.weight for item in self.rewards])
         names = tuple(item.name for item in self.rewards)
-        metrics = text_metrics(completions)
+        metrics = text_metrics(completions) | {
+            f"parse_fail/{name}": (float(len(column.unread)), float(len(completions)))
+            for name, column in zip(names, columns, strict=True)
+            if column.unread is not None
+        }
         weighted = {item.name for item in self.rewards if item.weight}
         unscored = tuple(sorted({f.position for f in failures if f.reward in weighted}))
         return Scored(names, values, total, failures, unscored, metrics)
@@ -158,22 +162,17 @@ def _by_group(
     item: Weighted, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
 ) -> Values:
     """Find out which groups a reward stumbles over: those lose their values, the others keep them."""
-    values: list[float | None] = [None] * len(completions)
-    errors: dict[int, str] = {}
+    values = Values([None] * len(completions))
     for group in members(group_ids):
         texts = [completions[i] for i in group]
         try:
             given = item.reward(texts, [examples[i] for i in group], [group_ids[i] for i in group], step)
-            part = _checked(item, texts, given)
+            values.put(group, _checked(item, texts, given))
         except SetupError:
             raise
         except Exception as error:
-            errors |= dict.fromkeys(group, reason(error))
-            continue
-        for i, value in zip(group, part, strict=True):
-            values[i] = value
-        errors |= {group[k]: why for k, why in part.errors.items()}
-    return Values(values, errors)
+            values.errors |= dict.fromkeys(group, reason(error))
+    return values
 
 
 def _checked(item: Weighted, completions: Sequence[str], given: Sequence[float | None]) -> Values:
@@ -187,7 +186,7 @@ def _checked(item: Weighted, completions: Sequence[str], given: Sequence[float |
         if number is not None and not math.isfinite(number):
             errors[i], number = f"ValueError: the reward is {number}", None
         values.append(number)
-    return Values(values, errors)
+    return Values(values, errors, getattr(given, "unread", None))
 
 
 def _report(failures: Sequence[Failure], count: int) -> None:

@@ -6,6 +6,8 @@
 import re
 from fractions import Fraction
 
+from rrft_jax.rewards import transforms
+
 # Bounded digits and exponents: "1e999999999" must not become a number of that size.
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d{1,30})?(?:\.\d{1,30})?(?:[eE][-+]?\d{1,2})?"
 _SIGNED = re.compile(rf"[-+]?\s?(?=[\d.]){_NUMBER}")
@@ -27,13 +29,16 @@ def decide(answer: str, gold: str) -> bool | None:
 
     Equal text (case and spacing aside) is equal. A gold letter A-D is matched as a multiple choice: "(B)", "b",
     "B. 2", "The answer is B". A gold number is matched by value, 5.0 == 5, also when it is the only number among
-    words: "4 apples". Two commitments ("A or B", "3 or 4", "3, 4") are none.
+    words: "4 apples". Two commitments ("A or B", "3 or 4", "3, 4") are none. A gold sequence of functions asks for the
+    same functions, in any order.
     """
     answer, gold = clean(answer), clean(gold)
     if not answer:
         return False
     if answer.casefold() == gold.casefold():
         return True
+    if transforms.is_sequence(gold):
+        return transforms.same(transforms.read(answer), transforms.read(gold))
     letter = _CHOICE_GOLD.fullmatch(gold)
     if letter:
         return choice(answer) == letter.group(1)

@@ -9,9 +9,8 @@ from rrft_jax.rewards.values import Values
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
 
-_SHAPE = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+THOUGHT_THEN_ANSWER = ("think", "answer")
 
 
 def is_strict(text: str) -> bool:
@@ -20,8 +19,7 @@ def is_strict(text: str) -> bool:
     Whitespace at either end is tolerated: whether a newline was sampled before the end token is not a matter
     of format, and the reference completions of other templates end in one.
     """
-    found = _SHAPE.fullmatch(text.strip())
-    return bool(found) and all(text.count(tag) == 1 for tag in _TAGS) and all(b.strip() for b in found.groups())
+    return well_formed(text, THOUGHT_THEN_ANSWER)
 
 
 def is_lenient(text: str) -> bool:
@@ -43,4 +41,17 @@ def paper(completions: Sequence[str], examples: "Sequence[Example]", group_ids: 
 
     A trailing newline gives 0; empty or repeated tags give 1, since a full match lets the bodies grow over them.
     """
-    return Values(float(_SHAPE.fullmatch(text) is not None) for text in completions)
+    return Values(float(match_sections(text, THOUGHT_THEN_ANSWER) is not None) for text in completions)
+
+
+def well_formed(text: str, sections: Sequence[str]) -> bool:
+    """Exactly one section of each name in this order, none empty, with nothing but whitespace around them."""
+    if any(text.count(tag) != 1 for name in sections for tag in (f"<{name}>", f"</{name}>")):
+        return False
+    found = match_sections(text.strip(), sections)
+    return bool(found) and all(body.strip() for body in found.groups())
+
+
+def match_sections(text: str, sections: Sequence[str]) -> re.Match | None:
+    """The match of <a>..</a> <b>..</b> ... with the whole text; groups: the bodies."""
+    return re.fullmatch(r"\s*".join(rf"<{name}>(.*?)</{name}>" for name in sections), text, re.DOTALL)

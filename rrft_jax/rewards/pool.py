@@ -209,15 +209,13 @@ def in_workers(reward: Reward, pool: Pool) -> Reward:
             )
             for group in groups
         ]
-        values, errors = [None] * len(completions), {}
+        values = Values([None] * len(completions))
         for group, outcome in zip(groups, pool.map(reward, items), strict=True):
-            if outcome.error is not None:
-                errors |= dict.fromkeys(group, outcome.error)
-                continue
-            for i, value in zip(group, outcome.value, strict=True):
-                values[i] = value
-            errors |= {group[k]: why for k, why in getattr(outcome.value, "errors", {}).items()}
-        return Values(values, errors)
+            if outcome.error is None:
+                values.put(group, outcome.value)
+            else:
+                values.errors |= dict.fromkeys(group, outcome.error)
+        return values
 
     return run
 

@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
 from rrft_jax.rewards.values import Reward
 
 REWARDS: Mapping[str, Reward] = MappingProxyType(
@@ -18,10 +18,18 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "math_accuracy_paper": math_accuracy.paper,
         "format": format.format_reward,
         "format_paper": format.paper,
+        "caption_format": caption_format.caption_format,
+        "caption_format_paper": caption_format.paper,
         "reasoning_steps": reasoning_steps.reasoning_steps,
         "reasoning_steps_paper": reasoning_steps.paper,
         "length": length.length,
         "length_paper": length.paper,
+        "functions": functions.functions,
+        "functions_paper": functions.paper,
+        "functions_full": functions.full,
+        "functions_full_paper": functions.full_paper,
+        "functions_penalty": functions.penalty,
+        "functions_penalty_paper": functions.penalty_paper,
     }
 )
 

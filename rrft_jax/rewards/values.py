@@ -16,11 +16,28 @@ class Values(list):
     """A list[float | None] that also knows why some of its entries are None.
 
     errors: position -> reason. A None without a reason means "this reward does not apply here", as in TRL.
+    unread: positions whose answer could not be read, which the value alone does not tell from a wrong one; None where
+        the reward does not say. They are counted as parse_fail/<name>.
     """
 
-    def __init__(self, values: Iterable[float | None] = (), errors: Mapping[int, str] | None = None):
+    def __init__(
+        self,
+        values: Iterable[float | None] = (),
+        errors: Mapping[int, str] | None = None,
+        unread: Iterable[int] | None = None,
+    ):
         super().__init__(values)
         self.errors = dict(errors or {})
+        self.unread = None if unread is None else frozenset(unread)
+
+    def put(self, positions: Sequence[int], part: "Sequence[float | None]") -> None:
+        """Write the values of some positions, scored on their own, with what is known about them."""
+        for position, value in zip(positions, part, strict=True):
+            self[position] = value
+        self.errors |= {positions[k]: why for k, why in getattr(part, "errors", {}).items()}
+        unread = getattr(part, "unread", None)
+        if unread is not None:
+            self.unread = (self.unread or frozenset()) | {positions[k] for k in unread}
 
 
 class SetupError(RuntimeError):

@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
-from rrft_jax.evaluation.greedy import evaluate
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import abstract_params
@@ -29,6 +28,7 @@ from rrft_jax.rewards import Pool, RewardSet, reward_set
 from rrft_jax.tasks.registry import Task, get_task
 from rrft_jax.training.check import check_config
 from rrft_jax.training.checkpoints import Checkpoints
+from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
 from rrft_jax.training.journal import Journal
 from rrft_jax.training.profile import Profiler

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
 from tests.golden import golden_path
 from tests.rewards.helpers import example, score, tagged
 
@@ -15,23 +15,18 @@ PAPER = {
     "format_reward": format.paper,
     "reasoning_steps_reward": reasoning_steps.paper,
     "len_reward": length.paper,
-}
-# The rewards of the spatial task are not part of this package yet.
-SPATIAL = {
-    "func_accuracy_reward",
-    "only_full_func_accuracy_reward",
-    "penalty_func_accuracy_reward",
-    "caption_format_reward",
+    "func_accuracy_reward": functions.paper,
+    "only_full_func_accuracy_reward": functions.full_paper,
+    "penalty_func_accuracy_reward": functions.penalty_paper,
+    "caption_format_reward": caption_format.paper,
 }
 
 
 def of_golden(kind):
     cases = json.loads(golden_path("rewards/reason_rft.json").read_text())[kind]
-    unknown = {case["fn"] for case in cases} - set(PAPER) - SPATIAL
-    assert not unknown, f"golden cases for rewards that nobody knows: {unknown}"
-    mine = [case for case in cases if case["fn"] in PAPER]
-    assert mine
-    return mine
+    unknown = {case["fn"] for case in cases} - set(PAPER)
+    assert cases and not unknown, f"golden cases for rewards that nobody knows: {unknown}"
+    return cases
 
 
 def test_golden_cases():
@@ -46,12 +41,23 @@ def test_golden_cases():
     assert not wrong
 
 
+def test_every_published_reward_has_golden_cases():
+    assert {case["fn"] for kind in ("cases", "groups") for case in of_golden(kind)} == set(PAPER)
+
+
 def test_golden_groups():
     for case in of_golden("groups"):
         examples = [example(solution) for solution in case["sols"]]
         values = PAPER[case["fn"]](case["preds"], examples, [0] * len(examples), case["current_step"])
         assert values == pytest.approx(case["rewards"], abs=1e-12)
 
+
+S2 = "change_size(7, large), change_color(2, red)"
+S3 = f"{S2}, change_position(0, front_left)"
+ONE_NEAR, ONE_FAR = "change_size(7, small), change_color(2, red)", "change_size(3, small), change_color(2, red)"
+REPEATED = "change_size(7, large), change_size(7, large), change_color(2, red)"
+ALL_OFF = "change_size(7, small), change_color(5, red), change_position(1, behind)"
+THREE = (functions.paper, functions.full_paper, functions.penalty_paper)
 
 # The worked examples of the reward functions: number in the table, reward, prediction, solution, value.
 WORKED = [
@@ -72,6 +78,13 @@ WORKED = [
     (8, math_accuracy.paper, tagged("11.25"), "10", 0.5),
     (8, math_accuracy.paper, tagged("12"), "10", 0),
     (9, math_accuracy.paper, tagged("0"), "0", 0),
+    (10, functions.paper, tagged("change_color(2, 'red'), change_size(7,'large')"), S2, 1),
+    *((11, reward, tagged(ONE_NEAR), S2, value) for reward, value in zip(THREE, (0.75, 0.5, 0.375), strict=True)),
+    *((12, reward, tagged(ONE_FAR), S2, value) for reward, value in zip(THREE, (0.625, 0.5, 0.25), strict=True)),
+    *((13, reward, tagged(REPEATED), S2, 2 / 3) for reward in THREE),
+    *((14, reward, tagged(ALL_OFF), S3, value) for reward, value in zip(THREE, (5 / 12, 0, -1 / 3), strict=True)),
+    (15, functions.paper, tagged('change_size(7, "large"), change_color(2, red)'), S2, 0.5),
+    (16, functions.paper, "<think>first change_size(7, large)</think> change_color(2, red)", S2, 1),
     (17, format.paper, "<think>a</think>\n\n <answer>b</answer>", "4", 1),
     (17, format.paper, "<think>a</think>\n\n <answer>b</answer>\n", "4", 0),
     (17, format.paper, "<think>a</think> so <answer>b</answer>", "4", 0),
@@ -101,3 +114,14 @@ def test_quirks_that_stay():
     assert score(accuracy.paper, "the answer is 4.0") == [1.0]  # 11: untagged by value, tagged as a string
     assert math.isnan(score(math_accuracy.paper, tagged("nan"))[0])  # 10
     assert score(format.paper, "<think>a</think><answer>1</answer><answer>2</answer>") == [1.0]  # 19
+
+
+def test_quirks_of_function_matching_that_stay():
+    # 15: the original gave this or 0.5, by its hash seed
+    pair = tagged("change_size(1, large), change_size(1, small)")
+    assert score(functions.paper, pair, "change_size(1, medium), change_size(2, large)") == [0.375]
+    draft = f"<think>maybe <answer>{ONE_FAR}</answer></think><answer>{S2}</answer>"
+    assert score(functions.paper, draft, S2) == [0.625]  # 18: the first answer wins
+    for hidden in ("change_size( 7, large)", "change_size(7, large )", "change_size(7, front-left)"):
+        assert score(functions.paper, tagged(hidden), hidden) == [0.0]
+    assert score(functions.paper, tagged(S2), "no function") == [0.0]  # 17: as if it were wrong

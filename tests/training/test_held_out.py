@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.greedy import evaluate
 from rrft_jax.parallel.layout import whole
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
+from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.source import HostBatch
 from rrft_jax.training.start import ASSETS
 

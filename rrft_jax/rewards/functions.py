@@ -1,0 +1,94 @@
+"""Function matching (spatial transformation): how many of the wanted changes an answer names, in three gradings.
+
+`functions` gives partial credit, `full` none for a near miss, `penalty` takes something off for it.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rrft_jax.rewards import transforms
+from rrft_jax.rewards.extract import PAPER, extract_answer
+from rrft_jax.rewards.symbolic import settle
+from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, Credits, Function
+from rrft_jax.rewards.values import Values, gold_answer
+
+if TYPE_CHECKING:
+    from rrft_jax.data.example import Example
+
+
+def functions(completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int) -> Values:
+    """A value in [0, 1]: 1 for each function that is right, 0.5 with a wrong value or object, 0.25 with both wrong,
+    over the number of functions in the answer or the reference, whichever has more.
+
+    Reads the last closed <answer> behind </think>, tolerantly (`transforms.read`), and matches one to one so that the
+    credit is the greatest possible. A function said again counts as one that is not there: five functions of which four
+    are repeats earn a fifth.
+    """
+    return _score(completions, examples, PARTIAL)
+
+
+def full(completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int) -> Values:
+    """As `functions`, but only a function that is right altogether earns something."""
+    return _score(completions, examples, FULL_ONLY)
+
+
+def penalty(completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int) -> Values:
+    """A value in [-0.5, 1]: as `functions`, but a wrong value or object costs 0.25, both 0.5. No answer earns 0."""
+    return _score(completions, examples, PENALTY)
+
+
+def paper(completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int) -> Values:
+    """The published partial credit, quirks included: the first <answer> anywhere or the whole text, a pattern that a
+    space or a double quote escapes, greedy matching (in order of appearance, the original's order being random)."""
+    return _paper(completions, examples, PARTIAL)
+
+
+def full_paper(
+    completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+) -> Values:
+    """The published reward for full matches, read as `paper` reads."""
+    return _paper(completions, examples, FULL_ONLY)
+
+
+def penalty_paper(
+    completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
+) -> Values:
+    """The published reward with penalties, read and matched as `paper` does."""
+    return _paper(completions, examples, PENALTY)
+
+
+def answered(completion: str) -> list[Function]:
+    """The functions of a completion's answer; none where it gives no answer."""
+    answer = extract_answer(completion)
+    return transforms.read(answer.text) if answer else []
+
+
+def wanted(example: "Example") -> list[Function]:
+    """The functions of the reference; ValueError where it holds none, or one that cannot be read."""
+    found = transforms.read(extract_answer(gold_answer(example), fallback="whole").text)
+    if not found or transforms.readable(found) != found:
+        raise ValueError(
+            f"example {example.id}: answer {example.answer!r} is no sequence of functions such as "
+            "change_size(7, large); correct the record, or choose rewards that fit its task"
+        )
+    return found
+
+
+def _score(completions: Sequence[str], examples: "Sequence[Example]", credits: Credits) -> Values:
+    def judge(completion: str, example: "Example") -> float:
+        return transforms.credit(answered(completion), wanted(example), credits, transforms.best)
+
+    unread = [i for i, text in enumerate(completions) if not transforms.readable(answered(text))]
+    values = settle(judge, completions, examples)
+    return Values(values, values.errors, unread)
+
+
+def _paper(completions: Sequence[str], examples: "Sequence[Example]", credits: Credits) -> Values:
+    def judge(completion: str, example: "Example") -> float:
+        answer = extract_answer(completion, **PAPER).text
+        gold = gold_answer(example)
+        return transforms.credit(
+            transforms.read_paper(answer), transforms.read_paper(gold), credits, transforms.in_passes
+        )
+
+    return settle(judge, completions, examples)
