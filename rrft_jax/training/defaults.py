@@ -66,7 +66,7 @@ def base_config() -> ConfigDict:
     config.train = ConfigDict({
         "steps": 100,
         "prompts": 32,  # B: prompts per step, all devices together
-        "micro_batches": 4,  # parts of a step that are in memory one at a time
+        "micro_batches": 4,  # parts of a step that are in memory one at a time; 0: one prompt of each device at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt
         "freeze": (),  # regular expressions on parameter paths, such as "^vision/"
         "max_skipped": 10,  # stop after so many non-finite updates in a row

@@ -13,7 +13,7 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     config.processor.max_pixels = 480_000
     config.rollout.max_completion_length = 512
     config.buckets = {"prompt": (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
-    config.train.micro_batches = 16
+    config.train.micro_batches = 0
 
 
 def real_data(config: ConfigDict, arg: ConfigDict) -> None:
