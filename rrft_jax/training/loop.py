@@ -79,7 +79,8 @@ class Run:
 def train(
     config: ConfigDict, workdir: str | Path, argv: list[str] | None = None, profile_steps: Sequence[int] = ()
 ) -> int:
-    """Runs or resumes a training; returns the exit code (0 done, 130 / 143 stopped by a signal after saving).
+    """Runs or resumes a training; returns the exit code: 0 done, or stopped by SIGTERM after saving (then the workdir
+    has no DONE file); 130 stopped by Ctrl-C after saving.
 
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
     consecutive steps to trace.
