@@ -24,7 +24,7 @@ WORKDIR=/mnt/share/runs/grpo-2b
 # The training, on every worker: flags of launch/train.py but for --workdir.
 TRAIN_FLAGS=(
   --config=configs/grpo_counting.py:2b,init=/mnt/share/Qwen2-VL-2B-Instruct,data=/mnt/share/counting
-  --config.mesh.fsdp=16 --config.train.micro_batches=1
+  --config.mesh.fsdp=16
 )
 
 PYTHON=python3.11     # installed on the workers where it is missing

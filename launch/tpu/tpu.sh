@@ -121,7 +121,7 @@ setsid nohup bash -c $(printf %q ".venv/bin/python launch/train.py$flags > train
 
 logs() { on_workers 0 "tail -n 200 -F $REMOTE/train.log"; }
 
-# done, running, the exit code that the training ended with before it was done, or unreachable.
+# done (the run left its DONE file), running, the exit code that it ended with before it was done, or unreachable.
 look() {
   printf 'if [ -e %q/DONE ]; then echo done; else cat %s/train.exit 2> /dev/null || echo running; fi' "$WORKDIR" "$REMOTE"
 }
@@ -161,8 +161,8 @@ watch_run() {
         return 0
         ;;
       "ACTIVE running" | "ACTIVE unreachable" | UNKNOWN* | WAITING* | PROVISIONING* | CREATING* | ACCEPTED*) ;;
-      "ACTIVE 0" | "ACTIVE 130" | "ACTIVE 143")
-        say "a signal stopped the training, which saved (code $result)"
+      "ACTIVE 0" | "ACTIVE 130" | "ACTIVE 143") # 0 without DONE: saved after SIGTERM; 143: too early to save
+        say "a signal stopped the training before it was done (code $result)"
         sleep "$POLL"
         [[ "$(state)" == ACTIVE ]] || continue # the signal was the first sign of a preemption
         count_restart

@@ -20,6 +20,7 @@ class Layout:
     """prompts: B. rows: R, a multiple of the devices that share the batch. split: how many rows, one after the other, a
     prompt takes, each with G / split members. mine: int64[r], ascending, the rows that this process's devices hold.
     owned: bool[r], those of them that no process with a lower number holds too, so that each row is scored once.
+    micro_batches: parts of the rows that an update has in memory one after the other, each with rows of all devices.
     """
 
     prompts: int
@@ -27,6 +28,7 @@ class Layout:
     split: int = 1
     mine: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     owned: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    micro_batches: int = 1
 
     @property
     def prompt_of(self) -> np.ndarray:
@@ -63,19 +65,21 @@ def spread(prompts: int, group: int, shards: int) -> Layout:
 def plan(mesh: Mesh, prompts: int, group: int = 1, micro_batches: int = 1) -> Layout:
     """The layout of `prompts` prompts with `group` completions on this mesh, with the rows of this process.
 
+    micro_batches: 0 is one row of each device at a time, the least memory, on however many devices a run has.
     Raises ValueError where the micro-batches of a step would not give every device a row.
     """
     shards = batch_shards(mesh)
     layout = spread(prompts, group, shards)
     per_device = layout.rows // shards
+    micro_batches = micro_batches or per_device
     if per_device % micro_batches:
         choices = [str(n) for n in range(1, per_device + 1) if per_device % n == 0]
         raise ValueError(
             f"config.train.micro_batches={micro_batches} must divide the {per_device} rows that each device has of "
             f"config.train.prompts={prompts} (padded to {layout.rows} rows on {shards} devices): "
-            f"give {' or '.join(choices)}, or more prompts"
+            f"give {' or '.join(choices)}, or 0 for one row of each device at a time"
         )
-    return Layout(layout.prompts, layout.rows, layout.split, *process_rows(mesh, layout.rows))
+    return Layout(layout.prompts, layout.rows, layout.split, *process_rows(mesh, layout.rows), micro_batches)
 
 
 def process_rows(mesh: Mesh, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from rrft_jax.parallel.names import ADDRESS, COUNT, LOST_OTHERS, NUMBER
 
-STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+STOPPED = 128 + signal.SIGINT  # after Ctrl-C; a process that SIGTERM stopped ends with 0
 CAUSE_S = 5.0
 EXPLAINED = 2  # the exit code of a process that said itself what was wrong
 _CONSEQUENCES = (LOST_OTHERS, -signal.SIGABRT)
@@ -69,7 +69,7 @@ def _wait(processes: Sequence[subprocess.Popen]) -> int | None:
     decide_at = float("inf")
     while True:
         codes = [process.poll() for process in processes]
-        failed = [i for i, code in enumerate(codes) if code not in (None, 0, *STOPPED)]
+        failed = [i for i, code in enumerate(codes) if code not in (None, 0, STOPPED)]
         causes = [i for i in failed if codes[i] not in _CONSEQUENCES]
         if causes:
             return causes[0]

@@ -24,6 +24,7 @@ from rrft_jax.training.programs import make_programs
 from rrft_jax.training.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
 
 PROGRAMS = ("sample", "reference", "step")
+_MEMORY = ("argument_size", "output_size", "alias_size", "temp_size", "generated_code_size", "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Report:
     refused: str = ""
     compile_seconds: float = 0.0
     compiler_cycles: float = 0.0
+    compiler_memory: dict[str, int] = field(default_factory=dict)  # bytes, by the compiler's own names
 
     @property
     def bound(self) -> float:
@@ -102,7 +104,7 @@ def compile_programs(
     model = Qwen2VL(sizes, config.model.dtype, config.model.remat)
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout.split)
+    programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout)
     unused = set() if config.algorithm == "grpo" else {"sample"}
     unused |= {"reference"} if shapes.reference is None else set()
     names = [name for name in names if name not in unused]
@@ -166,6 +168,7 @@ def _one(name, program, args, beside, config, mesh, chip, keep_text) -> Report:
     return Report(
         name, memory, work, traffic, received, _seconds(work, traffic, received, chip), tuple(collectives),
         tuple((str(a), a.bytes, where) for a, where in read.largest()), "", spent, read.cycles(),
+        {name: size for name in _MEMORY if (size := getattr(found, f"{name}_in_bytes", 0))},
     )  # fmt: skip
 
 

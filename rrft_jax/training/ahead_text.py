@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.training.ahead import Report
+from rrft_jax.training.rows import group_size, step_layout
 from rrft_jax.training.shapes import largest_bucket
 
 SHOWN = 5
@@ -18,10 +19,10 @@ SHOWN = 5
 def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -> str:
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    group = config.rollout.group if config.algorithm == "grpo" else 1
+    group, parts = group_size(config), step_layout(config, mesh).micro_batches
     return (
         f"{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on {mesh.size} x "
-        f"{chip.name} ({axes}): {config.train.prompts} prompts per step in {config.train.micro_batches} micro-batches, "
+        f"{chip.name} ({axes}): {config.train.prompts} prompts per step in {parts} micro-batches, "
         f"groups of {group} in {config.train.group_chunks} parts, prompt {bucket.prompt_tokens}, completion "
         f"{config.rollout.max_completion_length} tokens, {bucket.images} image(s) of {bucket.patches} patches, "
         f"{config.model.dtype}, remat {config.model.remat}, logits chunk {config.model.logits_chunk}"
@@ -73,20 +74,19 @@ def summary(reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qw
 def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
     data, fsdp, tensor = (mesh.shape[axis] for axis in ("data", "fsdp", "tensor"))
-    group = config.rollout.group if config.algorithm == "grpo" else 1
-    rows = config.train.prompts // config.train.micro_batches
+    layout = step_layout(config, mesh)
+    rows, members = layout.rows // layout.micro_batches, group_size(config) // layout.split
     tips = []
     if data > 1:
         tips.append(
             f"config.mesh.fsdp={data * fsdp}: parameters and optimizer over all {mesh.size} devices, now {fsdp}"
         )
     if rows > data * fsdp:
-        best = config.train.prompts // (data * fsdp)
-        tips.append(f"config.train.micro_batches={best}: fewer rows in memory at a time, now {rows}")
-    if config.train.group_chunks < group:
+        tips.append(f"config.train.micro_batches=0: {data * fsdp} rows in memory at a time, now {rows}")
+    if config.train.group_chunks < members:
         tips.append(
-            f"config.train.group_chunks={min(group, config.train.group_chunks * 2)}: fewer members of a group at a "
-            f"time (now {group // config.train.group_chunks}; costs up to an eighth of the time)"
+            f"config.train.group_chunks={min(members, config.train.group_chunks * 2)}: fewer members of a group at a "
+            f"time (now {members // config.train.group_chunks}; costs up to an eighth of the time)"
         )
     if config.model.remat != "full":
         tips.append("config.model.remat=full: layers are computed again in the backward pass")

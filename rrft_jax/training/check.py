@@ -16,7 +16,7 @@ LEAST = {
     "seed": 0,
     "train.steps": 1,
     "train.prompts": 1,
-    "train.micro_batches": 1,
+    "train.micro_batches": 0,
     "train.group_chunks": 1,
     "train.max_skipped": 1,
     "model.logits_chunk": 1,
@@ -49,7 +49,7 @@ def check_config(config: ConfigDict) -> None:
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
-    if config.train.prompts % config.train.micro_batches:
+    if config.train.micro_batches and config.train.prompts % config.train.micro_batches:
         raise ValueError(
             f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
             f"{config.train.prompts}"

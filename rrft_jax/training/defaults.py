@@ -70,7 +70,7 @@ def base_config() -> ConfigDict:
         "steps": 100,
         "epochs": 0.0,  # passes over the examples, in place of steps; 0: steps
         "prompts": 32,  # B: prompts per step, all devices together
-        "micro_batches": 4,  # parts of a step that are in memory one at a time
+        "micro_batches": 4,  # parts of a step that are in memory one at a time; 0: one prompt of each device at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt
         "freeze": (),  # regular expressions on parameter paths, such as "^vision/"
         "max_skipped": 10,  # stop after so many non-finite updates in a row

@@ -30,8 +30,9 @@ class GracefulStop:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that a signal ended: 130 after Ctrl-C, 143 after SIGTERM, else 0."""
-        return 0 if self.signal is None else 128 + self.signal
+        """130 after Ctrl-C, as a shell expects; 0 else. SIGTERM is a scheduler's, or a machine's that is taken away: to
+        have saved is all that was asked for. The DONE file of the workdir tells a finished run from such a one."""
+        return 128 + signal.SIGINT if self.signal == signal.SIGINT else 0
 
     def __enter__(self) -> "GracefulStop":
         if threading.current_thread() is threading.main_thread():

@@ -19,7 +19,7 @@ from rrft_jax.data.loader import make_loader
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import abstract_params
-from rrft_jax.parallel.layout import Layout, plan
+from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say, together
 from rrft_jax.processing.buckets import describe
@@ -37,6 +37,7 @@ from rrft_jax.training.progress import SHOWN
 from rrft_jax.training.references import sft_batch
 from rrft_jax.training.report import eval_line, finish, result_table
 from rrft_jax.training.rollouts import grpo_batch
+from rrft_jax.training.rows import step_layout
 from rrft_jax.training.source import HostBatch, Source, make_source
 from rrft_jax.training.start import (
     ADAPTER,
@@ -79,7 +80,8 @@ class Run:
 def train(
     config: ConfigDict, workdir: str | Path, argv: list[str] | None = None, profile_steps: Sequence[int] = ()
 ) -> int:
-    """Runs or resumes a training; returns the exit code (0 done, 130 / 143 stopped by a signal after saving).
+    """Runs or resumes a training; returns the exit code: 0 done, or stopped by SIGTERM after saving (then the workdir
+    has no DONE file); 130 stopped by Ctrl-C after saving.
 
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
     consecutive steps to trace.
@@ -152,17 +154,17 @@ def train(
 def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     task = get_task(config.task)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
-    step, held = _layouts(config, mesh)
+    step = step_layout(config, mesh)
     model, processor = load_init(config)
     count = parameter_count(abstract_params(model.config))
     platform = jax.devices()[0].platform
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{config.algorithm} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
-    source = make_source(config, task, processor, step, held)
+    source = make_source(config, task, processor, step, partial(plan, mesh))
     say("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
     if config.train.epochs:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts)
-    programs = make_programs(config, model, processor, step.split)
+    programs = make_programs(config, model, processor, step)
     chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
     rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))
     weights = load_weights(config, model, mesh)
@@ -170,18 +172,6 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
     frozen, reference = weights.frozen, weights.reference
     return Run(config, task, model, processor, mesh, source, programs, rewards, frozen, reference), weights.trainable
-
-
-def _layouts(config: ConfigDict, mesh: Mesh) -> tuple[Layout, Callable[[int], Layout]]:
-    """How the batch of a step, and one of so many evaluation prompts, lie on the rows of the mesh."""
-    group = config.rollout.group if config.algorithm == "grpo" else 1
-    step = plan(mesh, config.train.prompts, group, config.train.micro_batches)
-    if (group // step.split) % config.train.group_chunks:
-        raise ValueError(
-            f"config.train.group_chunks={config.train.group_chunks} must divide the {group // step.split} completions "
-            f"that a row holds: {step.describe()}"
-        )
-    return step, partial(plan, mesh)
 
 
 def _reward_options(weights: dict[str, float], processor: Processor) -> dict:

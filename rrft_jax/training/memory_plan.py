@@ -22,6 +22,7 @@ from rrft_jax.processing.images import smart_resize
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.check import check_config
 from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.rows import group_size
 from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes
 from rrft_jax.training.start import SIZES, read_sizes, resolve_init
 
@@ -86,8 +87,8 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     rows = shapes.layout.rows // batch_shards(mesh)  # of a batch on one device
-    part = rows // config.train.micro_batches
-    group = (config.rollout.group if config.algorithm == "grpo" else 1) // shapes.layout.split
+    part = rows // shapes.layout.micro_batches
+    group = group_size(config) // shapes.layout.split
     grpo = config.algorithm == "grpo"
     trained = device_bytes(shapes.state["params"])
     prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, shapes.layout.rows, group)
@@ -101,7 +102,7 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
         completion_cache=completion_cache if grpo else 0,
         sampling_logits=3 * rows * group * _vocabulary(sizes, mesh) * 4 if grpo else 0,
         # One gradient, and with several micro-batches the sum that it is added to.
-        gradients=trained * (1 + (config.train.micro_batches > 1)),
+        gradients=trained * (1 + (shapes.layout.micro_batches > 1)),
         activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
         logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,

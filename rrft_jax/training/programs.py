@@ -19,6 +19,7 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding, constrain
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.sampler import Rollouts, sample
@@ -54,10 +55,10 @@ def loss_config(config: ConfigDict) -> GRPOLoss:
         raise ValueError(str(error).replace("GRPOLoss.", "config.loss.")) from None
 
 
-def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, split: int = 1) -> Programs:
+def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layout: Layout) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
-    split: rows that share a group (`parallel.layout`); each then holds rollout.group / split members.
+    layout: of a training batch. Where rows share a group, each holds rollout.group / layout.split members.
     """
     law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     scored_law = None if config.loss.full_softmax else law
@@ -75,13 +76,13 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, spli
     optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
     loss = sft_loss if config.algorithm == "sft" else partial(grpo_loss, config=loss_config(config))
     forward = make_forward(model, scored_law, **scoring)
-    step = make_train_step(forward, loss, optimizer, schedule, config.train.micro_batches)
+    step = make_train_step(forward, loss, optimizer, schedule, layout.micro_batches)
 
     def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         return score(model, params, prompts, tokens, mask, scored_law, **scoring)[0]
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
-        members = rollout.group // split
+        members = rollout.group // layout.split
         return _by_rows(draw(params, prompts, key, group=members, sampling=sampling, first_member=first_member))
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:

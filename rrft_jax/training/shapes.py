@@ -16,10 +16,11 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
-from rrft_jax.parallel.layout import Layout, plan
+from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.forward import Batch
+from rrft_jax.training.rows import group_size, step_layout
 from rrft_jax.training.start import lora_settings
 from rrft_jax.training.step import init_state
 from rrft_jax.training.tree import combine, partition
@@ -81,7 +82,7 @@ def make_shapes(
     if config.algorithm == "grpo" and config.loss.beta:
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
         reference = from_paths(base | leaf_paths(copied))
-    layout = plan(mesh, config.train.prompts, _group(config), config.train.micro_batches)
+    layout = step_layout(config, mesh)
     prompts, batch = _batch(config, sizes, mesh, layout)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return Shapes(
@@ -106,10 +107,6 @@ def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict
     return from_paths(trainable), from_paths(frozen), from_paths(copied)
 
 
-def _group(config: ConfigDict) -> int:
-    return config.rollout.group if config.algorithm == "grpo" else 1
-
-
 def _on_parameters(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, tree_shardings(tree, mesh)
@@ -118,7 +115,7 @@ def _on_parameters(tree: Any, mesh: Mesh) -> Any:
 
 def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
     bucket = largest_bucket(config)
-    B, C, G = layout.rows, config.rollout.max_completion_length, _group(config) // layout.split
+    B, C, G = layout.rows, config.rollout.max_completion_length, group_size(config) // layout.split
     P, I, n = bucket.prompt_tokens, bucket.images, bucket.patches
 
     def rows(dtype, *shape, axis=0):

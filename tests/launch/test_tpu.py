@@ -131,10 +131,26 @@ def test_a_slice_that_is_gone_and_a_request_that_fails_once(play):
     assert "restart 1 of 20 did not come up" in done.stderr
 
 
-def test_a_training_stopped_by_a_signal_is_started_again(play):
-    done, calls = play("watch", progress=["143", "running", "done"])
+@pytest.mark.parametrize("code", ["0", "130", "143"])
+def test_a_training_stopped_by_a_signal_is_started_again(play, code):
+    """SIGTERM, after which a run has saved and ends with 0; Ctrl-C; SIGTERM before the run could take it."""
+    done, calls = play("watch", progress=[code, "running", "done"])
     assert done.returncode == 0, done.stderr
     assert verbs(calls) == ["run"]
+
+
+def test_the_done_file_tells_a_finished_run_from_a_stopped_one(play, tmp_path):
+    _, calls = play("status", extra=f"WORKDIR={tmp_path}/share/run\n")
+    command = next(c for c in calls if "train.exit 2" in c).split("--command=")[1].split(" --project=")[0]
+    home = tmp_path / "worker"
+    for folder in (home / "rrft_jax", tmp_path / "share" / "run"):
+        folder.mkdir(parents=True)
+    look = lambda: subprocess.run(["bash", "-c", command], cwd=home, capture_output=True, text=True).stdout  # noqa: E731
+    assert look() == "running\n"
+    (home / "rrft_jax" / "train.exit").write_text("0\n")
+    assert look() == "0\n"
+    (tmp_path / "share" / "run" / "DONE").write_text("{}")
+    assert look() == "done\n"
 
 
 def test_restarts_are_bounded(play):

@@ -30,7 +30,8 @@ def test_rows_and_splits(prompts, group, shards, rows, split):
 
 def test_whole_and_plan_on_one_device():
     mesh = make_mesh(devices=jax.devices()[:1])
-    for layout in (whole(14), plan(mesh, 14, 8, micro_batches=7)):
+    for layout in (whole(14), plan(mesh, 14, 8)):
+        assert layout.micro_batches == 1
         assert (layout.prompts, layout.rows, layout.split, layout.describe()) == (14, 14, 1, "")
         np.testing.assert_array_equal(layout.mine, np.arange(14))
         assert layout.owned.all() and not layout.first_member(8).any()
@@ -50,3 +51,9 @@ def test_micro_batches_must_leave_every_device_a_row():
     mesh = make_mesh(devices=jax.devices()[:1])
     with pytest.raises(ValueError, match=r"micro_batches=4 must divide the 6 rows.*give 1 or 2 or 3 or 6"):
         plan(mesh, 6, 8, micro_batches=4)
+
+
+@pytest.mark.parametrize(("asked", "parts"), [(0, 6), (1, 1), (3, 3)])
+def test_no_number_of_micro_batches_is_one_row_of_each_device_at_a_time(asked, parts):
+    mesh = make_mesh(devices=jax.devices()[:1])
+    assert plan(mesh, 6, 8, micro_batches=asked).micro_batches == parts

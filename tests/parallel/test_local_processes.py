@@ -48,9 +48,9 @@ def test_an_error_that_was_explained_is_not_repeated(capfd):
     assert capfd.readouterr().err == "error: no\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_reach_every_process(number):
-    handler = f"lambda *_: sys.exit({128 + number})"
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_signals_reach_every_process(number, code):
+    handler = f"lambda *_: sys.exit({code})"
     body = f"signal.signal({int(number)}, {handler}); print('up', flush=True)\ntime.sleep(600)"
     program = f"import sys\nfrom {run_processes.__module__} import run_processes\n"
     program += f"sys.exit(run_processes({children(body)!r}, 2, 'again'))"
@@ -60,6 +60,6 @@ def test_signals_reach_every_process(number):
     try:
         assert [parent.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
         parent.send_signal(number)
-        assert parent.wait(60) == 128 + number
+        assert parent.wait(60) == code
     finally:
         parent.kill()

@@ -32,7 +32,7 @@ def test_the_first_signal_only_sets_the_flag(number, capfd):
     with GracefulStop() as stop:
         assert not stop.requested and stop.exit_code == 0
         signal.raise_signal(number)
-        assert stop.requested and stop.exit_code == 128 + number
+        assert stop.requested and stop.exit_code == (130 if number == signal.SIGINT else 0)
         if number == signal.SIGTERM:
             signal.raise_signal(number)  # a scheduler repeats itself
         with pytest.raises(KeyboardInterrupt):
@@ -61,7 +61,7 @@ def test_in_another_thread_nothing_is_touched():
     assert seen == [(False, before)]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_real_process_stops_between_steps(number, code):
     child = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"

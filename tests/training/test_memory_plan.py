@@ -149,7 +149,9 @@ from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.defaults import base_config
 from rrft_jax.training.memory_plan import make_plan
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.start import load_model, place
+from rrft_jax.training.overrides import load_config
+from rrft_jax.training.shapes import make_shapes
+from rrft_jax.training.start import load_model, place, read_sizes
 from rrft_jax.training.step import init_state
 config = base_config()
 config.mesh.update({"fsdp": 4, "tensor": 2})
@@ -161,6 +163,15 @@ held = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.le
 assert plan.parameters == held(state["params"]), (plan.parameters, held(state["params"]))
 assert plan.parameters + plan.optimizer == held(state)
 assert 3 * plan.parameters < sum(x.nbytes for x in jax.tree.leaves(params))
+
+# The presets of real sizes leave the number of micro-batches open: one row of each device, whatever the mesh.
+for axes, parts in (({"fsdp": 8}, 2), ({"fsdp": 4, "tensor": 2}, 4), ({"fsdp": 1, "tensor": 1}, 2)):
+    config = load_config("configs/grpo_counting.py:2b")
+    config.mesh.update(axes)
+    sizes = read_sizes("2b")
+    mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
+    layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout
+    assert (config.train.prompts, layout.rows, layout.micro_batches) == (16, 16, parts), (axes, layout)
 """
 
 
