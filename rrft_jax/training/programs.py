@@ -83,10 +83,10 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         members = rollout.group // layout.split
-        return _by_rows(draw(params, prompts, key, group=members, sampling=sampling, first_member=first_member))
+        return by_rows(draw(params, prompts, key, group=members, sampling=sampling, first_member=first_member))
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:
-        return _by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0)))
+        return by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0)))
 
     return Programs(
         jax.jit(train_sample),
@@ -108,6 +108,6 @@ def to_devices(tree: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(put, tree)
 
 
-def _by_rows(rollouts: Rollouts) -> Rollouts:
+def by_rows(rollouts: Rollouts) -> Rollouts:
     """Each process finds the completions of its own prompts on its own devices."""
     return jax.tree.map(lambda x: constrain(x, "batch", *[None] * (x.ndim - 1)), rollouts)

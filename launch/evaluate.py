@@ -1,0 +1,157 @@
+"""Evaluates a checkpoint, or a served model, on the benchmarks of the paper or on their synthetic twins.
+
+    python launch/evaluate.py --checkpoint=nano --benchmark=all --limit=100 --output=workdirs/eval_nano
+    python launch/evaluate.py --checkpoint=workdirs/mine --benchmark=visual_counting --decoding=greedy --output=out
+    python launch/evaluate.py --checkpoint=DIR --data_dir=FOLDER --benchmark=counting_id --output=out
+    python launch/evaluate.py --endpoint=http://localhost:8000/v1 --model=nano --benchmark=all --output=out
+
+Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
+test files in FOLDER. Interrupted, the same command goes on with the questions that are not answered yet.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "nano, a HuggingFace directory, a finished workdir, an adapter.")
+_ENDPOINT = flags.DEFINE_string("endpoint", "", "OpenAI-compatible URL of a served model, in place of --checkpoint.")
+_MODEL = flags.DEFINE_string("model", "", "Name of the served model.")
+_KEY_ENV = flags.DEFINE_string("api_key_env", "OPENAI_API_KEY", "Environment variable that holds the endpoint's key.")
+_CONCURRENCY = flags.DEFINE_integer("concurrency", 8, "Requests to the endpoint at a time.", 1)
+_RATE = flags.DEFINE_float("requests_per_minute", 0.0, "Most requests a minute; 0: no limit.")
+_TIMEOUT = flags.DEFINE_float("timeout", 300.0, "Seconds one request may take.")
+_DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
+_BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (all its benchmarks), or all.")
+_DATA = flags.DEFINE_string("data_dir", "", "Folder with the published test files and their pictures.")
+_LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
+_PROMPT = flags.DEFINE_string(
+    "prompt", "auto", "zero_shot, ans, cot, caption_eval, a template's name or file. auto: what a workdir was trained "
+    "with, else zero_shot.",
+)  # fmt: skip
+_DECODING = flags.DEFINE_enum("decoding", "paper", ["paper", "greedy"], "T 0.1, top-p 0.9, top-k 50; or greedy.")
+_TEMPERATURE = flags.DEFINE_float("temperature", None, "In place of the decoding's own.")
+_TOP_P = flags.DEFINE_float("top_p", None, "In place of the decoding's own.")
+_TOP_K = flags.DEFINE_integer("top_k", None, "In place of the decoding's own.")
+_SAMPLES = flags.DEFINE_integer("samples", 1, "Answers per question; more than 1 adds pass@k and maj@k.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+_NEW = flags.DEFINE_integer("max_new_tokens", 768, "Longest answer in tokens.", 1)
+_BATCH = flags.DEFINE_integer("batch", 32, "Questions at a time.", 1)
+_MESH = flags.DEFINE_enum("mesh", "data", ["data", "fsdp", "fsdp+tensor"], "How parameters lie on several devices.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of a picture; default: the checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of a picture; default: the checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
+    quiet = logging.get_verbosity() <= logging.INFO
+    if quiet:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        return run()
+    except (ValueError, OSError) as error:
+        if not quiet:  # --verbosity=1 shows where it came from
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def run() -> int:
+    """Asks, scores and prints the table; returns the exit code."""
+    from tqdm import tqdm
+
+    from rrft_jax.compilation import keep_programs
+    from rrft_jax.evaluation import benchmarks, sources
+    from rrft_jax.evaluation.predictions import same_evaluation
+    from rrft_jax.evaluation.report import table
+    from rrft_jax.evaluation.runner import run_benchmark
+    from rrft_jax.rewards import Pool
+    from rrft_jax.rewards.symbolic import in_pool
+
+    if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value):
+        raise ValueError("give either --checkpoint, or --endpoint with --model")
+    keep_programs(_CACHE.value)
+    chosen = benchmarks.choose(_BENCHMARK.value)
+    prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
+    questions = {b.name: sources.questions(b, _DATA.value, _LIMIT.value, prompt) for b in chosen}
+    decoding = _decoding()
+    if _DRY.value:
+        for name, (examples, ask) in questions.items():
+            print(f"{name}: {len(examples)} questions; the first:\n{ask(examples[0])}\n")
+        return 0
+    folder = Path(_OUTPUT.value)
+    same_evaluation(folder, _about(prompt, decoding))
+    answerer = _endpoint(decoding) if _ENDPOINT.value else _sampler(decoding)
+    ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
+    results = {}
+    with Pool() as pool:
+        for name, (examples, ask) in questions.items():
+            with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None) as bar:
+                show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
+                results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, show)
+    if any(results.values()):  # process 0
+        text = table(results, _MODEL.value or _CHECKPOINT.value, real=bool(_DATA.value))
+        (folder / "table.md").write_text(text + "\n")
+        print(text)
+    unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())
+    if unanswered:
+        print(f"{unanswered} questions have no answer: the same command asks them again", file=sys.stderr)
+    return 1 if unanswered else 0
+
+
+def _decoding():
+    from dataclasses import replace
+
+    from rrft_jax.evaluation.questions import GREEDY, PAPER
+
+    own = {"temperature": _TEMPERATURE.value, "top_p": _TOP_P.value, "top_k": _TOP_K.value}
+    given = {name: value for name, value in own.items() if value is not None}
+    decoding = replace(
+        PAPER if _DECODING.value == "paper" else GREEDY,
+        **given, max_new_tokens=_NEW.value, samples=_SAMPLES.value, seed=_SEED.value,
+    )  # fmt: skip
+    if decoding.samples > 1 and decoding.temperature == 0:
+        raise ValueError(f"--samples={decoding.samples} with temperature 0 gives equal answers: raise --temperature")
+    return decoding
+
+
+def _about(prompt: str, decoding) -> dict:
+    """What may not change while predictions of one folder are collected; the commit is noted by the workdir's rules."""
+    from dataclasses import asdict
+
+    return {
+        "checkpoint": _CHECKPOINT.value, "endpoint": _ENDPOINT.value, "model": _MODEL.value, "data_dir": _DATA.value,
+        "prompt": prompt, "decoding": asdict(decoding), "dtype": _DTYPE.value,
+        "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value,
+    }  # fmt: skip
+
+
+def _sampler(decoding):
+    import numpy as np
+
+    from rrft_jax.evaluation.sampled import make_answerer
+    from rrft_jax.models.qwen2_vl.config import read_config
+    from rrft_jax.models.qwen2_vl.weights import load_sharded
+    from rrft_jax.parallel.mesh import make_mesh
+    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
+
+    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
+    mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
+    model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
+    adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
+    params = load_sharded(directory, model.config, mesh, np.dtype(model.compute_dtype), adapter)
+    return make_answerer(model, params, processor, mesh, decoding, _BATCH.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

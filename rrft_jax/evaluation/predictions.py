@@ -1,0 +1,73 @@
+"""Predictions on disk: one line per question, written as soon as it is answered, so that nothing is asked twice."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ABOUT = "about.json"
+
+
+class Predictions:
+    """The file `<name>.jsonl` of a folder; a context manager.
+
+    records: what is there already, by id. A last line that a kill cut short is removed, and its question asked again.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.path = folder / f"{name}.jsonl"
+        self.records: dict[str, dict[str, Any]] = {}
+        whole = _whole_lines(self.path)
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                record = json.loads(line)
+                self.records[record["id"]] = record
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"{self.path}, line {number}: no prediction; remove the line, or the file") from None
+        self._file = open(self.path, "ab")
+        self._file.truncate(len(whole))
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """record: JSON values, with an "id" that is not there yet."""
+        if record["id"] in self.records:
+            raise ValueError(f"{self.path}: {record['id']} was answered already")
+        self.records[record["id"]] = dict(record)
+        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+
+    def __enter__(self) -> "Predictions":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
+    """Writes what makes this evaluation into a new folder, or checks that the folder's is the same.
+
+    ValueError lists the differences: predictions of two models or two decodings must not mix.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ABOUT
+    about = json.loads(json.dumps(about))
+    if not file.exists():
+        others = sorted(p.name for p in folder.iterdir())
+        if others:
+            raise ValueError(
+                f"--output={folder} holds {', '.join(others[:5])} and no evaluation: give an empty or a new folder"
+            )
+        part = file.with_suffix(".tmp")
+        part.write_text(json.dumps(about, indent=1) + "\n")
+        part.rename(file)
+        return
+    there = json.loads(file.read_text())
+    differing = [key for key in {**there, **about} if there.get(key) != about.get(key)]
+    if differing:
+        lines = "".join(f"\n  {key}: {there.get(key)!r} -> {about.get(key)!r}" for key in differing)
+        raise ValueError(f"--output={folder} holds another evaluation; give another folder, or restore:{lines}")
+
+
+def _whole_lines(path: Path) -> bytes:
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]

@@ -1,0 +1,56 @@
+"""The table of an evaluation: our columns with intervals, and the published rows where they may stand beside them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rrft_jax.evaluation.benchmarks import BENCHMARKS, Benchmark
+from rrft_jax.evaluation.published import beside
+from rrft_jax.evaluation.statistics import Estimate, average
+
+SCORES = ("paper_score", "strict_score")
+
+
+def table(results: Mapping[str, Mapping[str, Any]], label: str, real: bool) -> str:
+    """Markdown: a row per score, a column per benchmark and an average per task, in per cent with 95 % intervals.
+
+    results: benchmark name -> its numbers (`summary.summarise`). real: whether the published test files were scored;
+    only then do published rows follow, which are to be compared with paper_score.
+    """
+    columns = _columns(results)
+    rows = []
+    for name in SCORES:
+        found = {b: Estimate(**numbers[name]) for b, numbers in results.items()}
+        rows.append([f"{label}, {name}", *(_cell(average([found[b] for b in names])) for _, names in columns)])
+    for row in beside(results, real):
+        cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
+        rows.append([f"{row.model} {row.method} (published)".replace("  ", " "), *cells])
+    return markdown(["", *(title for title, _ in columns)], rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, its columns padded so that it reads well as plain text too."""
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    line = lambda row: "| " + " | ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)) + " |"  # noqa: E731
+    return "\n".join([line(head), line(["-" * w for w in widths]), *map(line, rows)])
+
+
+def _columns(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Title and the benchmarks it averages: each benchmark, then its task where several of it are there."""
+    columns: list[tuple[str, list[str]]] = []
+    tasks: dict[str, list[Benchmark]] = {}
+    for benchmark in BENCHMARKS:
+        if benchmark.name in results:
+            tasks.setdefault(benchmark.task, []).append(benchmark)
+    for mine in tasks.values():
+        columns += [(b.name, [b.name]) for b in mine]
+        if len(mine) > 1:
+            columns.append((f"{mine[0].name.partition('_')[0]} mean", [b.name for b in mine]))
+    return columns
+
+
+def _cell(value: Estimate) -> str:
+    return f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def _plain(values: Sequence[float | None]) -> str:
+    return "" if None in values else f"{sum(values) / len(values):.2f}"

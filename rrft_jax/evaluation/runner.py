@@ -1,0 +1,60 @@
+"""One benchmark: ask what is not answered yet, score each answer as it comes, keep it, sum up."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rrft_jax.data.example import Example
+from rrft_jax.evaluation.predictions import Predictions
+from rrft_jax.evaluation.questions import Answerer, Question
+from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.summary import prediction, summarise
+from rrft_jax.parallel.processes import exchange, is_writer, together
+from rrft_jax.rewards.symbolic import Verify
+
+
+def run_benchmark(
+    name: str,
+    examples: Sequence[Example],
+    ask: Callable[[Example], str],
+    answerer: Answerer,
+    folder: Path,
+    verify: Verify,
+    ks: Sequence[int] = (),
+    on_reply: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.
+
+    Questions that <name>.jsonl has are not asked again. on_reply(n) is told how many questions are done. Every process
+    of a run calls it; process 0 scores and writes.
+    """
+    names = [example.id for example in examples]
+    if len(set(names)) < len(names):
+        raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
+    store = together(lambda: Predictions(folder, name) if is_writer() else None)
+    try:
+        done = exchange(set(store.records) if store else None)[0]
+        on_reply(len(done & set(names)))
+        open_ones = [
+            Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples) if e.id not in done
+        ]
+        by_id = {example.id: example for example in examples}
+        for reply in answerer(open_ones):
+            if store:
+                example = by_id[reply.id].without_images()
+                scores = score(example.task, reply.texts, [example] * len(reply.texts), verify=verify)
+                store.add(prediction(example, reply, scores))
+            done.add(reply.id)
+            on_reply(len(done & set(names)))
+        if not store:
+            return {}
+        missing = [n for n in names if n not in store.records]
+        numbers = {"benchmark": name, **summarise([store.records[n] for n in names if n not in missing], ks)}
+        if missing:
+            numbers["unanswered"] = missing
+        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        return numbers
+    finally:
+        if store:
+            store.__exit__(None, None, None)

@@ -1,0 +1,101 @@
+"""Answers of our own sampler: questions in batches of bounded shapes, sharded over a mesh and over processes."""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from rrft_jax.data.index import Bucket, image_size
+from rrft_jax.evaluation.answer import rung
+from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.parallel.layout import plan
+from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
+from rrft_jax.rollout.sampler import Rollouts, sample
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.training.programs import by_rows, to_devices
+
+
+def make_answerer(
+    model: Qwen2VL, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
+) -> Answerer:
+    """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
+
+    Draws are addressed by (decoding.seed, Question.number, sample): neither the batch nor the other questions change
+    them. Every process asks for the same questions and gets all replies. Questions are put into rungs of sizes, one
+    compiled program each; ValueError names a question that leaves no room for its answer.
+    """
+    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
+    sampling = Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
+    key = jax.random.key(decoding.seed)
+    layout = plan(mesh, batch)
+
+    @jax.jit
+    def generate(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
+        rollouts = sample(
+            model, params, prompts, key, allowed=allowed, eos_token_ids=processor.eos_token_ids,
+            pad_token_id=processor.pad_token_id, group=decoding.samples, length=decoding.max_new_tokens,
+            sampling=sampling,
+        )  # fmt: skip
+        return by_rows(rollouts)
+
+    def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
+        """Rows beyond the questions repeat them."""
+        mine = [questions[i % len(questions)] for i in layout.prompt_of.tolist()]
+        encoded = {q.number: encode_prompt(processor, q.text, q.images, system=q.system) for q in mine}
+        prompts = collate(
+            [encoded[q.number] for q in mine], [q.number for q in mine], bucket, processor.pad_token_id,
+            [q.id for q in mine],
+        )  # fmt: skip
+        return generate(params, to_devices(prompts, mesh), key)
+
+    def read(rollouts: Rollouts, questions: Sequence[Question]) -> list[Reply]:
+        tokens, mask, finished = (
+            local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished)
+        )
+        own = []
+        for row, number in enumerate(layout.prompt_of.tolist()):
+            if number < len(questions) and layout.owned[row]:
+                texts = tuple(decode(processor, ids) for ids in tokens[row])
+                lengths = tuple(int(n) for n in mask[row].sum(-1))
+                own.append((number, Reply(questions[number].id, texts, lengths, tuple(map(bool, finished[row])))))
+        return [reply for _, reply in sorted((pair for part in exchange(own) for pair in part), key=lambda p: p[0])]
+
+    def answer(questions: Sequence[Question]) -> Iterator[Reply]:
+        waiting = None
+        for bucket, chunk in _batches(processor, model.config.max_position_embeddings, decoding, questions, batch):
+            submitted = submit(bucket, chunk), chunk
+            if waiting:  # read while the devices work on the next batch
+                yield from read(*waiting)
+            waiting = submitted
+        if waiting:
+            yield from read(*waiting)
+
+    return answer
+
+
+def _batches(
+    processor: Processor, positions: int, decoding: Decoding, questions: Sequence[Question], batch: int
+) -> Iterator[tuple[Bucket, list[Question]]]:
+    """Questions of one rung of sizes at a time, small ones first."""
+    by_bucket: dict[Bucket, list[Question]] = {}
+    for question in questions:
+        try:
+            size = measure(processor, question.text, [image_size(image) for image in question.images])
+        except (ValueError, OSError) as error:
+            raise ValueError(f"question {question.id}: {error}; replace its picture or leave the record out") from error
+        if size.prompt_tokens + decoding.max_new_tokens > positions:
+            raise ValueError(
+                f"question {question.id}: {size.prompt_tokens} prompt tokens and {decoding.max_new_tokens} new ones "
+                f"exceed the model's {positions} positions: lower --max_new_tokens or --max_pixels"
+            )
+        by_bucket.setdefault(rung(size), []).append(question)
+    for bucket in sorted(by_bucket, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens)):
+        mine = by_bucket[bucket]
+        for low in range(0, len(mine), batch):
+            yield bucket, mine[low : low + batch]
