@@ -2,7 +2,7 @@
 
 A record is an object with
     id        a name that is unique in the folder
-    image     a path, a list of paths, or {"path": ...}; [] says that the question has no image
+    image     (or images) a path, a list of paths, or {"path": ...}; [] says that the question has no image
     problem   the question, without a prompt template
     answer    or solution (the same text; <answer> tags around it are removed)
     cot       optional reasoning that leads to the answer
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
+from rrft_jax.data.pictures import BytesPicture, Pictures
 
 IMAGE_FOLDERS = ("", "images", "train_images")
-_FIELDS = frozenset({"id", "image", "problem", "answer", "solution", "cot"})
+_FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot"})
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
@@ -82,23 +83,22 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
     if not files:
         raise FileNotFoundError(f"data folder {folder} holds no *.json file; each must be a list of records")
     if image_root is not None:
-        roots = (folder / image_root,)
-        if not roots[0].is_dir():
-            raise FileNotFoundError(f"image root {roots[0]} does not exist; it is absolute or relative to {folder}")
+        pictures = Pictures((folder / image_root,))
+        if not pictures.roots[0].is_dir():
+            missing = f"image root {pictures.roots[0]} does not exist"
+            raise FileNotFoundError(f"{missing}; it is absolute or relative to {folder}")
     else:
-        roots = tuple(folder / name for name in IMAGE_FOLDERS)
+        pictures = Pictures(tuple(folder / name for name in IMAGE_FOLDERS))
 
     examples, problems, first_seen = [], [], {}
     for path in files:
-        records, wrong = _load(path)
+        records, wrong = load_list(path)
         problems += wrong
         for number, record in enumerate(records):
-            example, found = _parse(record, roots, task, path.name, number)
+            example, found = parse_record(record, pictures, task, path.name, number)
             if not found and example.id in first_seen:
-                message = f"id is already used by {first_seen[example.id]}; give each record its own"
-                found = [("duplicate id", message)]
-            name = _name(record, number)
-            problems += [Problem(path.name, name, kind, message) for kind, message in found]
+                found = [used_id(path.name, record_name(record, number), first_seen[example.id])]
+            problems += found
             if not found:
                 first_seen[example.id] = f"{path.name}, record {number}"
                 examples.append(example)
@@ -110,37 +110,48 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
     return Records(tuple(examples), tuple(problems))
 
 
-def _load(path: Path) -> tuple[list, list[Problem]]:
+def load_list(path: Path) -> tuple[list, tuple[Problem, ...]]:
+    """The records of a JSON file, or none and what is wrong with the file as a whole."""
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as e:
         message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); correct or remove the file"
-        return [], [Problem(path.name, "", "bad JSON", message)]
+        return [], (Problem(path.name, "", "bad JSON", message),)
     except UnicodeDecodeError as e:
-        return [], [Problem(path.name, "", "bad JSON", f"not UTF-8 text ({e.reason}); save it as UTF-8")]
+        return [], (Problem(path.name, "", "bad JSON", f"not UTF-8 text ({e.reason}); save it as UTF-8"),)
     if not isinstance(records, list):
-        message = f"holds {_kind(records)} where a list of records belongs; wrap the records in [ ... ]"
-        return [], [Problem(path.name, "", "wrong type", message)]
-    return records, []
+        message = f"holds {kind_of(records)} where a list of records belongs; wrap the records in [ ... ]"
+        return [], (Problem(path.name, "", "wrong type", message),)
+    return records, ()
 
 
-def _parse(record: Any, roots, task: str, file: str, number: int) -> tuple[Example | None, list[tuple[str, str]]]:
-    """The Example of one record, or None with every problem it has as (kind, message)."""
-    if not isinstance(record, dict):
-        return None, [("wrong type", f"is {_kind(record)} where an object with id, image, problem and answer belongs")]
-    found = []
-    id = _text(record, "id", found, numbers=True)
-    problem = _text(record, "problem", found)
-    answer = _answer(record, found)
-    images = _images(record, roots, found)
-    cot = record.get("cot")
-    if cot is not None and not isinstance(cot, str):
-        found.append(("wrong type", f"cot is {_kind(cot)}; make it a string or leave it out"))
+def parse_record(
+    record: Any, pictures: Pictures, task: str, file: str, number: int
+) -> tuple[Example | None, tuple[Problem, ...]]:
+    """The Example of one record, or None with every problem it has. `pictures` finds the images it names."""
+    found: list[tuple[str, str]] = []
+    if isinstance(record, dict):
+        id = _text(record, "id", found, numbers=True)
+        problem = _text(record, "problem", found)
+        answer = _answer(record, found)
+        images = _images(record, pictures, found)
+        cot = record.get("cot")
+        if cot is not None and not isinstance(cot, str):
+            found.append(("wrong type", f"cot is {kind_of(cot)}; make it a string or leave it out"))
+    else:
+        message = f"is {kind_of(record)} where an object with id, image, problem and answer belongs"
+        found.append(("wrong type", message))
     if found:
-        return None, found
+        name = record_name(record, number)
+        return None, tuple(Problem(file, name, kind, message) for kind, message in found)
     metadata = {k: v for k, v in record.items() if k not in _FIELDS}
     metadata |= {"file": file, "record": number}
-    return Example(id, task, problem, answer, images, cot if cot and cot.strip() else None, metadata), []
+    return Example(id, task, problem, answer, images, cot if cot and cot.strip() else None, metadata), ()
+
+
+def used_id(file: str, record: str, first: str) -> Problem:
+    """The problem of a record whose id another one has already."""
+    return Problem(file, record, "duplicate id", f"id is already used by {first}; give each record its own")
 
 
 def _text(record, field: str, found: list, numbers: bool = False) -> str:
@@ -152,7 +163,7 @@ def _text(record, field: str, found: list, numbers: bool = False) -> str:
     if numbers and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        found.append(("wrong type", f"{field} is {_kind(value)}; make it a string"))
+        found.append(("wrong type", f"{field} is {kind_of(value)}; make it a string"))
         return ""
     if not value.strip():
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
@@ -178,39 +189,44 @@ def _answer(record, found: list) -> str:
     return texts[fields[0]]
 
 
-def _images(record, roots, found: list) -> tuple[str, ...]:
-    if "image" not in record:
+def _images(record, pictures: Pictures, found: list) -> tuple:
+    field = "image" if "image" in record or "images" not in record else "images"
+    if field not in record:
         found.append(("missing field", "has no image; add it ([] for a question without one)"))
         return ()
-    entries = record["image"] if isinstance(record["image"], list) else [record["image"]]
-    paths = []
-    for entry in entries:
-        name = entry.get("path") if isinstance(entry, dict) else entry
+    entries = record[field] if isinstance(record[field], list) else [record[field]]
+    images = []
+    for place, entry in enumerate(entries):
+        data, name = (entry.get("bytes"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
+        if isinstance(name, bytes):  # a plain binary column
+            data, name = name, None
+        if data:
+            images.append(BytesPicture(data, name if isinstance(name, str) and name else f"image {place}"))
+            continue
         if not isinstance(name, str) or not name:
-            message = f"image is {_kind(entry)}; make it a path, a list of paths or an object with a path"
+            message = f"{field} is {kind_of(entry)}; make it a path, a list of paths or an object with a path"
             found.append(("wrong type", message))
             continue
-        tried = [root / name for root in roots]
-        path = next((p for p in tried if p.is_file()), None)
-        if path is None:
-            message = f"image {name!r} is not at {', '.join(map(str, tried))}; restore it or set the image root"
+        image = pictures.find(name)
+        if image is None:
+            message = f"image {name!r} is not at {pictures.tried(name)}; restore it or set the image root"
             found.append(("missing image", message))
         else:
-            paths.append(str(path))
-    return tuple(paths)
+            images.append(image)
+    return tuple(images)
 
 
-def _name(record: Any, number: int) -> str:
+def record_name(record: Any, number: int) -> str:
     """How a report calls a record: its number in the file and, where it has one, its id."""
     id = record.get("id") if isinstance(record, dict) else None
     return f"record {number}" + (f" (id {id!r})" if isinstance(id, str | int) and str(id) else "")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """A JSON value's type in words."""
     if value is None:
         return "null"
     if value == "":
         return "an empty string"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names[type(value)]
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,106 @@
+"""Where the pictures of records are: files in folders, members of zip archives read in place, bytes of a table.
+
+A picture that is neither a PIL image, an array nor a path is an object with `read() -> bytes` of an encoded image and a
+`key` that equal pictures share; its str names it in messages. `read` raises OSError.
+"""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class ZipPicture:
+    """A member of an archive. The open archive may be shared by threads."""
+
+    archive: zipfile.ZipFile = field(repr=False, compare=False)
+    path: str
+    member: str
+
+    def __str__(self):
+        return f"{self.path}:{self.member}"
+
+    @property
+    def key(self) -> str:
+        return str(self)
+
+    def read(self) -> bytes:
+        try:
+            return self.archive.read(self.member)
+        except _BROKEN as error:
+            raise OSError(f"{self}: cannot be read from its archive ({error}); get the archive again") from error
+
+
+@dataclass(frozen=True)
+class BytesPicture:
+    """An encoded image that is in memory, such as a cell of a Parquet table."""
+
+    data: bytes = field(repr=False)
+    name: str
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()[:16]
+
+    def read(self) -> bytes:
+        return self.data
+
+
+def picture_file(image: Any):
+    """What PIL opens: a file of the bytes where the picture is stored elsewhere, else the path as it is."""
+    return io.BytesIO(image.read()) if hasattr(image, "read") else image
+
+
+def picture_key(image: Any) -> str:
+    """Equal for equal pictures as far as their place tells it."""
+    return image.key if hasattr(image, "read") else str(image)
+
+
+class Archive:
+    """The pictures of one zip file, by their path inside it, with or without a top folder named like the archive."""
+
+    def __init__(self, path: Path):
+        """Raises ValueError where the file is no complete zip archive."""
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            message = f"{path}: not a complete zip archive ({error}); get it again or unpack it beside itself"
+            raise ValueError(message) from error
+        self._members = frozenset(self._zip.namelist())
+
+    def find(self, name: str) -> ZipPicture | None:
+        name = name.removeprefix("./").lstrip("/")
+        top = f"{self.path.stem}/"
+        for member in (name, top + name, name.removeprefix(top)):
+            if member in self._members and not member.endswith("/"):
+                return ZipPicture(self._zip, str(self.path), member)
+        return None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Finds pictures by the names that records give them: in folders first, then in archives, in the order given."""
+
+    roots: Sequence[Path]
+    archives: Sequence[Archive] = ()
+
+    def find(self, name: str) -> str | ZipPicture | None:
+        for root in self.roots:
+            if (path := root / name).is_file():
+                return str(path)
+        return next((hit for archive in self.archives if (hit := archive.find(name))), None)
+
+    def tried(self, name: str) -> str:
+        """Every place where `find` looks, in words."""
+        return ", ".join([*(str(root / name) for root in self.roots), *(f"in {a.path}" for a in self.archives)])

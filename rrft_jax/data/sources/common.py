@@ -1,0 +1,108 @@
+"""What all sources share: parts with their streams, the names of tasks, and the check that ids are used once."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rrft_jax.data.example import Example
+from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
+
+TASKS = ("visual_counting", "structure_perception", "spatial_transformation")
+# How the published files and scripts call them.
+_ALIASES = {
+    "visual_counting": ("visual-counting", "clevr-math", "clevrmath", "super-clevr", "superclevr"),
+    "structure_perception": ("structure-perception", "geomath", "geo-math", "geometry3k", "geoqa", "geomverse"),
+    "spatial_transformation": ("spatial-transformation", "trance"),
+}
+
+# One record of a part: the Example, or everything that is wrong with it.
+Item = Example | tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of one task. items(): a new pass over its records in their order, at most `count` of them."""
+
+    task: str
+    split: str
+    count: int
+    items: Callable[[], Iterable[Item]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The parts of a folder, what is wrong with whole files, and files that are left aside on purpose, with why."""
+
+    parts: tuple[Part, ...]
+    problems: tuple[Problem, ...] = ()
+    aside: tuple[str, ...] = ()
+
+
+def task_in(name: str) -> str:
+    """The task that a name tells of, as the published files spell it ("A3-Visual-Counting-..."), or ""."""
+    name = name.lower().replace("_", "-")
+    return next((task for task, words in _ALIASES.items() if any(word in name for word in words)), "")
+
+
+def known_task(name: Any) -> str:
+    """A task by its name or by one of the published names, or "" where it is neither."""
+    if not isinstance(name, str):
+        return ""
+    return name if name in TASKS else next((t for t, words in _ALIASES.items() if name.lower() in words), "")
+
+
+def unknown_task(file: str, record: str, what: str) -> Problem:
+    return Problem(file, record, "unknown task", f"{what}; the tasks are {', '.join(TASKS)}: name one with --task")
+
+
+def split_name(stem: str) -> str:
+    """A file's name as the name of a split: lower case, words joined by _, without -00000-of-00001."""
+    return re.sub(r"\W+", "_", re.sub(r"-\d{5}-of-\d{5}$", "", stem).lower()).strip("_") or "train"
+
+
+def once(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, but for an id that came before a Problem instead of the Example."""
+    first: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, Example):
+            file, number = item.metadata["file"], item.metadata["record"]
+            if item.id in first:
+                yield (used_id(file, f"record {number} (id {item.id!r})", first[item.id]),)
+                continue
+            first[item.id] = f"{file}, record {number}"
+        yield item
+
+
+def read_part(part: Part, strict: bool = False) -> Records:
+    """The whole part in memory. strict: raise a RecordError that lists every problem instead of skipping its record."""
+    examples, problems = [], []
+    for item in part.items():
+        if isinstance(item, Example):
+            examples.append(item)
+        else:
+            problems += item
+    if problems and strict:
+        raise RecordError(f"{len(problems)} problems in {part.split}:\n{list_problems(problems)}")
+    return Records(tuple(examples), tuple(problems))
+
+
+def read_json(path: Path, file: str) -> tuple[Any, tuple[Problem, ...]]:
+    """The value of a JSON file, or None and what is wrong with it. `file`: what reports call it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig")), ()
+    except json.JSONDecodeError as e:
+        message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); get the file again"
+        return None, (Problem(file, "", "bad JSON", message),)
+    except (UnicodeDecodeError, OSError) as e:
+        return None, (Problem(file, "", "bad JSON", f"cannot be read ({e}); get the file again"),)
+
+
+def source_folder(folder, layout: str) -> Path:
+    """`folder` as a Path. Raises FileNotFoundError that says what it should hold."""
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--input={folder} is no folder; it should hold {layout}")
+    return folder

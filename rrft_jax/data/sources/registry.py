@@ -1,0 +1,91 @@
+"""The sources by name, with where they come from. A new one is a module beside this and an entry here."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from rrft_jax.data.sources import clevr_math, geometry3k, reason_rft, super_clevr, tables, trance
+from rrft_jax.data.sources.common import TASKS, Found
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """find(folder, **options) -> the parts. homepage, licence, citation: of the data, as its authors state them."""
+
+    name: str
+    find: Callable[..., Found]
+    about: str
+    homepage: str = ""
+    licence: str = "the user's own data"
+    citation: str = ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.find).parameters)[1:]
+
+
+SOURCES: Mapping[str, DataSource] = MappingProxyType(
+    {
+        source.name: source
+        for source in (
+            DataSource(
+                "reason_rft",
+                reason_rft.find,
+                "Reason-RFT-CoT-Dataset: the three tasks of the paper",
+                "https://huggingface.co/datasets/tanhuajie2001/Reason-RFT-CoT-Dataset",
+                "Apache-2.0 for the records; the pictures are under the licences of the sets they come from",
+                "Tan et al., Reason-RFT: Reinforcement Fine-Tuning for Visual Reasoning, 2025 (arXiv 2503.20752)",
+            ),
+            DataSource(
+                "clevr_math",
+                clevr_math.find,
+                "CLEVR-Math: counting with additions and subtractions, on pictures of CLEVR",
+                "https://github.com/dali-does/clevr-math",
+                "CC BY-SA 4.0 for the questions, CC BY 4.0 for the pictures of CLEVR",
+                "Lindström and Abraham, CLEVR-Math, 2022 (arXiv 2208.05358)",
+            ),
+            DataSource(
+                "super_clevr",
+                super_clevr.find,
+                "Super-CLEVR: counting vehicles, questions made from the scenes or published",
+                "https://github.com/Lizw14/Super-CLEVR",
+                "BSD for the repository, CC BY 4.0 as the question files state",
+                "Li et al., Super-CLEVR, CVPR 2023",
+            ),
+            DataSource(
+                "geometry3k",
+                geometry3k.find,
+                "Geometry3K: plane geometry with four choices",
+                "https://github.com/lupantech/InterGPS",
+                "MIT",
+                "Lu et al., Inter-GPS, ACL 2021",
+            ),
+            DataSource(
+                "trance",
+                trance.find,
+                "TRANCE: what changed between two pictures, from three cameras",
+                "https://github.com/hughplay/TVR",
+                "MIT for the repository; see its homepage for the data",
+                "Hong et al., Transformation Driven Visual Reasoning, CVPR 2021",
+            ),
+            DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
+            DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),
+        )
+    }
+)
+
+
+def find_parts(source: str, folder, **options: Any) -> Found:
+    """The parts of a source's folder. Raises ValueError for an unknown source, task or option."""
+    if source not in SOURCES:
+        raise ValueError(f"--source={source} is none of {', '.join(SOURCES)}")
+    known = SOURCES[source].options
+    for name in options:
+        if name not in known:
+            takes = ", ".join(f"--{option}" for option in known) or "no option"
+            raise ValueError(f"--{name} says nothing to --source={source}, which takes {takes}")
+    if options.get("task") and options["task"] not in TASKS:
+        raise ValueError(f"--task={options['task']} is none of {', '.join(TASKS)}")
+    return SOURCES[source].find(folder, **options)

@@ -1,0 +1,123 @@
+"""A user's own JSON Lines or Parquet files, with the fields of `rrft_jax.data.records` and optionally `task`.
+
+    FILE, or FOLDER with *.jsonl / *.parquet in it or one folder below
+
+A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs to train. The image column of a Parquet
+file holds bytes, {"bytes", "path"} as HuggingFace writes them, paths, or a list of these.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from rrft_jax.data.pictures import Pictures
+from rrft_jax.data.records import IMAGE_FOLDERS, Problem, kind_of, parse_record, record_name
+from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, split_name, unknown_task
+
+# One row: its number, and its record or what is wrong with it.
+Row = tuple[int, dict | Problem]
+
+
+def find_jsonl(folder, task: str = "", image_root: str = "") -> Found:
+    """task: of all records; without it each record names its own. image_root: where image paths start."""
+    return _find(folder, "jsonl", _jsonl, task, image_root)
+
+
+def find_parquet(folder, task: str = "", image_root: str = "") -> Found:
+    """As `find_jsonl`."""
+    return _find(folder, "parquet", _parquet, task, image_root)
+
+
+def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str) -> Found:
+    folder = Path(folder).expanduser()
+    files = [folder] if folder.is_file() else sorted(folder.glob(f"*.{ending}")) + sorted(folder.glob(f"*/*.{ending}"))
+    if not files:
+        raise FileNotFoundError(f"--input={folder} is no .{ending} file and no folder with one")
+    folder = folder.parent if folder.is_file() else folder
+    if image_root and not (folder / image_root).is_dir():
+        raise FileNotFoundError(f"--image_root={folder / image_root} does not exist; it is relative to {folder}")
+    pictures = Pictures(tuple(folder / name for name in ((image_root,) if image_root else IMAGE_FOLDERS)))
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        groups.setdefault(split_name(path.stem), []).append(path)
+    parts, problems = [], []
+    for split, paths in groups.items():
+        # One quick pass for the tasks that are there, and for the rows that belong to none.
+        counts: dict[str, int] = {}
+        for path in paths:
+            for number, row in read(path, ("task", "id")):
+                name = task or (known_task(row.get("task")) if isinstance(row, dict) else "")
+                counts[name] = counts.get(name, 0) + 1
+                if isinstance(row, Problem):
+                    problems.append(row)
+                elif not name:
+                    said = row.get("task")
+                    what = f"task {said!r} is unknown" if said else "has no task"
+                    problems.append(unknown_task(path.name, record_name(row, number), what))
+        for name in sorted(filter(None, counts)):
+            items = partial(_items, read, tuple(paths), name, bool(task), pictures, frozenset(problems))
+            parts.append(Part(name, split, counts[name], lambda items=items: once(items())))
+    return Found(tuple(parts), tuple(problems))
+
+
+def _items(
+    read, paths: tuple[Path, ...], task: str, all_rows: bool, pictures: Pictures, told: frozenset[Problem]
+) -> Iterator[Item]:
+    """told: what the quick pass found; a damaged picture column shows only now."""
+    for path in paths:
+        for number, row in read(path, None):
+            if isinstance(row, Problem):
+                if row not in told:
+                    yield (row,)
+                continue
+            if not (all_rows or known_task(row.get("task")) == task):
+                continue
+            example, problems = parse_record(_without_nulls(row), pictures, task, path.name, number)
+            yield example or problems
+
+
+def _without_nulls(row: dict) -> dict:
+    """A table has every column in every row; what is null was not given."""
+    return {k: v for k, v in row.items() if v is not None and k != "task"}
+
+
+def _jsonl(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                message = f"not valid JSON ({error}); correct or remove line {number + 1}"
+                yield number, Problem(path.name, f"record {number}", "bad JSON", message)
+                continue
+            if not isinstance(row, dict):
+                message = f"is {kind_of(row)} where an object with id, image, problem and answer belongs"
+                yield number, Problem(path.name, f"record {number}", "wrong type", message)
+                continue
+            yield number, row
+
+
+def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path)
+        names = table.schema_arrow.names
+        # Pictures are large: look at the small columns alone where they suffice, and at few rows at a time.
+        wanted = [name for name in names if columns is None or name in columns]
+        number = 0
+        if not wanted:
+            for number in range(table.metadata.num_rows):
+                yield number, {}
+            return
+        for batch in table.iter_batches(batch_size=64, columns=wanted):
+            for row in batch.to_pylist():
+                yield number, row
+                number += 1
+    except (pyarrow.ArrowException, OSError) as error:
+        message = f"not a readable Parquet file ({error}); write or get it again"
+        yield 0, Problem(path.name, "", "bad Parquet", " ".join(message.split()))
