@@ -48,13 +48,14 @@ def rung(size: Size) -> Bucket:
     power of two, so that many different prompts need few programs."""
     images = len(size.patches)
     return Bucket(
-        _round_up(size.prompt_tokens, 64),
+        round_up(size.prompt_tokens, 64),
         1 << (images - 1).bit_length() if images else 0,
-        _round_up(max(size.patches), 64) if images else 0,
+        round_up(max(size.patches), 64) if images else 0,
     )
 
 
-def _round_up(value: int, least: int) -> int:
+def round_up(value: int, least: int) -> int:
+    """The first of least, 3/2 least, 2 least, 3 least, 4 least, ... that is not below `value`; `least` is even."""
     top = least
     while top < value:
         top *= 2

@@ -7,12 +7,33 @@ are those of tokenising the rendered string.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
 
-# Private-use characters: no template and hardly a text contains them, and a text is never searched for them.
-USER, SYSTEM = "\ue000user\ue000", "\ue000system\ue000"
+_MARK = re.compile("\ue000([0-9]+)\ue000")  # private-use characters, which no template contains
+
+
+@dataclass(frozen=True)
+class Visual:
+    """An image or a video in a turn: `copies` of its special token stand for it."""
+
+    token: str
+    copies: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message. role: 'system', 'user' or 'assistant'; parts: texts and visuals in their order."""
+
+    role: str
+    parts: tuple[str | Visual, ...]
+
+
+def mark(k: int) -> str:
+    """What stands for text k of a conversation while the template is rendered; texts are never searched for it."""
+    return f"\ue000{k}\ue000"
 
 
 def plain_tokenizer(tokenizer: Any) -> tokenizers.Tokenizer:
@@ -32,53 +53,58 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def render(tokenizer: Any, images: int, videos: int, system: bool) -> str:
-    """The chat template with marks for the texts: images, then videos, then the user's text, one turn.
+def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The chat template with marks for the texts, up to the start of the answer; and the texts.
 
+    kinds: special token -> its name in a template's content parts ('image', 'video').
     Raises ValueError if the template does not print each mark exactly once.
     """
-    content = [{"type": "image"}] * images + [{"type": "video"}] * videos + [{"type": "text", "text": USER}]
-    turns = [{"role": "user", "content": content}]
-    if system:
-        turns.insert(0, {"role": "system", "content": SYSTEM})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    for mark, expected in ((USER, 1), (SYSTEM, int(system))):
-        if text.count(mark) != expected:
+    texts, messages = [], []
+    for turn in turns:
+        content = []
+        for part in turn.parts:
+            if isinstance(part, Visual):
+                content.append({"type": kinds[part.token]})
+            else:
+                content.append({"type": "text", "text": mark(len(texts))})
+                texts.append(part)
+        bare = turn.role != "user" and len(content) == 1 and content[0]["type"] == "text"
+        messages.append({"role": turn.role, "content": content[0]["text"] if bare else content})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    for k in range(len(texts)):
+        if (count := text.count(mark(k))) != 1:
             raise ValueError(
-                f"the chat template prints a text {text.count(mark)} times instead of {expected}: "
+                f"the chat template prints a text {count} times instead of 1: "
                 "use Qwen2-VL's chat_template in the model directory"
             )
-    return text
+    return text, texts
 
 
 def chat_tokens(
     tokenizer: Any,
     plain: tokenizers.Tokenizer,
     specials: Mapping[str, int],
-    text: str,
-    visual: Mapping[str, Sequence[int]],
-    system: str | None,
+    turns: Sequence[Turn],
+    kinds: Mapping[str, str],
 ) -> list[int]:
-    """Token ids of one user turn and the start of the answer.
-
-    visual: for the image token and then the video token, how many copies stand for each image or video.
-    """
-    rendered = render(tokenizer, *(len(counts) for counts in visual.values()), system is not None)
+    """Token ids of a conversation and the start of the answer. kinds: see `render`."""
+    rendered, texts = render(tokenizer, turns, kinds)
     cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
     pieces = re.split(f"({cut})", rendered)
-    for token, counts in visual.items():
-        if pieces.count(token) != len(counts):
+    visuals = [part for turn in turns for part in turn.parts if isinstance(part, Visual)]
+    for token in kinds:
+        expected = sum(visual.token == token for visual in visuals)
+        if pieces.count(token) != expected:
             raise ValueError(
-                f"the chat template prints {token} {pieces.count(token)} times for {len(counts)} of them: "
+                f"the chat template prints {token} {pieces.count(token)} times for {expected} of them: "
                 "use Qwen2-VL's chat_template in the model directory"
             )
-    copies = {token: iter(counts) for token, counts in visual.items()}
-    texts = {USER: text, SYSTEM: system}
+    copies = {token: iter([v.copies for v in visuals if v.token == token]) for token in kinds}
     ids = []
     for piece in pieces:
         if piece in specials:
             ids += [specials[piece]] * (next(copies[piece]) if piece in copies else 1)
         elif piece:
-            filled = re.sub(f"{USER}|{SYSTEM}", lambda mark: texts[mark[0]], piece)
+            filled = _MARK.sub(lambda found: texts[int(found[1])], piece)
             ids += plain.encode(filled, add_special_tokens=False).ids
     return ids

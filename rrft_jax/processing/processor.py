@@ -11,12 +11,13 @@ import tokenizers
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from rrft_jax.processing.chat import chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, special_tokens
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import Grid, visual_tokens
 
 IMAGE, VIDEO, END_OF_TURN = "<|image_pad|>", "<|video_pad|>", "<|im_end|>"
+KINDS = {IMAGE: "image", VIDEO: "video"}
 GEOMETRY = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # Qwen2-VL has no other; patches are 1176 wide
 
 
@@ -113,17 +114,27 @@ def encode_prompt(
     """
     image_out = [image_patches(processor.image_processor, image) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
-    image_grids, video_grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return from_hf(
-        _tokens(processor, text, image_grids, video_grids, system),
-        processor.image_token_id,
-        processor.video_token_id,
-        np.concatenate([patches for patches, _ in image_out]) if image_out else None,
-        image_grids,
-        np.concatenate([patches for patches, _ in video_out]) if video_out else None,
-        video_grids,
-        processor.merge_size,
-    )
+    grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
+    return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
+
+
+def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
+    """A conversation of several turns, ready for the next answer.
+
+    turns: (role, parts) with role 'system', 'user' or 'assistant'; a part is a text (str) or an image (a PIL image or a
+    uint8 array), in the order in which the template is to print them. One user turn with its images in front of its
+    text gives what `encode_prompt` gives.
+    """
+    image_out, filled = [], []
+    for role, parts in turns:
+        done = []
+        for part in parts:
+            if not isinstance(part, str):
+                image_out.append(image_patches(processor.image_processor, part))
+                part = _visual(processor, IMAGE, image_out[-1][1])
+            done.append(part)
+        filled.append(Turn(role, tuple(done)))
+    return _encoded(processor, filled, image_out, [])
 
 
 def measure(
@@ -131,7 +142,7 @@ def measure(
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
     grids = [image_grid(processor.image_processor, height, width) for height, width in image_sizes]
-    tokens = _tokens(processor, text, grids, [], system)
+    tokens = _tokens(processor, _turns(processor, text, grids, [], system))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
 
@@ -148,14 +159,38 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _tokens(
+def _turns(
     processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
-) -> list[int]:
-    counts = {
-        IMAGE: [visual_tokens(grid, processor.merge_size) for grid in images],
-        VIDEO: [visual_tokens(grid, processor.merge_size) for grid in videos],
-    }
-    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, text, counts, system)
+) -> list[Turn]:
+    visuals = [_visual(processor, token, g) for token, grids in ((IMAGE, images), (VIDEO, videos)) for g in grids]
+    user = Turn("user", (*visuals, text))
+    return [user] if system is None else [Turn("system", (system,)), user]
+
+
+def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
+    return Visual(token, visual_tokens(grid, processor.merge_size))
+
+
+def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, KINDS)
+
+
+def _encoded(
+    processor: Processor,
+    turns: Sequence[Turn],
+    images: Sequence[tuple[np.ndarray, Grid]],
+    videos: Sequence[tuple[np.ndarray, Grid]],
+) -> EncodedPrompt:
+    return from_hf(
+        _tokens(processor, turns),
+        processor.image_token_id,
+        processor.video_token_id,
+        np.concatenate([patches for patches, _ in images]) if images else None,
+        [grid for _, grid in images],
+        np.concatenate([patches for patches, _ in videos]) if videos else None,
+        [grid for _, grid in videos],
+        processor.merge_size,
+    )
 
 
 def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None) -> Qwen2VLImageProcessorPil:

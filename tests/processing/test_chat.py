@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.processing.chat import SYSTEM, USER
-from rrft_jax.processing.processor import encode_completion, encode_prompt, load_processor, measure
+from rrft_jax.processing.chat import mark
+from rrft_jax.processing.processor import encode_chat, encode_completion, encode_prompt, load_processor, measure
 
 TEXTS = [
     "How many objects are left?",
@@ -50,7 +51,7 @@ def test_ordinary_text_is_tokenised_as_the_rendered_string(name, system, request
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(max_size=40))
-@example("\ue000user\ue000 \ue000")
+@example("\ue0000\ue000 \ue000")
 def test_any_text_without_specials_too(nano, text):
     assume(not any(special in text for special in nano.specials))
     expected = nano.tokenizer(rendered(nano, text)).input_ids
@@ -87,9 +88,39 @@ def test_specials_in_a_text_stay_text(name, request):
 
 
 def test_marks_in_a_text_are_text(nano):
-    for text in (USER, SYSTEM, f"{SYSTEM}{USER}"):
+    for text in (mark(0), mark(1), f"{mark(1)}{mark(0)}"):
         tokens = encode_prompt(nano, text, system="be brief").tokens
         assert f"user\n{text}<|im_end|>" in nano.tokenizer.decode(tokens)
+
+
+@pytest.mark.parametrize("name", ["qwen", "nano"])
+def test_several_turns_are_tokenised_as_the_rendered_string(name, request):
+    processor = request.getfixturevalue(name)
+    small, large = (np.full((side, 84, 3), 90, np.uint8) for side in (56, 112))
+    turns = [
+        ("system", ["Be brief."]),
+        ("user", ["Here is one:", small, " and another: ", large]),
+        ("assistant", ["Two.\n"]),
+        ("user", ["Which is larger?", " Say why."]),
+    ]
+    content = lambda part: {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}  # noqa: E731
+    messages = [{"role": role, "content": [content(part) for part in parts]} for role, parts in turns]
+    text = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    encoded = encode_chat(processor, turns)
+    first, second, rest = text.split("<|image_pad|>")
+    grids = [measure(processor, "", [image.shape[:2]]).patches[0] // 4 for image in (small, large)]
+    expanded = f"{first}{'<|image_pad|>' * grids[0]}{second}{'<|image_pad|>' * grids[1]}{rest}"
+    assert encoded.tokens.tolist() == processor.tokenizer(expanded).input_ids
+    assert [len(p) // 4 for p in encoded.patches] == grids and grids[0] != grids[1]
+
+
+def test_one_turn_of_a_chat_is_a_prompt(nano):
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    one = encode_prompt(nano, "<|im_end|>?", [image, image], system="")
+    chat = encode_chat(nano, [("system", [""]), ("user", [image, image, "<|im_end|>?"])])
+    np.testing.assert_array_equal(chat.tokens, one.tokens)
+    np.testing.assert_array_equal(chat.positions, one.positions)
+    np.testing.assert_array_equal(np.stack(chat.patches), np.stack(one.patches))
 
 
 @pytest.mark.parametrize(

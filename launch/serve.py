@@ -1,0 +1,122 @@
+"""Serves a checkpoint over OpenAI's chat completions, with images, on this machine alone.
+
+    python launch/serve.py --checkpoint=nano
+    python launch/serve.py --checkpoint=workdirs/mine --port=8001 --max_new_tokens=2048
+
+docs/serving.md shows how to ask it. Ctrl-C finishes what was begun and stops; a second one stops at once.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
+)
+_NAME = flags.DEFINE_string("name", None, "What requests call the model. Default: the last part of --checkpoint.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; any but loopback is open to its network.")
+_PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
+_MAX_NEW_TOKENS = flags.DEFINE_integer(
+    "max_new_tokens", 1024, "Longest answer a request may ask for, and the length of one that names none."
+)
+_MAX_ROWS = flags.DEFINE_integer("max_rows", 16, "Answers drawn at once, a power of two; also the most of one request.")
+_MAX_WAITING = flags.DEFINE_integer("max_waiting", 64, "Requests that may wait; further ones get 503.", lower_bound=1)
+_MAX_IMAGES = flags.DEFINE_integer("max_images", 16, "Images of one request.", lower_bound=0)
+_MAX_MB = flags.DEFINE_integer("max_mb", 32, "Megabytes of one request.", lower_bound=1)
+_MAX_PROGRAMS = flags.DEFINE_integer(
+    "max_programs", 64, "Compiled programs kept: one per shape and decoding setting.", lower_bound=1
+)
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LAST_WAIT = 5.0  # seconds for the model's thread after a second Ctrl-C
+
+
+def listen() -> socket.socket:
+    """The bound socket: an address that cannot be had is known before the model is loaded."""
+    family = socket.AF_INET6 if ":" in _HOST.value else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST.value, _PORT.value))
+    except OSError as error:
+        listener.close()
+        address = f"--host={_HOST.value} --port={_PORT.value}"
+        raise ValueError(f"{address}: cannot listen there ({error.strerror}); choose another") from None
+    return listener
+
+
+def serve() -> int:
+    try:
+        import starlette  # noqa: F401 - looked for first, so that nothing is loaded in vain
+        import uvicorn
+    except ImportError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'rrft_jax[serve]'") from None
+    import jax
+    import numpy as np
+
+    from rrft_jax.compilation import keep_programs
+    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.serving.app import make_app
+    from rrft_jax.serving.engine import Engine
+    from rrft_jax.serving.prepare import Limits
+    from rrft_jax.serving.programs import Programs
+    from rrft_jax.serving.text import answer_pieces
+    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
+
+    listener = listen()
+    keep_programs(_CACHE.value)
+    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
+    model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
+    limits = Limits(
+        model.config.max_position_embeddings, _MAX_NEW_TOKENS.value, _MAX_ROWS.value, _MAX_IMAGES.value,
+        _MAX_MB.value * 2**20,
+    )  # fmt: skip
+    adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
+    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
+    programs = Programs(model, params, processor, _MAX_PROGRAMS.value)
+    engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows, _MAX_WAITING.value)
+    name = _NAME.value or Path(_CHECKPOINT.value).name
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig, frame):
+            engine.stop()  # now, and not once all that waits has been answered
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(make_app(engine, processor, name, limits), log_level="warning", access_log=False)
+    host, port = listener.getsockname()[:2]
+    if _HOST.value not in _LOOPBACK:
+        print(f"note: {host} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
+    print(f"serving {name} on http://{f'[{host}]' if ':' in host else host}:{port}/v1 (Ctrl-C stops)", flush=True)
+    try:
+        Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:  # the signal once more, after everything has been put away
+        pass
+    engine.stop()
+    if not engine.join(_LAST_WAIT):
+        os._exit(130)  # the thread is inside a program, which nothing can interrupt
+    return 130
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
+    logging.set_verbosity(logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its notes about torch and token ids
+    try:
+        return serve()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,163 @@
+"""The web application: routes, bodies and statuses. It needs starlette, which the extra `serve` brings."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from rrft_jax.processing.processor import Processor
+from rrft_jax.serving.engine import Busy, Engine, Event, Job
+from rrft_jax.serving.prepare import Limits, prepare
+from rrft_jax.serving.protocol import (
+    ApiError,
+    ChatRequest,
+    chunk,
+    completion,
+    event,
+    model_list,
+    parse_request,
+    usage_chunk,
+)
+
+_RETRY_AFTER = 1  # seconds
+
+
+def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) -> Starlette:
+    """The application of one model, which requests call `name`. The engine is stopped when the application ends."""
+    created = int(time.time())
+
+    async def chat(request: Request) -> Response:
+        asked = parse_request(await _body(request, limits.max_bytes))
+        if asked.model != name:
+            what = f"no model {asked.model[:80]!r} here; this server has {name!r}"
+            raise ApiError(404, what, "model", "model_not_found")
+        work = await run_in_threadpool(prepare, asked, processor, limits)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def emit(item: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                loop.call_soon_threadsafe(events.put_nowait, item)
+
+        try:
+            job = engine.submit(work, emit)
+        except Busy as busy:
+            raise _api_error(busy) from None
+        head = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), name
+        prompt_tokens = len(work.prompt.tokens)
+        if asked.stream:
+            stream = _events(asked, job, events, head, prompt_tokens)
+            return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        answers = await _answers(request, job, events)
+        return JSONResponse(completion(*head, answers, prompt_tokens))
+
+    async def models(request: Request) -> Response:
+        return JSONResponse(model_list(name, created))
+
+    async def health(request: Request) -> Response:
+        if not engine.alive:
+            raise ApiError(503, "the engine has stopped: restart the server")
+        return JSONResponse({"status": "ok", "model": name})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        engine.stop()
+        await run_in_threadpool(engine.join)
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/health", health),
+        ],
+        exception_handlers={ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure},
+        lifespan=lifespan,
+    )
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body, of at most `most` bytes: no more than that is ever held."""
+    # A page in a browser may post a plain form to any address, but not JSON without asking first.
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "the Content-Type must be application/json")
+    too_large = ApiError(413, f"the body is larger than {most} bytes: send fewer or smaller images")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
+        raise too_large
+    held = bytearray()
+    async for part in request.stream():
+        held += part
+        if len(held) > most:
+            raise too_large
+    return bytes(held)
+
+
+async def _answers(request: Request, job: Job, events: asyncio.Queue):
+    """What the engine emits for a request that is not streamed. A client that leaves is not worked for."""
+    result = asyncio.ensure_future(events.get())
+    gone = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise ApiError(499, "the client has left")
+        if isinstance(result.result(), Exception):
+            raise _api_error(result.result())
+        return result.result()
+    finally:
+        job.cancel()
+        result.cancel()
+        gone.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(
+    asked: ChatRequest, job: Job, events: asyncio.Queue, head: tuple, prompt_tokens: int
+) -> AsyncIterator[str]:
+    """The server-sent events of a streamed reply; an error in the middle is an event too."""
+    try:
+        yield event(chunk(*head, {"role": "assistant", "content": ""}))
+        while isinstance(item := await events.get(), str):
+            yield event(chunk(*head, {"content": item}))
+        if isinstance(item, Exception):
+            yield event(_api_error(item).body)
+            return
+        yield event(chunk(*head, {}, item[0].reason))
+        if asked.include_usage:
+            yield event(usage_chunk(*head, item, prompt_tokens))
+        yield event("[DONE]")
+    finally:
+        job.cancel()
+
+
+def _api_error(error: Exception) -> ApiError:
+    """What a client is told; the engine has logged the rest."""
+    if isinstance(error, Busy):
+        return ApiError(503, str(error), code="overloaded", retry_after=_RETRY_AFTER)
+    return ApiError(500, "the model failed on this request; the server's log says why")
+
+
+async def _refusal(request: Request, error: ApiError) -> Response:
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return JSONResponse(error.body, error.status, headers)
+
+
+async def _http_refusal(request: Request, error: HTTPException) -> Response:
+    what = f"{request.method} {request.url.path}: {error.detail}"
+    return JSONResponse(ApiError(error.status_code, what).body, error.status_code, error.headers)
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    return JSONResponse(ApiError(500, "the server failed on this request; its log says why").body, 500)

@@ -1,0 +1,42 @@
+"""Images that come inside a request. Nothing is fetched: a server that opens any address it is told to can be turned
+against its own network."""
+
+import base64
+import binascii
+import io
+import re
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rrft_jax.serving.protocol import ApiError, Picture
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+MOST_PIXELS = 50_000_000  # before resizing; a small file can hold a picture that fills the memory
+_DATA = re.compile(r"data:image/[a-zA-Z0-9.+-]+;base64,")
+
+
+def read_picture(picture: Picture) -> Image.Image:
+    """The image of a data: URL, upright, its pixels read. Raises ApiError (400) that names the place in the request."""
+    head = _DATA.match(picture.url)
+    if not head:
+        shown = picture.url[:40] + ("..." if len(picture.url) > 40 else "")
+        advice = "this server fetches nothing; send the image as data:image/png;base64,..."
+        raise ApiError(400, f"{picture.param}={shown!r}: {advice}", picture.param, "invalid_image_url")
+    try:
+        data = base64.b64decode(picture.url[head.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad(picture, "its base64 is damaged") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise _bad(picture, f"{opened.width}x{opened.height} pixels are more than {MOST_PIXELS}")
+            opened.load()
+            return ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError:
+        raise _bad(picture, f"it is none of {', '.join(FORMATS)}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _bad(picture, str(error)) from None
+
+
+def _bad(picture: Picture, why: str) -> ApiError:
+    return ApiError(400, f"{picture.param}: not a readable image ({why})", picture.param, "invalid_image")

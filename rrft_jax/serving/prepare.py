@@ -1,0 +1,107 @@
+"""From a request to what the model is given, with everything that can be refused refused before it waits."""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrft_jax.data.index import Bucket
+from rrft_jax.evaluation.answer import round_up, rung
+from rrft_jax.processing.encoded import EncodedPrompt
+from rrft_jax.processing.processor import Processor, encode_chat
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.serving.pictures import read_picture
+from rrft_jax.serving.protocol import ApiError, ChatRequest, Picture
+
+_LEAST_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """positions: of the model; max_new_tokens: the longest answer, and the default where a request names none;
+    max_rows: completions drawn at once, a power of two; max_images: of one request; max_bytes: of a request's body."""
+
+    positions: int
+    max_new_tokens: int = 1024
+    max_rows: int = 16
+    max_images: int = 16
+    max_bytes: int = 32 * 2**20
+
+    def __post_init__(self):
+        for name in ("max_new_tokens", "max_rows", "max_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.max_rows & (self.max_rows - 1):
+            raise ValueError(f"max_rows={self.max_rows} must be a power of two, as the shapes of batches are")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One request as the worker needs it. group and length are n and limit rounded up, so that few programs serve many
+    requests; number addresses the draws; limit is the longest answer in tokens."""
+
+    prompt: EncodedPrompt
+    bucket: Bucket
+    sampling: Sampling
+    n: int
+    group: int
+    limit: int
+    length: int
+    number: int
+    stop: tuple[str, ...]
+    stream: bool
+
+    @property
+    def shape(self) -> tuple:
+        """Requests of equal shape can be drawn in one batch."""
+        return self.bucket, self.sampling, self.group, self.length, self.stream
+
+
+def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
+    """Decodes images, encodes the conversation, chooses shapes. Raises ApiError (400) that names the field."""
+    images = sum(isinstance(part, Picture) for message in request.messages for part in message.parts)
+    if images > limits.max_images:
+        raise ApiError(400, f"{images} images are more than {limits.max_images}", "messages")
+    if request.n > limits.max_rows:
+        raise ApiError(400, f"n={request.n} is more than {limits.max_rows}", "n")
+    if (request.max_tokens or 0) > limits.max_new_tokens:
+        raise ApiError(400, f"max_tokens={request.max_tokens} is more than {limits.max_new_tokens}", "max_tokens")
+    turns = [
+        (message.role, [read_picture(part) if isinstance(part, Picture) else part for part in message.parts])
+        for message in request.messages
+    ]
+    try:
+        prompt = encode_chat(processor, turns)
+    except ValueError as error:  # an image too narrow for the model, or a template without room for the turns
+        raise ApiError(400, str(error), "messages") from error
+    tokens = len(prompt.tokens)
+    room = limits.positions - tokens
+    limit = request.max_tokens or min(limits.max_new_tokens, room)
+    if limit > room or room < 1:
+        wanted = f" and max_tokens={request.max_tokens}" if request.max_tokens else ""
+        raise ApiError(
+            400,
+            f"{tokens} tokens of messages and images{wanted} exceed the model's {limits.positions} positions: "
+            "shorten the messages, give fewer or smaller images, or lower max_tokens",
+            "messages",
+            "context_length_exceeded",
+        )
+    return Work(
+        prompt=prompt,
+        bucket=rung(prompt.size),
+        sampling=request.sampling,
+        n=request.n,
+        group=1 << (request.n - 1).bit_length(),
+        limit=limit,
+        length=round_up(limit, _LEAST_LENGTH),
+        number=draw_number(request.seed),
+        stop=request.stop,
+        stream=request.stream,
+    )
+
+
+def draw_number(seed: int | None) -> int:
+    """The prompt_id int31 that addresses the draws of a seed of any size; None: one that nobody chose."""
+    if seed is None:
+        return secrets.randbits(31)
+    return int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0] >> 1)
