@@ -1,6 +1,7 @@
 """Draws samples of a task on one PNG, each with its question, answer and chain of thought beneath the picture.
 
 python launch/contact_sheet.py --task=visual_counting --domain=in --n=12 --out=sheet.png
+python launch/contact_sheet.py --task=spatial_transformation --domain=left --columns=2 --out=sheet.png
 """
 
 import textwrap
@@ -11,12 +12,13 @@ from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.visual_counting import generator
+from rrft_jax.tasks.spatial_transformation import generator as spatial
+from rrft_jax.tasks.visual_counting import generator as counting
 
-TASKS: dict[str, Callable[..., Example]] = {generator.TASK: generator.example}
+TASKS: dict[str, Callable[..., Example]] = {made.TASK: made.example for made in (counting, spatial)}
 
-_TASK = flags.DEFINE_enum("task", generator.TASK, sorted(TASKS), "Which task to draw.")
-_DOMAIN = flags.DEFINE_enum("domain", "in", ["in", "out"], "Training distribution or its out-of-domain twin.")
+_TASK = flags.DEFINE_enum("task", counting.TASK, sorted(TASKS), "Which task to draw.")
+_DOMAIN = flags.DEFINE_string("domain", "in", "Training distribution (in) or an out-of-domain twin: out, left, right.")
 _SPLIT = flags.DEFINE_string("split", "train", "Name of the random stream.")
 _N = flags.DEFINE_integer("n", 12, "How many samples.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", lower_bound=0)
@@ -35,7 +37,7 @@ def captions(example: Example, width: int, hide: bool) -> list[str]:
     texts = [f"{example.id} ({example.metadata.get('question_type', '')})", "Q: " + example.problem]
     if not hide:
         texts += ["A: " + example.answer, "CoT: " + (example.cot or "none")]
-    return [line for text in texts for line in textwrap.wrap(text, width)]
+    return [line for text in texts for part in text.split("\n") for line in textwrap.wrap(part, width)]
 
 
 def sheet(examples: Sequence[Example], columns: int, scale: int, hide: bool = False) -> Image.Image:

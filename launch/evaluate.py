@@ -20,7 +20,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "", "nano, a HuggingFace directory, a finished workdir, an adapter.")
 _ENDPOINT = flags.DEFINE_string("endpoint", "", "OpenAI-compatible URL of a served model, in place of --checkpoint.")
 _MODEL = flags.DEFINE_string("model", "", "Name of the served model.")
-_KEY_ENV = flags.DEFINE_string("api_key_env", "OPENAI_API_KEY", "Environment variable that holds the endpoint's key.")
+_KEY_ENV = flags.DEFINE_string("api_key_env", None, "Environment variable with the key of the endpoint (OPENAI_API_KEY).")
 _CONCURRENCY = flags.DEFINE_integer("concurrency", 8, "Requests to the endpoint at a time.", 1)
 _RATE = flags.DEFINE_float("requests_per_minute", 0.0, "Most requests a minute; 0: no limit.")
 _TIMEOUT = flags.DEFINE_float("timeout", 300.0, "Seconds one request may take.")
@@ -78,7 +78,7 @@ def run() -> int:
     from rrft_jax.rewards import Pool
     from rrft_jax.rewards.symbolic import in_pool
 
-    if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value):
+    if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value) or bool(_ENDPOINT.value) != bool(_MODEL.value):
         raise ValueError("give either --checkpoint, or --endpoint with --model")
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
@@ -136,12 +136,22 @@ def _about(prompt: str, decoding) -> dict:
     }  # fmt: skip
 
 
+def _endpoint(decoding):
+    from rrft_jax.evaluation.endpoint import Endpoint, make_answerer
+
+    endpoint = Endpoint(
+        _ENDPOINT.value, _MODEL.value, _KEY_ENV.value, concurrency=_CONCURRENCY.value,
+        requests_per_minute=_RATE.value, timeout=_TIMEOUT.value,
+    )  # fmt: skip
+    return make_answerer(endpoint, decoding)
+
+
 def _sampler(decoding):
     import numpy as np
 
     from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.qwen2_vl.config import read_config
-    from rrft_jax.models.qwen2_vl.weights import load_sharded
+    from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.training.start import adapter_of, load_parts, resolve_init
 
@@ -149,7 +159,8 @@ def _sampler(decoding):
     mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
-    params = load_sharded(directory, model.config, mesh, np.dtype(model.compute_dtype), adapter)
+    dtypes = dict.fromkeys(leaf_paths(abstract_params(model.config)), np.dtype(model.compute_dtype))
+    params = load_sharded(directory, model.config, mesh, dtypes, adapter)
     return make_answerer(model, params, processor, mesh, decoding, _BATCH.value)
 
 

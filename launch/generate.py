@@ -16,7 +16,7 @@ from absl import app, flags, logging
 
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.registry import get_task, question_templates
-from rrft_jax.tasks.templates import fill
+from rrft_jax.tasks.texts import fill
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."

@@ -14,8 +14,9 @@ import tokenizers
 from absl import app, flags
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.tasks.visual_counting.generator import example
-from rrft_jax.tasks.visual_counting.prompts import TEMPLATES, ans_target, cot_target, listing_target
+from rrft_jax.tasks.visual_counting.prompts import TEMPLATES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "Directory to write.")

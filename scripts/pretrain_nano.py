@@ -40,8 +40,9 @@ from rrft_jax.rewards.compare import decide
 from rrft_jax.rewards.extract import extract_answer
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.tasks.visual_counting.generator import example
-from rrft_jax.tasks.visual_counting.prompts import ans_target, cot_target, format_prompt, listing_target
+from rrft_jax.tasks.visual_counting.prompts import format_prompt
 from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
 from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.forward import Batch, make_forward

@@ -26,10 +26,11 @@ from rrft_jax.models.qwen2_vl.weights import leaf_paths
 from rrft_jax.processing.images import image_patches
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import Processor, load_processor
+from rrft_jax.tasks.scenes.render import render
+from rrft_jax.tasks.scenes.shapes import COLOURS, SHAPES
+from rrft_jax.tasks.scenes.things import place
 from rrft_jax.tasks.visual_counting.generator import scene_and_question
-from rrft_jax.tasks.visual_counting.render import render
-from rrft_jax.tasks.visual_counting.scene import IN, place
-from rrft_jax.tasks.visual_counting.shapes import COLOURS, MATERIALS, SHAPES, SIZES
+from rrft_jax.tasks.visual_counting.scene import IN, MATERIALS, SIZES
 from rrft_jax.training.checkpoints import Checkpoints
 
 FLAGS = flags.FLAGS
@@ -54,8 +55,9 @@ def make_batch(processor: Processor, step: int) -> tuple[np.ndarray, np.ndarray]
     labels = np.full((BATCH, CELLS**2, len(NAMES)), -1, np.int32)
     for row in range(BATCH):
         scene, _ = scene_and_question(SEED, step * BATCH + row, "tower")
-        patches[row, 0] = image_patches(processor.image_processor, render(scene, SIDE, SIDE))[0]
-        at = np.array([place(thing, scene.domain)[::-1] * SIDE for thing in scene.things])  # row, column
+        picture = render(scene.things, scene.domain.view, SIDE, SIDE)
+        patches[row, 0] = image_patches(processor.image_processor, picture)[0]
+        at = np.array([place(thing, scene.domain.view)[::-1] * SIDE for thing in scene.things])  # row, column
         cost = np.sum((at[:, None] - CENTRES) ** 2, axis=-1)
         for rank, cell in zip(*linear_sum_assignment(cost), strict=True):
             given = (*scene.things[rank].attributes(), rank)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrft_jax.tasks.templates import fill
+from rrft_jax.tasks.texts import fill
 from rrft_jax.tasks.visual_counting.prompts import TEMPLATES
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
-from rrft_jax.tasks.visual_counting.prompts import cot_target, format_prompt
+from rrft_jax.tasks.texts import cot_target
+from rrft_jax.tasks.visual_counting.prompts import format_prompt
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LAYERS, BLOCKS = 2, 2

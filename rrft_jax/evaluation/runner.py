@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
+from rrft_jax.evaluation.endpoint import Unanswered
 from rrft_jax.evaluation.predictions import Predictions
 from rrft_jax.evaluation.questions import Answerer, Question
 from rrft_jax.evaluation.scoring import score
@@ -40,21 +41,31 @@ def run_benchmark(
             Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples) if e.id not in done
         ]
         by_id = {example.id: example for example in examples}
-        for reply in answerer(open_ones):
-            if store:
-                example = by_id[reply.id].without_images()
-                scores = score(example.task, reply.texts, [example] * len(reply.texts), verify=verify)
-                store.add(prediction(example, reply, scores))
-            done.add(reply.id)
-            on_reply(len(done & set(names)))
+        failures: dict[str, str] = {}
+        try:
+            for reply in answerer(open_ones):
+                if store:
+                    example = by_id[reply.id].without_images()
+                    scores = score(example.task, reply.texts, [example] * len(reply.texts), verify=verify)
+                    store.add(prediction(example, reply, scores))
+                done.add(reply.id)
+                on_reply(len(done & set(names)))
+        except Unanswered as error:  # after all the others were yielded
+            failures = error.failures
         if not store:
             return {}
-        missing = [n for n in names if n not in store.records]
-        numbers = {"benchmark": name, **summarise([store.records[n] for n in names if n not in missing], ks)}
-        if missing:
-            numbers["unanswered"] = missing
+        records = [store.records[n] for n in names if n in store.records]
+        if not records:
+            raise ValueError(f"benchmark {name}: no question was answered; the first failure: {_first(failures)}")
+        numbers = {"benchmark": name, **summarise(records, ks)}
+        if len(records) < len(names):
+            numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
         (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
         return numbers
     finally:
         if store:
             store.__exit__(None, None, None)
+
+
+def _first(failures: dict[str, str]) -> str:
+    return next((f"{name}: {why}" for name, why in failures.items()), "none")

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.templates import SLOT, fill, read_template
-from rrft_jax.tasks.visual_counting import generator, prompts
+from rrft_jax.tasks.spatial_transformation import generator as spatial
+from rrft_jax.tasks.spatial_transformation import prompts as spatial_prompts
+from rrft_jax.tasks.texts import SLOT, ans_target, cot_target, fill, read_template
+from rrft_jax.tasks.visual_counting import generator as counting
+from rrft_jax.tasks.visual_counting import prompts as counting_prompts
 
 Choice = str | Callable[[Example], str]  # a template's name, or what names it for an example
 HELD_OUT = MappingProxyType({"eval": "in", "eval_ood": "out"})
@@ -54,19 +57,34 @@ class Task:
         return lambda example: fill(self.templates[name_of(example)], example.problem)
 
 
+_TARGETS = MappingProxyType({"cot": cot_target, "ans": ans_target})
 _TASKS = {
     task.name: task
     for task in (
         Task(
-            generator.TASK,
-            generator.example,
-            prompts.TEMPLATES,
+            counting.TASK,
+            counting.example,
+            counting_prompts.TEMPLATES,
             {"zero_shot": "COUNT_ZS", "ans": "ANS", "cot": "COUNT_COT"},
-            {"cot": prompts.cot_target, "ans": prompts.ans_target},
+            _TARGETS,
             (112, 112),
         ),
+        Task(
+            spatial.TASK,
+            spatial.example,
+            spatial_prompts.TEMPLATES,
+            {"zero_shot": "SPATIAL_ZS", "ans": "SPATIAL_ANS", "cot": "SPATIAL_COT"},
+            _TARGETS,
+            spatial.IMAGE_SIZE,
+            metric="functions",
+            held_out={"eval": "in", "eval_left": "left", "eval_right": "right"},
+            published={
+                "zero_shot": "TRANCE_ZS", "ans": "TRANCE_ANS", "cot": "TRANCE_COT", "caption": "TRANCE_CAPTION",
+                "caption_eval": "TRANCE_CAPTION_EVAL",
+            },
+        ),
     )
-}
+}  # fmt: skip
 TASKS = tuple(_TASKS)
 
 

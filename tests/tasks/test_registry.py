@@ -4,7 +4,7 @@ import pytest
 
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.registry import Task, get_task, question_templates
-from rrft_jax.tasks.templates import SLOT, fill, read_template
+from rrft_jax.tasks.texts import SLOT, fill, read_template
 
 EXAMPLE = Example("a", "visual_counting", "How many {cubes}?", "3")
 

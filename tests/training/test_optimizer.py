@@ -32,7 +32,8 @@ def optimizer_config(**changes):
     ],
 )
 def test_schedule_at_hand_worked_points(name, warmup, points):
-    schedule = make_schedule(ConfigDict({"name": name, "peak": 8.0, "warmup_steps": warmup, "warmup_ratio": 0.0}), steps=10)
+    config = ConfigDict({"name": name, "peak": 8.0, "warmup_steps": warmup, "warmup_ratio": 0.0})
+    schedule = make_schedule(config, steps=10)
     for t, rate in points.items():
         np.testing.assert_allclose(schedule(t), rate, rtol=1e-6, atol=1e-6, err_msg=f"step {t}")
 

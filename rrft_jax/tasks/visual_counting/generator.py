@@ -1,16 +1,17 @@
 """Counting examples as a function of (seed, index, split, domain)."""
 
 from dataclasses import replace
-from zlib import crc32
 
 import numpy as np
 
 from rrft_jax.data.example import Example
+from rrft_jax.tasks.scenes.render import render
+from rrft_jax.tasks.scenes.shapes import COLOURS
+from rrft_jax.tasks.scenes.things import listing
+from rrft_jax.tasks.streams import stream
 from rrft_jax.tasks.visual_counting.questions import Question, answer, sample_question
-from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought, listing
-from rrft_jax.tasks.visual_counting.render import render
-from rrft_jax.tasks.visual_counting.scene import DOMAINS, Domain, Scene, sample_scene
-from rrft_jax.tasks.visual_counting.shapes import COLOURS, MATERIALS
+from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
+from rrft_jax.tasks.visual_counting.scene import DOMAINS, MATERIALS, Domain, Scene, sample_scene
 
 TASK = "visual_counting"
 FLIP_ATTEMPTS = 200
@@ -36,7 +37,7 @@ def flip_pair(
     Size stays, so that the changed object fits where the old one stood. Raises RuntimeError if no pair is found.
     """
     where = _domain(domain)
-    rng = _stream(seed, index, f"{split}/pair", domain)
+    rng = stream(TASK, seed, index, f"{split}/pair", domain)
     for _ in range(FLIP_ATTEMPTS):
         scene = sample_scene(rng, where)
         question = sample_question(rng, scene.things)
@@ -57,7 +58,7 @@ def scene_and_question(
 ) -> tuple[Scene, Question]:
     """What `example` draws before rendering, for tests and tools."""
     where = _domain(domain)
-    rng = _stream(seed, index, split, domain)
+    rng = stream(TASK, seed, index, split, domain)
     while True:  # a scene of three equal objects, say, allows no adversarial question: draw another
         scene = sample_scene(rng, where)
         question = sample_question(rng, scene.things, kind)
@@ -69,18 +70,6 @@ def _domain(name: str) -> Domain:
     if name not in DOMAINS:
         raise ValueError(f"domain {name!r} of the counting task is not one of {', '.join(DOMAINS)}")
     return DOMAINS[name]
-
-
-def _stream(seed: int, index: int, split: str, domain: str) -> np.random.Generator:
-    """A generator addressed by its arguments. The whole split name enters, so two names never share a stream."""
-    words = int.from_bytes(f"{domain}/{split}".encode(), "little")
-    spawn = (crc32(TASK.encode()), *_words(words), index)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=spawn)))
-
-
-def _words(value: int) -> list[int]:
-    """A non-negative integer as 32-bit words, lowest first."""
-    return [value >> shift & 0xFFFFFFFF for shift in range(0, max(value.bit_length(), 1), 32)]
 
 
 def _change_one(rng: np.random.Generator, scene: Scene) -> Scene:
@@ -101,7 +90,7 @@ def _example(scene: Scene, question: Question, name: str, index: int, split: str
         task=TASK,
         problem=question.text(),
         answer=str(answer(scene.things, question)),
-        images=(render(scene, image_size, image_size),),
+        images=(render(scene.things, scene.domain.view, image_size, image_size),),
         cot=chain_of_thought(scene.things, question),
         metadata={
             "question_type": question.kind,

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from rrft_jax.tasks.visual_counting.scene import Thing
+from rrft_jax.tasks.scenes.things import Thing
 
 # Share of each kind of question; most weight where working object by object pays.
 WEIGHTS = {"multihop": 0.4, "subtraction": 0.2, "adversarial": 0.2, "addition": 0.1, "count": 0.1}

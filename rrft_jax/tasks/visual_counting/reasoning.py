@@ -1,4 +1,4 @@
-"""The chain of thought of a counting question, and the plain listing of a scene.
+"""The chain of thought of a counting question.
 
 Objects are named from left to right, four words each, and every name is followed at once by its verdicts: for each
 subtraction in turn "gone" (and the object is done with) or "left", then "no" if the question does not ask for it, else
@@ -6,20 +6,10 @@ its number in the running count. Each word therefore tests the four words before
 question; nothing has to be looked up by position, which is what makes the text easy to write token by token, and short.
 """
 
+from rrft_jax.tasks.scenes.things import Thing, name
 from rrft_jax.tasks.visual_counting.questions import Question, answer
-from rrft_jax.tasks.visual_counting.scene import Thing
 
 GONE, LEFT, OTHER = "gone", "left", "no"
-
-
-def name(thing: Thing) -> str:
-    """The four attributes: "small red metal cube"."""
-    return " ".join(thing.attributes())
-
-
-def listing(things: tuple[Thing, ...]) -> str:
-    """All objects from left to right, without a question: the target of scene-listing pre-training."""
-    return "Objects: " + ", ".join(name(thing) for thing in things) + "."
 
 
 def verdicts(things: tuple[Thing, ...], question: Question) -> list[str]:

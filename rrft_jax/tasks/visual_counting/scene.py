@@ -4,37 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrft_jax.tasks.visual_counting.camera import Camera, on_plane, orbit, project
-from rrft_jax.tasks.visual_counting.shapes import COLOURS, MATERIALS, SHAPES, SILHOUETTE, SIZES, VEHICLES, radius_of
+from rrft_jax.tasks.scenes.camera import on_plane, orbit
+from rrft_jax.tasks.scenes.shapes import COLOURS, SHAPES, SILHOUETTE, VEHICLES, centre_height
+from rrft_jax.tasks.scenes.things import FRAME, Thing, View, place
 
-# Positions are drawn in a frame of this many units a side, so that a scene does not depend on the picture's size.
-FRAME = 1.0
-
-
-@dataclass(frozen=True)
-class Thing:
-    """One object: its four nameable attributes, its place on the ground and its turn about the vertical (radians)."""
-
-    size: str
-    colour: str
-    material: str
-    shape: str
-    x: float
-    y: float
-    angle: float
-
-    @property
-    def radius(self) -> float:
-        return radius_of(self.shape, self.size)
-
-    @property
-    def centre(self) -> tuple[float, float, float]:
-        """The point whose projection is called the object's place in the picture."""
-        return (self.x, self.y, centre_height(self.shape, self.size))
-
-    def attributes(self) -> tuple[str, str, str, str]:
-        """(size, colour, material, shape), the order in which they are spoken."""
-        return (self.size, self.colour, self.material, self.shape)
+SIZES = ("small", "large")
+MATERIALS = ("rubber", "metal")
 
 
 @dataclass(frozen=True)
@@ -43,9 +18,8 @@ class Domain:
 
     name: str
     shapes: tuple[str, ...]
-    camera: Camera
-    near_ground: tuple[int, int, int]
-    far_ground: tuple[int, int, int]
+    radii: tuple[float, ...]  # of each of SIZES, in scene units
+    view: View
     min_objects: int
     max_objects: int
     palette: tuple[int, int]  # fewest and most colours in one scene
@@ -63,9 +37,12 @@ class Scene:
 IN = Domain(
     name="in",
     shapes=SHAPES,
-    camera=orbit(azimuth=0.0, elevation=46.0, distance=30.0, target=(0.0, 0.0, 0.5), fov=16.6),
-    near_ground=(206, 206, 208),
-    far_ground=(168, 168, 172),
+    radii=(0.56, 1.0),
+    view=View(
+        camera=orbit(azimuth=0.0, elevation=46.0, distance=30.0, target=(0.0, 0.0, 0.5), fov=16.6),
+        near_ground=(206, 206, 208),
+        far_ground=(168, 168, 172),
+    ),
     min_objects=3,
     max_objects=8,
     palette=(3, 5),
@@ -74,9 +51,12 @@ IN = Domain(
 OUT = Domain(
     name="out",
     shapes=VEHICLES,
-    camera=orbit(azimuth=14.0, elevation=40.0, distance=30.0, target=(0.0, 0.0, 0.4), fov=17.6),
-    near_ground=(178, 186, 168),
-    far_ground=(150, 166, 190),
+    radii=(0.66, 1.12),
+    view=View(
+        camera=orbit(azimuth=14.0, elevation=40.0, distance=30.0, target=(0.0, 0.0, 0.4), fov=17.6),
+        near_ground=(178, 186, 168),
+        far_ground=(150, 166, 190),
+    ),
     min_objects=3,
     max_objects=7,
     palette=(2, 4),
@@ -91,11 +71,6 @@ CANDIDATES = 24
 ATTEMPTS = 400
 
 
-def centre_height(shape: str, size: str) -> float:
-    """Height of an object's middle above the ground in scene units."""
-    return radius_of(shape, size) * (0.65 if shape in VEHICLES else 0.82)
-
-
 def sample_scene(rng: np.random.Generator, domain: Domain) -> Scene:
     """Draws attributes, then places; a crowd without room is placed anew. Raises RuntimeError if none fits."""
     count = int(rng.integers(domain.min_objects, domain.max_objects + 1))
@@ -107,29 +82,26 @@ def sample_scene(rng: np.random.Generator, domain: Domain) -> Scene:
         for size, colour, material, shape in rng.integers(choices, size=(count, 4)).tolist()
     ]
     # The big ones first: they find room, and the small ones fit between them.
-    kinds.sort(key=lambda kind: -radius_of(kind[3], kind[0]))
+    kinds.sort(key=lambda kind: -SIZES.index(kind[0]))
     for _ in range(ATTEMPTS):
         things = _place(rng, domain, kinds)
         if things is not None:
-            return Scene(tuple(sorted(things, key=lambda thing: place(thing, domain)[0])), domain)
+            return Scene(tuple(sorted(things, key=lambda thing: place(thing, domain.view)[0])), domain)
     raise RuntimeError(f"no room for {count} objects in the {domain.name}-domain frame after {ATTEMPTS} attempts")
 
 
-def place(thing: Thing, domain: Domain) -> np.ndarray:
-    """float[2]: the projection of the object's centre, as shares of the picture's width and height."""
-    return project(domain.camera, np.asarray(thing.centre), FRAME, FRAME)[0]
-
-
 def _place(rng: np.random.Generator, domain: Domain, kinds: list[tuple[str, str, str, str]]) -> list[Thing] | None:
-    focal = domain.camera.pixels_per_tangent(FRAME)
-    forward, eye = domain.camera.basis()[2], np.asarray(domain.camera.position)
+    camera = domain.view.camera
+    focal = camera.pixels_per_tangent(FRAME)
+    forward, eye = camera.basis()[2], np.asarray(camera.position)
     spots, reaches, things = np.zeros((0, 2)), np.zeros(0), []
     for size, colour, material, shape in kinds:
-        radius = radius_of(shape, size) * SILHOUETTE[shape]
+        nominal = domain.radii[SIZES.index(size)]
+        radius = nominal * SILHOUETTE[shape]
         # Points in the picture are uniform, so that objects spread over all of it whatever the perspective does.
-        margin = 1.04 * focal * radius / np.linalg.norm(np.subtract(domain.camera.target, eye))
+        margin = 1.04 * focal * radius / np.linalg.norm(np.subtract(camera.target, eye))
         spot = rng.uniform(margin, FRAME - margin, size=(CANDIDATES, 2))
-        point = on_plane(domain.camera, spot, centre_height(shape, size), FRAME, FRAME)
+        point = on_plane(camera, spot, centre_height(shape, nominal), FRAME, FRAME)
         reach = focal * radius / ((point - eye) @ forward)
         apart = np.linalg.norm(spot[:, None] - spots, axis=-1) >= CLEARANCE * (reach[:, None] + reaches)
         gap = np.abs(spot[:, None, 0] - spots[:, 0]) >= MIN_GAP
@@ -140,5 +112,6 @@ def _place(rng: np.random.Generator, domain: Domain, kinds: list[tuple[str, str,
         first = int(good[0])
         spots, reaches = np.vstack([spots, spot[first]]), np.append(reaches, reach[first])
         angle = float(rng.uniform(*domain.turns))
-        things.append(Thing(size, colour, material, shape, float(point[first, 0]), float(point[first, 1]), angle))
+        x, y = point[first, :2].tolist()
+        things.append(Thing(size, colour, material, shape, x, y, angle, nominal))
     return things

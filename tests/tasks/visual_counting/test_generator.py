@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.tasks import texts
+from rrft_jax.tasks.scenes.things import listing, place
 from rrft_jax.tasks.visual_counting import prompts
 from rrft_jax.tasks.visual_counting.generator import example, flip_pair, scene_and_question
 from rrft_jax.tasks.visual_counting.questions import WEIGHTS, answer
-from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought, listing
-from rrft_jax.tasks.visual_counting.scene import IN, MIN_GAP, OUT, place
+from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
+from rrft_jax.tasks.visual_counting.scene import IN, MIN_GAP, OUT
 
 MANY = 600
 
@@ -87,7 +89,7 @@ def test_questions_are_wide_and_refer_to_what_is_there(drawn):
 
 def test_objects_stand_apart_in_reading_order(drawn):
     for scene, _ in drawn:
-        across = [place(thing, scene.domain)[0] for thing in scene.things]
+        across = [place(thing, scene.domain.view)[0] for thing in scene.things]
         assert np.all(np.diff(across) >= MIN_GAP - 1e-9)
         for i, one in enumerate(scene.things):
             for other in scene.things[:i]:
@@ -183,9 +185,9 @@ def test_prompts_and_targets():
     assert prompts.format_prompt("COUNT_ZS", "Q?") == (
         "Please answer in Arabic numerals. For example, if the answer is 3, please respond with 3. Q?"
     )
-    assert prompts.cot_target(made) == f"<think>\n{made.cot}\n</think>\n<answer>\n{made.answer}\n</answer>"
-    assert prompts.ans_target(made) == made.answer
-    assert prompts.listing_target(made) == made.metadata["listing"]
+    assert texts.cot_target(made) == f"<think>\n{made.cot}\n</think>\n<answer>\n{made.answer}\n</answer>"
+    assert texts.ans_target(made) == made.answer
+    assert texts.listing_target(made) == made.metadata["listing"]
     with pytest.raises(KeyError, match="COUNT_COT"):
         prompts.format_prompt("COUNT", "Q?")
 

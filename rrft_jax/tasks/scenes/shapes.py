@@ -19,17 +19,15 @@ COLOURS = {
     "cyan": (36, 206, 208),
     "yellow": (255, 228, 40),
 }
-MATERIALS = ("rubber", "metal")
-SIZES = ("small", "large")
+MATERIALS = ("rubber", "metal", "glass")
+SIZES = ("small", "medium", "large")
 SHAPES = ("cube", "sphere", "cylinder")
 VEHICLES = ("car", "truck", "bus", "airplane", "motorbike")
 
 TYRE = (30, 30, 34)
-GLASS = (196, 222, 240)
+WINDOW = (196, 222, 240)
 
-# Radius by size, and per shape the radius of the silhouette's bounding circle as a share of that radius.
-RADIUS = {"small": 0.56, "large": 1.0}
-VEHICLE_RADIUS = {"small": 0.66, "large": 1.12}
+# Per shape, the radius of the silhouette's bounding circle as a share of the object's radius.
 SILHOUETTE = {"cube": 1.18, "sphere": 1.0, "cylinder": 1.12} | dict.fromkeys(VEHICLES, 1.18)
 
 
@@ -45,7 +43,7 @@ class Solid:
     centre: np.ndarray
     frame: np.ndarray
     colour: tuple[int, int, int]
-    metal: bool
+    material: str
 
 
 @dataclass(frozen=True)
@@ -74,19 +72,19 @@ _BODY = {
     "cylinder": (("cylinder", (0, 0, 0.82), (0.8, 0.8, 0.82), None),),
     "car": (
         ("box", (0, 0, 0.42), (1.1, 0.52, 0.24), None),
-        ("box", (-0.08, 0, 0.86), (0.56, 0.46, 0.22), GLASS),
+        ("box", (-0.08, 0, 0.86), (0.56, 0.46, 0.22), WINDOW),
         ("box", (-0.08, 0, 1.1), (0.5, 0.44, 0.05), None),
         *(("wheel", (x, y, 0.26), (0.26, 0.26, 0.1), TYRE) for x in (-0.68, 0.68) for y in (-0.5, 0.5)),
     ),
     "truck": (
         ("box", (-0.35, 0, 0.86), (0.78, 0.56, 0.6), None),
-        ("box", (0.8, 0, 0.58), (0.3, 0.52, 0.36), GLASS),
+        ("box", (0.8, 0, 0.58), (0.3, 0.52, 0.36), WINDOW),
         ("box", (0.8, 0, 0.36), (0.32, 0.54, 0.16), None),
         *(("wheel", (x, y, 0.26), (0.26, 0.26, 0.1), TYRE) for x in (-0.7, 0.0, 0.75) for y in (-0.54, 0.54)),
     ),
     "bus": (
         ("box", (0, 0, 0.5), (1.15, 0.5, 0.3), None),
-        ("box", (0, 0, 0.95), (1.13, 0.48, 0.17), GLASS),
+        ("box", (0, 0, 0.95), (1.13, 0.48, 0.17), WINDOW),
         ("box", (0, 0, 1.2), (1.15, 0.5, 0.1), None),
         *(("wheel", (x, y, 0.24), (0.24, 0.24, 0.1), TYRE) for x in (-0.75, 0.75) for y in (-0.48, 0.48)),
     ),
@@ -116,13 +114,16 @@ _CASTER = {
 }
 
 
-def radius_of(shape: str, size: str) -> float:
-    """Nominal radius of an object in scene units; half its height is close to it for the in-domain shapes."""
-    return (VEHICLE_RADIUS if shape in VEHICLES else RADIUS)[size]
+def centre_height(shape: str, radius: float) -> float:
+    """Height of the middle of an object of that radius above the ground in scene units."""
+    return radius * (0.65 if shape in VEHICLES else 0.82)
 
 
-def solids(shape: str, radius: float, x: float, y: float, angle: float, colour: str, metal: bool) -> list[Solid]:
-    """The solids of one object that stands on the ground at (x, y), turned by `angle` radians."""
+def solids(shape: str, radius: float, x: float, y: float, angle: float, colour: str, material: str) -> list[Solid]:
+    """The solids of one object that stands on the ground at (x, y), turned by `angle` radians.
+
+    Painted parts (tyres, windows) are matte whatever the object is made of.
+    """
     turn, base, parts = yaw(angle), np.array([x, y, 0.0]), []
     for kind, centre, half, paint in _BODY[shape]:
         local = WHEEL * np.asarray(half)[None, :] if kind == "wheel" else np.diag(half)
@@ -132,7 +133,7 @@ def solids(shape: str, radius: float, x: float, y: float, angle: float, colour: 
                 centre=base + radius * (turn @ np.asarray(centre, float)),
                 frame=radius * (turn @ local),
                 colour=COLOURS[colour] if paint is None else paint,
-                metal=metal and paint is None,
+                material=material if paint is None else "rubber",
             )
         )
     return parts

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rrft_jax.tasks.visual_counting.camera import Camera, on_plane, orbit, project, rays
+from rrft_jax.tasks.scenes.camera import Camera, on_plane, orbit, project, rays
 
 # 10 units in front of the origin, 90 degrees of view: at that depth one unit is a twentieth of the picture's height.
 AHEAD = Camera((0.0, -10.0, 0.0), (0.0, 0.0, 0.0), 90.0)

@@ -10,29 +10,25 @@ from functools import lru_cache
 
 import numpy as np
 
-from rrft_jax.tasks.visual_counting.camera import Camera, rays
-from rrft_jax.tasks.visual_counting.scene import Domain, Scene, Thing
-from rrft_jax.tasks.visual_counting.shapes import Solid, caster, solids, yaw
+from rrft_jax.tasks.scenes.camera import Camera, rays
+from rrft_jax.tasks.scenes.shapes import Solid, caster, solids, yaw
+from rrft_jax.tasks.scenes.things import Thing, View
 
 SAMPLES = 2  # rays a pixel, per axis
 LIGHT = np.array([-0.46, -0.5, 0.73]) / np.linalg.norm([-0.46, -0.5, 0.73])
 _TINY = np.float32(1e-12)  # keeps a ray parallel to a face from dividing by zero
 SHADE = 0.42  # how much of the ground's light a shadow takes
+GLASS_OPACITY = 0.35  # of a pane; its shadow is as much lighter
 SOFT = 0.16  # width of a shadow's edge in scene units
 
 
-def render(scene: Scene, height: int = 112, width: int = 112) -> np.ndarray:
-    """The picture of a scene as uint8[height, width, 3]."""
-    return render_things(scene.things, scene.domain, height, width)
-
-
-def render_things(things: tuple[Thing, ...], domain: Domain, height: int, width: int) -> np.ndarray:
-    """As `render`, for objects in any order."""
-    canvas = _ground(domain, height, width)[0].copy()
+def render(things: tuple[Thing, ...], view: View, height: int = 112, width: int = 112) -> np.ndarray:
+    """The picture of objects, in any order, as uint8[height, width, 3]."""
+    canvas = _ground(view, height, width)[0].copy()
     for thing in things:
-        _cast_shadow(canvas, thing, domain, height, width)
-    for thing in far_to_near(things, domain.camera):
-        rows, columns, layer = object_layer(thing, domain.camera, height, width)
+        _cast_shadow(canvas, thing, view, height, width)
+    for thing in far_to_near(things, view.camera):
+        rows, columns, layer = object_layer(thing, view.camera, height, width)
         under = canvas[:, rows, columns]
         under *= 1.0 - layer[3]
         under += layer[:3]
@@ -40,15 +36,15 @@ def render_things(things: tuple[Thing, ...], domain: Domain, height: int, width:
     return np.ascontiguousarray((canvas + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
-def visible_shares(scene: Scene, height: int = 112, width: int = 112) -> np.ndarray:
+def visible_shares(things: tuple[Thing, ...], camera: Camera, height: int = 112, width: int = 112) -> np.ndarray:
     """float[len(things)]: the share of each object's own pixels that no nearer object covers."""
     shares = {}
     open_sky = np.ones((height, width), np.float32)
-    for thing in reversed(far_to_near(scene.things, scene.domain.camera)):
-        rows, columns, layer = object_layer(thing, scene.domain.camera, height, width)
+    for thing in reversed(far_to_near(things, camera)):
+        rows, columns, layer = object_layer(thing, camera, height, width)
         shares[thing] = float((layer[3] * open_sky[rows, columns]).sum() / max(layer[3].sum(), 1e-6))
         open_sky[rows, columns] *= 1.0 - layer[3]
-    return np.array([shares[thing] for thing in scene.things])
+    return np.array([shares[thing] for thing in things])
 
 
 def far_to_near(things: tuple[Thing, ...], camera: Camera) -> list[Thing]:
@@ -58,8 +54,11 @@ def far_to_near(things: tuple[Thing, ...], camera: Camera) -> list[Thing]:
 
 
 def object_layer(thing: Thing, camera: Camera, height: int, width: int) -> tuple[slice, slice, np.ndarray]:
-    """One object alone: rows and columns of its box, and float32[4, rows, columns]: colour times coverage, coverage."""
-    parts = solids(thing.shape, thing.radius, thing.x, thing.y, thing.angle, thing.colour, thing.material == "metal")
+    """One object alone: rows and columns of its box, and float32[4, rows, columns]: colour times coverage, coverage.
+
+    Coverage is the share of what stands behind that is hidden: less than 1 where the object is made of glass.
+    """
+    parts = solids(thing.shape, thing.radius, thing.x, thing.y, thing.angle, thing.colour, thing.material)
     boxes = [_box(camera, part.centre, _half_extents(part, camera), height, width) for part in parts]
     top, left = min(box[0].start for box in boxes), min(box[1].start for box in boxes)
     rows = slice(top, max(box[0].stop for box in boxes))
@@ -76,10 +75,9 @@ def object_layer(thing: Thing, camera: Camera, height: int, width: int) -> tuple
         if nearest is not None:
             front = front & (reach.reshape(front.shape) < nearest[inside])
             np.copyto(nearest[inside], reach.reshape(front.shape), where=front)
-        colour = _shade(part, directions, normal, local).reshape(window.shape)
-        np.copyto(layer[:3, *inside], colour, where=front)
-        layer[3, *inside] += front
-    np.minimum(layer[3], 1.0, out=layer[3])
+        colour, opacity = _shade(part, directions, normal, local)
+        np.copyto(layer[:3, *inside], (colour * opacity).reshape(window.shape), where=front)
+        np.copyto(layer[3, *inside], np.broadcast_to(opacity, front.size).reshape(front.shape), where=front)
     layer = layer[:, 0::2] + layer[:, 1::2]
     return rows, columns, (layer[:, :, 0::2] + layer[:, :, 1::2]) / SAMPLES**2
 
@@ -140,33 +138,60 @@ def _quadratic(a: np.ndarray, b: np.ndarray, c: float) -> tuple[np.ndarray, np.n
     return (-b - root) / a, (-b + root) / a
 
 
-def _shade(solid: Solid, directions: np.ndarray, normal: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """float32[3, N] light towards the camera. Rubber is matte; metal mirrors bright sky, dark ground and the lamp."""
+def _shade(
+    solid: Solid, directions: np.ndarray, normal: np.ndarray, local: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """float32[3, N] light towards the camera and the opacity, float32[N] or 1.
+
+    Rubber is matte; metal mirrors bright sky, dark ground and the lamp; glass is a coloured outline around a pane that
+    one sees through.
+    """
     base = np.asarray(solid.colour, np.float32)[:, None]
     light = LIGHT.astype(np.float32)
     diffuse = np.maximum(light @ normal, 0.0)
-    if not solid.metal:
-        return base * (0.42 + 0.1 * normal[2] + 0.58 * diffuse)
+    if solid.material == "rubber":
+        return base * (0.42 + 0.1 * normal[2] + 0.58 * diffuse), 1.0
     facing = np.einsum("ij,ij->j", directions, normal)
     mirror = directions - 2.0 * facing * normal
     gleam = np.maximum(light @ mirror, 0.0) ** 2
     gleam = (gleam * gleam) ** 2 * gleam * (gleam * gleam)  # to the 14th; a general power is slow
+    if solid.material == "glass":
+        edge = _edge(solid, directions, normal, local)
+        return base * (1.0 - 0.15 * edge) + 160.0 * gleam, np.minimum(GLASS_OPACITY + edge + gleam, 1.0)
     sky = np.clip(0.5 + 1.3 * mirror[2], 0.0, 1.0)
     # Flat faces mirror a single direction; a slanted streak across them is what tells polished from matte.
     streak = np.exp(-(((local[0] + local[1] + 1.3 * local[2] - 0.5) * 2.6) ** 2)) if solid.kind != "ball" else 0.0
-    return base * (0.26 + 0.32 * diffuse + 0.45 * sky) + 225.0 * gleam + 120.0 * streak
+    return base * (0.26 + 0.32 * diffuse + 0.45 * sky) + 225.0 * gleam + 120.0 * streak, 1.0
 
 
-def _cast_shadow(canvas: np.ndarray, thing: Thing, domain: Domain, height: int, width: int) -> None:
+def _edge(solid: Solid, directions: np.ndarray, normal: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """float32[N] from 0 in the middle of a face to 1 at its edge or, for round sides, at the silhouette.
+
+    A cylinder stands upright.
+    """
+    size = np.abs(local)
+    if solid.kind == "box":
+        near = np.median(size, axis=0)  # the largest is 1 on the face; the next says how far its nearest edge is
+    elif solid.kind == "cylinder":
+        across = np.sqrt(local[0] ** 2 + local[1] ** 2)
+        sideways = np.abs(normal[0] * directions[1] - normal[1] * directions[0])
+        sideways /= np.sqrt(directions[0] ** 2 + directions[1] ** 2)
+        near = np.where(size[2] < 1.0 - 1e-3, np.maximum(size[2], sideways), across)
+    else:
+        near = np.sqrt(np.maximum(1.0 - np.einsum("ij,ij->j", directions, normal) ** 2, 0.0))
+    return np.clip((near - 0.7) / 0.2, 0.0, 1.0)
+
+
+def _cast_shadow(canvas: np.ndarray, thing: Thing, view: View, height: int, width: int) -> None:
     shape, radius = caster(thing.shape), thing.radius
     sweep = -LIGHT[:2] / LIGHT[2] * shape.height * radius
     sx, sy = sweep.tolist()  # plain floats: a float64 scalar would turn every array below into float64
     lx, ly, lz = LIGHT.tolist()
     extent = radius * math.hypot(shape.half_length, shape.half_width) + SOFT
-    axes = domain.camera.basis()
+    axes = view.camera.basis()
     half = np.abs(axes[:, 0]) * (abs(sx) / 2 + extent) + np.abs(axes[:, 1]) * (abs(sy) / 2 + extent)
-    rows, columns = _box(domain.camera, np.array([thing.x + sx / 2, thing.y + sy / 2, 0.0]), half, height, width)
-    ground = _ground(domain, height, width)[1][:, rows, columns]
+    rows, columns = _box(view.camera, np.array([thing.x + sx / 2, thing.y + sy / 2, 0.0]), half, height, width)
+    ground = _ground(view, height, width)[1][:, rows, columns]
     x, y = ground[0] - np.float32(thing.x), ground[1] - np.float32(thing.y)
     if shape.kind == "ball":
         # Distance from the ball's centre to the line from the ground point to the lamp.
@@ -186,7 +211,8 @@ def _cast_shadow(canvas: np.ndarray, thing: Thing, domain: Domain, height: int, 
             nx, ny = normal.tolist()
             strip = np.abs(nx * x + ny * y - drift) - (reach + abs(drift))
             np.maximum(outside, strip, out=outside)
-    canvas[:, rows, columns] *= 1.0 - SHADE * np.clip(0.5 - outside / SOFT, 0.0, 1.0)
+    shade = SHADE * (GLASS_OPACITY if thing.material == "glass" else 1.0)
+    canvas[:, rows, columns] *= 1.0 - shade * np.clip(0.5 - outside / SOFT, 0.0, 1.0)
 
 
 def _half_extents(solid: Solid, camera: Camera) -> np.ndarray:
@@ -224,14 +250,14 @@ def _fine_rays(camera: Camera, height: int, width: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _ground(domain: Domain, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _ground(view: View, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """float32[3, h, w] colour of the empty ground and float32[2, h, w] its world x and y under each pixel."""
     y, x = np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij")
-    directions = rays(domain.camera, np.stack([x, y], axis=-1), height, width)
-    reach = -domain.camera.position[2] / directions[..., 2]
-    points = np.asarray(domain.camera.position) + reach[..., None] * directions
+    directions = rays(view.camera, np.stack([x, y], axis=-1), height, width)
+    reach = -view.camera.position[2] / directions[..., 2]
+    points = np.asarray(view.camera.position) + reach[..., None] * directions
     blend = (y / height)[..., None]
-    colour = blend * np.asarray(domain.near_ground) + (1 - blend) * np.asarray(domain.far_ground)
+    colour = blend * np.asarray(view.near_ground) + (1 - blend) * np.asarray(view.far_ground)
     colour = colour * (1.06 - 0.16 * ((x / width - 0.35) ** 2 + (y / height - 0.5) ** 2))[..., None]
     return (
         np.ascontiguousarray(colour.transpose(2, 0, 1), np.float32),

@@ -1,0 +1,53 @@
+"""The questions of a benchmark: generated twins, or the published test files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import logging
+
+from rrft_jax.data.example import Example
+from rrft_jax.data.records import RecordError
+from rrft_jax.data.sources import reason_rft
+from rrft_jax.data.sources.common import read_part
+from rrft_jax.evaluation.benchmarks import Benchmark
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.workdir import VERSIONS, read_config
+
+GENERATED = 500
+SPLIT = "test"  # of the generators' streams: neither trained nor selected on
+_PUBLISHED_SPLITS = {"in": "test", "out": "test_ood", "left": "test_left", "right": "test_right"}
+# Geometry3K mixes numbers and choices in one file, and the published evaluation asks all of them alike.
+_PUBLISHED_PROMPTS = {("structure_ood", "cot"): "GEO3K_COT"}
+
+
+def questions(
+    benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False
+) -> tuple[list[Example], Callable[[Example], str]]:
+    """The examples of a benchmark and how they are asked.
+
+    folder: where the published test files are; empty: generated. limit: only the first so many; 0: all, and GENERATED
+    of what is generated. Bad records are skipped and counted, or with `strict` an error. Raises ValueError where the
+    folder does not hold the benchmark.
+    """
+    task = get_task(benchmark.task)
+    if not folder:
+        examples = [task.make(0, i, SPLIT, benchmark.domain) for i in range(limit or GENERATED)]
+        return examples, task.asker(prompt)
+    split = _PUBLISHED_SPLITS[benchmark.domain]
+    found = reason_rft.find(folder, task.name)
+    part = next((part for part in found.parts if (part.task, part.split) == (task.name, split)), None)
+    if part is None:
+        there = ", ".join(f"{p.task} {p.split}" for p in found.parts) or "none of this task"
+        raise ValueError(f"--data_dir={folder} has no {benchmark.file}.json for {benchmark.name}; it holds {there}")
+    records = read_part(part, strict)
+    if records.problems:
+        logging.warning("%s: %s", benchmark.name, records.report())
+    if not records.examples:
+        raise RecordError(f"--data_dir={folder}: no record of {benchmark.name} can be used\n{records.report()}")
+    asked = _PUBLISHED_PROMPTS.get((benchmark.name, prompt), prompt)
+    return list(records.examples[: limit or None]), task.asker(asked, real=True)
+
+
+def prompt_of(checkpoint: str) -> str:
+    """The prompt a checkpoint goes with: that of its training for a workdir, else zero_shot."""
+    return read_config(checkpoint).prompt if (Path(checkpoint) / VERSIONS).is_file() else "zero_shot"

@@ -1,0 +1,38 @@
+"""The question and the chain of thought of a spatial example.
+
+The thought goes through the objects by id, one line each: "2:1" says that object 2 is number 1 from the left, counted
+from 0, in the final picture, which is where to look. Then come its initial attributes one by one, each with its
+verdict, "same" or the value that the final picture shows; and last "stays" or the direction in which it moved. So a
+verdict tests a single word, the one before it, against one object of one picture, and the answer copies what is neither
+"same" nor "stays", in that order. No function is spelled out before the answer, since a scorer that searches the
+whole text would count it twice.
+"""
+
+import numpy as np
+
+from rrft_jax.tasks.scenes.things import Thing, name
+from rrft_jax.tasks.spatial_transformation.changes import SPOKEN, Transformation
+
+STAYS, SAME = "stays", "same"
+
+
+def question(things: tuple[Thing, ...]) -> str:
+    """Lists the initial objects by id and asks."""
+    lines = [f"{number} {name(thing)}" for number, thing in enumerate(things)]
+    return "\n".join(["Initial objects:", *lines, "What changed?"])
+
+
+def chain_of_thought(transformation: Transformation, ranks: np.ndarray) -> str:
+    """One line an object: "2:1 small same red cyan metal same cube same front_left.".
+
+    ranks: int[objects], by id, the places from left to right in the final picture.
+    """
+    new = {(change.number, change.attribute): change.value for change in transformation.changes}
+    lines = []
+    for number, thing in enumerate(transformation.before):
+        words = [f"{number}:{ranks[number]}"]
+        for attribute, value in zip(SPOKEN, thing.attributes(), strict=True):
+            words += [value, new.get((number, attribute), SAME)]
+        words.append(new.get((number, "position"), STAYS))
+        lines.append(" ".join(words) + ".")
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+"""What the tasks' texts share: templates with a slot for the question, and the reference completions of an example."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rrft_jax.data.example import Example
+
+SLOT = "{Question}"
+
+
+def fill(text: str, problem: str) -> str:
+    """The user's text, from that of a template. One without a slot asks the same whatever the problem is."""
+    return text.replace(SLOT, problem)
+
+
+def format_prompt(templates: Mapping[str, str], name: str, problem: str) -> str:
+    """The user's text for a bare question. Raises KeyError naming the known templates for an unknown one."""
+    if name not in templates:
+        raise KeyError(f"prompt template {name!r} is not one of {', '.join(templates)}")
+    return fill(templates[name], problem)
+
+
+def read_template(path: str | Path) -> str:
+    """The template in a text file, without the line break that editors put at the end of a file.
+
+    Raises ValueError that names the file where it does not exist or has no slot for the question.
+    """
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"prompt template file {path} cannot be read: {error}") from None
+    if text.count(SLOT) != 1:
+        raise ValueError(f"prompt template file {path} must hold {SLOT} once, where the question goes")
+    return text
+
+
+def cot_target(example: Example) -> str:
+    """The reference completion that reasons. Raises ValueError for an example without a chain of thought."""
+    if example.cot is None:
+        raise ValueError(f"example {example.id} has no cot: train it with the direct-answer target instead")
+    return f"<think>\n{example.cot}\n</think>\n<answer>\n{example.answer}\n</answer>"
+
+
+def ans_target(example: Example) -> str:
+    """The reference completion that answers directly."""
+    return example.answer
+
+
+def listing_target(example: Example) -> str:
+    """The reference completion for a LISTING prompt. Raises ValueError where the source knows no listing."""
+    if "listing" not in example.metadata:
+        raise ValueError(f"example {example.id} has no listing in its metadata: leave it out of the listing mixture")
+    return example.metadata["listing"]
