@@ -18,6 +18,7 @@ VALUES = {
     "shape": SHAPES,
     "position": tuple(DIRECTIONS),
 }
+_KINDS = tuple(VALUES)
 SPOKEN = ("size", "color", "material", "shape")  # the names that functions give to Thing.attributes()
 NUMBERS = {1: 0.35, 2: 0.35, 3: 0.2, 4: 0.1}  # share of each number of functions
 MAX_MOVES = 2
@@ -38,7 +39,7 @@ class Change:
 
     @property
     def attribute(self) -> str:
-        return tuple(VALUES)[self.kind]
+        return _KINDS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Transformation:
 
 
 def answer(changes: tuple[Change, ...]) -> str:
-    """ "change_size(0, large), change_position(2, front_left)"."""
+    """The functions as text: "change_size(0, large), change_position(2, front_left)"."""
     return ", ".join(function(change.attribute, change.number, change.value) for change in changes)
 
 
@@ -99,10 +100,10 @@ def sample(rng: np.random.Generator) -> Transformation:
     """
     number = int(rng.choice(list(NUMBERS), p=list(NUMBERS.values())))
     kinds = rng.integers(len(VALUES), size=number).tolist()
-    while kinds.count(len(VALUES) - 1) > MAX_MOVES:
+    while kinds.count(_KINDS.index("position")) > MAX_MOVES:
         kinds = rng.integers(len(VALUES), size=number).tolist()
     # Fixed before any scene, or else moves that need less room, and smaller sizes, would come up more often.
-    values = [values[int(rng.integers(len(values)))] for values in (tuple(VALUES.values())[kind] for kind in kinds)]
+    values = [VALUES[_KINDS[kind]][int(rng.integers(len(VALUES[_KINDS[kind]])))] for kind in kinds]
     for _ in range(ATTEMPTS):
         before = sample_scene(rng)
         for _ in range(TRIES):

@@ -105,14 +105,12 @@ def test_materials_and_colours_look_different():
     for shape in SHAPES:
         mask = coverage(red(shape), IN.camera) > 0.99
         matte, shiny = (
-            caster.render((red(shape, material=m),), IN, SIZE, SIZE)[mask].astype(float)
-            for m in ("rubber", "metal")
+            caster.render((red(shape, material=m),), IN, SIZE, SIZE)[mask].astype(float) for m in ("rubber", "metal")
         )
         assert shiny.max(axis=0)[1] > matte.max(axis=0)[1] + 60  # a whitish highlight on red
         assert shiny[:, 1].std() > 2 * matte[:, 1].std()
     means = [
-        caster.render((replace(red("sphere"), colour=colour),), IN, SIZE, SIZE)[mask].mean(axis=0)
-        for colour in COLOURS
+        caster.render((replace(red("sphere"), colour=colour),), IN, SIZE, SIZE)[mask].mean(axis=0) for colour in COLOURS
     ]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(means) for b in means[:i]]
     assert min(distances) > 35
