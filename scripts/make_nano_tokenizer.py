@@ -14,9 +14,9 @@ import tokenizers
 from absl import app, flags
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
-from rrft_jax.tasks.visual_counting.generator import example
-from rrft_jax.tasks.visual_counting.prompts import TEMPLATES
+from rrft_jax.data.example import Example
+from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.texts import listing_target
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "Directory to write.")
@@ -43,34 +43,29 @@ CHAT_TEMPLATE = (
     "{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
     "<|im_start|>assistant\n{% endif %}"
 )
-# Words of the tasks that are not generated yet, and of other published templates, so that they need no new vocabulary.
-OTHER_WORDS = (
-    "change_size change_color change_material change_shape change_position front behind left right front_left "
-    "front_right behind_left behind_right medium glass initial final objects attributes transformation sequence "
-    "function triangle circle square rectangle polygon parallel lines line angle angles degrees radius diameter "
-    "length area perimeter side point center base height equal sum difference total figure diagram shown find "
-    "value answer choose letter correct writing precedes your choice select float int chosen step first then next "
-    "so because is the of a in and or to with two three one what which image picture before after view camera"
-)
-OTHER_TEMPLATES = (
-    "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice.\nOutput the "
-    "thinking process in <think> </think> and final answer (chosen letter) in <answer> </answer> tags.",
-    "Output the thinking process in <think> </think> and final answer (float number or int number) in <answer> "
-    "</answer> tags.",
-    "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags.",
-)
+# Published templates are long and few: each stands this often beside the examples.
+TEMPLATE_WEIGHT = 300
+EXAMPLES = 400  # of the training domain of each task; half as many of each other domain
 
 
 def corpus() -> Iterator[str]:
-    for domain, count in (("in", 600), ("out", 300)):
-        for index in range(count):
-            e = example(0, index, split="tokenizer", domain=domain)
-            yield from (e.problem, cot_target(e), listing_target(e), ans_target(e))
-    for _ in range(300):
-        yield from (*TEMPLATES.values(), *OTHER_TEMPLATES)
+    for name in TASKS:
+        task = get_task(name)
+        for number, domain in enumerate(task.held_out.values()):
+            for index in range(EXAMPLES if number == 0 else EXAMPLES // 2):
+                yield from texts(task.make(0, index, "tokenizer", domain))
+        for _ in range(TEMPLATE_WEIGHT):
+            yield from task.templates.values()
+    for _ in range(TEMPLATE_WEIGHT):
         yield "system\nYou are a helpful assistant.\nuser\nassistant\n"
-    for word in OTHER_WORDS.split() * 60:
-        yield f"{word} {word}"
+
+
+def texts(example: Example) -> Iterator[str]:
+    """Everything that is said of an example."""
+    yield example.problem
+    yield listing_target(example)
+    for target in get_task(example.task).targets.values():
+        yield target(example)
 
 
 def train() -> tokenizers.Tokenizer:
@@ -113,10 +108,13 @@ def main(_):
     })  # fmt: skip
     eos = [ids["<|im_end|>"], ids["<|endoftext|>"]]
     write("generation_config.json", {"eos_token_id": eos, "pad_token_id": ids["<|endoftext|>"]})
-    longest = max(len(tokenizer.encode(cot_target(example(1, i))).ids) for i in range(200))
-    print(f"{tokenizer.get_vocab_size()} tokens, longest of 200 chains of thought {longest} tokens")
-    sample = cot_target(example(1, 0))
-    print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(sample).ids))
+    print(f"{tokenizer.get_vocab_size()} tokens")
+    for name in TASKS:
+        task = get_task(name)
+        lengths = [len(tokenizer.encode(task.targets["cot"](task.make(1, i, "train", "in"))).ids) for i in range(200)]
+        print(f"{name}: longest of 200 chains of thought {max(lengths)} tokens")
+        sample = task.targets["cot"](task.make(1, 0, "train", "in"))
+        print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(sample).ids))
 
 
 if __name__ == "__main__":
