@@ -3,8 +3,8 @@
 They are means of the published scorer (`paper_score`) over the real test files: nothing else may stand beside them.
 
 The tables' averages are left out. For the spatial columns they follow three rules (the Zero rows: the mean of the
-out-of-domain ones; other Qwen2-VL rows: of all three; other models: half in-domain, half out-of-domain), and
-Gemini's and InternVL's structure and Pixtral's spatial fit none. Average the columns instead.
+out-of-domain ones; other Qwen2-VL rows: of all three; other models: half in-domain, half out-of-domain), and Gemini's
+and InternVL's structure and Pixtral's spatial fit none. Average the columns instead.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.adaptation import Adaptation, adaptation
@@ -27,6 +27,7 @@ def test_no_curve(curve):
         adaptation(curve)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_what_the_numbers_mean(accuracies):
     found = adaptation(enumerate(accuracies))

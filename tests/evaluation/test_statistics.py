@@ -26,6 +26,7 @@ def test_wilson_by_hand():
     assert wilson(10, 10) == pytest.approx((0.72247, 1.0), abs=1e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
 def test_wilson_is_scipys(case, level):
     successes, count = case
@@ -93,6 +94,7 @@ def test_pass_at_k_by_hand():
             pass_at_k(*bad)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
 def test_pass_at_k_is_the_share_of_all_subsets(right, data):
     k = data.draw(st.integers(1, len(right)))
@@ -113,7 +115,7 @@ def test_majority_by_hand():
             maj_at_k(["1"], [1.0], k)
 
 
-@settings(max_examples=100)
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9))
 def test_no_answer_has_more_votes_than_the_majority(answers):
     chosen = majority(answers)
