@@ -11,11 +11,12 @@ from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.visual_counting import generator
+from rrft_jax.tasks.structure_perception import generator as structure
+from rrft_jax.tasks.visual_counting import generator as counting
 
-TASKS: dict[str, Callable[..., Example]] = {generator.TASK: generator.example}
+TASKS: dict[str, Callable[..., Example]] = {task.TASK: task.example for task in (counting, structure)}
 
-_TASK = flags.DEFINE_enum("task", generator.TASK, sorted(TASKS), "Which task to draw.")
+_TASK = flags.DEFINE_enum("task", counting.TASK, sorted(TASKS), "Which task to draw.")
 _DOMAIN = flags.DEFINE_enum("domain", "in", ["in", "out"], "Training distribution or its out-of-domain twin.")
 _SPLIT = flags.DEFINE_string("split", "train", "Name of the random stream.")
 _N = flags.DEFINE_integer("n", 12, "How many samples.", lower_bound=1)
