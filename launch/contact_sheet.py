@@ -5,19 +5,16 @@ python launch/contact_sheet.py --task=spatial_transformation --domain=left --col
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.spatial_transformation import generator as spatial
-from rrft_jax.tasks.visual_counting import generator as counting
+from rrft_jax.tasks.registry import TASKS, get_task
 
-TASKS: dict[str, Callable[..., Example]] = {made.TASK: made.example for made in (counting, spatial)}
-
-_TASK = flags.DEFINE_enum("task", counting.TASK, sorted(TASKS), "Which task to draw.")
+_TASK = flags.DEFINE_enum("task", TASKS[0], TASKS, "Which task to draw.")
 _DOMAIN = flags.DEFINE_string("domain", "in", "Training distribution (in) or an out-of-domain twin: out, left, right.")
 _SPLIT = flags.DEFINE_string("split", "train", "Name of the random stream.")
 _N = flags.DEFINE_integer("n", 12, "How many samples.", lower_bound=1)
@@ -76,7 +73,7 @@ def _strip(example: Example, scale: int) -> Image.Image:
 def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
-    make = TASKS[_TASK.value]
+    make = get_task(_TASK.value).make
     examples = [make(_SEED.value, _START.value + i, _SPLIT.value, _DOMAIN.value, _SIZE.value) for i in range(_N.value)]
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)

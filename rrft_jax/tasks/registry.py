@@ -8,6 +8,8 @@ from types import MappingProxyType
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.spatial_transformation import generator as spatial
 from rrft_jax.tasks.spatial_transformation import prompts as spatial_prompts
+from rrft_jax.tasks.structure_perception import generator as structure
+from rrft_jax.tasks.structure_perception import prompts as structure_prompts
 from rrft_jax.tasks.texts import SLOT, ans_target, cot_target, fill, read_template
 from rrft_jax.tasks.visual_counting import generator as counting
 from rrft_jax.tasks.visual_counting import prompts as counting_prompts
@@ -68,6 +70,14 @@ _TASKS = {
             {"zero_shot": "COUNT_ZS", "ans": "ANS", "cot": "COUNT_COT"},
             _TARGETS,
             (112, 112),
+        ),
+        Task(
+            structure.TASK,
+            structure.example,
+            structure_prompts.TEMPLATES,
+            {"zero_shot": "GEO_ZS", "ans": "ANS", "cot": structure_prompts.choose_cot},
+            _TARGETS,
+            structure.IMAGE_SIZE,
         ),
         Task(
             spatial.TASK,
