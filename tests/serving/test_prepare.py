@@ -1,0 +1,123 @@
+"""From requests to arrays: images in data URLs, shapes, and everything that is refused before it waits."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rrft_jax.processing.processor import encode_prompt, load_processor
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.serving.pictures import read_picture
+from rrft_jax.serving.prepare import Limits, draw_number, prepare
+from rrft_jax.serving.protocol import ApiError, ChatRequest, Message, Picture
+from rrft_jax.training.start import resolve_init
+
+LIMITS = Limits(positions=4096, max_new_tokens=512, max_rows=8, max_images=2)
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return load_processor(resolve_init("nano"))
+
+
+def data_url(image, kind="PNG", **options):
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def noise(height=112, width=112):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def ask(*parts, **fields):
+    return ChatRequest("m", (Message("user", parts or ("How many?",)),), Sampling(0.0), **fields)
+
+
+def test_prompt_is_that_of_an_evaluation(nano):
+    image = noise()
+    work = prepare(ask(Picture(data_url(image), "p"), "How many?", max_tokens=20), nano, LIMITS)
+    expected = encode_prompt(nano, "How many?", [image])
+    np.testing.assert_array_equal(work.prompt.tokens, expected.tokens)
+    np.testing.assert_array_equal(work.prompt.patches[0], expected.patches[0])
+    assert work.limit == 20 and 20 <= work.length <= 30 and work.bucket.fits(expected.size)
+
+
+def test_shapes_are_few(nano):
+    works = [prepare(ask(n=n, max_tokens=m), nano, LIMITS) for n in range(1, 9) for m in range(1, 513, 7)]
+    assert all(work.n <= work.group <= 2 * work.n and work.limit <= work.length for work in works)
+    assert len({work.group for work in works}) == 4 and len({work.length for work in works}) <= 12
+    assert prepare(ask(), nano, LIMITS).limit == 512, "without a limit, the server's"
+
+
+def test_seeds_of_any_size():
+    numbers = [draw_number(seed) for seed in (0, 1, -1, 2**31, 2**62, -(2**63))]
+    assert len(set(numbers)) == 6 and all(0 <= k < 2**31 for k in numbers)
+    assert draw_number(5) == draw_number(5)
+    assert len({draw_number(None) for _ in range(8)}) > 1
+
+
+def test_too_much_is_refused(nano):
+    picture = Picture(data_url(noise()), "p")
+    cases = {
+        "n=9 is more than 8": ask(n=9),
+        "max_tokens=513 is more than 512": ask(max_tokens=513),
+        "3 images are more than 2": ask(*[picture] * 3),
+        "exceed the model's 4096 positions": ask("a " * 5000),
+        "and max_tokens=500 exceed": ask("a b " * 1900, max_tokens=500),
+        "cannot be resized": ask(Picture(data_url(noise(4, 1200)), "p"), "?"),
+    }
+    for message, request in cases.items():
+        with pytest.raises(ApiError, match=message) as caught:
+            prepare(request, nano, LIMITS)
+        assert caught.value.status == 400
+        assert (caught.value.code == "context_length_exceeded") == ("exceed" in message)
+    nearly = prepare(ask("a b " * 1900), nano, LIMITS)
+    assert nearly.limit == 4096 - len(nearly.prompt.tokens) < 512, "what room there is"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_formats(kind):
+    image = noise(20, 30)
+    got = read_picture(Picture(data_url(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "p"))
+    assert got.size == (30, 20)
+    if kind in ("PNG", "WEBP"):
+        np.testing.assert_array_equal(np.asarray(got.convert("RGB")), np.asarray(image))
+
+
+def test_photographs_stand_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera turned to the right
+    assert read_picture(Picture(data_url(noise(20, 30), "JPEG", exif=exif), "p")).size == (20, 30)
+
+
+def test_bad_pictures_name_their_place():
+    good = data_url(noise())
+    wide = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(wide, "PNG")
+    bomb = "data:image/png;base64," + base64.b64encode(wide.getvalue()).decode()
+    cases = {
+        "http://127.0.0.1/secret.png": "fetches nothing",
+        "file:///etc/hostname": "fetches nothing",
+        "data:text/html;base64,AAAA": "fetches nothing",
+        "data:image/png,abc": "fetches nothing",
+        "data:image/png;base64,@@@": "base64 is damaged",
+        "data:image/png;base64,AAAA": "none of PNG",
+        data_url(noise(), "TIFF"): "none of PNG",
+        good[: len(good) // 2 // 4 * 4]: "not a readable image",
+        bomb: "not a readable image",
+    }
+    for url, message in cases.items():
+        with pytest.raises(ApiError, match=message) as caught:
+            read_picture(Picture(url, "messages[0].content[1].image_url.url"))
+        assert caught.value.status == 400 and caught.value.param == "messages[0].content[1].image_url.url"
+        assert str(caught.value).startswith("messages[0]") and len(str(caught.value)) < 250, url[:40]
+
+
+def test_limits_are_checked():
+    with pytest.raises(ValueError, match="power of two"):
+        Limits(100, max_rows=12)
+    with pytest.raises(ValueError, match="max_new_tokens=0"):
+        Limits(100, max_new_tokens=0)
