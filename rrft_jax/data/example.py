@@ -9,7 +9,8 @@ from typing import Any
 class Example:
     """One question about zero or more images, with its exact answer.
 
-    images: PIL images, uint8[h, w, 3] arrays or file paths, in the order the question refers to them.
+    images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures (`rrft_jax.data.pictures`), in the order
+        the question refers to them.
     metadata: whatever the source knows besides (question_type, split, index); never read by the model.
     """
 

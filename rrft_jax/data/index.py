@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rrft_jax.data.example import Example
+from rrft_jax.data.pictures import picture_file
 
 
 class Size(Protocol):
@@ -125,12 +126,15 @@ def build_index(
 
 
 def image_size(image) -> tuple[int, int]:
-    """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array or a file, of which only the header is read."""
+    """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array, a stored picture or a file.
+
+    Of a file only the header is read, of a picture in a prepared data set nothing.
+    """
     if isinstance(image, np.ndarray):
         return image.shape[0], image.shape[1]
-    if isinstance(image, Image.Image):
+    if hasattr(image, "height"):
         return image.height, image.width
-    with Image.open(image) as opened:
+    with Image.open(picture_file(image)) as opened:
         return opened.height, opened.width
 
 

@@ -1,7 +1,7 @@
 """Where the pictures of records are: files in folders, members of zip archives read in place, bytes of a table.
 
-A picture that is neither a PIL image, an array nor a path is an object with `read() -> bytes` of an encoded image and a
-`key` that equal pictures share; its str names it in messages. `read` raises OSError.
+A stored picture is an object with `read() -> bytes` of an encoded image, which raises OSError; its str names it in
+messages. Where it has a `key`, equal pictures share it.
 """
 
 import hashlib
@@ -27,10 +27,6 @@ class ZipPicture:
     def __str__(self):
         return f"{self.path}:{self.member}"
 
-    @property
-    def key(self) -> str:
-        return str(self)
-
     def read(self) -> bytes:
         try:
             return self.archive.read(self.member)
@@ -50,7 +46,7 @@ class BytesPicture:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()[:16]
+        return hashlib.sha256(self.data).hexdigest()
 
     def read(self) -> bytes:
         return self.data
@@ -62,8 +58,8 @@ def picture_file(image: Any):
 
 
 def picture_key(image: Any) -> str:
-    """Equal for equal pictures as far as their place tells it."""
-    return image.key if hasattr(image, "read") else str(image)
+    """The same for the same picture, as far as its key, or else its path, can tell."""
+    return getattr(image, "key", None) or str(image)
 
 
 class Archive:

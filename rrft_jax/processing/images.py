@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from rrft_jax.data.pictures import picture_file
 from rrft_jax.processing.positions import Grid
 
 
-def open_image(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
-    """A PIL image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], or a local file.
+def open_image(image: Any) -> Image.Image:
+    """A PIL image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], a local file, or a stored picture.
 
-    Files are turned upright by their EXIF tag, as transformers does. Raises OSError naming a file it cannot read.
+    A stored picture is an object whose read() gives an encoded image. Files are turned upright by their EXIF tag, as
+    transformers does. Raises OSError naming a file it cannot read.
     """
     if isinstance(image, Image.Image):
         return image
@@ -22,10 +25,10 @@ def open_image(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
             form = f"{image.dtype}{list(image.shape)}"
             raise ValueError(f"an image array must be uint8 [h, w], [h, w, 3] or [h, w, 4], not {form}")
         return Image.fromarray(image)
-    if not isinstance(image, str | Path):
+    if not (isinstance(image, str | Path) or hasattr(image, "read")):
         raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
     try:
-        with Image.open(image) as opened:
+        with Image.open(picture_file(image)) as opened:
             return ImageOps.exif_transpose(opened)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
@@ -49,7 +52,7 @@ def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int) -> Gri
 
 
 def image_patches(
-    images: Qwen2VLImageProcessorPil, image: Image.Image | np.ndarray | str | Path
+    images: Qwen2VLImageProcessorPil, image: Any
 ) -> tuple[np.ndarray, Grid]:
     """float32[n, 1176] patches of one image in merge order, and its grid."""
     opened = open_image(image)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rrft_jax.data.pictures import picture_file
+
 FOLDER, FILE = "completions", "groups.jsonl"
 _STEP = re.compile(r"step_(\d+)")
 
@@ -27,7 +29,7 @@ _STEP = re.compile(r"step_(\d+)")
 class Group:
     """One prompt and its G completions.
 
-    images: PIL images, uint8[h, w, 3] arrays or file paths, as in `Example.images`.
+    images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures, as in `Example.images`.
     rewards: reward function -> G values, None where the function gave no verdict.
     advantages: G values; empty where none were computed (evaluation).
     """
@@ -125,7 +127,7 @@ def _save_image(image: Any, folder: Path) -> str:
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     elif not isinstance(image, Image.Image):
-        with Image.open(image) as opened:
+        with Image.open(picture_file(image)) as opened:
             image = opened.convert("RGB")
     image = image.convert("RGB")
     digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()[:16]

@@ -19,7 +19,8 @@ def base_config() -> ConfigDict:
     config.prompt = "cot"  # zero_shot | ans | cot | a template of the task | a file; for training and evaluation alike
 
     config.data = ConfigDict({
-        "folder": "",  # records in the Reason-RFT JSON layout; empty: scenes rendered on the fly
+        "folder": "",  # of launch/prepare_data.py, or JSON lists of records; empty: scenes rendered on the fly
+        "split": "",  # of a prepared folder; empty: train
         "image_root": "",  # where their image paths start; empty: the folder, its images/ or train_images/
         "strict": False,  # stop at the first bad record instead of skipping and listing it
         "held_out": 0.1,  # share of the records kept for evaluation

@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
 from rrft_jax.data.order import batch_ids
-from rrft_jax.data.records import RecordError, read_records
+from rrft_jax.data.pictures import picture_key
+from rrft_jax.data.prepared import find_prepared, read_prepared
+from rrft_jax.data.records import RecordError, Records, read_records
 from rrft_jax.data.subset import chosen, generated_number
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout, whole
@@ -77,7 +79,7 @@ def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
     try:
         return encode_prompt(processor, text, example.images)
     except (ValueError, OSError) as error:
-        where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)))
+        where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)) or hasattr(i, "read"))
         raise ValueError(
             f"example {example.id}{f' ({where})' if where else ''}: {error}; replace the file or remove the record"
         ) from error
@@ -111,12 +113,12 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
 
 def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
-    """Records in the Reason-RFT JSON layout; those of a seeded share of the pictures are held out.
+    """Records in the Reason-RFT JSON layout or a prepared data set; those of a share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
     """
     data = config.data
-    records = read_records(data.folder, task.name, data.image_root or None, data.strict)
+    records = _read(data, task)
     ask = task.asker(config.prompt, real=True)
     pixels: Counter[tuple[int, int]] = Counter()
 
@@ -162,6 +164,18 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part))
 
 
+def _read(data: ConfigDict, task: Task) -> Records:
+    """The records of a prepared data set where the folder is or holds one, else of its JSON files."""
+    prepared = find_prepared(data.folder, task.name)
+    if prepared is None:
+        if data.split:
+            raise ValueError(f"config.data.split={data.split}: {data.folder} is no prepared data set, leave it empty")
+        return read_records(data.folder, task.name, data.image_root or None, data.strict)
+    if data.image_root:
+        raise ValueError(f"config.data.image_root: {prepared} holds its pictures itself; leave it empty")
+    return read_prepared(prepared, task.name, data.split or "train", data.strict)
+
+
 def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:
     """Numbers int64[K], ascending, of the records of whole pictures, K >= wanted: no picture is on both sides.
 
@@ -182,7 +196,7 @@ def _linked(examples: Sequence[Example]) -> list[list[int]]:
     """Record numbers in groups that share no picture with one another, in order of first appearance."""
     group_of: dict[str, list[int]] = {}  # picture -> its group; records with several pictures join groups
     for number, example in enumerate(examples):
-        keys = [str(image) for image in example.images] or [f"record {number}"]
+        keys = [picture_key(image) for image in example.images] or [f"record {number}"]
         groups = {id(group_of[key]): group_of[key] for key in keys if key in group_of}
         merged = sorted({number, *(n for group in groups.values() for n in group)})
         moved = [key for key, group in group_of.items() if id(group) in groups] if len(groups) > 1 else []

@@ -1,0 +1,216 @@
+"""A source's parts as a tensorflow-datasets data set of ArrayRecord files, written without TensorFlow.
+
+One builder serves every source: DATA_DIR/<source>/<task>/1.0.0. It writes shards of consecutive records rather than let
+tensorflow-datasets shuffle: its shuffler needs TensorFlow beyond 1000 MiB a split, and the order of training is ours.
+
+A picture that several records of a split show is stored with the first of them: `image_rows` and `image_places` say for
+each picture of a record which row of the split holds it, at which place of its `images`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from rrft_jax.data.encoded_image import encode_image
+from rrft_jax.data.example import Example
+from rrft_jax.data.pictures import picture_key
+from rrft_jax.data.prepared import SKIPPED
+from rrft_jax.data.records import Problem, RecordError, list_problems
+from rrft_jax.data.sources.common import Item, Part
+from rrft_jax.data.sources.registry import DataSource
+
+Tick = Callable[[int], Any]
+VERSION = "1.0.0"
+# tensorflow-datasets holds a shard's examples while it writes them: 256 of two pictures of 100 KB are 50 MB.
+SHARD = 256
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a picture of a split is."""
+
+    row: int
+    place: int
+    key: str
+    height: int
+    width: int
+
+
+class Store:
+    """Rows of one split from examples, each picture encoded and stored once."""
+
+    def __init__(self, root: str):
+        """root: what is taken off the front of pictures' names."""
+        self._root = root
+        self._stored: dict[str, Stored] = {}  # by the picture's place in the source
+
+    def row(self, example: Example, number: int) -> dict[str, Any] | tuple[Problem, ...]:
+        """The features of an example that will be row `number`, or what is wrong with its pictures."""
+        new: dict[str, Stored] = {}
+        data: list[io.BytesIO] = []
+        problems = []
+        keys = [picture_key(image) for image in example.images]
+        for key, image in zip(keys, example.images, strict=True):
+            if key in self._stored or key in new:
+                continue
+            try:
+                encoded = encode_image(image)
+            except OSError as error:
+                record = f"record {example.metadata['record']} (id {example.id!r})"
+                message = f"{image}: {error}; replace the file or remove the record"
+                problems.append(Problem(example.metadata["file"], record, "unreadable image", message))
+                continue
+            digest = hashlib.sha256(encoded.data).hexdigest()[:16]
+            new[key] = Stored(number, len(data), digest, encoded.height, encoded.width)
+            data.append(io.BytesIO(encoded.data))
+        if problems:
+            return tuple(problems)
+        self._stored |= new
+        pictures = [self._stored[key] for key in keys]
+        return {
+            "id": example.id,
+            "task": example.task,
+            "problem": example.problem,
+            "answer": example.answer,
+            "cot": example.cot or "",
+            "metadata": json.dumps(dict(example.metadata), ensure_ascii=False, default=str),
+            "images": data,
+            "image_names": [str(image).removeprefix(self._root) for image in example.images],
+            "image_keys": [picture.key for picture in pictures],
+            "image_rows": [picture.row for picture in pictures],
+            "image_places": [picture.place for picture in pictures],
+            "heights": [picture.height for picture in pictures],
+            "widths": [picture.width for picture in pictures],
+        }
+
+
+class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """The data set of one source and task."""
+
+    VERSION = tfds.core.Version(VERSION)
+    url_infos: dict = {}  # nothing is downloaded; looking for checksums would need a package that tfds does not ask for
+
+    def __init__(self, source: DataSource, parts: Sequence[Part], data_dir, root, tick: Tick = lambda n: None):
+        """parts: all of one task, each a split. root: names of pictures start here. tick(1): a record is read."""
+        self.name = source.name
+        self._source, self._parts, self._tick = source, tuple(parts), tick
+        self._root = f"{Path(root).expanduser()}/"
+        self.problems: list[tuple[str, Problem]] = []  # with the split it is missing from, "" for a whole file
+        self.written: Counter[str] = Counter()
+        config = tfds.core.BuilderConfig(name=parts[0].task, description=source.about)
+        super().__init__(data_dir=str(data_dir), config=config, file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
+        numbers = tfds.features.Sequence(np.int32)
+        features = {name: text for name in ("id", "task", "problem", "answer", "cot", "metadata")}
+        features |= {"images": tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
+        features |= {"image_names": texts, "image_keys": texts}
+        features |= {name: numbers for name in ("image_rows", "image_places", "heights", "widths")}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self._source.about,
+            homepage=self._source.homepage or None,
+            license=self._source.licence,
+            citation=self._source.citation or None,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+        )
+
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        super()._download_and_prepare(dl_manager, download_config)
+        empty = [part.split for part in self._parts if not self.written[part.split]]
+        if empty:
+            said = list_problems([problem for _, problem in self.problems], 20)
+            raise RecordError(f"no usable record for {', '.join(empty)} of {self.name}:\n{said}")
+        # data_path is the incomplete folder here: the list appears together with the data.
+        lines = [{"split": split} | dataclasses.asdict(problem) for split, problem in self.problems]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (Path(self.data_path) / SKIPPED).write_text(text, encoding="utf-8")
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]]:
+        # tensorflow-datasets calls a split's shards in their order: they share one pass over its records.
+        shards = {}
+        for part in self._parts:
+            shard = functools.partial(self._examples, part.split, _lazily(part.items), Store(self._root))
+            shards[part.split] = [shard] * max(1, -(-part.count // SHARD))
+        return shards
+
+    def _examples(self, split: str, items: Iterator[Item], store: Store) -> Iterator[tuple[int, dict]]:
+        for number, item in enumerate(itertools.islice(items, SHARD)):
+            self._tick(1)
+            row = store.row(item, self.written[split]) if isinstance(item, Example) else item
+            if isinstance(row, dict):
+                self.written[split] += 1
+                yield number, row
+            else:
+                self.problems += ((split, problem) for problem in row)
+
+
+def build(
+    source: DataSource,
+    parts: Sequence[Part],
+    data_dir,
+    root,
+    tick: Tick = lambda n: None,
+    told: Sequence[Problem] = (),
+    overwrite: bool = False,
+) -> tuple[Path, Counter[str], list[Problem]]:
+    """Writes the parts, all of one task, and returns where, how many examples each split got, and what was left out.
+
+    root: the folder the source was read from; names of pictures are stored relative to it. told: problems of whole
+    files, to be kept with the others in skipped.jsonl. The data set's folder appears only when it is complete.
+    Raises RecordError where a split has no usable record.
+    """
+    builder = Builder(source, parts, data_dir, root, tick)
+    builder.problems += (("", problem) for problem in told)
+    where = Path(builder.data_dir)
+    mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
+    # Nothing is downloaded, though a folder is made for it and standard output says so.
+    with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(
+            download_dir=unused, download_config=tfds.download.DownloadConfig(download_mode=mode)
+        )
+    return where, builder.written, [problem for _, problem in builder.problems]
+
+
+def place(source: DataSource, task: str, data_dir, splits: Sequence[str]) -> Path | None:
+    """Where the source's task is prepared already, or None. Raises FileExistsError where it lacks one of the splits."""
+    where = Path(data_dir) / source.name / task / VERSION
+    if not where.exists():
+        return None
+    there = tfds.builder_from_directory(str(where)).info.splits
+    missing = [split for split in splits if split not in there]
+    if missing:
+        message = f"{where} is there already but holds {', '.join(there)} only, not {', '.join(missing)}"
+        raise FileExistsError(f"{message}: give another --data_dir, or make all anew with --overwrite")
+    return where
+
+
+def check(parts: Sequence[Part], tick: Tick = lambda n: None) -> list[Problem]:
+    """Everything that `build` would leave out, without writing: pictures are decoded too."""
+    problems: list[Problem] = []
+    for part in parts:
+        store, rows = Store(""), itertools.count()
+        for item in part.items():
+            tick(1)
+            row = store.row(item, next(rows)) if isinstance(item, Example) else item
+            problems += [] if isinstance(row, dict) else row
+    return problems
+
+
+def _lazily(items: Callable[[], Any]) -> Iterator[Item]:
+    yield from items()
