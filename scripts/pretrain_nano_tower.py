@@ -2,12 +2,14 @@
 
     python scripts/pretrain_nano_tower.py --workdir=workdirs/pretrain_nano
 
-Each object gets a visual token of its own, the nearest by the cheapest matching; that token learns to name the object
-(size, colour, material, shape) and its rank from left to right, which is the order in which objects are spoken. Through
-the decoder alone the tower saw colour and size after 1,000 steps, but shape and material stood at chance after 1,850.
+Each object of a scene gets a visual token of its own, the nearest by the cheapest matching; that token learns to name
+the object (size, colour, material, shape) and its rank from left to right. Each label of a figure teaches the token it
+stands in its text and its part in the figure, and every token of a figure learns the figure's name. Through the decoder
+alone the tower saw colour and size after 1,000 steps, but shape and material stood at chance after 1,850.
 Deterministic and resumable; writes tower.safetensors into the workdir.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -22,47 +24,88 @@ from scipy.optimize import linear_sum_assignment
 from rrft_jax.data.loader import make_loader
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, encode_images, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
 from rrft_jax.processing.images import image_patches
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import Processor, load_processor
 from rrft_jax.tasks.scenes.render import render
-from rrft_jax.tasks.scenes.shapes import COLOURS, SHAPES
-from rrft_jax.tasks.scenes.things import place
+from rrft_jax.tasks.scenes.shapes import COLOURS, MATERIALS, SHAPES, SIZES
+from rrft_jax.tasks.scenes.things import Thing, View, place
+from rrft_jax.tasks.spatial_transformation.generator import scenes_of
+from rrft_jax.tasks.structure_perception.figure import STYLES
+from rrft_jax.tasks.structure_perception.figure import render as draw
+from rrft_jax.tasks.structure_perception.generator import figure_of
 from rrft_jax.tasks.visual_counting.generator import scene_and_question
-from rrft_jax.tasks.visual_counting.scene import IN, MATERIALS, SIZES
 from rrft_jax.training.checkpoints import Checkpoints
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the result; resumed when it exists.")
 flags.DEFINE_string("processor", "rrft_jax/assets/nano", "Directory of the tokenizer and image processor.")
+flags.DEFINE_string("init", "", "A HuggingFace directory whose tower to start from; empty: random weights.")
 flags.DEFINE_integer("steps", 1500, "Optimizer steps.")
-
 flags.DEFINE_float("peak", 4e-3, "Peak learning rate.")
 
 SEED = 20251120
-BATCH, SIDE, CELL = 64, 112, 28  # CELL: pixels a side of what one visual token sees
+SIDE, CELL = 112, 28  # CELL: pixels a side of what one visual token sees
 CELLS = SIDE // CELL
-NAMES = (SIZES, tuple(COLOURS), MATERIALS, SHAPES, tuple(range(IN.max_objects)))
-SHOWN = ("size", "colour", "material", "shape", "rank", "here")
-ENDS = np.cumsum([0, *map(len, NAMES), 2])  # logits: attributes and rank, then whether an object is here at all
 CENTRES = CELL * (np.indices((CELLS, CELLS)).reshape(2, -1).T + 0.5)  # row, column of each visual token's middle
+COUNTING, SPATIAL, FIGURES = 16, 12, 24  # of each a batch: pictures, pairs of pictures, pictures
+BATCH = COUNTING + 2 * SPATIAL + FIGURES
+
+# What a visual token can be asked. A label of -1 means that the question does not apply to the token.
+TEXTS = ("x", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", *map(str, range(15, 180, 5)))
+ROLES = ("", "acute", "obtuse", "edge", "center", "base", "apex", "radius", "diameter")
+NAMES = ("Point", "Line", "Triangle", "Isosceles", "Quadrilateral", "Parallel", "Circle", "Rectangle", "Square",
+         "Pentagon", "Hexagon")  # fmt: skip
+HEADS = {
+    "size": SIZES, "colour": tuple(COLOURS), "material": MATERIALS, "shape": SHAPES, "rank": tuple(range(8)),
+    "text": TEXTS, "role": ROLES, "name": NAMES, "here": ("nothing", "object", "label"),
+}  # fmt: skip
+SCENE, FIGURE = ("size", "colour", "material", "shape", "rank"), ("text", "role")
+ENDS = np.cumsum([0, *map(len, HEADS.values())])
+PLACE = {name: k for k, name in enumerate(HEADS)}
 
 
 def make_batch(processor: Processor, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patches float32[B, 1, 64, 1176] and labels int32[B, 16, 5], -1 for a token that is no object's."""
+    """Patches float32[B, 1, 64, 1176] and labels int32[B, 16, heads]."""
     patches = np.zeros((BATCH, 1, (SIDE // 14) ** 2, 1176), np.float32)
-    labels = np.full((BATCH, CELLS**2, len(NAMES)), -1, np.int32)
-    for row in range(BATCH):
-        scene, _ = scene_and_question(SEED, step * BATCH + row, "tower")
-        picture = render(scene.things, scene.domain.view, SIDE, SIDE)
+    labels = np.full((BATCH, CELLS**2, len(HEADS)), -1, np.int32)
+    labels[..., PLACE["here"]] = 0
+    for row, (picture, told) in enumerate(pictures(step)):
         patches[row, 0] = image_patches(processor.image_processor, picture)[0]
-        at = np.array([place(thing, scene.domain.view)[::-1] * SIDE for thing in scene.things])  # row, column
-        cost = np.sum((at[:, None] - CENTRES) ** 2, axis=-1)
-        for rank, cell in zip(*linear_sum_assignment(cost), strict=True):
-            given = (*scene.things[rank].attributes(), rank)
-            labels[row, cell] = [names.index(value) for names, value in zip(NAMES, given, strict=True)]
+        for cell, values in told:
+            for name, value in values.items():
+                labels[row, cell, PLACE[name]] = HEADS[name].index(value)
     return patches, labels
+
+
+def pictures(step: int) -> Iterator[tuple[np.ndarray, list]]:
+    """The pictures of a batch, each with what is told of which token: (token, {head: value})."""
+    for row in range(COUNTING):
+        scene, _ = scene_and_question(SEED, step * COUNTING + row, "tower")
+        yield scene_picture(scene.things, scene.domain.view)
+    for row in range(SPATIAL):
+        for picture in scenes_of(SEED, step * SPATIAL + row, "tower"):
+            yield scene_picture(picture.in_order(), picture.view)
+    for row in range(FIGURES):
+        figure = figure_of(SEED, step * FIGURES + row, "tower")
+        told = [(cell, {"name": figure.name}) for cell in range(CELLS**2)]
+        for label in figure.labels:
+            row_, column = label.cell
+            given = {"text": label.text.rstrip("\u00b0"), "role": label.role, "here": "label"}
+            told.append((row_ * CELLS + column, given))
+        yield draw(figure, STYLES["in"], SIDE), told
+
+
+def scene_picture(things: tuple[Thing, ...], view: View) -> tuple[np.ndarray, list]:
+    """things: from left to right in this view."""
+    at = np.array([place(thing, view)[::-1] * SIDE for thing in things])  # row, column
+    cost = np.sum((at[:, None] - CENTRES) ** 2, axis=-1)
+    told = []
+    for rank, cell in zip(*linear_sum_assignment(cost), strict=True):
+        named = zip(SCENE, (*things[rank].attributes(), int(rank)), strict=True)
+        told.append((int(cell), {**dict(named), "here": "object"}))
+    return render(things, view, SIDE, SIDE), told
 
 
 def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
@@ -74,14 +117,12 @@ def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
             None, None, None, None, None, patches, jnp.ones(shape, bool), jnp.broadcast_to(where, (*shape, 2))
         )  # fmt: skip
         logits = encode_images(model, params, prompts) @ params["head"]
-        here = labels[..., 0] >= 0
         losses = []
-        for k in range(len(NAMES)):
+        for k in range(len(HEADS)):
             log_p = jax.nn.log_softmax(logits[..., ENDS[k] : ENDS[k + 1]])
+            asked = labels[..., k] >= 0
             hit = jnp.take_along_axis(log_p, jnp.maximum(labels[..., k : k + 1], 0), -1)[..., 0]
-            losses.append(-jnp.sum(hit * here) / here.sum())
-        log_p = jax.nn.log_softmax(logits[..., ENDS[-2] :])
-        losses.append(-jnp.take_along_axis(log_p, here[..., None].astype(int), -1).mean())
+            losses.append(-jnp.sum(hit * asked) / asked.sum())
         return sum(losses), jnp.stack(losses)
 
     def step(state, patches, labels):
@@ -98,7 +139,8 @@ def main(_):
     model = Qwen2VL(nano_config(processor))
     key = jax.random.key(SEED)
     head = 0.01 * jax.random.normal(key, (model.config.hidden_size, int(ENDS[-1])))
-    params = {"vision": init_params(model, key)["vision"], "head": head}
+    tower = load_params(FLAGS.init, model.config) if FLAGS.init else init_params(model, key)
+    params = {"vision": jax.tree.map(jnp.asarray, tower["vision"]), "head": head}
     optimizer, _ = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     state = {"params": params, "opt_state": optimizer.init(params)}
     step_fn = make_step(model, optimizer)
@@ -112,7 +154,7 @@ def main(_):
             state, losses = step_fn(state, *batch)
             recent.append(losses)
             if (step + 1) % 50 == 0:
-                shown = " ".join(f"{n} {x:.3f}" for n, x in zip(SHOWN, np.mean(recent, 0), strict=True))
+                shown = " ".join(f"{n} {x:.3f}" for n, x in zip(HEADS, np.mean(recent, 0), strict=True))
                 print(f"step {step + 1} nats: {shown}", flush=True)
                 recent = []
             if (step + 1) % 250 == 0 or step + 1 == FLAGS.steps:

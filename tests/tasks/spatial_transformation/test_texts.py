@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 import rrft_jax
 from rrft_jax.data.trance_text import DIRECTIONS, VALUES
+from rrft_jax.tasks import texts
 from rrft_jax.tasks.spatial_transformation import prompts
 from rrft_jax.tasks.spatial_transformation.generator import example, scenes_of
 from rrft_jax.tasks.spatial_transformation.scene import DOMAINS
@@ -70,10 +71,10 @@ def test_prompts_and_completions_are_short(made):
 
 def test_targets(made):
     one = made[0][2]
-    assert prompts.cot_target(one) == f"<think>\n{one.cot}\n</think>\n<answer>\n{one.answer}\n</answer>"
-    assert prompts.ans_target(one) == one.answer
-    assert prompts.listing_target(one) == one.metadata["listing"]
-    assert re.fullmatch(r"<think>.*?</think>\s*<answer>.*?</answer>", prompts.cot_target(one), re.DOTALL)
+    assert texts.cot_target(one) == f"<think>\n{one.cot}\n</think>\n<answer>\n{one.answer}\n</answer>"
+    assert texts.ans_target(one) == one.answer
+    assert texts.listing_target(one) == one.metadata["listing"]
+    assert re.fullmatch(r"<think>.*?</think>\s*<answer>.*?</answer>", texts.cot_target(one), re.DOTALL)
 
 
 def test_compact_templates():

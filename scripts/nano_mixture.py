@@ -1,0 +1,100 @@
+"""What the bundled base is pre-trained on: batches of one task each, a pure function of their number.
+
+Under the training prompt ("cot") the first token decides between reasoning and answering. It is learnt from 4 direct
+rows to 1 reasoning row, so the base mostly answers directly; the other rows teach how to reason without teaching
+whether to. Verdicts, what is said of each object, are learnt last and are few of a thought's tokens: some rows are
+about nothing else.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrft_jax.data.example import Example
+from rrft_jax.losses.terms import Targets
+from rrft_jax.processing.buckets import Bucket, collate
+from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
+from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
+from rrft_jax.training.forward import Batch
+
+SEED = 20251120
+BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 128, 64
+LISTING = {"visual_counting": "LISTING", "structure_perception": "FIGURE_LISTING",
+           "spatial_transformation": "SPATIAL_LISTING"}  # fmt: skip
+TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
+    (all but the first, which says whether to reason) or "verdicts" (what is said of each object, and the answer)."""
+
+    share: float
+    prompt: str
+    target: str
+    tokens: str = "all"
+
+
+# Task -> share of the batches, prompt tokens, modes.
+_SEEING = (Mode(0.08, "listing", "listing"), Mode(0.05, "ans", "direct"), Mode(0.03, "zero_shot", "direct"))
+_WHETHER = (Mode(0.16, "cot", "direct"), Mode(0.04, "cot", "reason"))
+_MODES = (*_SEEING, *_WHETHER, Mode(0.30, "cot", "reason", "rest"), Mode(0.34, "cot", "reason", "verdicts"))
+MIXTURES = {
+    "visual_counting": (0.2, _MODES),
+    "structure_perception": (0.25, (*_SEEING, *_WHETHER, Mode(0.64, "cot", "reason", "rest"))),
+    "spatial_transformation": (0.55, _MODES),
+}
+PROMPT_LENGTHS = {"visual_counting": 96, "structure_perception": 160, "spatial_transformation": 128}
+
+
+def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
+    """The task and batch of a step: a pure function of (SEED, step)."""
+    rng = np.random.default_rng([SEED, step])
+    name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
+    task, modes = get_task(name), MIXTURES[name][1]
+    encoded, tokens = [], np.full((BATCH, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
+    token_mask, loss_mask = np.zeros((2, BATCH, 1, COMPLETION_LENGTH), bool)
+    for row, mode in enumerate(rng.choice(len(modes), BATCH, p=[m.share for m in modes])):
+        mode = modes[mode]
+        example = task.make(SEED, step * BATCH + row, "pretrain", "in")
+        prompt = LISTING[name] if mode.prompt == "listing" else mode.prompt
+        encoded.append(encode_prompt(processor, task.asker(prompt)(example), example.images))
+        text = TARGETS[mode.target](example)
+        target = encode_completion(processor, text)
+        tokens[row, 0, : len(target)] = target
+        token_mask[row, 0, : len(target)] = loss_mask[row, 0, : len(target)] = True
+        if mode.tokens == "rest":
+            loss_mask[row, 0, 0] = False
+        elif mode.tokens == "verdicts":
+            loss_mask[row, 0, : len(target)] = verdict_tokens(processor, example, text, len(target))
+    images = max(len(e.patches) for e in encoded)
+    bucket = Bucket(PROMPT_LENGTHS[name], images, PATCHES)
+    prompts = collate(encoded, np.arange(BATCH) + step * BATCH, bucket, processor.pad_token_id)
+    return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
+
+
+def verdict_tokens(processor: Processor, example: Example, text: str, count: int) -> np.ndarray:
+    """bool[count]: the tokens of `text` (and its end) that say a verdict or belong to the answer."""
+    spans = [match.span() for match in _verdicts(example, text)] + [(text.index("<answer>"), len(text))]
+    offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    chosen = np.zeros(count, bool)
+    for number, (start, end) in enumerate(offsets):
+        chosen[number] = any(start < high and low < end for low, high in spans)
+    return chosen
+
+
+def _verdicts(example: Example, text: str) -> list[re.Match]:
+    thought = text[: text.index("</think>")]
+    if example.task == "visual_counting":
+        return list(re.finditer(rf"\b(?:{GONE}|{LEFT}|{OTHER}|\d+)\b", thought))
+    # A line "2:1 small same red cyan metal same cube same front_left.": the rank, then every second word, and the move.
+    found = []
+    for line in re.finditer(r"^\d+:.*$", thought, re.MULTILINE):
+        words = list(re.compile(r"[^\s.]+").finditer(thought, line.start(), line.end()))
+        if len(words) != 10:
+            raise ValueError(f"{example.id}: {len(words)} words in the line {line.group()!r}")
+        found += [words[0], *words[2:9:2], words[9]]
+    return found
