@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
-from rrft_jax.data.order import batch_ids
+from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.records import RecordError, read_records
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout, whole
@@ -37,13 +37,17 @@ class HostBatch:
 
 @dataclass(frozen=True)
 class Source:
-    """Training batches by number, held-out sets by name, and what to tell the user about them."""
+    """Training batches by number, held-out sets by name, and what to tell the user about them.
+
+    epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
+    """
 
     fetch: Callable[[int], HostBatch]
     held_out: dict[str, tuple[HostBatch, ...]]
     sizes: tuple[Size, ...]
     report: str
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
+    epochs: Callable[[int], float] | None = None
 
 
 def make_batch(
@@ -149,7 +153,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
         *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
     )
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped)
+    counts = [len(group) for group in groups]
+    epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, epochs)
 
 
 def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:
