@@ -78,6 +78,7 @@ def text():
 
 def test_loops_run_as_often_as_their_conditions_say(text):
     assert (text.runs["main"], text.runs["body"], text.runs["inner_body"]) == (1, 10, 50)
+    assert {"body", "inner_body", "fused_slice"} <= text.loops and "main" not in text.loops
 
 
 def test_only_what_is_compared_is_a_bound():
@@ -89,13 +90,12 @@ def test_only_what_is_compared_is_a_bound():
     )
     bound = "  %c0 = s32[] constant(0)\n  %bound = s32[] "
     for what, rounds in (("constant(12)", 12), ("parameter(2)", 99)):
-        text = given.replace("  %c0 = s32[] constant(0)\n", f"{bound}{what}\n")
-        assert CompiledText(text, while_trips=99).runs["body"] == rounds
+        changed = given.replace("  %c0 = s32[] constant(0)\n", f"{bound}{what}\n")
+        assert CompiledText(changed, while_trips=99).runs["body"] == rounds
     fused = "%f (p: s32[], q: s32[]) -> pred[] {\n  %p = s32[] parameter(0)\n  %q = s32[] parameter(1)\n"
     fused += "  ROOT %lt = pred[] compare(%p, %q), direction=LT\n}\n\n%cond (s"
     calling = TEXT.replace("compare(%i4, %ten), direction=LT", "fusion(%i4, %ten), kind=kLoop, calls=%f")
     assert CompiledText(calling.replace("%cond (s", fused)).runs["body"] == 10
-    assert {"body", "inner_body", "fused_slice"} <= text.loops and "main" not in text.loops
 
 
 def test_collectives_with_their_groups_and_what_they_move(text):
