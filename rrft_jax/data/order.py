@@ -78,6 +78,13 @@ def epoch_of(sizes: Sequence[int], t: int, batch_size: int) -> int:
     return low + bisect_right(epochs, t, key=lambda e: epoch_start(sizes, e, batch_size)) - 1
 
 
+def epochs_passed(sizes: Sequence[int], t: int, batch_size: int) -> float:
+    """How often the first t batches have been through the data: whole at the start of every epoch, straight between."""
+    epoch = epoch_of(sizes, t, batch_size)
+    start, end = (epoch_start(sizes, e, batch_size) for e in (epoch, epoch + 1))
+    return epoch + (t - start) / (end - start)
+
+
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 

@@ -80,6 +80,8 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
     start_timeout_s: how long to wait for the coordinator and for all processes. heartbeat_timeout_s: a process that is
     silent for so long is taken for dead, and the others end. Raises ClusterError.
     """
+    # Its handler would take a SIGTERM that comes before the loop's own is in place, and nobody would look at it.
+    jax.config.update("jax_enable_preemption_service", False)
     limits = {"initialization_timeout": start_timeout_s, "heartbeat_timeout_seconds": heartbeat_timeout_s}
     if cluster is None:
         if managed():

@@ -4,6 +4,8 @@ Everything here is the identity when there is one process. `exchange` and what i
 process must call them in the same order, and never from a prefetch thread.
 """
 
+import functools
+import math
 import os
 import pickle
 import sys
@@ -11,10 +13,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 
 T = TypeVar("T")
+PIECE = 2**26  # elements of an array that come together on every device at a time
 
 
 def is_writer() -> bool:
@@ -77,17 +82,35 @@ def local_rows(x: Any, rows: np.ndarray) -> np.ndarray:
     return out[rows]
 
 
-def whole_tree(tree: Any) -> Any:
-    """A tree of arrays sharded over processes as numpy arrays, one leaf after the other; None in all but process 0."""
+def whole(x: Any, layer: int | None = None) -> np.ndarray | None:
+    """x, or x[layer], as numpy; None in all but process 0. A collective where x is split over devices.
 
-    def one(x: Any) -> np.ndarray | None:
-        full = x
-        if not (getattr(x, "is_fully_addressable", True) or x.is_fully_replicated):
-            everywhere = jax.sharding.NamedSharding(x.sharding.mesh, jax.sharding.PartitionSpec())
-            full = jax.jit(lambda y: y, out_shardings=everywhere)(x)
-        return np.asarray(full) if is_writer() else None
+    A large array comes together PIECE elements at a time, since every device holds the piece for a moment. Nothing is
+    kept: numpy's view of an array would live as long as the array itself.
+    """
+    if not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1:
+        return np.asarray(x if layer is None else x[layer]) if is_writer() else None
+    shape = x.shape[layer is not None :]
+    rows = shape[0] if shape else 1
+    count = max(1, min(rows, PIECE * rows // math.prod(shape)))
+    gather = _gather(NamedSharding(x.sharding.mesh, PartitionSpec()), layer is not None, count)
+    out = np.empty((rows, *shape[1:]) if is_writer() else 0, x.dtype)
+    for low in range(0, rows, count):
+        low = min(low, rows - count)
+        piece = gather(x, layer or 0, low).block_until_ready()  # or the other processes would run far ahead
+        if is_writer():
+            out[low : low + count] = piece
+    return out.reshape(shape) if is_writer() else None
 
-    return jax.tree.map(one, tree)
+
+@functools.cache
+def _gather(everywhere: NamedSharding, layered: bool, count: int) -> Callable[..., jax.Array]:
+    """(x, layer, low) -> `count` rows of x, or of x[layer], from row `low` on, on every device; compiles per shape."""
+
+    def take(x, layer, low):
+        return jax.lax.dynamic_slice_in_dim(jnp.atleast_1d(x[layer] if layered else x), low, count)
+
+    return jax.jit(take, out_shardings=everywhere)
 
 
 def who() -> str:

@@ -22,6 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from rrft_jax.training.workdir import write_atomic
+
 TRASH = ".deleted"
 
 
@@ -118,6 +120,18 @@ class Checkpoints:
         if not self._asynchronous:
             self._empty_trash()
         return True
+
+    def add_metric(self, step: int, metric: float) -> None:
+        """Gives a step that was saved without a metric the value of `best_metric`, measured since."""
+        if not math.isfinite(metric):
+            return
+        if jax.process_index() == 0:
+            # Orbax can only write a step anew, and a kill before that was done would leave no step at all.
+            values = json.dumps({self._metric_name: float(metric)})
+            write_atomic(self.directory / str(step) / "metrics" / "metrics", values.encode())
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("metric added")
+        self._manager.reload()
 
     def restore(self, target: Any = None, step: int | None = None) -> tuple[Any, dict, int]:
         """(state, host, step) of a step, by default the latest.

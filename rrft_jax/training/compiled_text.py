@@ -109,32 +109,42 @@ class CompiledText:
             for instruction in self.computations[name].values():
                 for callee in _called(instruction):
                     if callee in self.computations:
-                        visit(callee, times * self._trips(instruction))
+                        visit(callee, times * self._trips(instruction, self.computations[name]))
 
         visit(self.entry, 1.0)
         return counts
 
-    def _trips(self, instruction: Instruction) -> int:
+    def _trips(self, instruction: Instruction, body: dict[str, Instruction]) -> int:
+        """Rounds of an instruction of `body`: the largest number that its condition compares with, where it is a loop.
+        The condition may have it as a constant, or get it in the loop's state. Other constants of a condition (TPUs
+        shift bits to agree on a predicate) are no bounds."""
         if instruction.opcode != "while":
             return 1
         known = re.search(r'known_trip_count"?:\{"?n"?:"?(\d+)', instruction.rest)
         if known:
             return int(known[1])
         condition = re.search(r"condition=%?([\w.\-]+)", instruction.rest)[1]
-        limits = [
-            int(m[1])
-            for i in self._reachable(condition)
-            if i.opcode == "constant" and i.arrays[0].dtype in ("s32", "u32") and not i.arrays[0].shape
-            if (m := re.match(r"(\d+)\)", i.rest))
-        ]
-        return max(limits, default=self.while_trips)
+        start = body.get(instruction.operands[0])
+        limits = [self._number(i, start, body) for i in self._compared(condition)]
+        return max((n for n in limits if n), default=self.while_trips)
 
-    def _reachable(self, name: str) -> Iterator[Instruction]:
-        for instruction in self.computations[name].values():
-            yield instruction
-            for callee in _called(instruction):
-                if callee in self.computations:
-                    yield from self._reachable(callee)
+    def _compared(self, name: str) -> Iterator[Instruction]:
+        """What this computation compares, by itself or through another one that it calls."""
+        inside = self.computations[name]
+        for i in inside.values():
+            callees = [c for c in _called(i) if c in self.computations]
+            if i.opcode == "compare" or any(list(self._compared(c)) for c in callees):
+                yield from (inside[o] for o in i.operands if o in inside)
+
+    def _number(self, i: Instruction, start: Instruction | None, body: dict[str, Instruction]) -> int:
+        """The integer that an instruction of a condition is at the loop's start; 0 where the text does not say."""
+        index = re.search(r"index=(\d+)", i.rest)
+        if i.opcode == "get-tuple-element" and index and start is not None and start.opcode == "tuple":
+            i = body.get(start.operands[int(index[1])], i)
+            if i.opcode == "copy":
+                i = body.get(i.operands[0], i)
+        found = re.match(r"(\d+)\)", i.rest) if i.opcode == "constant" else None
+        return int(found[1]) if found and not i.arrays[0].shape else 0
 
     @cached_property
     def loops(self) -> set[str]:

@@ -16,8 +16,9 @@ def evaluate(
     rewards: RewardSet,
     sets: Mapping[str, Sequence],
     metric: str = "accuracy",
-) -> dict[str, float]:
-    """Metrics '<set>/<name>' over the held-out sets.
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
+    """Metrics '<set>/<name>' over the held-out sets; None where stop(), asked after every batch, said so.
 
     generate(params, prompts) -> Rollouts with G = 1. sets: name -> HostBatches; rows of weight 0 are left out.
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
@@ -25,20 +26,11 @@ def evaluate(
     the same. score is the mean of `metric`, which differs from accuracy where it knows partial credit.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
+    answers = _answers(generate, params, processor, sets, stop)
+    if answers is None:
+        return None
     metrics = {}
-    for name, batches in sets.items():
-        numbers, texts, examples, lengths = [], [], [], []
-        following = generate(params, batches[0].prompts)
-        for k, batch in enumerate(batches):
-            rollouts, layout = following, batch.layout
-            if k + 1 < len(batches):  # the devices work on the next batch while this one is scored
-                following = generate(params, batches[k + 1].prompts)
-            tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (rollouts.tokens, rollouts.mask))
-            for i in np.flatnonzero((batch.row_weight > 0) & layout.owned):
-                numbers.append((k, int(layout.mine[i])))
-                texts.append(decode(processor, tokens[i]))
-                examples.append(batch.examples[i].without_images())
-                lengths.append(int(mask[i].sum()))
+    for name, (numbers, texts, examples, lengths) in answers.items():
         values = _values(rewards, texts, examples)
         own = list(zip(numbers, values[metric], values["format"], texts, lengths, strict=True))
         rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
@@ -56,6 +48,27 @@ def evaluate(
             f"{name}/mean_length": float(np.mean(lengths)),
         }
     return metrics
+
+
+def _answers(generate, params, processor, sets, stop) -> dict[str, tuple[list, list, list, list]] | None:
+    """Set -> where each row stands, its text, its example and its length in tokens, of this process's own rows."""
+    queue = [(name, k, batch) for name, batches in sets.items() for k, batch in enumerate(batches)]
+    answers = {name: ([], [], [], []) for name in sets}
+    following = generate(params, queue[0][2].prompts) if queue else None
+    for place, (name, k, batch) in enumerate(queue, 1):
+        layout = batch.layout
+        tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (following.tokens, following.mask))
+        if place < len(queue):
+            if stop():
+                return None
+            following = generate(params, queue[place][2].prompts)  # while the answers of this batch are decoded
+        numbers, texts, examples, lengths = answers[name]
+        for i in np.flatnonzero((batch.row_weight > 0) & layout.owned):
+            numbers.append((k, int(layout.mine[i])))
+            texts.append(decode(processor, tokens[i]))
+            examples.append(batch.examples[i].without_images())
+            lengths.append(int(mask[i].sum()))
+    return answers
 
 
 def _values(rewards: RewardSet, texts: list[str], examples: list) -> dict[str, np.ndarray]:

@@ -20,10 +20,10 @@ class Journal:
         self._completions = CompletionsWriter(workdir) if is_writer() else None
         self._progress: Progress | None = None
 
-    def cut_back(self, step: int) -> None:
-        """Removes what was written after `step` (-1: everything)."""
+    def cut_back(self, step: int, unevaluated: bool = False) -> None:
+        """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
         if self._metrics is not None:
-            self._metrics.cut_back(step)
+            self._metrics.cut_back(step - unevaluated)
             self._completions.cut_back(step)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
 from rrft_jax.training.journal import Journal
+from rrft_jax.training.metrics import from_json, to_json
 from rrft_jax.training.profile import Profiler
 from rrft_jax.training.programs import Programs, make_programs, to_devices
 from rrft_jax.training.progress import SHOWN
@@ -53,6 +54,7 @@ from rrft_jax.training.timing import Clock
 from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config, write_lines
 
+UNEVALUATED = "unevaluated"  # in the host state: the metrics of a step that was saved before it was evaluated
 MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
 SFT_SHOWN = (("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}"))
 
@@ -119,14 +121,10 @@ def train(
         step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
         if checkpoints.latest_step() is not None:
             state, host, step = checkpoints.restore(state)
-            if host["pixels"] != pixels:
-                raise ValueError(
-                    f"{path} was trained with min_pixels, max_pixels = {host['pixels']}, and {config.init} now says "
-                    f"{pixels}: set config.processor.min_pixels and max_pixels, or restore preprocessor_config.json"
-                )
+            together(lambda: _check_pixels(host["pixels"], pixels, path, config.init))
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"]
-        journal.cut_back(step if step else -1)
+        journal.cut_back(step if step else -1, UNEVALUATED in host)
         profiler = stack.enter_context(Profiler(path, profile_steps))
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
@@ -138,7 +136,7 @@ def train(
             error.add_note(f"{what}:\n  {resume_hint(argv or sys.argv, path)}")
             raise
         journal.flush()
-        if step < config.train.steps:
+        if step < config.train.steps or UNEVALUATED in host:
             what = f"stopped and saved at step {step}; to resume" if step else "stopped before the first step; to start"
             say(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
@@ -174,6 +172,14 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     return Run(config, task, model, processor, mesh, source, programs, rewards, frozen, reference), weights.trainable
 
 
+def _check_pixels(stored: list[int], given: list[int], path: Path, init: str) -> None:
+    if stored != given:
+        raise ValueError(
+            f"{path} was trained with min_pixels, max_pixels = {stored}, and {init} now says {given}: set "
+            "config.processor.min_pixels and max_pixels, or restore preprocessor_config.json"
+        )
+
+
 def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
     if "length" not in weights:
         return {}
@@ -187,24 +193,33 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
     earlier = host["cpu_seconds"]
     eval_sets = run.source.held_out
 
-    def held_out() -> dict[str, float]:
+    def held_out() -> dict[str, float] | None:
+        """None where a signal came."""
         params = combine(state["params"], run.frozen)
         # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
         greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
-        return evaluate(greedy, params, run.processor, run.rewards, eval_sets, run.task.metric)
+        return evaluate(
+            greedy, params, run.processor, run.rewards, eval_sets, run.task.metric, lambda: _asked_to_stop(stop)
+        )
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
         prepare = _preparer(run, clock)
-        if step == 0 and not _asked_to_stop(stop):
-            before = held_out()
+        if step == 0 and not _asked_to_stop(stop) and (before := held_out()) is not None:
             journal.write(0, before)
             if before:
                 journal.note(eval_line(0, before))
+        if UNEVALUATED in host:
+            if (scores := held_out()) is None:
+                return state, step
+            journal.write(step, from_json(host.pop(UNEVALUATED)) | scores)
+            journal.note(eval_line(step, scores))
+            journal.flush()
+            checkpoints.add_metric(step, scores["eval/accuracy"])
         batches = make_loader(run.source.fetch, step, total, prefetch=2, threads=2)
         saved = step
         clock.start()
-        for batch in batches:
+        while (batch := together(lambda: next(batches, None))) is not None:
             if _asked_to_stop(stop):
                 break
             profiler.before(step + 1)
@@ -218,17 +233,23 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
             record |= clock.finish()
             step += 1
             record |= _counters(record, host, config)
+            if run.source.epochs:
+                record["epoch"] = run.source.epochs(step)
             profiler.after(step)
             if step == 1 or step % config.log.completions_every == 0 or step == total:
                 journal.write_completions(step, [group for part in exchange(groups) for group in part])
             accuracy = None
             if eval_sets and (step == total or config.eval.every and step % config.eval.every == 0):
                 scores = held_out()
-                accuracy = scores["eval/accuracy"]
-                record |= scores
-                journal.note(eval_line(step, scores))
+                if scores is None:
+                    host[UNEVALUATED] = to_json(record)
+                else:
+                    accuracy = scores["eval/accuracy"]
+                    record |= scores
+                    journal.note(eval_line(step, scores))
             host["cpu_seconds"] = earlier + time.process_time()
-            journal.write(step, record)
+            if UNEVALUATED not in host:  # else the run that goes on from here writes it, with what is missing
+                journal.write(step, record)
             journal.update(step, record)
             _check_finite(state, config, step)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
@@ -243,9 +264,11 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
 
 
 def _asked_to_stop(stop: GracefulStop) -> bool:
-    """Whether any process got a signal: all of them stop between the same two steps."""
-    stop.signal = next((signal for signal in exchange(stop.signal) if signal is not None), None)
-    return stop.requested
+    """Whether any process got a signal: all of them stop at the same place."""
+    agreed = next((signal for signal in exchange(stop.signal) if signal is not None), None)
+    if agreed is not None:  # a signal that comes during the exchange is for the next one, and must not be lost
+        stop.signal = agreed
+    return agreed is not None
 
 
 def _preparer(run: Run, clock: Clock) -> Callable[[dict, HostBatch, int], tuple[Any, dict, list]]:

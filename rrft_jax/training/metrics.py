@@ -117,9 +117,22 @@ def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, 
 def read_metrics(workdir: str | Path) -> Iterator[dict[str, Any]]:
     """The objects of a run's metrics.jsonl with non-finite values put back; a half-written last line is left out."""
     for record in _read(Path(workdir) / FILE)[0]:
-        for name, kind in record.pop("nonfinite", {}).items():
-            record[name] = float(kind)
-        yield record
+        yield _restored(record)
+
+
+def to_json(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of a step as JSON values, for a checkpoint; `from_json` gives them back."""
+    return make_record(0, metrics, 0.0)
+
+
+def from_json(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in _restored(dict(record)).items() if name not in RESERVED}
+
+
+def _restored(record: dict[str, Any]) -> dict[str, Any]:
+    for name, kind in record.pop("nonfinite", {}).items():
+        record[name] = float(kind)
+    return record
 
 
 def _number(name: str, value: Any) -> int | float:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
-from rrft_jax.data.order import batch_ids
+from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.pictures import picture_key
 from rrft_jax.data.prepared import find_prepared, read_prepared
 from rrft_jax.data.records import RecordError, Records, read_records
@@ -40,7 +40,10 @@ class HostBatch:
 
 @dataclass(frozen=True)
 class Source:
-    """Training batches by number, held-out sets by name, and what to tell the user about them."""
+    """Training batches by number, held-out sets by name, and what to tell the user about them.
+
+    epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
+    """
 
     fetch: Callable[[int], HostBatch]
     held_out: dict[str, tuple[HostBatch, ...]]
@@ -48,6 +51,7 @@ class Source:
     report: str
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
     records: int = 0  # training examples of one pass; 0: they never end
+    epochs: Callable[[int], float] | None = None
 
 
 def make_batch(
@@ -161,7 +165,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     )
     if len(part) < len(training):
         lines.append(f"{len(part)} of the {len(training)} training records are used: config.data.range={data.range}")
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part))
+    counts = [len(group) for group in groups]
+    epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part), epochs)
 
 
 def _read(data: ConfigDict, task: Task) -> Records:

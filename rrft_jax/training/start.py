@@ -26,7 +26,7 @@ from rrft_jax.models.qwen2_vl.weights import (
     load_sharded,
     save_params,
 )
-from rrft_jax.parallel.processes import is_writer, whole_tree
+from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
 from rrft_jax.training.step import State, init_state
 from rrft_jax.training.tree import partition
@@ -245,15 +245,11 @@ def place(tree: dict, mesh: Mesh) -> dict:
 def export(directory: Path, model: Qwen2VL, params: dict, processor: Processor, dtype: str) -> None:
     """Writes the HuggingFace directory of the result: weights (adapters merged), config, tokenizer, processor. Every
     process calls it with its part of the parameters, process 0 writes."""
-    params = whole_tree(params)
-    if not is_writer():
-        return
     save_params(directory, model.config, params, dtype)
-    save_processor(processor, directory)
+    if is_writer():
+        save_processor(processor, directory)
 
 
 def export_adapter(directory: Path, params: dict, init: str) -> None:
-    """Writes the trained adapter in PEFT's format, with the directory of its base; process 0 writes."""
-    params = whole_tree(params)
-    if is_writer():
-        peft.save_adapter(directory, params, resolve_init(init))
+    """Writes the trained adapter in PEFT's format, with the directory of its base; as `export`."""
+    peft.save_adapter(directory, params, resolve_init(init))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.data.order import batch_ids, epoch_of, epoch_start
+from rrft_jax.data.order import batch_ids, epoch_of, epoch_start, epochs_passed
 
 
 def make_groups(sizes):
@@ -73,10 +73,21 @@ def test_epochs_hold_their_share_of_every_bucket(case):
         assert all(buckets[k] == math.ceil((epoch + 1) * n / B) for k, n in enumerate(sizes))
 
 
+@settings(max_examples=20, deadline=None)
+@given(cases)
+def test_the_share_of_the_data_passed_grows_and_is_whole_between_epochs(case):
+    sizes, B, _ = case
+    passed = [epochs_passed(sizes, t, B) for t in range(epoch_start(sizes, 3, B) + 1)]
+    assert passed[0] == 0 and passed[-1] >= 3
+    assert all(a < b for a, b in zip(passed, passed[1:], strict=False))
+    assert all(int(p) == epoch_of(sizes, t, B) for t, p in enumerate(passed))
+
+
 def test_by_hand():
     """Three and four examples in batches of two: 2 + 2 batches in epoch 0, 1 + 2 in epoch 1."""
     groups = [np.array([0, 2, 4]), np.array([1, 3, 5, 6])]
     assert [epoch_start([3, 4], e, 2) for e in range(4)] == [0, 4, 7, 11]
+    assert [epochs_passed([3, 4], t, 2) for t in (0, 1, 2, 4, 5, 7)] == [0, 0.25, 0.5, 1, 1 + 1 / 3, 2]
     batches = [batch_ids(groups, 5, t, 2) for t in range(7)]
     assert [b.epoch for b in batches] == [0, 0, 0, 0, 1, 1, 1]
     odd = np.concatenate([b.indices for b in batches if b.bucket == 0])

@@ -132,6 +132,20 @@ def test_last_and_best_stay(tmp_path):
         assert checkpoints.all_steps() == [1, 3, 4] and checkpoints.best_step() == 1
 
 
+def test_a_metric_that_was_measured_later(tmp_path):
+    with Checkpoints(tmp_path, keep_last=1, keep_best=1) as checkpoints:
+        checkpoints.save(1, numbered_state(1), {}, metric=0.5)
+        checkpoints.save(2, numbered_state(2), {})
+        assert checkpoints.best_step() == 1 and checkpoints.metric(2) is None
+        checkpoints.add_metric(2, 0.75)
+        assert checkpoints.best_step() == 2 and checkpoints.metric(2) == 0.75
+    with Checkpoints(tmp_path, keep_last=1, keep_best=1) as checkpoints:
+        assert checkpoints.best_step() == 2
+        checkpoints.save(3, numbered_state(3), {})
+        assert checkpoints.all_steps() == [2, 3]
+        assert_same_bits(checkpoints.restore(numbered_state(0), step=2)[0], numbered_state(2))
+
+
 def test_sigkill_at_any_moment_leaves_a_whole_latest_checkpoint(tmp_path):
     moments = random.Random(0)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}

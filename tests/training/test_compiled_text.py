@@ -81,6 +81,23 @@ def test_loops_run_as_often_as_their_conditions_say(text):
     assert {"body", "inner_body", "fused_slice"} <= text.loops and "main" not in text.loops
 
 
+def test_only_what_is_compared_is_a_bound():
+    """A condition with a constant for something else; one that gets its bound in the loop's state; one that calls."""
+    ten, shift = "  %ten = s32[] constant(10)\n", "  %shift = s32[] constant(24)\n"
+    assert CompiledText(TEXT.replace(ten, shift + ten)).runs["body"] == 10
+    given = TEXT.replace(ten, f"{shift}  %ten = s32[] get-tuple-element(%s), index=3\n").replace(
+        "tuple(%c0, %p, %x)", "tuple(%c0, %p, %x, %bound)"
+    )
+    bound = "  %c0 = s32[] constant(0)\n  %bound = s32[] "
+    for what, rounds in (("constant(12)", 12), ("parameter(2)", 99)):
+        changed = given.replace("  %c0 = s32[] constant(0)\n", f"{bound}{what}\n")
+        assert CompiledText(changed, while_trips=99).runs["body"] == rounds
+    fused = "%f (p: s32[], q: s32[]) -> pred[] {\n  %p = s32[] parameter(0)\n  %q = s32[] parameter(1)\n"
+    fused += "  ROOT %lt = pred[] compare(%p, %q), direction=LT\n}\n\n%cond (s"
+    calling = TEXT.replace("compare(%i4, %ten), direction=LT", "fusion(%i4, %ten), kind=kLoop, calls=%f")
+    assert CompiledText(calling.replace("%cond (s", fused)).runs["body"] == 10
+
+
 def test_collectives_with_their_groups_and_what_they_move(text):
     found = {c.kind: c for c in text.collectives()}
     gather, reduce, scatter = found["all-gather"], found["all-reduce"], found["reduce-scatter"]

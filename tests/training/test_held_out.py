@@ -24,7 +24,7 @@ def processor():
     return load_processor(ASSETS / "nano")
 
 
-def score(processor, sets, **weights):
+def score(processor, sets, stop=lambda: False, **weights):
     """sets: name -> batches -> rows of (completion, answer, weight)."""
 
     def host_batch(rows):
@@ -46,7 +46,7 @@ def score(processor, sets, **weights):
 
     rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
-    return evaluate(generate, "the parameters", processor, rewards, batches)
+    return evaluate(generate, "the parameters", processor, rewards, batches, stop)
 
 
 def test_counts_by_hand(processor):
@@ -70,6 +70,15 @@ def test_sets_are_told_apart_and_need_no_reward_weight(processor):
     assert metrics["eval/accuracy"] == 1 and metrics["eval_ood/accuracy"] == 0
     assert math.isnan(metrics["eval/accuracy_reasoned"]) and math.isnan(metrics["eval_ood/accuracy_direct"])
     assert len(metrics) == 12
+
+
+def test_it_stops_after_a_batch(processor):
+    sets = {"eval": [[("4", "4", 1)]] * 2, "eval_ood": [[("4", "4", 1)]]}
+    asked = []
+    assert repr(score(processor, sets, lambda: asked.append(0))) == repr(score(processor, sets)) and len(asked) == 2
+    assert score(processor, sets, lambda: True) is None
+    answers = iter([False, True])  # between the two sets
+    assert score(processor, sets, lambda: next(answers)) is None
 
 
 def test_nothing_held_out_gives_nothing(processor):

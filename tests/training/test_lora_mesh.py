@@ -18,6 +18,7 @@ import sys, jax, numpy as np, optax
 from pathlib import Path
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
+from rrft_jax.parallel import processes
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.programs import to_devices
 from rrft_jax.training.start import place, make_state
@@ -34,6 +35,8 @@ trainable, constants = split(random_adapter())
 frozen, trainable = combine(base, place(from_paths(constants), mesh)), place(trainable, mesh)
 save_params(folder / "again", TINY, base, dtype="float32")
 save_params(folder / "merged", TINY, combine(trainable, frozen), dtype="float32")
+processes.PIECE = 200  # elements: most layers come together in several pieces, the last one of them shorter
+save_params(folder / "pieces", TINY, combine(trainable, frozen), dtype="float32")
 with jax.set_mesh(mesh):
     out = gradient(int(micro_batches))(trainable, frozen, to_devices(example_batch(), mesh))
     state = make_state(trainable, optax.adamw(1e-3), mesh)
@@ -66,4 +69,5 @@ def test_eight_devices_give_the_gradient_of_one(tmp_path, micro_batches, axes, p
     # Written from eight devices: byte for byte what one wrote.
     assert (tmp_path / "again" / SINGLE).read_bytes() == (tmp_path / SINGLE).read_bytes()
     save_params(tmp_path / "here", TINY, combine(trainable, frozen), dtype="float32")
-    assert (tmp_path / "merged" / SINGLE).read_bytes() == (tmp_path / "here" / SINGLE).read_bytes()
+    for folder in ("merged", "pieces"):
+        assert (tmp_path / folder / SINGLE).read_bytes() == (tmp_path / "here" / SINGLE).read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from rrft_jax.training.metrics import MetricsWriter, make_record, read_metrics
+from rrft_jax.training.metrics import MetricsWriter, from_json, make_record, read_metrics, to_json
 
 
 def events(workdir):
@@ -54,6 +54,13 @@ def test_non_finite_values_stay_json(tmp_path):
     (read,) = read_metrics(tmp_path)
     assert math.isnan(read["a"]) and read["b"] == -math.inf and read["c"] == math.inf and "nonfinite" not in read
     assert events(tmp_path) == [("d", 4, 1.0)]
+
+
+def test_metrics_in_a_checkpoint():
+    metrics = {"loss": math.nan, "reward": 0.25, "worst": -math.inf, "count": 3}
+    stored = json.loads(json.dumps(to_json(metrics), allow_nan=False))
+    found = from_json(stored)
+    assert math.isnan(found.pop("loss")) and found == {"reward": 0.25, "worst": -math.inf, "count": 3}
 
 
 def test_wrong_values_are_named(tmp_path):

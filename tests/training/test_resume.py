@@ -4,9 +4,13 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
+from rrft_jax.training import loop
+from rrft_jax.training.checkpoints import Checkpoints
+from rrft_jax.training.interrupt import GracefulStop
 from tests.training import runs
 
 
@@ -108,6 +112,55 @@ def test_a_signal_before_the_first_step(launcher, tmp_path):
     assert runs.stop_when(process, loading, signal.SIGTERM) == 0
     assert "stopped before the first step; to start:" in runs.log_file(workdir).read_text()
     assert runs.steps_written(workdir) == -1
+
+
+# launch/train.py, with a SIGTERM at the start of one evaluation: those of steps 0, 2 and 4 are asked for in this order.
+INTERRUPTED = """
+import runpy, signal, sys
+from rrft_jax.training import loop
+real, calls, wanted = loop.evaluate, [], int(sys.argv.pop(1))
+def evaluate(*args):
+    calls.append(0)
+    if len(calls) == wanted:
+        signal.raise_signal(signal.SIGTERM)
+    return real(*args)
+loop.evaluate = evaluate
+sys.argv[0] = "launch/train.py"
+runpy.run_path("launch/train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(launcher, finished, tmp_path, step):
+    workdir = tmp_path / "run"
+    command = [sys.executable, "-c", INTERRUPTED, str(step // 2 + 1), f"--config={runs.GRPO}", *runs.TINY]
+    done = subprocess.run(
+        [*command, f"--workdir={workdir}"], cwd=runs.ROOT, env=launcher.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0 and not (workdir / "DONE").exists(), done.stderr[-3000:]
+    assert f"[step {step}] held-out" not in done.stdout and runs.steps_written(workdir) == step - 1
+    assert ("stopped and saved at step" if step else "stopped before the first step") in done.stdout
+    output = launcher.run(workdir, *runs.TINY)
+    assert f"[step {step}] held-out" in output
+    if step < runs.STEPS:
+        runs.assert_same_result(workdir, finished[0])
+    assert runs.metrics_without_times(workdir) == runs.metrics_without_times(finished[0])
+    assert runs.files(workdir / "hf") == runs.files(finished[0] / "hf")
+    with Checkpoints(workdir / "checkpoints", read_only=True) as ours:
+        with Checkpoints(finished[0] / "checkpoints", read_only=True) as theirs:
+            assert ours.best_step() == theirs.best_step()
+
+
+def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(monkeypatch):
+    def exchange(value):
+        signal.raise_signal(signal.SIGTERM)
+        return [value]
+
+    monkeypatch.setattr(loop, "exchange", exchange)
+    with GracefulStop() as stop:
+        assert not loop._asked_to_stop(stop)  # as the other processes
+        assert stop.requested and loop._asked_to_stop(stop)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.files import fingerprint, open_tensors, read_metadata, write_tensors
 from rrft_jax.models.qwen2_vl.names import canonical, leaf_paths, published_name
 from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.parallel.processes import is_writer, whole
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "base_fingerprint"  # in the metadata of the weights, which PEFT does not read
@@ -34,10 +35,14 @@ def named_base(directory: str | Path) -> str:
 
 
 def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
-    """Writes the adapter leaves of `params` in float32, and which base directory they belong to."""
+    """Writes the adapter leaves of `params` in float32, and which base directory they belong to. Every process calls it
+    with its part, process 0 writes."""
+    leaves = {path: whole(leaf) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
+    if not is_writer():
+        return
+    leaves = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    leaves = {path: np.asarray(leaf, np.float32) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
     modules = [path.removesuffix("/lora_a") for path in leaves if path.endswith("/lora_a")]
     tensors, targets = {}, []
     for module in modules:

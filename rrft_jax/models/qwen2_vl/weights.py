@@ -1,11 +1,12 @@
 """Parameters from and to a HuggingFace directory, leaf by leaf: every mismatch is listed in one error.
 
 A leaf is read by the slices that its devices hold, layer by layer, so that host memory holds the local part of one
-stacked leaf at a time; a leaf is written after the one before has gone to its shard.
+stacked leaf at a time; a layer is written after the one before has gone to its shard.
 """
 
 import json
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE, StoredTensor, open_ten
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
 from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_name, published_shape
 from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.parallel.processes import is_writer, whole
 
 __all__ = [
     "INDEX", "SINGLE", "abstract_params", "check_tensors", "from_paths", "leaf_paths", "load_params", "load_sharded",
@@ -129,16 +131,20 @@ def save_params(
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
     params: host or device arrays; adapters in it are merged. dtype: "bfloat16" or "float32", the dtype stored.
-    Host memory: one leaf and twice one shard (the file library copies it). Tokenizer and processor files are not
+    Every process calls it with its part of the parameters; they come together a layer at a time, and process 0 writes.
+    Its host memory: one layer and twice one shard (the file library copies it). Tokenizer and processor files are not
     written here.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     np_dtype = np.dtype({"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype])
     leaves = leaf_paths(params)
     base = {path: leaf for path, leaf in leaves.items() if not lora.is_adapter(path)}
-    sizes = published_sizes(base, np_dtype.itemsize)
-    write_shards(directory, sizes, _published_tensors(config, base, leaves, np_dtype), shard_bytes)
+    tensors = _published_tensors(config, base, leaves, np_dtype)
+    if not is_writer():
+        deque(tensors, maxlen=0)  # takes part in what process 0 asks for, in the same order
+        return
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_shards(directory, published_sizes(base, np_dtype.itemsize), tensors, shard_bytes)
     (directory / "config.json").write_text(json.dumps(config_to_dict(config, dtype), indent=2) + "\n")
 
 
@@ -152,17 +158,21 @@ def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int) -
     return sizes
 
 
-def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray]]:
+def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Each tensor under its published name; None in all processes but the one that writes."""
     for path, leaf in base.items():
         name, stacked = published_name(path)
         module = path.removesuffix("/kernel")
         adapted = path.endswith("/kernel") and f"{module}/lora_a" in leaves
-        host = np.asarray(leaf)
-        for layer in range(host.shape[0]) if stacked else [None]:
-            x = host if layer is None else host[layer]
-            shape = published_shape(path, x.shape, config)
-            if adapted:
-                at = (slice(None),) * 2 if layer is None else (slice(layer, layer + 1), *(slice(None),) * 2)
-                x = x.astype(np.float32) + lora.delta(leaves, module, at).reshape(x.shape)
-            x = x.T if path.endswith("kernel") else x
-            yield name.format(layer), np.ascontiguousarray(x, dtype).reshape(shape)
+        for layer in range(leaf.shape[0]) if stacked else [None]:
+            x = whole(leaf, layer)
+            adapter = {f"{module}/{part}": whole(leaves[f"{module}/{part}"], layer) for part in lora.LEAVES if adapted}
+            yield name.format(layer), None if x is None else _published(config, path, x, adapter, dtype)
+
+
+def _published(config, path, x, adapter, dtype) -> np.ndarray:
+    """A layer of our leaf `path` in the published layout, with its adapter merged."""
+    shape = published_shape(path, x.shape, config)
+    if adapter:
+        x = x.astype(np.float32) + lora.delta(adapter, path.removesuffix("/kernel"), (slice(None),) * 2)
+    return np.ascontiguousarray(x.T if path.endswith("kernel") else x, dtype).reshape(shape)
