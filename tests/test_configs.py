@@ -146,6 +146,7 @@ def test_overrides_take_their_types():
         ("seed", -1, "config.seed=-1 must be at least 0"),
         ("mesh.fsdp", 0, "config.mesh.fsdp=0"),
         ("model.logits_chunk", 0, "config.model.logits_chunk=0"),
+        ("model.attention", "flash", "config.model.attention='flash': choose one of auto, xla, splash, cudnn"),
         ("rollout.max_completion_length", 0, "config.rollout.max_completion_length=0"),
         ("rollout.temperature", 0.0, "config.rollout.temperature=0 draws equal completions"),
         ("rollout.top_p", 2.0, "config.rollout.top_p 2.0 must lie in"),

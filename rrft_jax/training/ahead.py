@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.parallel.chips import Chip
@@ -101,7 +102,8 @@ def compile_programs(
 
     on_report gets each report as soon as it is there; keep_text(name, text) the compiled text.
     """
-    model = Qwen2VL(sizes, config.model.dtype, config.model.remat)
+    attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
+    model = Qwen2VL(sizes, config.model.dtype, config.model.remat, attention)
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from rrft_jax.losses.advantages import SCALES
+from rrft_jax.models.qwen2_vl.attention import check_name
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
@@ -56,6 +57,7 @@ def check_config(config: ConfigDict) -> None:
         )
     _check_named("config.", lambda: Buckets(**config.buckets))
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
+    check_name(config.model.attention)
     check_trained(config)
     _check_task(config)
     if config.algorithm == "grpo":

@@ -30,7 +30,8 @@ class Flops:
 
 
 def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops:
-    """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds.
+    """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds, a kernel its
+    grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices.
 
     Everything that is not a dot (norms, softmax, rotary positions) is left out: a few per cent at most.
     """
@@ -41,13 +42,27 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops
             n = _dot(eqn)
             found += Flops(n, n if inside else 0.0)
             continue
-        trips = {"scan": eqn.params.get("length", 1), "while": while_trips}.get(eqn.primitive.name, 1)
+        trips = _runs(eqn, while_trips)
         for value in eqn.params.values():
             for part in value if isinstance(value, tuple | list) else (value,):
                 part = getattr(part, "jaxpr", part)
                 if hasattr(part, "eqns"):
                     found += count_flops(part, while_trips, inside).times(trips)
     return found
+
+
+def _runs(eqn, while_trips: int) -> int:
+    """How often what is inside runs, on all devices together."""
+    match eqn.primitive.name:
+        case "scan":
+            return eqn.params["length"]
+        case "while":
+            return while_trips
+        case "pallas_call":
+            return math.prod(eqn.params["grid_mapping"].grid)
+        case "shard_map":
+            return eqn.params["mesh"].size
+    return 1
 
 
 def _dot(eqn) -> float:

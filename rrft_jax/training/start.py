@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
 from rrft_jax.models.qwen2_vl import adapter as peft
+from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_from_dict, read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
@@ -116,7 +117,8 @@ def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
     """Model and processor of config.init, its weights looked at but not read: a missing file is to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
     directory = resolve_init(config.init)
-    model, processor = load_parts(directory, config.model.dtype, config.model.remat, *limits)
+    attention = choose(config.model.attention, jax.default_backend(), config.model.dtype)
+    model, processor = load_parts(directory, config.model.dtype, config.model.remat, *limits, attention=attention)
     check_tensors(directory, model.config)
     return model, processor
 
@@ -212,14 +214,19 @@ def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: M
 
 
 def load_parts(
-    directory: Path, dtype: str, remat: str = "none", min_pixels: int | None = None, max_pixels: int | None = None
+    directory: Path,
+    dtype: str,
+    remat: str = "none",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    attention: str = "xla",
 ) -> tuple[Qwen2VL, Processor]:
     """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
 
     Raises ValueError where the tokenizer knows more tokens than the model has rows.
     """
     sizes = read_config(directory)
-    model = Qwen2VL(sizes, dtype, remat)
+    model = Qwen2VL(sizes, dtype, remat, attention)
     processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(

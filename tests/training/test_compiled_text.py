@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from rrft_jax.models.qwen2_vl.attention import attend_whole
 from rrft_jax.training.compiled_text import CompiledText
 from rrft_jax.training.flops import count_flops
 
@@ -148,3 +149,10 @@ def test_a_while_loop_counts_its_given_rounds_and_the_tower_is_told_apart():
     found = count_flops(jax.jit(f).trace(x).jaxpr.jaxpr, while_trips=7)
     assert (found.total, found.tower) == (8 * 2 * 16**3, 2 * 16**3)
     assert found.per_device(4, 2) == 7 * 2 * 16**3 / 4 + 2 * 16**3 / 2
+
+
+def test_a_kernel_counts_its_grid():
+    S, n, H, A = 2, 256, 3, 128
+    q, k = jax.ShapeDtypeStruct((S, n, H, A), jnp.float32), jax.ShapeDtypeStruct((S, H, n, A), jnp.float32)
+    attend = jax.jit(lambda q, k, v: attend_whole("splash_interpreted", q, k, v, jnp.ones((S, n), bool)))
+    assert count_flops(attend.trace(q, k, k).jaxpr.jaxpr, while_trips=1).total == 2 * 2 * S * H * n * n * A

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rrft_jax.models.prompts import Prompts
+from rrft_jax.models.qwen2_vl.attention import BACKENDS, attend_members
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
 from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend
@@ -29,18 +30,22 @@ class Qwen2VL:
     """A Qwen2-VL: its sizes, the dtype products run in, and what the backward pass recomputes.
 
     dtype: "float32" or "bfloat16"; parameters keep their own dtype. remat: a name in REMAT_POLICIES, applied to
-    every decoder layer and vision block.
+    every decoder layer and vision block. attention: a name in BACKENDS, what attends where many tokens come at once
+    (`attention.choose` turns a config's choice into one); a token of the decode loop is always attended by xla.
     """
 
     config: Qwen2VLConfig
     dtype: str = "float32"
     remat: str = "none"
+    attention: str = "xla"
 
     def __post_init__(self):
         if self.remat not in REMAT_POLICIES:
             raise ValueError(f"model.remat={self.remat!r}: choose one of {', '.join(REMAT_POLICIES)}")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"model.dtype={self.dtype!r}: choose float32 or bfloat16")
+        if self.attention not in BACKENDS:
+            raise ValueError(f"model.attention={self.attention!r}: choose one of {', '.join(BACKENDS)}")
 
     @property
     def compute_dtype(self):
@@ -127,7 +132,7 @@ def encode_images(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
     x = PatchEmbed(v, dtype).apply({"params": params["vision"]["patch_embed"]}, flat(prompts.patches))
 
     def body(x, block):
-        x = VisionBlock(v, dtype).apply({"params": block}, x, mask, cos, sin)
+        x = VisionBlock(v, dtype, model.attention).apply({"params": block}, x, mask, cos, sin)
         return constrain(x, "batch", None, None), None
 
     x, _ = jax.lax.scan(_remat(model, body), x, params["vision"]["blocks"])
@@ -153,14 +158,20 @@ def embed_prompts(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
     return constrain(jnp.where(visual[..., None], features, x), "batch", None, None)
 
 
-def _decode(model, params, x, positions, mask, prefix=None, suffix=None, write_index=0):
+def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_index=0):
     """Runs the layers over x float[B, G, T, D].
 
-    mask bool[B, G, T, S] over the own keys: S = T without a suffix cache, else the cache's length.
+    known bool[B, G, S], which own keys are real: S = T without a suffix cache, else the cache's length.
     Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, K, T, A] of these tokens without a
     suffix cache, else the cache's own arrays with these tokens written at write_index.
     """
     c, dtype = model.config, model.compute_dtype
+    T = x.shape[2]
+    before = jnp.tril(jnp.ones((T, T), bool))
+    if suffix is not None:
+        before = jnp.arange(known.shape[-1]) <= write_index + jnp.arange(T)[:, None]
+    mask = before & known[:, :, None, :]
+    by_kernel = model.attention != "xla" and suffix is None and T > 1
     cos, sin = mrope(positions, c.mrope_section, c.head_dim, c.rope_theta)
     layer = DecoderLayer(c, dtype)
     act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
@@ -174,7 +185,8 @@ def _decode(model, params, x, positions, mask, prefix=None, suffix=None, write_i
                 jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at) for old, y in zip(cache, new, strict=True)
             ]
         shared = None if prompt is None else (*prompt, prefix.mask)
-        x = layer.apply({"params": weights}, x, attend(q, *new, mask, shared), method="finish")
+        out = attend_members(model.attention, q, *new, known, shared) if by_kernel else attend(q, *new, mask, shared)
+        x = layer.apply({"params": weights}, x, out, method="finish")
         return act(x), tuple(new)
 
     layers = params["language"]["layers"]
@@ -215,9 +227,7 @@ def layers_apart(model: Qwen2VL, params: dict, prefix: Prefix) -> tuple[dict, Pr
 def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
     """Hidden states float[B, P, D] of the prompts (after the final norm) and their keys and values."""
     x = embed_prompts(model, params, prompts)
-    P = x.shape[1]
-    mask = jnp.tril(jnp.ones((P, P), bool)) & prompts.token_mask[:, None, :]
-    x, k, v = _decode(model, params, x[:, None], prompts.positions[:, :, None], mask[:, None])
+    x, k, v = _decode(model, params, x[:, None], prompts.positions[:, :, None], prompts.token_mask[:, None])
     x = x[:, 0]
     last = jnp.sum(prompts.token_mask, axis=-1) - 1
     last = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
@@ -251,15 +261,11 @@ def extend(
     are the whole completion and nothing is cached in advance (the differentiable form).
     Returns hidden float[B, G, T, D] after the final norm, and the suffix with these tokens in it.
     """
-    T = tokens.shape[-1]
     x = params["language"]["embed"]["embedding"][tokens].astype(model.compute_dtype)
-    if suffix is None:
-        mask, known = jnp.tril(jnp.ones((T, T), bool)) & token_mask[:, :, None, :], token_mask
-    else:
+    known = token_mask
+    if suffix is not None:
         known = jax.lax.dynamic_update_slice(suffix.mask, token_mask, (0, 0, write_index))
-        before = jnp.arange(known.shape[-1]) <= write_index + jnp.arange(T)[:, None]
-        mask = before & known[:, :, None, :]
-    x, k, v = _decode(model, params, x, positions, mask, prefix, suffix, write_index)
+    x, k, v = _decode(model, params, x, positions, known, prefix, suffix, write_index)
     return x, Suffix(k, v, known)
 
 

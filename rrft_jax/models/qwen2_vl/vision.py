@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrft_jax.models.qwen2_vl.attention import attend_whole
 from rrft_jax.models.qwen2_vl.config import VisionConfig
 from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm, attend_in_parts
 from rrft_jax.models.qwen2_vl.rope import rotate
@@ -18,6 +19,7 @@ def quick_gelu(x: jax.Array) -> jax.Array:
 class VisionBlock(nn.Module):
     config: VisionConfig
     dtype: Any = jnp.float32
+    attention: str = "xla"  # a name in attention.BACKENDS
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
@@ -27,8 +29,11 @@ class VisionBlock(nn.Module):
         qkv = qkv.reshape(*x.shape[:2], 3, c.num_heads, c.head_dim)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        k, v = (jnp.swapaxes(y, 1, 2)[:, None] for y in (k, v))
-        out = attend_in_parts(q[:, None], k, v, mask[:, None, None, :])[:, 0]
+        k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
+        if self.attention == "xla":
+            out = attend_in_parts(q[:, None], k[:, None], v[:, None], mask[:, None, None, :])[:, 0]
+        else:
+            out = attend_whole(self.attention, q, k, v, mask)
         x = x + Dense(c.embed_dim, dtype=dtype, name="proj")(out.reshape(x.shape))
         h = Dense(int(c.embed_dim * c.mlp_ratio), dtype=dtype, name="fc1")(LayerNorm(dtype=dtype, name="norm2")(x))
         return x + Dense(c.embed_dim, dtype=dtype, name="fc2")(quick_gelu(h))
