@@ -135,7 +135,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         empty = [part.split for part in self._parts if not self.written[part.split]]
         if empty:
             said = list_problems([problem for _, problem in self.problems], 20)
-            raise RecordError(f"no usable record for {', '.join(empty)} of {self.name}:\n{said}")
+            message = f"no usable record for {', '.join(empty)} of {self.name}; correct it or name other splits"
+            raise RecordError(f"{message}:\n{said}")
         # data_path is the incomplete folder here: the list appears together with the data.
         lines = [{"split": split} | dataclasses.asdict(problem) for split, problem in self.problems]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

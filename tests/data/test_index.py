@@ -8,6 +8,7 @@ from PIL import Image
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket, build_index, image_size
+from rrft_jax.data.pictures import BytesPicture
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def test_headers_only_and_unreadable_files(tmp_path):
     torn.write_bytes(whole.read_bytes()[:200])  # enough for the header, not for the pixels
     noise.write_bytes(b"not a picture")
     assert image_size(str(whole)) == image_size(str(torn)) == (480, 640)
+    assert image_size(BytesPicture(whole.read_bytes(), "stored")) == (480, 640)
     assert image_size(SMALL) == (28, 56) and image_size(LARGE) == (280, 56)
     index = build_index(
         [example("bad", images=[str(noise)]), example("gone", images=["nowhere.png"]), example("good")],

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rrft_jax.data.pictures import BytesPicture
 from rrft_jax.processing.images import image_grid, image_patches, open_image, video_patches
 from rrft_jax.processing.positions import patch_positions
 
@@ -81,6 +82,8 @@ def test_file_is_turned_upright(tmp_path):
     exif[0x0112] = 6  # turn by 90 degrees to view
     Image.fromarray(pixels(5)).save(tmp_path / "a.png", exif=exif)
     assert open_image(tmp_path / "a.png").size == (56, 84)
+    stored = BytesPicture((tmp_path / "a.png").read_bytes(), "stored")
+    assert open_image(stored).tobytes() == open_image(tmp_path / "a.png").tobytes()
 
 
 def test_unusable_images_are_named(qwen, tmp_path):
@@ -93,6 +96,8 @@ def test_unusable_images_are_named(qwen, tmp_path):
         open_image(np.zeros((2, 2, 3)))
     with pytest.raises(TypeError, match="not int"):
         open_image(3)
+    with pytest.raises(OSError, match="cell 7: cannot be read as an image"):
+        open_image(BytesPicture(b"no image", "cell 7"))
     with pytest.raises(ValueError, match="image of 1x300 pixels cannot be resized"):
         image_patches(qwen.image_processor, pixels(6, height=1, width=300))
     with pytest.raises(ValueError, match="frames of one size"):

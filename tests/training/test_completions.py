@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.data.pictures import BytesPicture
 from rrft_jax.training.completions import CompletionsWriter, Group, read_completions
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -42,12 +43,13 @@ def test_written_groups_come_back(tmp_path):
 def test_every_kind_of_image(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "a.bmp")
     other = Image.fromarray(255 - PIXELS)
+    stored = BytesPicture((tmp_path / "a.bmp").read_bytes(), "a picture of a table")
     folder = CompletionsWriter(tmp_path).write(
-        0, [group(images=(PIXELS, str(tmp_path / "a.bmp"), other)), group(2, images=())]
+        0, [group(images=(PIXELS, str(tmp_path / "a.bmp"), other, stored)), group(2, images=())]
     )
     (first, text_only) = read_completions(tmp_path)
     assert len(list(folder.glob("*.png"))) == 2
-    assert first["images"][0] == first["images"][1] and text_only["images"] == []
+    assert first["images"][0] == first["images"][1] == first["images"][3] and text_only["images"] == []
     assert np.array_equal(np.asarray(Image.open(first["images"][2])), 255 - PIXELS)
 
 

@@ -48,28 +48,33 @@ def find(folder) -> Found:
 
 
 def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]:
-    """(file, its number there, sample), or what is wrong with a line or a file. JSON that is no sample is passed by:
-    TVR keeps tables of properties beside the samples."""
+    """(file, its number there, sample), or what is wrong with a line or a file. A JSON file of an object without states
+    is passed by: TVR keeps tables of properties beside the samples."""
     for path in files:
         if path.suffix == ".jsonl":
             with path.open(encoding="utf-8-sig") as lines:
                 for number, line in enumerate(lines):
                     if line.strip():
-                        yield _parsed(path.name, number, line)
+                        yield _from_line(path.name, number, line)
             continue
         value, wrong = read_json(path, path.name)
         yield from wrong
-        for number, sample in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(sample, dict) and "states" in sample:
-                yield path.name, number, sample
+        if isinstance(value, list):
+            yield from (_sample(path.name, number, sample) for number, sample in enumerate(value))
+        elif isinstance(value, dict) and "states" in value:
+            yield path.name, 0, value
 
 
-def _parsed(file: str, number: int, line: str) -> tuple[str, int, dict] | Problem:
+def _from_line(file: str, number: int, line: str) -> tuple[str, int, dict] | Problem:
     try:
         sample = json.loads(line)
     except json.JSONDecodeError as error:
         message = f"not valid JSON at column {error.colno} ({error.msg}); correct or remove the line"
         return Problem(file, f"record {number}", "bad JSON", message)
+    return _sample(file, number, sample)
+
+
+def _sample(file: str, number: int, sample: Any) -> tuple[str, int, dict] | Problem:
     if not isinstance(sample, dict):
         message = f"is {kind_of(sample)} where an object with states and transformations belongs"
         return Problem(file, f"record {number}", "wrong type", message)
