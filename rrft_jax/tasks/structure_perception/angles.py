@@ -59,7 +59,7 @@ def _fan(parts: list[int], hidden: int, name: str, total: int) -> Problem:
 
 def parallel(rng: np.random.Generator) -> Problem:
     """Two parallel lines and a transversal: one angle of the first crossing given, one of the second asked for."""
-    acute = 5 * int(rng.integers(8, 16))
+    acute = 5 * int(rng.integers(10, 16))
     # Wedges of a crossing, counter-clockwise from the line's direction: acute, obtuse, acute, obtuse.
     given, asked = (int(w) for w in rng.integers(4, size=2))
     values = [acute if w % 2 == 0 else 180 - acute for w in (given, asked)]
@@ -68,9 +68,9 @@ def parallel(rng: np.random.Generator) -> Problem:
     mirrored = bool(rng.integers(2))  # the given number at the other line
 
     def pose(rng: np.random.Generator) -> Sketch:
-        gap = rng.uniform(0.8, 1.1)
+        gap = rng.uniform(0.9, 1.2)
         second = polar((0.0, 0.0), gap / np.sin(np.radians(acute)), acute)
-        ends = [(-1.0, 0.0), (1.0, 0.0), (second[0] - 1.0, second[1]), (second[0] + 1.0, second[1])]
+        ends = [(x + side, y) for x, y in ((0.0, 0.0), second) for side in (-1.1, 1.1)]
         over = polar((0.0, 0.0), gap / np.sin(np.radians(acute)) + 0.6, acute)
         under = polar((0.0, 0.0), -0.6, acute)
         first, second, a, b, c, d, under, over = placed(

@@ -36,7 +36,8 @@ def radius(rng: np.random.Generator) -> Problem:
         end, other = polar(centre, size, turn), polar(centre, size, turn + 180)
         away = polar(centre, size, turn + 90 * rng.choice([-1, 1]))
         start = centre if role == "radius" else other
-        label = beside(str(known), start, end, away, role)
+        # Next to the very middle of a diameter: farther out it would be read as that of a radius.
+        label = beside(str(known), start, end, away, role, 0.12 if role == "radius" else 0.03)
         return Sketch("Circle", (arc(centre, size), dot(centre), (start, end)), (label,))
 
     return Problem(question, pose, lambda labels: steps, answer, spread)
@@ -44,7 +45,7 @@ def radius(rng: np.random.Generator) -> Problem:
 
 def inscribed(rng: np.random.Generator) -> Problem:
     """The angles over one arc, seen from the centre and from the edge."""
-    edge = 5 * int(rng.integers(8, 16))
+    edge = 5 * int(rng.integers(9, 16))
     wants_edge = bool(rng.integers(2))
     texts = (str(2 * edge), "x") if wants_edge else ("x", str(edge))
 

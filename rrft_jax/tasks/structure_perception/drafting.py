@@ -98,18 +98,18 @@ def in_angle(text: str, vertex: Point, a: Point, b: Point, role: str = "") -> Tr
     across = (-out[1], out[0])
     reaches = [along(vertex, out, reach) for reach in range(12, 43, 2)]
     spots = [along(spot, across, shift) for spot in reaches for shift in (-3.0, 0.0, 3.0)]
-    return Track(text, tuple(spots), role)
+    return Track(text, tuple(spots), along(vertex, out, 14.0), role)
 
 
-def beside(text: str, a: Point, b: Point, away: Point, role: str = "") -> Track:
-    """A label next to the middle of the side from a to b, where `away` is not."""
+def beside(text: str, a: Point, b: Point, away: Point, role: str = "", slack: float = 0.12) -> Track:
+    """A label next to the middle of the side from a to b, where `away` is not; off the middle by a share `slack`."""
     u = unit(a, b)
     across = (-u[1], u[0])
     if (away[0] - a[0]) * across[0] + (away[1] - a[1]) * across[1] > 0:
         across = (-across[0], -across[1])
     spots = [
         along(between(a, b, share), across, gap)
-        for share in (0.38, 0.44, 0.5, 0.56, 0.62)
+        for share in (0.5 - slack, 0.5 - slack / 2, 0.5, 0.5 + slack / 2, 0.5 + slack)
         for gap in range(9, 19, 2)
     ]  # fmt: skip
-    return Track(text, tuple(spots), role)
+    return Track(text, tuple(spots), middle(a, b), role)

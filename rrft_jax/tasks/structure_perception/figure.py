@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rrft_jax.tasks.structure_perception.glyphs import CELL, HEIGHT, cells, width
+from rrft_jax.tasks.structure_perception.glyphs import HEIGHT, bitmap, width
 
 FRAME = 112
 TOKEN = 28  # pixels a side of what one visual token sees at FRAME
@@ -82,8 +82,7 @@ def render(figure: Figure, style: Style, size: int) -> np.ndarray:
         for x, y in (at(line)[0], at(line)[-1]):  # round ends, so that lines that meet leave no notch
             draw.ellipse((x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2), fill=style.line)
     for label in figure.labels:
-        left, top = label.box[:2]
-        for x, y in cells(label.text):
-            box = [(left + x) * scale, (top + y) * scale, (left + x + CELL) * scale - 1, (top + y + CELL) * scale - 1]
-            draw.rectangle(box, fill=style.ink)
+        left, top, right, bottom = (round(edge * scale) for edge in label.box)
+        mask = Image.fromarray(255 * bitmap(label.text).astype(np.uint8))
+        page.paste(style.ink, (left, top), mask.resize((right - left, bottom - top), Image.Resampling.NEAREST))
     return np.asarray(page.reduce(SAMPLES))

@@ -24,9 +24,9 @@ DEGREES = "°"
 
 def kite(rng: np.random.Generator) -> Problem:
     """A kite's two side angles are equal; a side angle, or the top one, is asked for."""
-    top, side = (TENS * int(a) for a in (rng.integers(6, 13), rng.integers(8, 13)))
+    top, side = (TENS * int(a) for a in (rng.integers(7, 13), rng.integers(8, 13)))
     bottom = 360 - top - 2 * side
-    if not 40 <= bottom <= 100:
+    if not 50 <= bottom <= 100:
         return kite(rng)
     wants_side = bool(rng.integers(2))
     letter, question = ask(rng)
@@ -76,8 +76,8 @@ def cyclic(rng: np.random.Generator) -> Problem:
 
 def exterior(rng: np.random.Generator) -> Problem:
     """An exterior angle is the sum of the two inner angles far from it; it, or one of those, is asked for."""
-    a, b = (TENS * int(v) for v in rng.integers(4, 10, size=2))
-    if a + b > 140:
+    a, b = (5 * int(v) for v in rng.integers(10, 18, size=2))
+    if a + b > 135:
         return exterior(rng)
     hidden = int(rng.choice([0, 2]))
     letter, question = ask(rng)
@@ -85,7 +85,7 @@ def exterior(rng: np.random.Generator) -> Problem:
 
     def pose(rng: np.random.Generator) -> Sketch:
         one, other, third = corners((a, b, 180 - a - b))
-        end = along(third, unit(one, third), 0.9)
+        end = along(third, unit(one, third), 0.7)
         one, other, third, end = placed(rng, (one, other, third, end), rng.uniform(0, 360), 4, (0.9, 1.0))
         labels = (
             in_angle(texts[0], one, other, third, "inside"),
@@ -95,5 +95,5 @@ def exterior(rng: np.random.Generator) -> Problem:
         return Sketch("Exterior angle", (closed(one, other, third), (third, end)), labels, (one, other, third))
 
     if hidden == 2:
-        return Problem(question, pose, lambda labels: [plus(a, b)], a + b, TENS)
-    return Problem(question, pose, lambda labels: [minus(a + b, b)], a, TENS)
+        return Problem(question, pose, lambda labels: [plus(a, b)], a + b, 5)
+    return Problem(question, pose, lambda labels: [minus(a + b, b)], a, 5)

@@ -73,9 +73,11 @@ def _drawn(
     rng = stream(TASK, seed, index, split, domain)
     drawn = list(families)[int(rng.integers(len(families)))]
     family = kind or drawn
-    problem = families[family](rng)
-    choices = _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
-    return family, problem, settle(rng, problem.pose), choices
+    while True:  # the labels of a narrow figure may find no room: draw another of the family
+        problem = families[family](rng)
+        figure = settle(rng, problem.pose)
+        if figure is not None:
+            return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
 
 
 def _choices(rng: np.random.Generator, problem: Problem) -> list[str]:

@@ -13,17 +13,20 @@ from rrft_jax.tasks.structure_perception.glyphs import HEIGHT, width
 # which they are read (row by row of tokens) is never in doubt.
 MARGIN = 1.0  # between anything and the edge of the picture
 CLEAR = 2.5  # between a label and the middle of a line, half of the line's thickness included
-APART = 3.0  # between two labels
+APART = 4.0  # between two labels
 OFF_CENTRE = 9.0  # between a label's centre and its token's, along x or y
-GOOD, ATTEMPTS = 4, 2000
+RIVAL = 1.15  # what another label measures is farther away than what this one measures, by this factor
+REMOTE = 0.5  # a pixel away from what is measured costs as much as half a pixel away from the token's centre
+GOOD, ATTEMPTS = 3, 200
 
 
 @dataclass(frozen=True)
 class Track:
-    """A label that may stand at any of these places."""
+    """A label that may stand at any of these places, the nearer to `anchor` the better: the thing that it measures."""
 
     text: str
     places: tuple[Point, ...]
+    anchor: Point
     role: str = ""
 
 
@@ -37,52 +40,66 @@ class Sketch:
     area: tuple[Point, ...] = ()
 
 
-def settle(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketch]) -> Figure:
-    """The best of a few legible figures that `pose` draws, its labels in reading order.
+def settle(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketch]) -> Figure | None:
+    """The best of a few legible figures that `pose` draws, its labels in reading order; None if it draws none.
 
-    Best: labels nearest to the centres of their visual tokens. Raises RuntimeError if no pose is legible.
+    Best: labels near to the centres of their visual tokens and to what they measure.
     """
     best, least, found = None, math.inf, 0
     for _ in range(ATTEMPTS):
         sketch = pose(rng)
-        labels = _labels(sketch)
-        if labels is None:
+        found_places = _places(sketch)
+        if found_places is None:
             continue
-        off = sum(off_centre(label) for label in labels)
-        if off < least:
-            best, least = (sketch, labels), off
+        labels, cost = found_places
+        if cost < least:
+            best, least = (sketch, labels), cost
         found += 1
         if found == GOOD:
             break
     if best is None:
-        raise RuntimeError(f"no legible pose of {sketch.name} {[t.text for t in sketch.tracks]} in {ATTEMPTS} attempts")
+        return None
     sketch, labels = best
     return Figure(sketch.name, sketch.lines, tuple(sorted(labels, key=lambda label: label.cell)), sketch.area)
 
 
-def _labels(sketch: Sketch) -> list[Label] | None:
-    """Every label at the place of its track that is free and nearest to the middle of a visual token, else None."""
+def _places(sketch: Sketch) -> tuple[list[Label], float] | None:
+    """Every label at the cheapest free place of its track, and what they cost together; None if one has no place."""
     ink = ink_points(sketch.lines)
     if ink.min() < MARGIN or ink.max() > FRAME - MARGIN:
         return None
     labels: list[Label] = []
+    total = 0.0
     for track in sketch.tracks:
-        free = [place for place in _free(track, ink) if not any(_too_near(place, other) for other in labels)]
-        if not free:
+        rivals = [t.anchor for t in sketch.tracks if math.dist(t.anchor, track.anchor) > 1]
+        at, costs = _free(track, rivals, ink)
+        for i in np.argsort(costs, kind="stable"):
+            label = Label(track.text, float(at[i, 0]), float(at[i, 1]), track.role)
+            if not any(_too_near(label, other) for other in labels):
+                labels.append(label)
+                total += float(costs[i])
+                break
+        else:
             return None
-        labels.append(min(free, key=off_centre))
-    return labels
+    return labels, total
 
 
-def _free(track: Track, ink: np.ndarray) -> list[Label]:
-    """The places, on whole pixels, where a label is inside the picture, away from lines and well inside its token."""
+def _free(track: Track, rivals: Sequence[Point], ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float[N, 2] places and float[N] their costs.
+
+    On whole pixels, where the label is inside the picture, away from lines, well inside its token, nearer to its own
+    anchor than to the rivals.
+    """
     half = np.array([width(track.text) / 2, HEIGHT / 2])
     at = np.round(np.array(track.places) - half) + half
-    inside = np.all((at >= half + MARGIN) & (at <= FRAME - half - MARGIN), axis=1)
-    inside &= np.abs(at % TOKEN - TOKEN / 2).max(axis=1) <= OFF_CENTRE
-    at = at[inside]
-    near = np.all(np.abs(at[:, None] - ink) < half + CLEAR, axis=-1)
-    return [Label(track.text, float(x), float(y), track.role) for x, y in at[~near.any(axis=1)]]
+    off = np.abs(at % TOKEN - TOKEN / 2).max(axis=1)
+    far = np.hypot(*(at - track.anchor).T)
+    good = np.all((at >= half + MARGIN) & (at <= FRAME - half - MARGIN), axis=1) & (off <= OFF_CENTRE)
+    for rival in rivals:
+        good &= np.hypot(*(at - rival).T) > RIVAL * far
+    at, costs = at[good], (off + REMOTE * far)[good]
+    clear = ~np.all(np.abs(at[:, None] - ink) < half + CLEAR, axis=-1).any(axis=1)
+    return at[clear], costs[clear]
 
 
 def _too_near(one: Label, other: Label) -> bool:
@@ -103,9 +120,3 @@ def ink_points(lines: Sequence[Sequence[Point]]) -> np.ndarray:
     rank = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
     share = (rank / np.repeat(steps - 1, steps))[:, None]
     return np.repeat(starts, steps, axis=0) * (1 - share) + np.repeat(ends, steps, axis=0) * share
-
-
-def off_centre(label: Label) -> float:
-    """Pixels from a label's centre to its visual token's, the larger of x and y."""
-    row, column = label.cell
-    return max(abs(label.x - TOKEN * (column + 0.5)), abs(label.y - TOKEN * (row + 0.5)))

@@ -33,7 +33,7 @@ def triangle(rng: np.random.Generator) -> Problem:
 
 def isosceles(rng: np.random.Generator) -> Problem:
     """Equal sides are ticked; from the angle at the apex to one at the base, or back."""
-    apex = TENS * int(rng.integers(4, 12))
+    apex = TENS * int(rng.integers(4, 10))
     base = (180 - apex) // 2
     wants_base = bool(rng.integers(2))
     texts = (str(apex), "x") if wants_base else ("x", str(base))
