@@ -84,7 +84,7 @@ def ragged(rng, shape):
 
 
 def problem(T, P=0, B=2, G=1, H=4, K=2, A=8, gaps=False, dtype="float32"):
-    """q, k, v and the prompt's k, v; which tokens are real, in members and prompts; weights of the output."""
+    """q, k, v and the prompt's k, v; which tokens of members and of prompts are real; weights of the output."""
     rng = np.random.default_rng(T)
     normal = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)  # noqa: E731
     arrays = [normal(B, G, T, H, A), normal(B, G, K, T, A), normal(B, G, K, T, A)]

@@ -142,6 +142,7 @@ def test_what_does_not_fit_is_said_with_what_would_help(tmp_path):
         ("v9:2x4", {}, "give KIND:SHAPE with KIND one of v5e"),
         ("cpu:8", {"train.micro_batches": 8}, "config.train.micro_batches=8 must divide"),
         ("cpu:8", {"mesh.fsdp": 3}, "change config.mesh"),
+        ("cpu:8", {"model.attention": "splash"}, "config.model.attention=splash does not run on cpu: choose auto or"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, topology, fields, message):
@@ -167,3 +168,21 @@ def test_tpu_report_has_capacity_and_times(on_tpu):
     assert report["chip"]["name"] == "v5e" and "of 15.75 GiB" in out and "a step takes at least" in out
     assert all(set(p["seconds"]) == {"compute", "memory", "interconnect"} for p in report["programs"])
     assert all(p["compiler_cycles"] > 0 for p in report["programs"])
+
+
+def kernels(folder):
+    """How often each program's text calls a kernel."""
+    return {p.stem: p.read_text().count('custom_call_target="tpu_custom_call"') for p in folder.glob("*.txt")}
+
+
+@pytest.mark.slow
+def test_tpu_attends_by_kernels_but_in_the_decode_loop(on_tpu):
+    """Tower, prompt and completions; the update does each forward, forward again, and backward in two kernels."""
+    assert kernels(on_tpu[0]) == {"sample": 2, "reference": 3, "step": 12}
+
+
+@pytest.mark.slow
+def test_tpu_attends_without_kernels_where_xla_is_chosen(on_tpu, tmp_path):
+    done = launch(tmp_path, "v5e:2x4", "--programs=reference", **{"model.attention": "xla"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kernels(tmp_path) == {"reference": 0}
