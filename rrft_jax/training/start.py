@@ -146,6 +146,13 @@ def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
     return Weights(from_paths(trainable), from_paths(frozen), reference)
 
 
+def load_for_inference(
+    directory: Path, sizes: Qwen2VLConfig, mesh: Mesh, dtype: jnp.dtype, adapter: dict | None = None
+) -> dict:
+    """All parameters on the mesh in one dtype, an adapter's leaves (`adapter_of`) merged."""
+    return load_sharded(directory, sizes, mesh, dict.fromkeys(leaf_paths(abstract_params(sizes)), dtype), adapter)
+
+
 def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
     """The same values in buffers of their own, sharded alike."""
     copy = jax.jit(

@@ -1,0 +1,43 @@
+"""Line figures as SVG text, the same bytes for the same numbers."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Line:
+    """label; x, y float[N]; low, high float[N]: a band around y."""
+
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def panels(title: str, content: Mapping[str, Sequence[Line]]) -> str:
+    """One panel per entry, side by side, at most three a row. Needs matplotlib, which the extra `plots` brings."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ValueError("figures need matplotlib: pip install -c requirements.lock -e '.[plots]'") from None
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(content))
+    rows = -(-len(content) // columns)
+    # hashsalt and no date: or the ids and the header of the file would differ from run to run.
+    with matplotlib.rc_context({"svg.hashsalt": "rrft_jax", "font.size": 8, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
+        figure.suptitle(title)
+        for number, (name, lines) in enumerate(content.items()):
+            axes = figure.add_subplot(rows, columns, number + 1, title=name)
+            for line in lines:
+                (drawn,) = axes.plot(line.x, line.y, label=line.label, marker="." if len(line.x) < 30 else None)
+                axes.fill_between(line.x, line.low, line.high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+            axes.legend()
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

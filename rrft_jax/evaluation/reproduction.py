@@ -1,0 +1,184 @@
+"""The paper's table in miniature: five training methods on three tasks, a small JSON for each cell and seed.
+
+A cell is (task, method, seed). Its training lives in a workdir of its own and resumes there; its result is a file, and
+a cell whose file is there is done, so that the table goes on wherever it was stopped.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+
+from rrft_jax.evaluation import sources
+from rrft_jax.evaluation.benchmarks import BENCHMARKS
+from rrft_jax.evaluation.predictions import same_evaluation
+from rrft_jax.evaluation.questions import PAPER, Decoding
+from rrft_jax.evaluation.runner import run_benchmark
+from rrft_jax.evaluation.sampled import make_answerer
+from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.rewards import Pool
+from rrft_jax.rewards.symbolic import in_pool
+from rrft_jax.training.metrics import read_metrics
+from rrft_jax.training.presets import SHAPES
+from rrft_jax.training.stages import STAGE1
+from rrft_jax.training.start import load_for_inference, load_parts, resolve_init
+from rrft_jax.training.workdir import DONE, collect_versions
+
+TASKS = MappingProxyType({
+    "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Method:
+    """title: its row in the paper. recipe: the beginning of its config's name, "" for the base model as it is. prompt:
+    how its result is asked."""
+
+    title: str
+    recipe: str
+    prompt: str
+
+
+METHODS = MappingProxyType({
+    "zero_shot": Method("zero-shot", "", "zero_shot"),
+    "ans_sft": Method("ANS-SFT", "ans_sft", "ans"),
+    "cot_sft": Method("CoT-SFT", "cot_sft", "cot"),
+    "reason_rft_zero": Method("Reason-RFT-Zero", "reason_rft_zero", "cot"),
+    "reason_rft": Method("Reason-RFT", "reason_rft", "cot"),
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the table. Without training the seed is that of the answers alone."""
+
+    task: str
+    method: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}/{self.method}-seed{self.seed}"
+
+
+def cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """In the order they are worked on: a whole table for the first seed first. ValueError for an unknown name."""
+    for given, known in ((tasks, TASKS), (methods, METHODS)):
+        if wrong := set(given) - set(known):
+            raise ValueError(f"{', '.join(sorted(wrong))}: not one of {', '.join(known)}")
+    return [Cell(task, method, seed) for seed in seeds for task in tasks for method in methods]
+
+
+def run_cell(
+    cell: Cell,
+    train: Callable[[Cell, Path], int],
+    workdirs: Path,
+    results: Path,
+    questions: int,
+    say: Callable[[str], None],
+) -> int:
+    """Trains and evaluates a cell and writes its result; 0, or the exit code of a training that was stopped.
+
+    train(cell, workdir) runs or resumes the training and returns its exit code. questions: of each benchmark.
+    """
+    target = results / f"{cell.name}.json"
+    if target.exists():
+        return 0
+    method = METHODS[cell.method]
+    workdir = workdirs / cell.name
+    checkpoint = "nano"
+    if method.recipe:
+        say(f"{cell.name}: training in {workdir}")
+        code = train(cell, workdir / "run")
+        if not (workdir / "run" / DONE).exists():
+            return code or 1
+        checkpoint = str(workdir / "run")
+    say(f"{cell.name}: evaluation of {questions} questions a column")
+    began = time.process_time()
+    decoding = replace(PAPER, max_new_tokens=_longest(cell), seed=cell.seed)
+    numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions)
+    result = {
+        **asdict(cell),
+        "prompt": method.prompt,
+        "questions": questions,
+        "decoding": asdict(decoding),
+        "benchmarks": numbers,
+        "training": _training(workdir / "run") if method.recipe else {},
+        "evaluation_cpu_seconds": round(time.process_time() - began, 1),
+        "machine": collect_versions(),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".tmp")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.rename(target)
+    return 0
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The results that are there, in the order of tasks, methods and seeds."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*-seed*.json"))]
+    order = lambda r: (list(TASKS).index(r["task"]), list(METHODS).index(r["method"]), r["seed"])  # noqa: E731
+    return sorted(found, key=order)
+
+
+def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, count: int) -> dict[str, Any]:
+    directory = resolve_init(checkpoint)
+    mesh = make_mesh(kv_heads=read_config(directory).num_kv_heads)
+    model, processor = load_parts(directory, "float32")
+    params = load_for_inference(directory, model.config, mesh, jnp.dtype(jnp.float32))
+    answerer = make_answerer(model, params, processor, mesh, decoding, batch=64)
+    prompt = METHODS[cell.method].prompt
+    same_evaluation(folder, {"cell": asdict(cell), "decoding": asdict(decoding), "prompt": prompt})
+    with Pool() as pool:
+        numbers = {}
+        for benchmark in BENCHMARKS:
+            if benchmark.task == TASKS[cell.task]:
+                examples, ask = sources.questions(benchmark, "", count, prompt)
+                numbers[benchmark.name] = run_benchmark(
+                    benchmark.name, examples, ask, answerer, folder, in_pool(pool)
+                )
+    return numbers
+
+
+def _longest(cell: Cell) -> int:
+    return SHAPES[TASKS[cell.task]]["completion"] + 32
+
+
+def _training(run: Path) -> dict[str, Any]:
+    """What a finished training says of itself: cost, and its curves over the steps, stage 1 apart."""
+    done = json.loads((run / DONE).read_text())
+    config = json.loads((run / "config.json").read_text())
+    prompts = config["train"]["prompts"]
+    training = {"cpu_seconds": done["cpu_seconds"], "prompts": prompts, **_curves(run)}
+    if (run / STAGE1 / DONE).exists():
+        first = json.loads((run / STAGE1 / DONE).read_text())
+        training["stage1"] = {
+            "cpu_seconds": first["cpu_seconds"],
+            "prompts": config["stage1"]["train"]["prompts"],
+            **_curves(run / STAGE1),
+        }
+    return training
+
+
+def _curves(run: Path) -> dict[str, Any]:
+    """held_out: the evaluations as they were logged. series: name -> [[step, value], ...] of what each step logged."""
+    rewards = json.loads((run / "config.json").read_text())["rewards"]
+    kept = {
+        "completions/mean_length": "length", "kl": "kl", "loss": "loss", "reward": "reward",
+        **{f"rewards/{name}/mean": "format reward" if name.startswith("format") else "task reward"
+           for name, weight in rewards.items() if weight},
+    }  # fmt: skip
+    held_out, series = [], {}
+    for record in read_metrics(run):
+        scores = {name: value for name, value in record.items() if name.startswith("eval")}
+        if scores:
+            held_out.append({"step": record["step"], **scores})
+        for name in kept.keys() & record.keys():
+            series.setdefault(kept[name], []).append([record["step"], round(float(record[name]), 5)])
+    return {"held_out": held_out, "series": series}
