@@ -83,9 +83,11 @@ def sample(
     first_member int32[B]: see `row_keys`.
     """
     B = prompts.tokens.shape[0]
-    params = {**params, "language": gathered({"language": params["language"]}, model.compute_dtype)["language"]}
     _, prefix = prefill(model, params, prompts)
+    # The prompt's activations are gone before the weights of the loop are made, and these never lie in a stack too.
+    params, prefix = jax.lax.optimization_barrier((params, prefix))
     params, prefix = layers_apart(model, params, prefix)
+    params = {**params, "language": gathered(params["language"], model.compute_dtype)}
     table = output_table(params)
     keys = row_keys(key, prompts.prompt_id, group, first_member)
     # All at once: a single key costs the loop as much as a thousand.

@@ -34,8 +34,9 @@ QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-V
 class MemoryPlan:
     """Bytes on one device, but for `host_*`, which are one process's.
 
-    Resident: parameters (trained), frozen, reference, optimizer. The sampler adds decoding_weights, kv_cache and
-    batch; the update adds gradients, activations (estimate), logits and batch.
+    Resident: parameters (trained), frozen, reference, optimizer. The sampler adds batch, prompt_cache and first
+    prefill (estimate), then decoding_weights, completion_cache and sampling_logits; the update adds gradients,
+    activations (estimate), logits and batch.
     """
 
     parameters: int
@@ -43,6 +44,7 @@ class MemoryPlan:
     reference: int
     optimizer: int
     decoding_weights: int
+    prefill: int
     prompt_cache: int
     completion_cache: int
     sampling_logits: int
@@ -59,9 +61,9 @@ class MemoryPlan:
 
     @property
     def sampling(self) -> int:
-        """While completions are drawn."""
-        cache = self.prompt_cache + self.completion_cache
-        return self.resident + self.decoding_weights + cache + self.sampling_logits + self.batch
+        """While prompts are read, or completions drawn: whichever is more."""
+        loop = self.decoding_weights + self.completion_cache + self.sampling_logits
+        return self.resident + self.batch + self.prompt_cache + max(self.prefill, loop)
 
     @property
     def updating(self) -> int:
@@ -98,6 +100,7 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
         reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained,
         decoding_weights=_decoding_weights(config, shapes, mesh) if grpo else 0,
+        prefill=prefill_bytes(config, sizes, mesh, rows) if grpo else 0,
         prompt_cache=prompt_cache if grpo else 0,
         completion_cache=completion_cache if grpo else 0,
         sampling_logits=3 * rows * group * _vocabulary(sizes, mesh) * 4 if grpo else 0,
@@ -145,7 +148,7 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
             "dots": (features + projections) * tokens * width,
             "none": (2 * features + projections + 2 * mlp) * tokens * width + 2 * scores * 4,
         }[config.model.remat]
-        return kept, 3 * scores * 4 + 3 * mlp * tokens * width
+        return kept, _inside(scores, mlp * tokens * width)
 
     scores = rows * heads * max(P * P, members * C * (P + C))
     mlp = sizes.intermediate_size // tensor
@@ -155,6 +158,21 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
     tower_mlp = int(v.embed_dim * v.mlp_ratio)
     tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, 5 * v.embed_dim + tower_mlp)
     return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
+
+
+def prefill_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int) -> int:
+    """Estimate for reading `rows` prompts on one device before sampling: the inside of one layer, of the decoder or of
+    the tower, as in `activation_bytes`, and nothing kept of the others."""
+    v, bucket, width = sizes.vision, largest_bucket(config), jnp.dtype(config.model.dtype).itemsize
+    P, images, tensor = bucket.prompt_tokens, rows * bucket.images, mesh.shape["tensor"]
+    decoder = _inside(rows * sizes.num_heads // tensor * P * P, sizes.intermediate_size // tensor * rows * P * width)
+    mlp = int(v.embed_dim * v.mlp_ratio) * images * bucket.patches * width
+    return max(decoder, _inside(images * v.num_heads * bucket.patches**2, mlp))
+
+
+def _inside(scores: int, widest: int) -> int:
+    """Bytes inside a layer: three copies of `scores` float32 attention scores and of its widest features, in bytes."""
+    return 3 * scores * 4 + 3 * widest
 
 
 def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, int] | None = None) -> str:
@@ -187,6 +205,7 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
         ("optimizer (two moments)", plan.optimizer),
         ("resident all the time", plan.resident),
         None,
+        ("activations while prompts are read (estimate)", plan.prefill),
         (f"decoding: weights in {config.model.dtype}, whole over fsdp", plan.decoding_weights),
         (f"KV cache of {config.train.prompts} prompts of {bucket.prompt_tokens} tokens", plan.prompt_cache),
         (
@@ -194,7 +213,7 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
             plan.completion_cache,
         ),
         ("logits of one token", plan.sampling_logits),
-        ("sampling, with what is resident", plan.sampling),
+        ("sampling, with what is resident (reading, or decoding)", plan.sampling),
         None,
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
@@ -203,7 +222,7 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
         ("update, with what is resident", plan.updating),
     ]
     if config.algorithm != "grpo":
-        rows = [row for row in rows[:6] + rows[12:] if row is None or not row[0].startswith("reference")]
+        rows = [row for row in rows[:6] + rows[13:] if row is None or not row[0].startswith("reference")]
     lines = [f"memory per device, {mesh.size} device(s) ({axes}), for the largest bucket:"]
     lines += ["" if row is None else f"  {row[0]:<66}{gib(row[1])}" for row in rows]
     lines += [

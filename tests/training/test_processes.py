@@ -13,6 +13,7 @@ import pytest
 from rrft_jax.training.completions import read_completions
 from rrft_jax.training.metrics import read_metrics
 from tests.training import runs
+from tests.training.test_loop import SFT, records  # noqa: F401
 
 STEPS = 3
 # Four prompts on eight devices: groups are split over two rows. Four evaluation prompts: process 1 holds padding alone.
@@ -107,6 +108,20 @@ def test_a_lost_process_ends_the_run_which_resumes_on_other_devices(launcher_of_
     for folder, how, extra in ((workdir, two, ["--processes=2"]), (other, launcher(launcher_of_all, 2), [])):
         assert f"resuming {folder} at step" in how.run(folder, *OPTIONS, *extra)
         assert_close_result(folder, one[0])
+
+
+@pytest.mark.slow
+def test_a_bad_picture_is_said_once(launcher_of_all, records, tmp_path):  # noqa: F811
+    """Four prompts on eight rows: both processes make all of them, and neither can."""
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:-200])  # its size can be read, so it is found late
+    config = f"configs/sft_counting.py:cot,runlocal,data={folder}"
+    output = launcher(launcher_of_all, 4).run(tmp_path / "run", *SFT, "--processes=2", config=config, code=2)
+    (line,) = (line for line in output.splitlines() if "error: " in line)
+    assert line.startswith("error: batch 0 could not be made: example") and "0.png" in line
+    assert line.endswith("replace the file or remove the record")
+    assert output.count("nothing is saved yet; to start again") == 1
 
 
 def test_an_unreachable_coordinator_is_one_line(launcher_of_all, tmp_path):

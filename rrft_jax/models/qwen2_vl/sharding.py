@@ -61,21 +61,25 @@ def tree_shardings(tree: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def gathered(params: dict, dtype: Any) -> dict:
-    """The parameters in `dtype`, whole over the fsdp axis and still split over tensor; inside jit.
+def gathered(language: dict, dtype: Any) -> dict:
+    """The decoder's parameters, its layers apart, in `dtype`, whole over fsdp and still split over tensor; inside jit.
 
     A decode loop that read fsdp's shards would bring every layer and the embedding together again for each token.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    params = jax.tree.map(lambda x: x.astype(dtype), params)
+    language = jax.tree.map(lambda x: x.astype(dtype), language)
     if mesh.empty or mesh.size == 1:
-        return params
+        return language
 
     def one(path, x):
-        name = "/".join(k.key for k in path if isinstance(k, jax.tree_util.DictKey))
-        return jax.lax.with_sharding_constraint(x, _without_fsdp(param_spec(name, x.shape, mesh)))
+        name = "/".join(["language", *(k.key for k in path if isinstance(k, jax.tree_util.DictKey))])
+        if name.startswith("language/layers/"):  # named as the stack is
+            spec = PartitionSpec(*param_spec(name, (1, *x.shape), mesh)[1:])
+        else:
+            spec = param_spec(name, x.shape, mesh)
+        return jax.lax.with_sharding_constraint(x, _without_fsdp(spec))
 
-    return jax.tree_util.tree_map_with_path(one, params)
+    return jax.tree_util.tree_map_with_path(one, language)
 
 
 def _without_fsdp(spec: PartitionSpec) -> PartitionSpec:
