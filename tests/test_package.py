@@ -16,7 +16,12 @@ import rrft_jax
 ROOT = Path(__file__).parents[1]
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-sys.modules["torch"] = sys.modules["tensorflow"] = None   # whoever imports one of them fails here
+sys.modules["torch"] = None   # whoever imports it fails here
+class NoTensorflow:  # tensorflow-datasets would take a None in sys.modules for TensorFlow
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("TensorFlow is not to be imported")
+sys.meta_path.insert(0, NoTensorflow())
 import rrft_jax
 assert "jax" not in sys.modules, "importing rrft_jax alone must not import jax"
 names = [m.name for m in pkgutil.walk_packages(rrft_jax.__path__, "rrft_jax.", onerror=print)]

@@ -117,8 +117,8 @@ def _left_out(folder: Path, split: str) -> tuple[Problem, ...]:
 
 
 def _is_prepared(folder: Path) -> bool:
-    # LLaMA-Factory has a dataset_info.json too, but no features.json.
-    return all((folder / name).is_file() for name in _FILES)
+    # LLaMA-Factory has a dataset_info.json too, but no features.json. A killed preparation may leave both behind.
+    return not folder.name.startswith("incomplete.") and all((folder / name).is_file() for name in _FILES)
 
 
 def _task(folder: Path) -> str:

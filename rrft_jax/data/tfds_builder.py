@@ -14,9 +14,11 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rrft_jax.data.encoded_image import encode_image
+from rrft_jax.data.encoded_image import EncodedImage, encode_image
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import picture_key
 from rrft_jax.data.prepared import SKIPPED
@@ -36,6 +38,7 @@ Tick = Callable[[int], Any]
 VERSION = "1.0.0"
 # tensorflow-datasets holds a shard's examples while it writes them: 256 of two pictures of 100 KB are 50 MB.
 SHARD = 256
+THREADS = min(16, os.cpu_count() or 1)  # that encode pictures
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,27 @@ class Stored:
 class Store:
     """Rows of one split from examples, each picture encoded and stored once."""
 
-    def __init__(self, root: str):
-        """root: what is taken off the front of pictures' names."""
-        self._root = root
+    def __init__(self, pool: ThreadPoolExecutor, root: str = ""):
+        """pool: encodes pictures. root: what is taken off the front of their names."""
+        self._pool, self._root = pool, root
         self._stored: dict[str, Stored] = {}  # by the picture's place in the source
+        self._encoded: dict[str, Future[EncodedImage]] = {}  # those that are not stored yet
+
+    def ahead(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items, while the pictures of the next ones are being encoded."""
+        waiting: deque[Item] = deque()
+        for item in items:
+            for image in item.images if isinstance(item, Example) else ():
+                key = picture_key(image)
+                if key not in self._stored and key not in self._encoded:
+                    self._encoded[key] = self._pool.submit(encode_image, image)
+            waiting.append(item)
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft()
+        yield from waiting
 
     def row(self, example: Example, number: int) -> dict[str, Any] | tuple[Problem, ...]:
-        """The features of an example that will be row `number`, or what is wrong with its pictures."""
+        """The features of an example from `ahead` that will be row `number`, or what is wrong with its pictures."""
         new: dict[str, Stored] = {}
         data: list[io.BytesIO] = []
         problems = []
@@ -67,7 +84,7 @@ class Store:
             if key in self._stored or key in new:
                 continue
             try:
-                encoded = encode_image(image)
+                encoded = self._encoded[key].result()
             except OSError as error:
                 record = f"record {example.metadata['record']} (id {example.id!r})"
                 message = f"{image}: {error}; replace the file or remove the record"
@@ -79,6 +96,8 @@ class Store:
         if problems:
             return tuple(problems)
         self._stored |= new
+        for key in new:
+            del self._encoded[key]
         pictures = [self._stored[key] for key in keys]
         return {
             "id": example.id,
@@ -110,6 +129,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self._root = f"{Path(root).expanduser()}/"
         self.problems: list[tuple[str, Problem]] = []  # with the split it is missing from, "" for a whole file
         self.written: Counter[str] = Counter()
+        self._items: dict[str, Iterator[Item]] = {}
         config = tfds.core.BuilderConfig(name=parts[0].task, description=source.about)
         super().__init__(data_dir=str(data_dir), config=config, file_format="array_record")
 
@@ -131,7 +151,11 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
-        super()._download_and_prepare(dl_manager, download_config)
+        with ThreadPoolExecutor(THREADS) as self._pool:
+            super()._download_and_prepare(dl_manager, download_config)
+        unread = [split for split, items in self._items.items() if next(items, None) is not None]
+        if unread:
+            raise RecordError(f"{', '.join(unread)} of {self.name} grew while it was read; start again")
         empty = [part.split for part in self._parts if not self.written[part.split]]
         if empty:
             said = list_problems([problem for _, problem in self.problems], 20)
@@ -146,7 +170,9 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         # tensorflow-datasets calls a split's shards in their order: they share one pass over its records.
         shards = {}
         for part in self._parts:
-            shard = functools.partial(self._examples, part.split, _lazily(part.items), Store(self._root))
+            store = Store(self._pool, self._root)
+            self._items[part.split] = items = store.ahead(part.items())
+            shard = functools.partial(self._examples, part.split, items, store)
             shards[part.split] = [shard] * max(1, -(-part.count // SHARD))
         return shards
 
@@ -204,14 +230,11 @@ def place(source: DataSource, task: str, data_dir, splits: Sequence[str]) -> Pat
 def check(parts: Sequence[Part], tick: Tick = lambda n: None) -> list[Problem]:
     """Everything that `build` would leave out, without writing: pictures are decoded too."""
     problems: list[Problem] = []
-    for part in parts:
-        store, rows = Store(""), itertools.count()
-        for item in part.items():
-            tick(1)
-            row = store.row(item, next(rows)) if isinstance(item, Example) else item
-            problems += [] if isinstance(row, dict) else row
+    with ThreadPoolExecutor(THREADS) as pool:
+        for part in parts:
+            store = Store(pool)
+            for number, item in enumerate(store.ahead(part.items())):
+                tick(1)
+                row = store.row(item, number) if isinstance(item, Example) else item
+                problems += [] if isinstance(row, dict) else row
     return problems
-
-
-def _lazily(items: Callable[[], Any]) -> Iterator[Item]:
-    yield from items()

@@ -1,8 +1,10 @@
 """Data sets that the builder writes and `prepared` opens: what goes in comes out, in order, without TensorFlow."""
 
+import dataclasses
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +125,33 @@ def test_a_split_without_a_usable_record_leaves_nothing_behind(tmp_path, damaged
     assert find_prepared(tmp_path / "out", VC) is None
 
 
+def test_a_killed_run_is_started_again(tmp_path):
+    code = f"""
+import os, signal
+from rrft_jax.data import tfds_builder
+from rrft_jax.data.sources.registry import SOURCES, find_parts
+found = find_parts("super_clevr", {str(SUPER_CLEVR)!r})
+left = iter(range(30))
+tick = lambda n: next(left, None) is not None or os.kill(os.getpid(), signal.SIGKILL)
+tfds_builder.build(SOURCES["super_clevr"], found.parts, {str(tmp_path)!r}, {str(SUPER_CLEVR)!r}, tick)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left,) = (tmp_path / "super_clevr" / VC).iterdir()
+    assert left.name.startswith("incomplete.") and find_prepared(tmp_path, VC) is None
+    (where, written, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
+    assert written == {"train": 48} and find_prepared(tmp_path, VC) == where
+
+
+def test_a_source_that_grows_is_not_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_builder, "SHARD", 16)
+    found = find_parts("super_clevr", SUPER_CLEVR)
+    grown = [dataclasses.replace(found.parts[0], count=1)]
+    with pytest.raises(RecordError, match="train of super_clevr grew while it was read"):
+        tfds_builder.build(SOURCES["super_clevr"], grown, tmp_path, SUPER_CLEVR)
+    assert find_prepared(tmp_path, VC) is None
+
+
 def test_finding_what_was_prepared(tmp_path):
     prepared(tmp_path, "trance", TRANCE)
     (where, _, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
@@ -164,14 +193,14 @@ def test_a_stored_picture_is_a_plain_image_file(tmp_path):
 def test_no_tensorflow(tmp_path):
     """In a process of its own: it builds, reads and decodes."""
     code = f"""
-import sys
+import io, sys
+from PIL import Image
 from rrft_jax.data import tfds_builder
 from rrft_jax.data.prepared import PreparedExamples
 from rrft_jax.data.sources.registry import SOURCES, find_parts
-from rrft_jax.processing.images import open_image
 found = find_parts("trance", {str(TRANCE)!r})
 where, _, _ = tfds_builder.build(SOURCES["trance"], found.parts, {str(tmp_path)!r}, {str(TRANCE)!r})
-open_image(PreparedExamples(where, "train")[0].images[0]).load()
+Image.open(io.BytesIO(PreparedExamples(where, "train")[0].images[0].read())).load()
 print("found", *(name for name in ("tensorflow", "torch", "apache_beam") if name in sys.modules))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
