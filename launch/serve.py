@@ -93,6 +93,7 @@ def serve() -> int:
     host, port = listener.getsockname()[:2]
     if _HOST.value not in _LOOPBACK:
         print(f"note: {host} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
+    listener.listen(config.backlog)  # whoever reads the next line can connect
     print(f"serving {name} on http://{f'[{host}]' if ':' in host else host}:{port}/v1 (Ctrl-C stops)", flush=True)
     try:
         Server(config).run(sockets=[listener])
