@@ -1,5 +1,6 @@
 """Radius and diameter, central and inscribed angle."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -54,8 +55,10 @@ def inscribed(rng: np.random.Generator) -> Problem:
         turn = rng.uniform(0, 360)
         a, b = polar(centre, size, turn - edge), polar(centre, size, turn + edge)
         top = polar(centre, size, turn + 180 + rng.uniform(-20, 20))
+        # Past the centre, where its label is: that of a narrow angle at the edge may have to come near the centre.
+        beyond = polar(centre, 14.0, turn)
         labels = (
-            in_angle(texts[0], centre, a, b, "center"),
+            replace(in_angle(texts[0], centre, a, b, "center"), anchor=beyond),
             in_angle(texts[1], top, a, b, "edge"),
         )
         return Sketch("Circle", (arc(centre, size), (a, centre, b), (a, top, b)), labels)

@@ -98,7 +98,7 @@ def in_angle(text: str, vertex: Point, a: Point, b: Point, role: str = "") -> Tr
     across = (-out[1], out[0])
     reaches = [along(vertex, out, reach) for reach in range(12, 43, 2)]
     spots = [along(spot, across, shift) for spot in reaches for shift in (-3.0, 0.0, 3.0)]
-    return Track(text, tuple(spots), along(vertex, out, 14.0), role)
+    return Track(text, tuple(spots), vertex, role)
 
 
 def beside(text: str, a: Point, b: Point, away: Point, role: str = "", slack: float = 0.12) -> Track:

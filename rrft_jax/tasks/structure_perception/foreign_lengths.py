@@ -18,7 +18,7 @@ from rrft_jax.tasks.structure_perception.settle import Sketch
 LETTERS = ("y", "n", "k")
 ASKS = ("Solve for {}.", "What is the value of {}?")
 # Legs and hypotenuse with the factors they come in.
-TRIPLES = (((3, 4, 5), range(1, 9)), ((5, 12, 13), (1, 2)), ((8, 15, 17), (1, 2)), ((20, 21, 29), (1,)))
+TRIPLES = (((3, 4, 5), range(1, 7)), ((5, 12, 13), (1, 2)), ((8, 15, 17), (1,)), ((20, 21, 29), (1,)))
 
 
 def ask(rng: np.random.Generator) -> tuple[str, str]:
