@@ -26,9 +26,8 @@ from rrft_jax.rewards import Pool
 from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.presets import SHAPES
-from rrft_jax.training.stages import STAGE1
 from rrft_jax.training.start import load_for_inference, load_parts, resolve_init
-from rrft_jax.training.workdir import DONE, collect_versions
+from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
 
 TASKS = MappingProxyType({
     "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",

@@ -8,9 +8,7 @@ from ml_collections import ConfigDict
 from rrft_jax.parallel.processes import say, together
 from rrft_jax.training.check import check_config
 from rrft_jax.training.loop import train
-from rrft_jax.training.workdir import DONE
-
-STAGE1 = "stage1"  # folder in the workdir of the whole
+from rrft_jax.training.workdir import DONE, STAGE1
 
 
 def run(config: ConfigDict, workdir: str | Path, argv: list[str], profile_steps: Sequence[int] = ()) -> int:

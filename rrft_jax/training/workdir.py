@@ -27,6 +27,7 @@ import jax
 import ml_collections
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
+STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
 ABSENT = "(absent)"
 
@@ -235,7 +236,7 @@ def _refuse_foreign(path: Path) -> None:
         raise WorkdirError(f"--workdir {path} is a file; give a directory.")
     if not path.exists() or (path / CONFIG).exists():
         return
-    ours = (VERSIONS, SESSIONS, LOCK)
+    ours = (VERSIONS, SESSIONS, LOCK, STAGE1)
     foreign = sorted(p.name for p in path.iterdir() if p.name not in ours and not p.name.startswith("."))
     if foreign:
         raise WorkdirError(
