@@ -47,7 +47,7 @@ def kite(rng: np.random.Generator) -> Problem:
             in_angle(texts[2], b, s, m, "bottom"),
         )
         marks = [*tick(t, s), *tick(t, m), *tick(b, s, 2), *tick(b, m, 2)]
-        return Sketch("Kite", (closed(t, s, b, m), *marks), labels, (t, s, b, m))
+        return Sketch("Kite", (closed(t, s, b, m), *marks), labels, (t, s, b, m), (m if right else s,))
 
     if wants_side:
         steps = [minus(360, top), minus(360 - top, bottom), over(2 * side, 2)]
