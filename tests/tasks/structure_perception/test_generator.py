@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.processing.processor import encode_completion, encode_prompt, load_processor
-from rrft_jax.rewards import accuracy, get
+from rrft_jax.rewards import get
 from rrft_jax.tasks.structure_perception import generator, prompts
 from rrft_jax.tasks.structure_perception.families import FAMILIES
 from rrft_jax.tasks.structure_perception.figure import FRAME, HEIGHT, TOKEN
@@ -16,7 +16,7 @@ from rrft_jax.tasks.structure_perception.generator import example, figure_of
 from rrft_jax.tasks.structure_perception.glyphs import BITMAPS, bitmap, width
 from rrft_jax.tasks.structure_perception.settle import overlap
 
-MANY = 300
+MANY = 240
 
 
 @pytest.fixture(scope="module", params=["in", "out"])
@@ -43,7 +43,7 @@ def test_splits_seeds_and_domains_are_disjoint():
         (figure.lines, figure.labels)
         for seed, split in streams
         for domain in ("in", "out")
-        for figure in (figure_of(seed, index, split, domain) for index in range(25))
+        for figure in (figure_of(seed, index, split, domain) for index in range(12))
     ]
     assert len(set(seen)) == len(seen)
 
@@ -58,7 +58,7 @@ def test_families_and_answer_types_are_balanced(drawn):
     assert set(kinds) == {(family, kind) for family in shares for kind in ("numeric", "choice")}
     choices = [made.answer for made in drawn if made.metadata["answer_type"] == "choice"]
     assert 0.3 < len(choices) / MANY < 0.5
-    assert all(0.15 < choices.count(letter) / len(choices) < 0.36 for letter in "ABCD")
+    assert all(0.12 < choices.count(letter) / len(choices) < 0.4 for letter in "ABCD")
 
 
 def test_the_text_alone_does_not_give_the_answer(drawn):
@@ -74,7 +74,7 @@ def test_the_text_alone_does_not_give_the_answer(drawn):
 
 @pytest.mark.parametrize("domain", ["in", "out"])
 def test_labels_are_legible_where_they_are_said_to_be(domain):
-    for index in range(40):
+    for index in range(25):
         figure = figure_of(2, index, "labels", domain)
         picture = example(2, index, "labels", domain).images[0].astype(int)
         labels = figure.labels
