@@ -47,7 +47,7 @@ def kite(rng: np.random.Generator) -> Problem:
             in_angle(texts[2], b, s, m, "bottom"),
         )
         marks = [*tick(t, s), *tick(t, m), *tick(b, s, 2), *tick(b, m, 2)]
-        return Sketch("Kite", (closed(t, s, b, m), *marks), labels, (t, s, b, m))
+        return Sketch("Kite", (closed(t, s, b, m), *marks), labels, (t, s, b, m), (m if right else s,))
 
     if wants_side:
         steps = [minus(360, top), minus(360 - top, bottom), over(2 * side, 2)]
@@ -76,8 +76,8 @@ def cyclic(rng: np.random.Generator) -> Problem:
 
 def exterior(rng: np.random.Generator) -> Problem:
     """An exterior angle is the sum of the two inner angles far from it; it, or one of those, is asked for."""
-    a, b = (5 * int(v) for v in rng.integers(10, 18, size=2))
-    if a + b > 135:
+    a, b = (5 * int(v) for v in rng.integers(10, 16, size=2))
+    if a + b > 125:
         return exterior(rng)
     hidden = int(rng.choice([0, 2]))
     letter, question = ask(rng)

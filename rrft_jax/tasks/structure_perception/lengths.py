@@ -116,7 +116,8 @@ def _base_and_height(rng: np.random.Generator) -> Problem:
             beside(str(base), a, b, top),
             beside(str(height), foot, top, (a, b)[int(rng.integers(2))]),
         )
-        return Sketch("Triangle", (closed(a, b, top), *dashes, right_angle(foot, a, top, 7)), labels)
+        lines = (closed(a, b, top), *dashes, right_angle(foot, a, top, 7))
+        return Sketch("Triangle", lines, labels, rivals=(middle(a, top), middle(b, top)))
 
     def work(labels):
         return [times(*numbers(labels)), over(base * height, 2)]

@@ -15,8 +15,9 @@ MARGIN = 1.0  # between anything and the edge of the picture
 CLEAR = 2.5  # between a label and the middle of a line, half of the line's thickness included
 APART = 4.0  # between two labels
 OFF_CENTRE = 9.0  # between a label's centre and its token's, along x or y
-RIVAL = 1.15  # what another label measures is farther away than what this one measures, by this factor
+RIVAL = 1.15  # what a label does not measure is farther away than what it measures, by this factor
 REMOTE = 0.5  # a pixel away from what is measured costs as much as half a pixel away from the token's centre
+ONSET = 7.0  # lines nearer than this to what is measured belong to it
 GOOD, ATTEMPTS = 3, 200
 
 
@@ -32,12 +33,13 @@ class Track:
 
 @dataclass(frozen=True)
 class Sketch:
-    """A figure whose labels have not found their places. Fields as in Figure."""
+    """A figure whose labels have not found their places. Fields as in Figure; rivals: what no label measures."""
 
     name: str
     lines: tuple[tuple[Point, ...], ...]
     tracks: tuple[Track, ...]
     area: tuple[Point, ...] = ()
+    rivals: tuple[Point, ...] = ()
 
 
 def settle(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketch]) -> Figure | None:
@@ -65,14 +67,18 @@ def settle(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketc
 
 def _places(sketch: Sketch) -> tuple[list[Label], float] | None:
     """Every label at the cheapest free place of its track, and what they cost together; None if one has no place."""
-    ink = ink_points(sketch.lines)
+    starts, ends = strokes(sketch.lines)
+    ink = ink_points(starts, ends)
     if ink.min() < MARGIN or ink.max() > FRAME - MARGIN:
         return None
     labels: list[Label] = []
     total = 0.0
     for track in sketch.tracks:
-        rivals = [t.anchor for t in sketch.tracks if math.dist(t.anchor, track.anchor) > 1]
+        others = [other.anchor for other in sketch.tracks if math.dist(other.anchor, track.anchor) > 1]
+        rivals = [*others, *sketch.rivals]
         at, costs = _free(track, rivals, ink)
+        hidden = _crossed(track.anchor, at, starts, ends)
+        at, costs = at[~hidden], costs[~hidden]
         for i in np.argsort(costs, kind="stable"):
             label = Label(track.text, float(at[i, 0]), float(at[i, 1]), track.role)
             if not any(_too_near(label, other) for other in labels):
@@ -102,6 +108,20 @@ def _free(track: Track, rivals: Sequence[Point], ink: np.ndarray) -> tuple[np.nd
     return at[clear], costs[clear]
 
 
+def _crossed(anchor: Point, at: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """bool[N]: whether a stroke runs between a place and its anchor, the first ONSET pixels from the anchor aside."""
+    way = at - anchor
+    begin = anchor + way * np.minimum(1, ONSET / np.maximum(np.hypot(*way.T), 1e-9))[:, None]
+    begin, at = begin[:, None], at[:, None]
+    sides = _side(starts, ends, begin) * _side(starts, ends, at), _side(begin, at, starts) * _side(begin, at, ends)
+    return np.any((sides[0] < 0) & (sides[1] < 0), axis=1)
+
+
+def _side(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Positive or negative by the side of the line from a to b that p is on."""
+    return (b[..., 0] - a[..., 0]) * (p[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (p[..., 0] - a[..., 0])
+
+
 def _too_near(one: Label, other: Label) -> bool:
     return one.cell == other.cell or overlap(one, other, APART)
 
@@ -112,10 +132,13 @@ def overlap(one: Label, other: Label, apart: float = 0.0) -> bool:
     return a[0] < b[2] + apart and b[0] < a[2] + apart and a[1] < b[3] + apart and b[1] < a[3] + apart
 
 
-def ink_points(lines: Sequence[Sequence[Point]]) -> np.ndarray:
-    """float64[N, 2]: points along all lines, at most 2 pixels apart."""
-    starts = np.array([a for line in lines for a in line[:-1]])
-    ends = np.array([b for line in lines for b in line[1:]])
+def strokes(lines: Sequence[Sequence[Point]]) -> tuple[np.ndarray, np.ndarray]:
+    """float64[N, 2] each: where the straight pieces of all lines start and end."""
+    return np.array([a for line in lines for a in line[:-1]]), np.array([b for line in lines for b in line[1:]])
+
+
+def ink_points(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """float64[M, 2]: points along the pieces, at most 2 pixels apart."""
     steps = (np.hypot(*(ends - starts).T) / 2).astype(int) + 2
     rank = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
     share = (rank / np.repeat(steps - 1, steps))[:, None]

@@ -47,7 +47,9 @@ def isosceles(rng: np.random.Generator) -> Problem:
             in_angle(texts[0], top, left, right, "apex"),
             in_angle(texts[1], at, top, other, "base"),
         )
-        return Sketch("Isosceles", (closed(top, left, right), *tick(top, left), *tick(top, right)), labels)
+        return Sketch(
+            "Isosceles", (closed(top, left, right), *tick(top, left), *tick(top, right)), labels, rivals=(other,)
+        )
 
     if wants_base:
         return Problem(ASK, pose, lambda labels: [minus(180, apex), over(180 - apex, 2)], base, 5)

@@ -16,7 +16,7 @@ ANGLES = {
     "out": ("kite", "cyclic", "exterior"),
 }
 LENGTHS = {"in": ("radius", "perimeter", "area"), "out": ("pythagoras", "trapezoid", "midline")}
-COUNT = 12
+COUNT = 10
 STEP = re.compile(r"(\d+(?:\.\d)?) ([-+*/]) (\d+(?:\.\d)?) = (\d+(?:\.\d)?)\.(?= |$)")
 
 
@@ -109,30 +109,40 @@ def test_working_is_right_and_ends_in_the_answer(domain, kind):
             assert {"-": x - y, "+": x + y, "*": x * y, "/": x / y}[sign] == z, made.cot
             assert float(x) in known and float(y) in known, made.cot
             known.add(float(z))
+        number = f"{value_of(made):g}"
         rest = STEP.sub("", working).split()
-        number = re.sub(r"\.0$", "", str(value_of(made)))
+        said = ["=", number + "."] if "=" in rest else []  # "x = 70.", where nothing is left to be worked out
         if made.metadata["answer_type"] == "choice":
-            assert rest[-3:] == [number, "is", made.answer + "."] and not rest[:-3] or len(rest) == 6
-            assert working.endswith(f" {number} is {made.answer}.")
+            assert rest[1 if said else 0 :] == [*said, number, "is", made.answer + "."], made.cot
+            assert working.count(f"= {number}. {number} is ") == 1
         else:
+            assert rest[1 if said else 0 :] == said, made.cot
             assert working.endswith(f"= {made.answer}.")
         assert shown & {float(n) for step in steps for n in (step[0], step[2])} or "x = " in working
 
 
 @pytest.mark.parametrize(
-    ("domain", "kind", "index", "problem", "cot", "answer"),
-    [
-        # Worked by hand from the pictures of these examples.
+    ("domain", "index", "answer", "cot"),
+    [  # read and worked by hand from the pictures
+        ("in", 3, "120", "Circle: x center, 60 edge. 60 + 60 = 120."),
+        ("in", 7, "D", "Rectangle: 3, 6. 3 * 6 = 18. 18 is D."),
+        ("in", 9, "B", "Parallel: 130 obtuse, x obtuse. x = 130. 130 is B."),
+        ("in", 12, "C", "Isosceles: x apex, 65 base. 65 + 65 = 130. 180 - 130 = 50. 50 is C."),
+        ("in", 18, "80", "Triangle: 30, 30, 20. 30 + 30 = 60. 60 + 20 = 80."),
+        ("out", 7, "8", "Right triangle: 6, 10, n. 10 * 10 = 100. 6 * 6 = 36. 100 - 36 = 64. 8 * 8 = 64. n = 8."),
+        ("out", 19, "A", "Trapezoid: 30, y middle, 60. 30 + 60 = 90. 90 / 2 = 45. 45 is A."),
+        ("out", 23, "D", "Cyclic: 70, k. 180 - 70 = 110. 110 is D."),
     ],
 )
-def test_worked_by_hand(domain, kind, index, problem, cot, answer):
-    made = example(0, index, "train", domain, 28, kind)
-    assert (made.problem, made.cot, made.answer) == (problem, cot, answer)
+def test_known_examples_have_not_drifted(domain, index, answer, cot):
+    """The bundled model is trained on this distribution: a change here calls for training it again."""
+    made = example(0, index, "train", domain)
+    assert (made.answer, made.cot) == (answer, cot)
 
 
 @pytest.mark.parametrize(("domain", "kind"), [(d, k) for d in FAMILIES for k in FAMILIES[d]])
 def test_choices(domain, kind):
-    for index in range(60):
+    for index in range(15):
         made = example(4, index, "choices", domain, 28, kind)
         if made.metadata["answer_type"] == "numeric":
             assert "Choices" not in made.problem and not set(made.problem) & set("0123456789")
