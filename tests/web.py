@@ -25,6 +25,7 @@ def running(app) -> Iterator[str]:
     """The base URL, .../v1, of an application that is served on a free port meanwhile."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # whoever comes before the server is up waits
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -10,7 +10,7 @@ import io
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
-from rrft_jax.evaluation.questions import Decoding, Question, Reply
+from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.processing.images import open_image
 
 OPTIONAL = ("temperature", "top_p", "top_k", "seed", "n", "max_tokens")
@@ -85,8 +85,8 @@ class Endpoint:
             raise ValueError(f"endpoint leave_out={sorted(wrong)}: choose from {', '.join(OPTIONAL)}")
 
 
-def make_answerer(endpoint: Endpoint, decoding: Decoding) -> Callable[[Sequence[Question]], Iterator[Reply]]:
-    """An `Answerer` over an endpoint.
+def make_answerer(endpoint: Endpoint, decoding: Decoding) -> Answerer:
+    """The Answerer that asks an endpoint.
 
     What fails is tried again after 408, 409, 429, 5xx, a lost connection, a time-out or a malformed reply. A question
     whose attempts are used up, or that the server refuses, is put aside; `Unanswered` lists these after all the others

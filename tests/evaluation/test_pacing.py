@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
@@ -45,6 +45,7 @@ def test_a_pause_holds_everyone_and_the_rate_goes_on_after_it():
     assert starts(0, 3, hold) == pytest.approx([0, 10, 11])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), st.floats(0, 1))
 def test_waits_double_up_to_the_longest(failures, draw):
     wait = backoff(failures, 2.0, 60.0, lambda: draw)

@@ -2,7 +2,10 @@
 
 import json
 import queue
+import socket
 import threading
+import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from rrft_jax.serving.engine import Engine
 from rrft_jax.serving.prepare import Limits
 from rrft_jax.serving.text import answer_pieces
 from rrft_jax.training.start import resolve_init
+from tests.web import running
 
 WAIT = 60
 LIMITS = Limits(positions=4096, max_new_tokens=64, max_bytes=20_000)
@@ -154,6 +158,34 @@ def test_overload_is_503_and_says_when_to_come_back(client, drawing):
     assert [replies.get(timeout=WAIT) for _ in range(2)] == [200, 200]
     for thread in threads:
         thread.join()
+
+
+def test_client_that_leaves_is_not_worked_for(nano, drawing):
+    drawing.hold = True
+    engine = Engine(drawing, lambda *of: answer_pieces(nano, *of))
+    body = json.dumps({"model": "nano", "messages": HELLO}).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running(make_app(engine, nano, "nano", LIMITS)) as url:
+        place = urlsplit(url)
+        sockets = []
+        for _ in range(2):
+            sockets.append(socket.create_connection((place.hostname, place.port), timeout=WAIT))
+            sockets[-1].sendall(head.encode() + body)
+            if len(sockets) == 1:
+                assert drawing.entered.get(timeout=WAIT) == 1
+        begun = time.monotonic()
+        while not engine._waiting and time.monotonic() < begun + WAIT:
+            time.sleep(0.01)
+        (job,) = engine._waiting
+        assert not job.cancelled
+        sockets[1].close()
+        while not job.cancelled and time.monotonic() < begun + WAIT:
+            time.sleep(0.01)
+        drawing.gate.set()
+        assert sockets[0].recv(15) == b"HTTP/1.1 200 OK"
+        sockets[0].close()
+    engine.stop()
+    assert engine.join(WAIT) and drawing.entered.empty(), "the second was never drawn"
 
 
 def test_stopped_engine_is_ill(nano, drawing):
