@@ -51,6 +51,7 @@ def run(config, devices, chip) -> int:
     from rrft_jax.training.ahead import check, compile_programs, to_dict
     from rrft_jax.training.ahead_text import describe, headline, summary
     from rrft_jax.training.check import check_config
+    from rrft_jax.training.memory_plan import make_plan
     from rrft_jax.training.start import read_sizes
 
     if _HBM.value:
@@ -70,7 +71,11 @@ def run(config, devices, chip) -> int:
     )  # fmt: skip
     print(summary(reports, chip, config, sizes, mesh))
     if _JSON.value:
-        record = {"topology": _TOPOLOGY.value, "argv": sys.argv, **to_dict(reports, chip, config, mesh)}
+        record = {
+            "topology": _TOPOLOGY.value,
+            "argv": sys.argv,
+            **to_dict(reports, chip, config, mesh, make_plan(config, sizes, mesh)),
+        }
         Path(_JSON.value).write_text(json.dumps(record, indent=1) + "\n")
     return 0 if all(report.fits(chip) for report in reports) else 1
 

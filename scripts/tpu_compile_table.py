@@ -83,7 +83,8 @@ def line(row: Row, folder: Path) -> str:
             cells.append("does not fit")
             continue
         bounds.append(found["bound_seconds"])
-        cells.append(f"{found['peak_bytes'] / 2**30:.1f} GiB, {found['bound_seconds']:.2f} s")
+        plan = f" (plan {found['planned_bytes'] / 2**30:.1f})" if found.get("planned_bytes") else ""
+        cells.append(f"{found['peak_bytes'] / 2**30:.1f} GiB{plan}, {found['bound_seconds']:.2f} s")
     total = f"{sum(bounds):.1f} s" if len(bounds) == len(PROGRAMS) else "-"
     return start + "| " + " | ".join(cells) + f" | {total} |"
 

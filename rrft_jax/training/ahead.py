@@ -20,6 +20,7 @@ from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.parallel.chips import Chip
 from rrft_jax.training.compiled_text import Collective, CompiledText
 from rrft_jax.training.flops import count_flops
+from rrft_jax.training.memory_plan import MemoryPlan
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.programs import make_programs
 from rrft_jax.training.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
@@ -31,7 +32,11 @@ _MEMORY = ("argument_size", "output_size", "alias_size", "temp_size", "generated
 @dataclass(frozen=True)
 class Memory:
     """Bytes on one device while the program runs. arguments: what it is given; temporaries: what it needs beside that,
-    results included; beside: what the run keeps there that the program does not touch; peak: all three."""
+    results included; beside: what the run keeps there that the program does not touch; peak: all three.
+
+    The compiler's own "peak" is what is alive at once at most. A TPU reserves its temporaries as one block, with holes
+    in it (1.5 GiB in an update of 2B), so the block counts here.
+    """
 
     arguments: int
     temporaries: int
@@ -121,8 +126,9 @@ def compile_programs(
     return reports
 
 
-def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mesh) -> dict:
-    """Everything known, for a JSON file."""
+def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mesh, plan: MemoryPlan) -> dict:
+    """Everything known, for a JSON file. planned_bytes: what the memory plan says of a program; it has no reference."""
+    planned = {"sample": plan.sampling, "step": plan.updating}
     return {
         "chip": asdict(chip),
         "mesh": dict(mesh.shape),
@@ -130,7 +136,13 @@ def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mes
         "fits": all(r.fits(chip) for r in reports),
         "config": config.to_dict(),
         "programs": [
-            asdict(r) | {"peak_bytes": r.memory and r.memory.peak, "fits": r.fits(chip), "bound_seconds": r.bound}
+            asdict(r)
+            | {
+                "peak_bytes": r.memory and r.memory.peak,
+                "planned_bytes": planned.get(r.name),
+                "fits": r.fits(chip),
+                "bound_seconds": r.bound,
+            }
             for r in reports
         ],
     }

@@ -119,6 +119,7 @@ def test_the_report(on_cpu):
         memory = program["memory"]
         assert 0 < memory["arguments"] < program["peak_bytes"] == sum(memory.values()) < 2**30
         assert program["flops"] > 0 and program["traffic"] > memory["arguments"] and program["collectives"]
+    assert [p["planned_bytes"] is None for p in programs.values()] == [False, True, False]
     # Forward, forward again, and backward at twice that; the reference pass is one forward.
     assert 3.5 < programs["step"]["flops"] / programs["reference"]["flops"] < 4.1
     # Sampling and the reference pass see the same tokens, one by one or together; cached steps attend to padding too.

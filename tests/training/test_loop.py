@@ -82,6 +82,7 @@ def test_one_object_a_step_under_trls_names(metrics):
         )
         assert record["completions/max_length"] <= 24 and 0 <= record["completions/clipped_ratio"] <= 1
         assert all(math.isfinite(record[name]) for name in TRL_NAMES)
+        assert "epoch" not in record  # generated scenes never end
     peak = read_peak()
     assert [r["learning_rate"] for r in metrics[1:]] == pytest.approx([peak * (1 - t / runs.STEPS) for t in range(4)])
     tokens = [record["num_tokens"] for record in metrics[1:]]
@@ -246,6 +247,7 @@ def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, 
     metrics = list(read_metrics(workdir))[1:]
     losses = [record["loss"] for record in metrics]
     assert losses[-1] < 0.8 * losses[0] and min(losses) > 0, losses
+    assert [record["epoch"] for record in metrics] == [1, 2, 3, 4, 5, 6]  # four records, four prompts a step
     assert len(losses) == 6 and len({record["completions/mean_length"] for record in metrics}) == 1
     assert (workdir / "hf" / "model.safetensors").is_file() and "written to" in output
     assert not (workdir / "completions").exists() and "  completions" not in output

@@ -56,6 +56,10 @@ def test_sums_hold_their_parts():
     plan = make_plan(grpo_config(), NANO, one_device())
     assert plan.resident == plan.parameters + plan.frozen + plan.reference + plan.optimizer
     assert min(plan.sampling, plan.updating) > plan.resident > 4 * plan.parameters - 100
+    # The prompts are read before the decoder's weights are gathered, so the two need not fit together.
+    always = plan.resident + plan.batch + plan.prompt_cache
+    decoding = plan.decoding_weights + plan.completion_cache + plan.sampling_logits
+    assert plan.sampling == always + max(plan.prefill, decoding) and 0 < plan.prefill < plan.activations
 
 
 def test_frozen_parameters_need_no_moments():
