@@ -53,13 +53,12 @@ THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of
 def remap(params: dict, old: Processor, new: Processor, rows: int) -> dict:
     """The parameters with embedding rows of another tokenizer: a token that the old one had too keeps its row, a
     new one starts from the mean of the tokens that its text had before, and rows beyond the tokenizer are 0."""
-    table = np.zeros((rows, params["embedding"].shape[1]), np.float32)
+    former, known = np.asarray(params["language"]["embed"]["embedding"]), old.tokenizer.get_vocab()
+    table = np.zeros((rows, former.shape[1]), np.float32)
     for token, number in new.tokenizer.get_vocab().items():
-        known = old.tokenizer.get_vocab().get(token)
-        ids = [known] if known is not None else old.plain.encode(new.plain.decode([number]))
-        ids = getattr(ids, "ids", ids)
-        table[number] = np.mean(params["embedding"][ids], axis=0) if ids else 0.0
-    return {**params, "embedding": table}
+        ids = [known[token]] if token in known else old.plain.encode(new.plain.decode([number])).ids
+        table[number] = former[ids].mean(0) if ids else 0.0
+    return {**params, "language": {**params["language"], "embed": {"embedding": table}}}
 
 
 def evaluate(
