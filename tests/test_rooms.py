@@ -6,7 +6,10 @@ from pathlib import Path
 import rrft_jax
 
 PACKAGE = Path(rrft_jax.__file__).parent
-ROOMS = ("parallel", "models", "losses", "data", "rewards", "processing", "tasks", "rollout", "training", "evaluation")
+ROOMS = (
+    "parallel", "models", "losses", "data", "rewards", "processing", "tasks", "rollout", "training", "evaluation",
+    "serving",
+)  # fmt: skip
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -16,6 +16,7 @@ class Predictions:
     """
 
     def __init__(self, folder: Path, name: str):
+        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.jsonl"
         self.records: dict[str, dict[str, Any]] = {}
         whole = _whole_lines(self.path)

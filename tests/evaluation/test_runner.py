@@ -1,0 +1,92 @@
+"""A benchmark from questions to numbers, with answerers that are scripted: interruptions, failures, several answers."""
+
+import json
+
+import pytest
+
+from rrft_jax.data.example import Example
+from rrft_jax.evaluation.endpoint import Unanswered
+from rrft_jax.evaluation.questions import Reply
+from rrft_jax.evaluation.runner import run_benchmark
+from rrft_jax.rewards.symbolic import verify_here
+
+EXAMPLES = [Example(f"e{i}", "visual_counting", f"How many {i}?", str(i)) for i in range(6)]
+ask = lambda example: f"Q: {example.problem}"  # noqa: E731
+
+
+def answerer(texts, asked, fail_after=None, error=KeyboardInterrupt):
+    """Answers from texts[id]; notes whom it was asked for."""
+
+    def answer(questions):
+        asked.append([q.id for q in questions])
+        for number, question in enumerate(questions):
+            if number == fail_after:
+                raise error
+            said = tuple(texts[question.id])
+            yield Reply(question.id, said, (3,) * len(said), (True,) * len(said))
+
+    return answer
+
+
+def run(folder, answer, **options):
+    return run_benchmark("counting_id", EXAMPLES, ask, answer, folder, verify_here, **options)
+
+
+def test_numbers_of_a_whole_benchmark(tmp_path):
+    texts = {f"e{i}": [str(i) if i < 4 else "9"] for i in range(6)}
+    numbers = run(tmp_path, answerer(texts, []))
+    assert numbers["questions"] == 6 and numbers["strict_score"]["mean"] == pytest.approx(4 / 6)
+    assert numbers["paper_score"]["low"] < 4 / 6 < numbers["paper_score"]["high"]
+    assert numbers["by_answer_type"]["non_choice"]["questions"] == 6
+    assert numbers["length"]["mean"] == 3 and numbers["clipped_ratio"] == 0 and numbers["format_strict"] == 0
+    assert json.loads((tmp_path / "counting_id.json").read_text()) == numbers
+    lines = [json.loads(line) for line in (tmp_path / "counting_id.jsonl").read_text().splitlines()]
+    assert [line["texts"] for line in lines] == [texts[f"e{i}"] for i in range(6)]
+
+
+def test_an_interrupted_benchmark_asks_each_question_once(tmp_path):
+    texts, asked, told = {f"e{i}": [str(i)] for i in range(6)}, [], []
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, answerer(texts, asked, fail_after=2))
+    numbers = run(tmp_path, answerer(texts, asked), on_reply=told.append)
+    assert asked == [[f"e{i}" for i in range(6)], [f"e{i}" for i in range(2, 6)]]
+    assert told == [2, 3, 4, 5, 6] and numbers["questions"] == 6 and numbers["exact"]["mean"] == 1
+
+
+def test_questions_are_numbered_by_their_place_whoever_is_left(tmp_path):
+    """Draws are addressed by the number: a resumed evaluation must not give question 4 the draws of question 2."""
+    numbers = []
+
+    def answer(questions):
+        numbers.append({q.id: q.number for q in questions})
+        for question in questions[: 2 if len(numbers) == 1 else None]:
+            yield Reply(question.id, ("1",), (1,), (True,))
+
+    run(tmp_path, answer)
+    run(tmp_path, answer)
+    assert numbers[1] == {f"e{i}": i for i in range(2, 6)}
+
+
+def test_failed_questions_are_listed_and_asked_again(tmp_path):
+    texts, asked = {f"e{i}": [str(i)] for i in range(6)}, []
+    numbers = run(tmp_path, answerer(texts, asked, 5, Unanswered({"e5": "HTTP 500"})))
+    assert numbers["questions"] == 5 and numbers["unanswered"] == {"e5": "HTTP 500"}
+    assert "unanswered" not in run(tmp_path, answerer(texts, asked)) and asked[1] == ["e5"]
+    with pytest.raises(ValueError, match="no question was answered; the first failure: e0: refused"):
+        run(tmp_path / "none", answerer(texts, [], 0, Unanswered({"e0": "refused"})))
+
+
+def test_several_answers_give_pass_and_majority(tmp_path):
+    """Two right of four: pass@2 = 1 - C(2,2)/C(4,2) = 5/6; the majority of "1", "1", "2", "3" is right for e1 alone."""
+    texts = {"e1": ["1", "2", "1", "3"]} | {f"e{i}": ["7", "7", "7", str(i)] for i in (0, 2, 3, 4, 5)}
+    numbers = run(tmp_path, answerer(texts, []), ks=(1, 2, 4, 8))
+    assert numbers["pass@1"]["mean"] == pytest.approx((2 / 4 + 5 * 1 / 4) / 6)
+    assert numbers["pass@2"]["mean"] == pytest.approx((5 / 6 + 5 * 0.5) / 6)
+    assert numbers["pass@4"]["mean"] == 1 and "pass@8" not in numbers
+    assert numbers["maj@4"]["mean"] == pytest.approx(1 / 6)
+    assert numbers["strict_score"]["mean"] == pytest.approx((2 / 4 + 5 * 1 / 4) / 6)
+
+
+def test_ids_must_be_distinct(tmp_path):
+    with pytest.raises(ValueError, match="ids of its questions are not distinct"):
+        run_benchmark("x", [EXAMPLES[0]] * 2, ask, answerer({}, []), tmp_path, verify_here)
