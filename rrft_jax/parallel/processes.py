@@ -88,12 +88,12 @@ def whole(x: Any, layer: int | None = None) -> np.ndarray | None:
     A large array comes together PIECE elements at a time, since every device holds the piece for a moment. Nothing is
     kept: numpy's view of an array would live as long as the array itself.
     """
-    if not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1:
-        return np.asarray(x if layer is None else x[layer]) if is_writer() else None
+    if not isinstance(x, jax.Array) or [d.platform for d in x.devices()] == ["cpu"]:  # on the host already
+        return np.asarray(x)[... if layer is None else layer] if is_writer() else None
     shape = x.shape[layer is not None :]
     rows = shape[0] if shape else 1
     count = max(1, min(rows, PIECE * rows // math.prod(shape)))
-    gather = _gather(NamedSharding(x.sharding.mesh, PartitionSpec()), layer is not None, count)
+    gather = _gather(_everywhere(x), layer is not None, count)
     out = np.empty((rows, *shape[1:]) if is_writer() else 0, x.dtype)
     for low in range(0, rows, count):
         low = min(low, rows - count)
@@ -103,8 +103,12 @@ def whole(x: Any, layer: int | None = None) -> np.ndarray | None:
     return out.reshape(shape) if is_writer() else None
 
 
+def _everywhere(x: jax.Array) -> jax.sharding.Sharding:
+    return NamedSharding(x.sharding.mesh, PartitionSpec()) if isinstance(x.sharding, NamedSharding) else x.sharding
+
+
 @functools.cache
-def _gather(everywhere: NamedSharding, layered: bool, count: int) -> Callable[..., jax.Array]:
+def _gather(everywhere: jax.sharding.Sharding, layered: bool, count: int) -> Callable[..., jax.Array]:
     """(x, layer, low) -> `count` rows of x, or of x[layer], from row `low` on, on every device; compiles per shape."""
 
     def take(x, layer, low):
