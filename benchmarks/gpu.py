@@ -25,6 +25,7 @@ from common.report import machine, save
 
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
+from rrft_jax.models.qwen2_vl.attention import CHOICES, choose
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefill
 from rrft_jax.models.score import score
 from rrft_jax.rollout.sampler import sample
@@ -45,7 +46,8 @@ class Bench:
         self.tiny = args.tiny
         self.shapes = TINY if args.tiny else PAPER
         config = model_config("tiny" if args.tiny else "2B")
-        self.model = Qwen2VL(config, "float32" if args.tiny else "bfloat16", "full")
+        dtype = "float32" if args.tiny else "bfloat16"
+        self.model = Qwen2VL(config, dtype, "full", choose(args.attention, jax.default_backend(), dtype))
         self.config = config
         self.params = jax.jit(partial(init_params, self.model))(jax.random.key(0))
         s = self.shapes
@@ -129,13 +131,17 @@ def main(argv: list[str] | None = None) -> dict:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--tiny", action="store_true", help="a small model and small shapes, for a CPU")
     flags.add_argument("--minutes", type=float, default=7.0, help="after these, no further part is started")
+    flags.add_argument("--attention", default="auto", choices=CHOICES, help="as config.model.attention")
     flags.add_argument("--json", help="file to write")
     args = flags.parse_args(argv)
     begin = time.perf_counter()
     device = jax.devices()[0]
     found: dict = {"device": device.device_kind, "machine": machine()}
-    bench = Bench(args)
-    found["shapes"] = vars(bench.shapes)
+    try:
+        bench = Bench(args)
+    except ValueError as error:
+        flags.error(str(error))
+    found |= {"shapes": vars(bench.shapes), "attention": bench.model.attention}
     for name in ("rates", "decode", "update", "full_step"):
         if time.perf_counter() - begin > 60 * args.minutes:
             found[name] = {"error": f"not started: {args.minutes} minutes were over"}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.training.ahead import Report
@@ -25,7 +26,8 @@ def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -
         f"{chip.name} ({axes}): {config.train.prompts} prompts per step in {parts} micro-batches, "
         f"groups of {group} in {config.train.group_chunks} parts, prompt {bucket.prompt_tokens}, completion "
         f"{config.rollout.max_completion_length} tokens, {bucket.images} image(s) of {bucket.patches} patches, "
-        f"{config.model.dtype}, remat {config.model.remat}, logits chunk {config.model.logits_chunk}"
+        f"{config.model.dtype}, remat {config.model.remat}, logits chunk {config.model.logits_chunk}, attention "
+        f"{choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)}"
     )
 
 

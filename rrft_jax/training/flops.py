@@ -47,7 +47,9 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops
             for part in value if isinstance(value, tuple | list) else (value,):
                 part = getattr(part, "jaxpr", part)
                 if hasattr(part, "eqns"):
-                    found += count_flops(part, while_trips, inside).times(trips)
+                    part = count_flops(part, while_trips, inside).times(trips)
+                    # What each device does by itself is split as it should be, in the tower too.
+                    found += Flops(part.total) if eqn.primitive.name == "shard_map" else part
     return found
 
 

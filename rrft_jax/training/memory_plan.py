@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
@@ -150,11 +151,13 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
         }[config.model.remat]
         return kept, _inside(scores, mlp * tokens * width)
 
-    scores = rows * heads * max(P * P, members * C * (P + C))
+    # A kernel's scores never leave the chip's fast memory.
+    by_xla = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
+    scores = by_xla * rows * heads * max(P * P, members * C * (P + C))
     mlp = sizes.intermediate_size // tensor
     attention = (sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
     kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
-    tower_scores = rows * bucket.images * v.num_heads * bucket.patches**2
+    tower_scores = by_xla * rows * bucket.images * v.num_heads * bucket.patches**2
     tower_mlp = int(v.embed_dim * v.mlp_ratio)
     tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, 5 * v.embed_dim + tower_mlp)
     return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)

@@ -156,3 +156,16 @@ def test_a_kernel_counts_its_grid():
     q, k = jax.ShapeDtypeStruct((S, n, H, A), jnp.float32), jax.ShapeDtypeStruct((S, H, n, A), jnp.float32)
     attend = jax.jit(lambda q, k, v: attend_whole("splash_interpreted", q, k, v, jnp.ones((S, n), bool)))
     assert count_flops(attend.trace(q, k, k).jaxpr.jaxpr, while_trips=1).total == 2 * 2 * S * H * n * n * A
+
+
+def test_a_shard_map_counts_all_its_devices_and_is_split_over_them():
+    mesh = jax.sharding.AbstractMesh((2, 2), ("data", "tensor"))
+    P = jax.sharding.PartitionSpec
+
+    def f(x):
+        with jax.named_scope("VisionBlock"):
+            return jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(x)
+
+    x = jax.ShapeDtypeStruct((16, 16), jnp.float32)
+    found = count_flops(jax.make_jaxpr(f)(x).jaxpr, while_trips=1)
+    assert found.total == 4 * 2 * 8 * 8 * 16 and found.per_device(4, 2) == 2 * 8 * 8 * 16

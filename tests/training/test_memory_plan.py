@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 
 from rrft_jax.models.lora import init_adapter, is_trained
@@ -107,6 +109,20 @@ def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
 
     assert bytes_with("full") < bytes_with("dots") < bytes_with("none")
     assert bytes_with(chunks=4) < bytes_with() and bytes_with(rows=2) * 2 == bytes_with()
+
+
+def test_a_kernel_keeps_no_scores():
+    config = base_config()
+    config.model.update({"dtype": "bfloat16", "remat": "none"})
+    on_tpu = SimpleNamespace(shape={"tensor": 1}, devices=np.array([SimpleNamespace(platform="tpu")]))
+    by_kernel = activation_bytes(config, NANO, on_tpu, 4, 8)
+    config.model.attention = "xla"
+    by_xla = activation_bytes(config, NANO, on_tpu, 4, 8)
+    # Float32: two copies kept of every layer's, and three inside the one that is differentiated.
+    P, C, G, n = config.buckets.prompt[0], config.rollout.max_completion_length, 8, config.buckets.patches[0]
+    decoder, tower = 4 * NANO.num_heads * G * C * (P + C), 4 * NANO.vision.num_heads * n * n
+    kept = 2 * 4 * (NANO.num_layers * decoder + NANO.vision.depth * tower)
+    assert kept < by_xla - by_kernel <= kept + 3 * 4 * decoder
 
 
 def test_the_largest_bucket_is_planned_for():

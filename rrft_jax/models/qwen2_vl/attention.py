@@ -28,8 +28,8 @@ def choose(name: str, platform: str, dtype: str) -> str:
     """The backend that `config.model.attention=name` means on a platform ("cpu", "tpu", "gpu"), products in `dtype`.
 
     auto: splash on a TPU with bfloat16 products, else xla. Float32 products are asked for where results are compared,
-    and splash takes the hardware's default precision for them. cudnn is never picked: its test needs a GPU, and no
-    project machine that runs the tests has one. Raises ValueError where the choice is unknown or cannot run there.
+    and splash takes the hardware's default precision for them. cudnn is never picked: its test has run on no GPU yet.
+    Raises ValueError where the choice is unknown or cannot run there.
     """
     check_name(name)
     if name == "auto":
