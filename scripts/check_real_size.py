@@ -241,8 +241,8 @@ def step(algorithm: str) -> dict:
     command = [
         sys.executable, "launch/train.py", f"--config=configs/{name}.py:{target}{size}", f"--workdir={workdir}",
         f"--config.lora.rank={_RANK.value}", "--config.optimizer.schedule.peak=1e-4",
-        "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.prompts=1",
-        "--config.train.micro_batches=1", "--config.rollout.group=2", "--config.data.held_out=0",
+        "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.epochs=0",
+        "--config.train.prompts=1", "--config.train.micro_batches=1", "--config.rollout.group=2", "--config.data.held_out=0",
         "--config.eval.examples=0", "--config.eval.batch=1", "--config.log.tensorboard=false",
         f"--config.processor.max_pixels={_MAX_PIXELS.value}", "--config.buckets.images=1",
         f"--config.buckets.prompt={patches // 4 + 128}", f"--config.buckets.patches={patches}", "--compilation_cache=",

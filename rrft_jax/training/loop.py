@@ -162,6 +162,7 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     say("\n".join(filter(None, (source.report, describe(processor, source.sizes), step.describe()))))
     if config.train.epochs:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts)
+        say(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
     programs = make_programs(config, model, processor, step)
     chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
     rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))

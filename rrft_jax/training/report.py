@@ -13,6 +13,12 @@ from rrft_jax.training.start import ADAPTER, EXPORT
 from rrft_jax.training.workdir import Workdir
 
 
+# Titles of the held-out sets; a task's further ones go by their names.
+_SETS = {
+    "eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "left camera", "eval_right": "right camera",
+}  # fmt: skip
+
+
 def eval_line(step: int, scores: dict[str, float]) -> str:
     """One line of the log about an evaluation."""
     parts = [
@@ -28,12 +34,16 @@ def result_table(path: Path) -> str:
         return "(no held-out set was evaluated)"
     before, after = records[0], records[-1]
     labels = {
-        "accuracy": "accuracy", "reasons": "answers that reason", "accuracy_reasoned": "accuracy of reasoned answers",
+        "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason", "accuracy_reasoned": "accuracy of reasoned answers",
         "accuracy_direct": "accuracy of direct answers", "format": "format", "mean_length": "mean length (tokens)",
     }  # fmt: skip
     rows = []
-    for name, title in (("eval", "in-domain"), ("eval_ood", "out-of-domain")):
+    for name in dict.fromkeys(key.partition("/")[0] for key in before if key.startswith("eval")):
+        title = _SETS.get(name, name)
+        partial = any(record.get(f"{name}/score") != record.get(f"{name}/accuracy") for record in (before, after))
         for key, label in labels.items():
+            if key == "score" and not partial:
+                continue
             values = [record.get(f"{name}/{key}") for record in (before, after)]
             if any(v is not None for v in values):
                 # NaN: no answer of this kind, so no accuracy either.
