@@ -12,7 +12,6 @@ from rrft_jax.training.progress import Row, before_after_table, duration
 from rrft_jax.training.start import ADAPTER, EXPORT
 from rrft_jax.training.workdir import Workdir
 
-
 # Titles of the held-out sets; a task's further ones go by their names.
 _SETS = {
     "eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "left camera", "eval_right": "right camera",
@@ -34,8 +33,9 @@ def result_table(path: Path) -> str:
         return "(no held-out set was evaluated)"
     before, after = records[0], records[-1]
     labels = {
-        "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason", "accuracy_reasoned": "accuracy of reasoned answers",
-        "accuracy_direct": "accuracy of direct answers", "format": "format", "mean_length": "mean length (tokens)",
+        "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason",
+        "accuracy_reasoned": "accuracy of reasoned answers", "accuracy_direct": "accuracy of direct answers",
+        "format": "format", "mean_length": "mean length (tokens)",
     }  # fmt: skip
     rows = []
     for name in dict.fromkeys(key.partition("/")[0] for key in before if key.startswith("eval")):
