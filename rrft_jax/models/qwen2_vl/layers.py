@@ -125,18 +125,32 @@ def attend(
     return jnp.transpose(out, (0, 1, 3, 2, 4, 5)).reshape(B, G, T, H, A)
 
 
-def attend_in_parts(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, most: int = 256) -> jax.Array:
-    """`attend` without a prefix, for at most `most` queries at a time; mask [B, G, 1, S] is the same for all of them.
+def attend_in_parts(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
+    most: int = 256,
+) -> jax.Array:
+    """`attend` for at most `most` queries at a time.
 
-    Scores of a large picture are far larger than anything else in the tower: in parts they stay in a cache instead of
-    going through memory (at 1,024 patches a third of the time), and the backward pass computes each part again.
+    Scores of a large picture or a long prompt are far larger than anything else: in parts they stay in a cache instead
+    of going through memory (at 1,024 patches a third of the time), and the backward pass computes each part again.
     """
     B, G, T, H, A = q.shape
     count = -(-T // most)
     if count == 1:
-        return attend(q, k, v, mask)
+        return attend(q, k, v, mask, prefix)
     each = -(-T // count)
-    parts = jnp.pad(q, ((0, 0), (0, 0), (0, count * each - T), (0, 0), (0, 0)))
-    parts = jnp.moveaxis(parts.reshape(B, G, count, each, H, A), 2, 0)
-    out = jax.lax.map(jax.checkpoint(lambda part: attend(part, k, v, mask)), parts)
+
+    def parted(x: jax.Array) -> jax.Array:
+        """Axis 2, the queries, in `count` parts, which come first."""
+        x = jnp.pad(x, [(0, count * each - T if axis == 2 else 0) for axis in range(x.ndim)])
+        return jnp.moveaxis(x.reshape(*x.shape[:2], count, each, *x.shape[3:]), 2, 0)
+
+    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+    same = mask.shape[2] == 1  # for all queries
+    part = jax.checkpoint(lambda x: attend(x[0], k, v, mask if same else x[1], prefix))
+    out = jax.lax.map(part, (parted(q), None if same else parted(mask)))
     return jnp.moveaxis(out, 0, 2).reshape(B, G, count * each, H, A)[:, :, :T]

@@ -13,7 +13,7 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.attention import BACKENDS, attend_members
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
-from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend
+from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend_in_parts
 from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
 from rrft_jax.parallel.mesh import constrain
@@ -185,7 +185,7 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
                 jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at) for old, y in zip(cache, new, strict=True)
             ]
         shared = None if prompt is None else (*prompt, prefix.mask)
-        out = attend_members(model.attention, q, *new, known, shared) if by_kernel else attend(q, *new, mask, shared)
+        out = attend_members(model.attention, q, *new, known, shared) if by_kernel else attend_in_parts(q, *new, mask, shared)
         x = layer.apply({"params": weights}, x, out, method="finish")
         return act(x), tuple(new)
 
