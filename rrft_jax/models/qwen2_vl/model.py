@@ -185,7 +185,10 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
                 jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at) for old, y in zip(cache, new, strict=True)
             ]
         shared = None if prompt is None else (*prompt, prefix.mask)
-        out = attend_members(model.attention, q, *new, known, shared) if by_kernel else attend_in_parts(q, *new, mask, shared)
+        if by_kernel:
+            out = attend_members(model.attention, q, *new, known, shared)
+        else:
+            out = attend_in_parts(q, *new, mask, shared)
         x = layer.apply({"params": weights}, x, out, method="finish")
         return act(x), tuple(new)
 
