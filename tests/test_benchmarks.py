@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.models.build import quick_jit
@@ -80,3 +81,15 @@ def test_the_least_cost_grows_as_it_should(monkeypatch):
     for name in base:
         assert batch[name].flops == pytest.approx(8 * base[name].flops)
         assert base[name].flops <= group[name].flops <= batch[name].flops
+
+
+def test_all_rows_but_one_end_early(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from long_tail import eos_for_one_long_row
+
+    tokens = np.random.default_rng(0).integers(0, 2000, (16, 128))
+    eos = eos_for_one_long_row(tokens, long=3, short=16)
+    ends = [np.flatnonzero(np.isin(row, eos))[:1] for row in tokens]
+    assert len(ends[3]) == 0 and all(8 <= end.item() < 16 for end in ends[:3] + ends[4:])
+    with pytest.raises(ValueError, match="give more --new-tokens"):
+        eos_for_one_long_row(np.zeros((2, 8), int), long=0, short=1)

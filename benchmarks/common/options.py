@@ -22,9 +22,10 @@ class Options:
     beta: float = 0.0
     micro_batches: int = 1
     against: str | None = None
+    compact: tuple[int, ...] = ()
 
 
-def parser(doc: str, peer: str, **defaults) -> argparse.ArgumentParser:
+def parser(doc: str, peer: str | None, **defaults) -> argparse.ArgumentParser:
     """The shared flags; defaults replace those of single flags."""
     out = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--checkpoint", help="HuggingFace directory; without it, random weights of --size")
@@ -39,7 +40,8 @@ def parser(doc: str, peer: str, **defaults) -> argparse.ArgumentParser:
     out.add_argument("--core", type=int, default=0, help="the core to pin to")
     out.add_argument("--steps", type=int, default=5)
     out.add_argument("--json", help="file to write")
-    out.add_argument("--against", choices=[peer], help="measure this too (extra `bench`)")
+    if peer:
+        out.add_argument("--against", choices=[peer], help="measure this too (extra `bench`)")
     out.set_defaults(**defaults)
     return out
 

@@ -1,6 +1,7 @@
 """The grouped sampler: the prompt once, then one loop that extends all members of all groups together."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from rrft_jax.models.head import logits, target_log_probs
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import (
+    Prefix,
     Qwen2VL,
     Suffix,
     completion_positions,
@@ -19,6 +21,7 @@ from rrft_jax.models.qwen2_vl.model import (
 )
 from rrft_jax.models.qwen2_vl.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
+from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
 from rrft_jax.rollout.sampling import Sampling, draw
 
 
@@ -75,12 +78,16 @@ def sample(
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     stop_at_eos: bool = True,
     first_member: jax.Array | None = None,
+    compact: int = 0,
 ) -> Rollouts:
     """Draws `group` completions of at most `length` tokens for each prompt; a pure function, to be jitted.
 
     key: already folded with whatever addresses this call (seed, step). allowed bool[V]: the vocabulary law.
     The loop ends as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
     first_member int32[B]: see `row_keys`.
+    compact: as soon as the unfinished members fit into a batch so many times smaller, they go on in one, down to
+    a single row; 0 never. The tokens are the same up to rounding, since every draw is addressed. Each size is a loop of
+    its own in the program; a smaller batch copies the prompt's cache for each of its rows.
     """
     B = prompts.tokens.shape[0]
     _, prefix = prefill(model, params, prompts)
@@ -107,11 +114,8 @@ def sample(
         ),
     )
 
-    def unfinished(state: _State) -> jax.Array:
-        return (state.step < length) & ~jnp.all(state.done)
-
-    def one_token(state: _State) -> _State:
-        t = state.step
+    def one_token(prefix: Prefix, step_keys: jax.Array, state: _State) -> _State:
+        t, members = state.step, state.done.shape[1]
         z = logits(state.hidden, table, allowed)
         token, sampled = draw(z, step_keys[t], sampling)
         live = ~state.done
@@ -125,11 +129,38 @@ def sample(
             sampled_log_probs=put(state.out.sampled_log_probs, jnp.where(live, sampled, 0.0)),
             finished=state.out.finished | ended,
         )
-        positions = completion_positions(prefix.next_position + t, group, 1)
+        positions = completion_positions(prefix.next_position + t, members, 1)
         hidden, suffix = extend(
             model, params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
         )
         done = state.done | ended if stop_at_eos else state.done
         return _State(t + 1, hidden[:, :, 0], suffix, done, out)
 
-    return jax.lax.while_loop(unfinished, one_token, state).out
+    def decode(prefix: Prefix, step_keys: jax.Array, state: _State, smaller: tuple[int, ...]) -> Rollouts:
+        fits = smaller[0] if smaller else 0
+
+        def goes_on(state: _State) -> jax.Array:
+            live = ~jnp.all(state.done) if fits == 0 else jnp.sum(~state.done) > fits
+            return (state.step < length) & live
+
+        state = jax.lax.while_loop(goes_on, partial(one_token, prefix, step_keys), state)
+        if not smaller:
+            return state.out
+        members = live_first(state.done, fits)
+        prompt_of = members // state.done.shape[1]
+        few = lambda tree: jax.tree.map(_split_as_before, take_members(tree, members))  # noqa: E731
+        prefix = jax.tree.map(lambda x: _split_as_before(x[prompt_of]), prefix)
+        keys = jnp.moveaxis(take_members(jnp.moveaxis(step_keys, 0, 2), members), 2, 0)
+        smaller_state = _State(state.step, *map(few, (state.hidden, state.suffix, state.done, state.out)))
+        out = decode(prefix, keys, smaller_state, smaller[1:])
+        return jax.tree.map(rows, put_members(state.out, members, out))
+
+    return decode(prefix, step_keys, state, stages(B * group, compact))
+
+
+def _split_as_before(x: jax.Array) -> jax.Array:
+    """Rows over the mesh, and the heads of caches, [n, K, P, A] and [n, 1, K, C, A], too."""
+    names = ["batch", *[None] * (x.ndim - 1)]
+    if x.ndim > 3:
+        names[-3] = "kv_heads"
+    return constrain(x, *names)

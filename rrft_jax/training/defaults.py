@@ -49,6 +49,7 @@ def base_config() -> ConfigDict:
 
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
+        "compact": 0,  # 8: once 1/8 of the completions is unfinished, go on in a batch of that size; 0: never
     })  # fmt: skip
     # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
     config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})

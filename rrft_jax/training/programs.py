@@ -70,7 +70,7 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
     rollout = config.rollout
     draw = partial(
         sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
-        length=rollout.max_completion_length,
+        length=rollout.max_completion_length, compact=rollout.compact,
     )  # fmt: skip
     sampling = Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
     optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)

@@ -15,11 +15,11 @@ params, key = random_params(), jax.random.key(4)
 options = dict(group=2, length=8)
 one = make_sampler(**options)(params, prompts, key)
 assert one.finished.any() and not one.finished.all()
-for axes in ((8, 1, 1), (2, 2, 2)):
+for axes, compact in (((8, 1, 1), 0), ((2, 2, 2), 0), ((2, 2, 2), 4)):
     mesh = make_mesh(*axes)
     with jax.set_mesh(mesh):
         placed = jax.device_put(params, tree_shardings(params, mesh))
-        many = make_sampler(**options)(placed, to_devices(prompts, mesh), key)
+        many = make_sampler(**options, compact=compact)(placed, to_devices(prompts, mesh), key)
     for name in ("tokens", "mask", "finished"):
         np.testing.assert_array_equal(getattr(many, name), getattr(one, name))
     for name in ("log_probs", "sampled_log_probs"):

@@ -8,6 +8,7 @@ import pytest
 
 from rrft_jax.models.score import score
 from rrft_jax.rollout import sampler
+from rrft_jax.rollout.compaction import stages
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.models.build import Visual, pack, quick_jit, random_patches, random_prompts, select_prompts, text
@@ -173,3 +174,27 @@ def test_one_compilation_a_bucket():
     for key in (0, 1):
         program(random_params(), text_prompts((13,)), jax.random.key(key))
     assert program.traces == [(1, 13), (1, 13)]  # another bucket: the same tokens, no image slots
+
+
+@pytest.mark.parametrize("compact", [2, 8])
+def test_a_batch_that_shrinks_draws_the_same_tokens(program, rollouts, compact):
+    """12 members, of which some end early and some never do, over 4 batch sizes or 2."""
+    shrinking = make_sampler(group=GROUP, length=LENGTH, compact=compact)
+    assert_same(shrinking(random_params(), prompts_with_images(), KEY), rollouts)
+
+
+def test_no_turn_of_a_smaller_loop_is_wasted(monkeypatch):
+    eos = (*range(0, 50, 3), PAD)
+    run, turns = counting_program(monkeypatch, eos, compact=2)
+    out = run(text_prompts(), LAW)
+    lengths = out.mask.sum(-1)
+    assert out.finished.all() and len(turns) == lengths.max() and lengths.min() < lengths.max()
+
+
+def test_batch_sizes_end_with_one_row():
+    assert [stages(64, 8), stages(12, 2), stages(20, 8), stages(1, 4), stages(64, 0)] == [
+        (8, 1), (6, 3, 1), (2, 1), (), ()
+    ]  # fmt: skip
+    for factor in (1, -2):
+        with pytest.raises(ValueError, match=f"compact={factor}: give"):
+            stages(8, factor)
