@@ -61,9 +61,7 @@ def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int, neares
     return 1, h // images.patch_size, w // images.patch_size
 
 
-def image_patches(
-    images: Qwen2VLImageProcessorPil, image: Any, nearest_pixels: int = 0
-) -> tuple[np.ndarray, Grid]:
+def image_patches(images: Qwen2VLImageProcessorPil, image: Any, nearest_pixels: int = 0) -> tuple[np.ndarray, Grid]:
     """float32[n, 1176] patches of one image in merge order, and its grid.
 
     nearest_pixels: a larger image is first reduced to this area, every pixel taken from its nearest neighbour, and what
