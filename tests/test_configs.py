@@ -102,9 +102,11 @@ def test_the_paper_preset_is_the_released_trainer():
     assert (optimizer.schedule.name, optimizer.schedule.peak, optimizer.schedule.warmup_steps) == ("linear", 1e-6, 0)
     stage1 = config.stage1
     assert stage1.train.prompts == 16 and stage1.train.freeze == ("^vision/",) and stage1.data.range == (0, 1600)
-    assert stage1.processor.max_pixels == 512 * 512 and stage1.optimizer.weight_decay == 0.1
+    assert stage1.processor.nearest_pixels == 512 * 512 and stage1.optimizer.weight_decay == 0.1
     schedule = stage1.optimizer.schedule
-    assert (schedule.name, schedule.peak, schedule.warmup_steps) == ("cosine", 1e-5, 100)
+    assert (schedule.name, schedule.peak, schedule.warmup_steps, schedule.from_zero) == ("cosine", 1e-5, 100, True)
+    assert (stage1.processor.images, config.processor.images) == ("in_question", "first")
+    assert config.processor.nearest_pixels == 0 and config.processor.max_pixels == 480_000
     assert load("reason_rft_zero_structure.py", f"paper,2b,{INIT},data=/data/s").train.epochs == 5.0
 
 
@@ -163,6 +165,8 @@ def test_overrides_take_their_types():
         ("optimizer.schedule.warmup_ratio", 1.0, "warmup_ratio=1.0: give 0 or more, less than 1"),
         ("checkpoint.keep_last", 0, "config.checkpoint.keep_last=0"),
         ("prompt", "COUNT", "config.prompt: .*COUNT_COT"),
+        ("processor.images", "last", "config.processor.images='last': choose first or in_question"),
+        ("processor.nearest_pixels", -1, "config.processor.nearest_pixels=-1 must be at least 0"),
         ("task", "visual_conting", "did you mean visual_counting"),
         ("rewards", {"format": 1.0}, "config.rewards lacks accuracy"),
     ],

@@ -1,5 +1,6 @@
 """Pixels to patches. HuggingFace's own image processor does the arithmetic, so the values are bit-identical to it."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,23 @@ def open_image(image: Any) -> Image.Image:
         raise OSError(f"{image}: cannot be read as an image ({error}); replace it or remove the record") from error
 
 
-def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int) -> Grid:
+def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
+    """(height, width) of an image reduced to an area of `limit` pixels, as LLaMA-Factory rounds it; 0: as it is."""
+    if not limit or height * width <= limit:
+        return height, width
+    factor = math.sqrt(limit / (width * height))
+    return int(height * factor), int(width * factor)
+
+
+def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int, nearest_pixels: int = 0) -> Grid:
     """(1, rows, columns) of patches an image of this size in pixels will have after resizing.
 
-    Raises ValueError for an image more than 200 times longer than wide, which Qwen2-VL refuses.
+    nearest_pixels: see `image_patches`. Raises ValueError for an image more than 200 times longer than wide, which
+    Qwen2-VL refuses.
     """
     try:
         h, w = smart_resize(
-            height, width, images.patch_size * images.merge_size, images.size["shortest_edge"],
+            *shrunk(height, width, nearest_pixels), images.patch_size * images.merge_size, images.size["shortest_edge"],
             images.size["longest_edge"],
         )  # fmt: skip
     except (ValueError, ZeroDivisionError) as error:
@@ -51,12 +61,17 @@ def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int) -> Gri
     return 1, h // images.patch_size, w // images.patch_size
 
 
-def image_patches(
-    images: Qwen2VLImageProcessorPil, image: Any
-) -> tuple[np.ndarray, Grid]:
-    """float32[n, 1176] patches of one image in merge order, and its grid."""
+def image_patches(images: Qwen2VLImageProcessorPil, image: Any, nearest_pixels: int = 0) -> tuple[np.ndarray, Grid]:
+    """float32[n, 1176] patches of one image in merge order, and its grid.
+
+    nearest_pixels: a larger image is first reduced to this area, every pixel taken from its nearest neighbour, and what
+    comes then (bicubic, to multiples of 28) starts from there: LLaMA-Factory's `image_resolution`. 0: not.
+    """
     opened = open_image(image)
-    image_grid(images, opened.height, opened.width)  # refuses impossible shapes with their size
+    image_grid(images, opened.height, opened.width, nearest_pixels)  # refuses impossible shapes with their size
+    height, width = shrunk(opened.height, opened.width, nearest_pixels)
+    if (width, height) != opened.size:
+        opened = opened.resize((width, height), Image.Resampling.NEAREST)
     out = images(images=[opened])
     return out["pixel_values"], tuple(int(x) for x in out["image_grid_thw"][0])
 

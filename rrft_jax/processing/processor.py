@@ -26,7 +26,9 @@ class Processor:
     """What turns texts and images into arrays, and tokens into text. Nothing in it changes, so threads may share it.
 
     eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
-    the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing.
+    the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing. nearest_pixels:
+    area that a larger one is reduced to before that, see `image_patches`; 0: not. image_mark: what stands in a prompt's
+    text where an image goes; None: images are in front of the text.
     """
 
     tokenizer: Any
@@ -46,6 +48,8 @@ class Processor:
     patch_size: int = GEOMETRY["patch_size"]
     merge_size: int = GEOMETRY["merge_size"]
     temporal_patch_size: int = GEOMETRY["temporal_patch_size"]
+    nearest_pixels: int = 0
+    image_mark: str | None = None
 
 
 def load_processor(directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> Processor:
@@ -109,10 +113,12 @@ def encode_prompt(
 ) -> EncodedPrompt:
     """One user turn: images, then videos, then the text, ready for the answer.
 
+    With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
+    question may hold more of them.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
     Special tokens inside `text` and `system` are plain characters.
     """
-    image_out = [image_patches(processor.image_processor, image) for image in images]
+    image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
     return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
@@ -130,7 +136,7 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
         done = []
         for part in parts:
             if not isinstance(part, str):
-                image_out.append(image_patches(processor.image_processor, part))
+                image_out.append(image_patches(processor.image_processor, part, processor.nearest_pixels))
                 part = _visual(processor, IMAGE, image_out[-1][1])
             done.append(part)
         filled.append(Turn(role, tuple(done)))
@@ -141,7 +147,8 @@ def measure(
     processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
-    grids = [image_grid(processor.image_processor, height, width) for height, width in image_sizes]
+    near = processor.nearest_pixels
+    grids = [image_grid(processor.image_processor, height, width, near) for height, width in image_sizes]
     tokens = _tokens(processor, _turns(processor, text, grids, [], system))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
@@ -162,9 +169,22 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
 def _turns(
     processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
 ) -> list[Turn]:
-    visuals = [_visual(processor, token, g) for token, grids in ((IMAGE, images), (VIDEO, videos)) for g in grids]
-    user = Turn("user", (*visuals, text))
+    pictures = [_visual(processor, IMAGE, grid) for grid in images]
+    films = [_visual(processor, VIDEO, grid) for grid in videos]
+    if processor.image_mark is None:
+        parts = [*pictures, *films, text]
+    else:
+        parts = [*films, *_at_marks(text, processor.image_mark, pictures)]
+    user = Turn("user", tuple(parts))
     return [user] if system is None else [Turn("system", (system,)), user]
+
+
+def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
+    before, *behind = text.split(mark, len(pictures))
+    if len(behind) < len(pictures):
+        raise ValueError(f"the prompt has {len(behind)} {mark} for {len(pictures)} images: its template lacks them")
+    parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
+    return [part for part in parts if part != ""]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:

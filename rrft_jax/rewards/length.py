@@ -38,13 +38,7 @@ def length(
     if step < warmup_steps:
         return Values([0.0] * len(completions))
     right = accuracy(completions, examples, group_ids, step, verify=verify)
-    lengths = list(count_tokens(completions))
-    values: list[float | None] = [None] * len(completions)
-    for group in members(group_ids):
-        shaped = _shape([lengths[i] for i in group], [right[i] for i in group])
-        for i, value in zip(group, shaped, strict=True):
-            values[i] = value
-    return Values(values, right.errors)
+    return Values(_shape_groups(list(count_tokens(completions)), right, group_ids), right.errors)
 
 
 def paper(
@@ -55,14 +49,15 @@ def paper(
     *,
     verify: Verify = verify_here,
 ) -> Values:
-    """The published reward: characters, compared over the whole call, times 0.05, and 0 before step 800.
+    """The published reward: lengths in characters, times 0.05, and 0 before step 800.
 
-    The original saw one group a call, since its devices held one prompt each.
+    Compared within each group: the original compares whatever its call holds, which was one group, since each of its
+    devices held one prompt.
     """
     if step < PAPER_WARMUP_STEPS:
         return Values([0.0] * len(completions))
     right = settle(_paper_right, completions, examples, verify)
-    shaped = _shape([len(text) for text in completions], right)
+    shaped = _shape_groups([len(text) for text in completions], right, group_ids)
     return Values((None if value is None else PAPER_SCALE * value for value in shaped), right.errors)
 
 
@@ -77,6 +72,17 @@ def _paper_right(completion: str, example: "Example") -> float | Check:
     except ValueError:
         pass  # not two numbers: the rules below decide
     return 0.0 if answer.tagged else Check(completion, solution)
+
+
+def _shape_groups(
+    lengths: Sequence[int], right: Sequence[float | None], group_ids: Sequence[int]
+) -> list[float | None]:
+    values: list[float | None] = [None] * len(lengths)
+    for group in members(group_ids):
+        shaped = _shape([lengths[i] for i in group], [right[i] for i in group])
+        for i, value in zip(group, shaped, strict=True):
+            values[i] = value
+    return values
 
 
 def _shape(lengths: Sequence[int], right: Sequence[float | None]) -> list[float | None]:

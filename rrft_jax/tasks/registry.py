@@ -10,7 +10,7 @@ from rrft_jax.tasks.spatial_transformation import generator as spatial
 from rrft_jax.tasks.spatial_transformation import prompts as spatial_prompts
 from rrft_jax.tasks.structure_perception import generator as structure
 from rrft_jax.tasks.structure_perception import prompts as structure_prompts
-from rrft_jax.tasks.texts import SLOT, ans_target, cot_target, fill, read_template
+from rrft_jax.tasks.texts import IMAGE_MARK, SLOT, ans_target, cot_target, fill, read_template, with_marks
 from rrft_jax.tasks.visual_counting import generator as counting
 from rrft_jax.tasks.visual_counting import prompts as counting_prompts
 
@@ -39,16 +39,20 @@ class Task:
     held_out: Mapping[str, str] = field(default_factory=lambda: HELD_OUT)
     published: Mapping[str, Choice] = field(default_factory=dict)
 
-    def asker(self, prompt: str, real: bool = False) -> Callable[[Example], str]:
+    def asker(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
         """The function that writes the user's text for an example.
 
         prompt: a paradigm, a template's name, or the path of a template file (anything with a dot or a slash).
-        real: whether the examples are records of a published data set. Raises ValueError that lists what there is.
+        real: whether the examples are records of a published data set. marks: `texts.with_marks` as the question, for a
+        processor whose image_mark is IMAGE_MARK. Raises ValueError that lists what there is.
         """
+        question = with_marks if marks else lambda example: example.problem
         choices = {**self.prompts, **(self.published if real else {})}
         if "/" in prompt or "." in prompt:
             text = read_template(prompt)
-            return lambda example: fill(text, example.problem)
+            if marks and IMAGE_MARK in text:
+                raise ValueError(f"prompt template file {prompt} holds {IMAGE_MARK}, which comes with the question")
+            return lambda example: fill(text, question(example))
         choice = choices.get(prompt, prompt)
         if isinstance(choice, str) and choice not in self.templates:
             raise ValueError(
@@ -56,7 +60,7 @@ class Task:
                 f"({', '.join(self.templates)}), nor a file"
             )
         name_of = choice if callable(choice) else lambda example: choice
-        return lambda example: fill(self.templates[name_of(example)], example.problem)
+        return lambda example: fill(self.templates[name_of(example)], question(example))
 
 
 _TARGETS = MappingProxyType({"cot": cot_target, "ans": ans_target})

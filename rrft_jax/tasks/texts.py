@@ -6,11 +6,17 @@ from pathlib import Path
 from rrft_jax.data.example import Example
 
 SLOT = "{Question}"
+IMAGE_MARK = "<image>"  # stands for a picture in prompts whose pictures are not in front of all text
 
 
 def fill(text: str, problem: str) -> str:
     """The user's text, from that of a template. One without a slot asks the same whatever the problem is."""
     return text.replace(SLOT, problem)
+
+
+def with_marks(example: Example) -> str:
+    """The question behind a line with a mark for each picture: what Reason-RFT's SFT data has in a template's slot."""
+    return f"{IMAGE_MARK}\n" * len(example.images) + example.problem
 
 
 def format_prompt(templates: Mapping[str, str], name: str, problem: str) -> str:

@@ -22,6 +22,7 @@ LEAST = {
     "train.group_chunks": 1,
     "train.max_skipped": 1,
     "model.logits_chunk": 1,
+    "processor.nearest_pixels": 0,
     "mesh.fsdp": 1,
     "mesh.tensor": 1,
     "rollout.max_completion_length": 1,
@@ -86,7 +87,11 @@ def _check_task(config: ConfigDict) -> None:
     task = get_task(config.task)
     if missing := {task.metric, "format"} - set(config.rewards):
         raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
-    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder)))
+    images = config.processor.images
+    if images not in ("first", "in_question"):
+        raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
+    marks = images == "in_question"
+    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder), marks))
     if config.algorithm == "sft" and config.sft.target not in task.targets:
         raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(task.targets)}")
 

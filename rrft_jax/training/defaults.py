@@ -26,7 +26,11 @@ def base_config() -> ConfigDict:
         "held_out": 0.1,  # share of the records kept for evaluation
         "range": (0, 0),  # first place and end of the examples to train on, in a fixed random order; end 0: all of them
     })  # fmt: skip
-    config.processor = ConfigDict({"min_pixels": 0, "max_pixels": 0})  # 0: what the model's directory says
+    config.processor = ConfigDict({
+        "min_pixels": 0, "max_pixels": 0,  # 0: what the model's directory says
+        "nearest_pixels": 0,  # larger pictures are first reduced to this area by nearest neighbours; 0: not
+        "images": "first",  # first | in_question: in front of all text, or each on a line in front of the question
+    })  # fmt: skip
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
     config.model = ConfigDict({
         "dtype": "float32",  # of products and activations
@@ -67,7 +71,8 @@ def base_config() -> ConfigDict:
     config.optimizer = ConfigDict({
         "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
         # warmup_ratio: share of the run, in place of warmup_steps
-        "schedule": {"name": "linear", "peak": 1e-6, "warmup_steps": 0, "warmup_ratio": 0.0},
+        # from_zero: the warm-up's first step has rate 0, as in transformers
+        "schedule": {"name": "linear", "peak": 1e-6, "warmup_steps": 0, "warmup_ratio": 0.0, "from_zero": False},
     })  # fmt: skip
     config.train = ConfigDict({
         "steps": 100,

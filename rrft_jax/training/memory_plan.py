@@ -19,7 +19,7 @@ from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel.chips import GIB
 from rrft_jax.parallel.mesh import batch_shards, make_mesh, spec_for
 from rrft_jax.processing.buckets import MERGED
-from rrft_jax.processing.images import smart_resize
+from rrft_jax.processing.images import shrunk, smart_resize
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.check import check_config
 from rrft_jax.training.optimizer import make_optimizer
@@ -185,7 +185,7 @@ def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, i
     side = sizes.vision.patch_size * sizes.vision.spatial_merge_size
 
     def tokens(height: int, width: int) -> int:
-        h, w = smart_resize(height, width, side, low, high)
+        h, w = smart_resize(*shrunk(height, width, config.processor.nearest_pixels), side, low, high)
         return h * w // side**2
 
     bucket = largest_bucket(config)

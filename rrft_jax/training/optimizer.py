@@ -13,6 +13,7 @@ def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
     its warm-up ends within it.
 
     config: fields name, peak, warmup_steps; warmup_ratio, if it is not 0, is the share of `steps` to warm up for.
+    Step t of w warm-up steps has the rate peak * (t + 1) / (w + 1), or with from_zero peak * t / w, as in transformers.
     """
     if not 0 <= config.warmup_ratio < 1:
         raise ValueError(f"config.optimizer.schedule.warmup_ratio={config.warmup_ratio}: give 0 or more, less than 1")
@@ -30,7 +31,8 @@ def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
         raise ValueError(f"config.optimizer.schedule.name={config.name!r}: choose one of {', '.join(SCHEDULES)}")
     if not warm:
         return decay
-    return optax.join_schedules([lambda t: config.peak * (t + 1) / (warm + 1), decay], [warm])
+    shift = 0 if config.from_zero else 1
+    return optax.join_schedules([lambda t: config.peak * (t + shift) / (warm + shift), decay], [warm])
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:

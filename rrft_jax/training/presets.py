@@ -133,10 +133,12 @@ def paper(config: ConfigDict, real: bool) -> None:
     config.optimizer.update({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "max_grad_norm": 1.0})
     if config.algorithm == "sft":
         config.optimizer.weight_decay = 0.1
-        config.optimizer.schedule.update({"name": "cosine", "peak": 1e-5, "warmup_steps": 100, "warmup_ratio": 0.0})
+        config.optimizer.schedule.update(
+            {"name": "cosine", "peak": 1e-5, "warmup_steps": 100, "warmup_ratio": 0.0, "from_zero": True}
+        )
         config.train.freeze = ("^vision/",)
         if real:
-            config.processor.max_pixels = PAPER_SFT_PIXELS
+            config.processor.update({"nearest_pixels": PAPER_SFT_PIXELS, "images": "in_question"})
             config.train.update({"prompts": 16, "micro_batches": 0})
         return
     config.rollout.update({"group": 8, "temperature": 0.9, "top_p": 0.9, "top_k": 50})

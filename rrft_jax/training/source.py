@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from rrft_jax.processing.buckets import Buckets, collate
 from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor, encode_prompt, measure
 from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.texts import IMAGE_MARK
 from rrft_jax.training.targets import reference_tokens
 
 Layouts = Callable[[int], Layout]
@@ -93,7 +94,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
-    ask = task.asker(config.prompt)
+    ask = task.asker(config.prompt, marks=processor.image_mark is not None)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
     bucket = buckets.choose(largest, f"{task.name}, generated")
@@ -123,7 +124,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     """
     data = config.data
     records = _read(data, task)
-    ask = task.asker(config.prompt, real=True)
+    ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
     def measured(text: str, image_sizes: list[tuple[int, int]]) -> Size:
@@ -237,4 +238,6 @@ def make_source(
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
     held(n): the same for evaluation batches of n prompts."""
     build = folder_source if config.data.folder else generated_source
+    mark = IMAGE_MARK if config.processor.images == "in_question" else None
+    processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
     return build(config, task, processor, step or whole(config.train.prompts), held)

@@ -69,6 +69,25 @@ def test_images_stand_before_the_text(qwen):
     assert size.patches == (24, 16) and size.prompt_tokens == len(qwen.tokenizer(expanded).input_ids)
 
 
+def test_images_may_stand_at_marks_within_the_text(qwen):
+    """As LLaMA-Factory puts them there: its placeholder becomes the three vision tokens, the text around it stays."""
+    marked = dataclasses.replace(qwen, image_mark="<image>")
+    text = "By these rules.\n\n<image>\n<image>\nWhat changed? Not <image>."
+    picture = "<|vision_start|>{}<|vision_end|>"
+    expected = f"By these rules.\n\n{picture.format('<|image_pad|>' * 6)}\n{picture.format('<|image_pad|>' * 4)}\n"
+    expected = rendered(qwen, expected + "What changed? Not <image>.")
+    images = [np.zeros((56, 84, 3), np.uint8), np.zeros((56, 56, 3), np.uint8)]
+    encoded = encode_prompt(marked, text, images)
+    assert encoded.tokens.tolist() == qwen.tokenizer(expected).input_ids
+    assert encoded.size == measure(marked, text, [(56, 84), (56, 56)]) and encoded.size.patches == (24, 16)
+    bare = encode_prompt(qwen, text, images)
+    assert bare.tokens.tolist() != encoded.tokens.tolist()
+    np.testing.assert_array_equal(bare.patches[0], encoded.patches[0])
+    with pytest.raises(ValueError, match="the prompt has 1 <image> for 2 images"):
+        encode_prompt(marked, "<image>\nWhat changed?", images)
+    assert encode_prompt(marked, "no <image>").tokens.tolist() == encode_prompt(qwen, "no <image>").tokens.tolist()
+
+
 @pytest.mark.parametrize("name", ["qwen", "nano"])
 def test_specials_in_a_text_stay_text(name, request):
     processor = request.getfixturevalue(name)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.processing.images import image_grid, image_patches, open_image, video_patches
+from rrft_jax.processing.images import image_grid, image_patches, open_image, shrunk, video_patches
 from rrft_jax.processing.positions import patch_positions
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
@@ -118,3 +118,22 @@ def test_grid_is_known_before_the_pixels(nano, height, width):
         assert nano.min_pixels <= h * w * 196 <= nano.max_pixels
     patches, actual = image_patches(nano.image_processor, np.zeros((height, width, 3), np.uint8))
     assert actual == grid and len(patches) == h * w
+
+
+def test_a_larger_image_may_first_be_reduced_by_nearest_neighbours(qwen):
+    """LLaMA-Factory's order of things: 640x480 pixels become 591x443 (an area of 512 * 512), and then 588x448."""
+    assert shrunk(480, 640, 512 * 512) == (443, 591) and shrunk(480, 320, 512 * 512) == (480, 320)
+    assert shrunk(480, 640, 0) == (480, 640)
+    rng = np.random.default_rng(0)
+    images, small = qwen.image_processor, 112 * 112
+    picture = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))
+    height, width = shrunk(120, 160, small)
+    patches, grid = image_patches(images, picture, small)
+    # The pixel whose centre is the nearest, for both axes.
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in ((height, 120), (width, 160)))
+    by_hand = np.asarray(picture)[rows][:, columns]
+    expected, expected_grid = image_patches(images, by_hand)
+    assert grid == expected_grid == image_grid(images, 120, 160, small)
+    np.testing.assert_array_equal(patches, expected)
+    assert not np.array_equal(patches, image_patches(images, picture.resize((width, height)))[0])
+    np.testing.assert_array_equal(image_patches(images, by_hand, small)[0], expected)

@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards import (
+    accuracy,
+    caption_format,
+    format,
+    functions,
+    length,
+    math_accuracy,
+    reasoning_steps,
+    reward_set,
+)
 from tests.golden import golden_path
 from tests.rewards.helpers import example, score, tagged
 
@@ -108,20 +117,60 @@ def test_worked_length_group():
     assert score(length.paper, texts, step=799) == [0.0] * 5
 
 
-def test_quirks_that_stay():
+# The quirks that stay, numbered as in the table of deviations.
+
+
+def test_20_length_is_of_characters_within_a_group_and_late():
+    short, long = (tagged("4", thought="x" * n) for n in (1, 11))
+    group, other = [short, long], [tagged("4", thought="y" * n) for n in (100, 300)]
+    assert score(length.paper, group, step=800) == pytest.approx([0.025, -0.025])
+    assert score(length.paper, group, step=799) == [0.0, 0.0]
+    # Whatever else is scored in the same call: the original's calls held one group each.
+    assert score(length.paper, group + other, step=800, group_ids=[5, 5, 6, 6]) == pytest.approx([0.025, -0.025] * 2)
+
+
+def test_11_tagged_answers_are_strings_and_others_are_numbers():
+    assert score(accuracy.paper, [tagged("4.0"), "the answer is 4.0"]) == [0.0, 1.0]
+
+
+def test_12_choices_in_other_words_are_wrong_with_and_without_tags():
+    assert score(accuracy.paper, [tagged("(B)"), "(B)", tagged("B")], "B") == [0.0, 0.0, 1.0]
+
+
+def test_10_zero_earns_nothing_and_nan_is_kept_from_the_group_of_a_set():
+    assert score(math_accuracy.paper, tagged("0"), "0") == [0.0]
+    assert math.isnan(score(math_accuracy.paper, tagged("nan"))[0])
+    scored = reward_set({"math_accuracy_paper": 1.0}).score([tagged("nan"), tagged("4")], [example()] * 2, [0, 0], 0)
+    assert scored.unscored == (0,) and scored.total[1] == 1.0
+
+
+def test_14_repeats_cost_their_share_in_training():
+    three = ", ".join(["change_size(7, large)"] * 3)
+    assert score(functions.paper, tagged(three), "change_size(7, large)") == pytest.approx([1 / 3])
+
+
+def test_18_the_first_answer_wins():
     draft = "<think>maybe <answer>3</answer></think><answer>4</answer>"
-    assert score(accuracy.paper, draft) == [0.0]  # 18: the first answer wins
-    assert score(accuracy.paper, "the answer is 4.0") == [1.0]  # 11: untagged by value, tagged as a string
-    assert math.isnan(score(math_accuracy.paper, tagged("nan"))[0])  # 10
-    assert score(format.paper, "<think>a</think><answer>1</answer><answer>2</answer>") == [1.0]  # 19
+    assert score(accuracy.paper, draft) == [0.0]
+    draft = f"<think>maybe <answer>{ONE_FAR}</answer></think><answer>{S2}</answer>"
+    assert score(functions.paper, draft, S2) == [0.625]
 
 
-def test_quirks_of_function_matching_that_stay():
+def test_19_format_is_a_full_match_of_the_bare_pattern():
+    for text in ("<think></think><answer></answer>", "<think>a</think><answer>1</answer><answer>2</answer>"):
+        assert score(format.paper, [text, f"{text}\n", f" {text}"]) == [1.0, 0.0, 0.0]
+    sections = "<summary></summary><caption></caption><think></think>\n<answer></answer>"
+    assert score(caption_format.paper, [sections, f"{sections}\n"]) == [1.0, 0.0]
+
+
+def test_21_numbered_lines_count_at_the_very_start_alone():
+    assert score(reasoning_steps.paper, ["1. a\n2. b\n3. c", "\n1. a\n2. b"]) == pytest.approx([1 / 3, 0.0])
+
+
+def test_15_17_function_matching_is_greedy_in_order_and_no_functions_are_as_good_as_wrong_ones():
     # 15: the original gave this or 0.5, by its hash seed
     pair = tagged("change_size(1, large), change_size(1, small)")
     assert score(functions.paper, pair, "change_size(1, medium), change_size(2, large)") == [0.375]
-    draft = f"<think>maybe <answer>{ONE_FAR}</answer></think><answer>{S2}</answer>"
-    assert score(functions.paper, draft, S2) == [0.625]  # 18: the first answer wins
     for hidden in ("change_size( 7, large)", "change_size(7, large )", "change_size(7, front-left)"):
         assert score(functions.paper, tagged(hidden), hidden) == [0.0]
     assert score(functions.paper, tagged(S2), "no function") == [0.0]  # 17: as if it were wrong

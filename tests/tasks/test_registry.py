@@ -30,6 +30,16 @@ def test_real_records_may_have_templates_of_their_own_and_an_example_may_choose(
     assert task.asker("cot", real=True)(EXAMPLE) == "L How many {cubes}?" and task.asker("cot", True)(other) == "O Q"
 
 
+def test_marks_for_pictures_come_on_lines_in_front_of_the_question(tmp_path):
+    example = Example("a", "spatial_transformation", "What changed?", "change_size(0, large)", images=("a", "b"))
+    plain, marked = (get_task(example.task).asker("cot", True, marks)(example) for marks in (False, True))
+    assert "<image>" not in plain and plain.count("What changed?") == 1
+    assert marked == plain.replace("What changed?", "<image>\n<image>\nWhat changed?")
+    (tmp_path / "t.txt").write_text(f"<image>\n{SLOT}")
+    with pytest.raises(ValueError, match=r"t\.txt holds <image>, which comes with the question"):
+        get_task(example.task).asker(str(tmp_path / "t.txt"), marks=True)
+
+
 def test_what_no_template_is_lists_what_there_is():
     with pytest.raises(ValueError, match=r"'cott' is neither a paradigm of visual_counting \(zero_shot, ans, cot\)"):
         get_task("visual_counting").asker("cott")

@@ -12,8 +12,13 @@ from rrft_jax.training.optimizer import make_optimizer, make_schedule
 from tests.rollout.reference import random_params
 
 
+def schedule_config(**changes):
+    fields = {"name": "constant", "peak": 0.1, "warmup_steps": 0, "warmup_ratio": 0.0, "from_zero": False}
+    return ConfigDict({**fields, **changes})
+
+
 def optimizer_config(**changes):
-    schedule = {"name": "constant", "peak": 0.1, "warmup_steps": 0, "warmup_ratio": 0.0, **changes.pop("schedule", {})}
+    schedule = schedule_config(**changes.pop("schedule", {}))
     fields = {"b1": 0.9, "b2": 0.99, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": float("inf")}
     return ConfigDict({**fields, **changes, "schedule": schedule})
 
@@ -32,8 +37,7 @@ def optimizer_config(**changes):
     ],
 )
 def test_schedule_at_hand_worked_points(name, warmup, points):
-    config = ConfigDict({"name": name, "peak": 8.0, "warmup_steps": warmup, "warmup_ratio": 0.0})
-    schedule = make_schedule(config, steps=10)
+    schedule = make_schedule(schedule_config(name=name, peak=8.0, warmup_steps=warmup), steps=10)
     for t, rate in points.items():
         np.testing.assert_allclose(schedule(t), rate, rtol=1e-6, atol=1e-6, err_msg=f"step {t}")
 
@@ -101,12 +105,17 @@ def test_errors_name_the_field(changes, message):
 
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
 def test_a_run_shorter_than_its_warm_up_ends_within_it(name):
-    schedule = make_schedule(ConfigDict({"name": name, "peak": 0.6, "warmup_steps": 5, "warmup_ratio": 0.0}), 3)
+    schedule = make_schedule(schedule_config(name=name, peak=0.6, warmup_steps=5), 3)
     np.testing.assert_allclose([schedule(t) for t in range(3)], [0.1, 0.2, 0.3], rtol=1e-6)
 
 
 def test_a_warm_up_may_be_a_share_of_the_run():
-    given = {"name": "linear", "peak": 1.0, "warmup_steps": 7}
-    by_share = make_schedule(ConfigDict({**given, "warmup_ratio": 0.3}), 10)
-    by_steps = make_schedule(ConfigDict({**given, "warmup_steps": 3, "warmup_ratio": 0.0}), 10)
+    by_share = make_schedule(schedule_config(name="linear", warmup_steps=7, warmup_ratio=0.3), 10)
+    by_steps = make_schedule(schedule_config(name="linear", warmup_steps=3), 10)
     assert [float(by_share(t)) for t in range(10)] == [float(by_steps(t)) for t in range(10)]
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_a_warm_up_may_begin_at_zero_as_in_transformers(name):
+    schedule = make_schedule(schedule_config(name=name, peak=8.0, warmup_steps=4, from_zero=True), 8)
+    np.testing.assert_allclose([schedule(t) for t in (0, 1, 2, 3, 4, 6, 8)], [0, 2, 4, 6, 8, 4, 0], atol=1e-6)
