@@ -101,4 +101,4 @@ def test_a_first_stage_is_resumed_by_the_command_of_the_whole(tmp_path):
     first = tmp_path / "two" / "stage1"
     for argv in (["t.py", f"--workdir={first.parent}"], ["t.py", "--workdir", str(first.parent)], ["t.py"]):
         assert resume_hint(argv, first).endswith(f" t.py --workdir={first.parent}")
-    assert resume_hint(["t.py", f"--workdir={first}"], first).endswith(f"--workdir={first}")  # somebody's name for a run
+    assert resume_hint(["t.py", f"--workdir={first}"], first).endswith(f"--workdir={first}")  # their name

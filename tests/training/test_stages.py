@@ -39,7 +39,7 @@ def test_two_stages_in_one_command_resume_where_they_were(launcher, tmp_path):
 
 
 def test_what_one_stage_alone_is_told_is_refused():
-    """--config.init would be lost, since stage 2 starts from stage 1; other data would mix up whose records are whose."""
+    """--config.init would be lost, as stage 2 starts from stage 1; other data would mix up whose records are whose."""
     config = load_config(str(ROOT / "configs" / "reason_rft_counting.py"))
     check_stages(config)
     config.eval.examples = 7  # generated: what is held out comes from a stream of its own
