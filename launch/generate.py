@@ -44,8 +44,9 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
     from rrft_jax.training.workdir import VERSIONS, read_config
 
-    if template is None and (Path(checkpoint) / VERSIONS).is_file():
-        config = read_config(checkpoint)
+    workdir = Path(checkpoint).expanduser()
+    if template is None and (workdir / VERSIONS).is_file():
+        config = read_config(workdir)
         ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
         return lambda question: ask(Example("", config.task, question, ""))
     name = template or ("COUNT_COT" if checkpoint == "nano" else "none")

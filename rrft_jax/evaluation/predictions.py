@@ -1,5 +1,6 @@
 """Predictions on disk: one line per question, written as soon as it is answered, so that nothing is asked twice."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,9 @@ class Predictions:
         if record["id"] in self.records:
             raise ValueError(f"{self.path}: {record['id']} was answered already")
         self.records[record["id"]] = dict(record)
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        # A served model's text may hold half a surrogate pair, which UTF-8 cannot; json.loads takes it back from bytes.
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        self._file.write(line + b"\n")
         self._file.flush()
 
     def __enter__(self) -> "Predictions":
@@ -67,6 +70,20 @@ def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
     if differing:
         lines = "".join(f"\n  {key}: {there.get(key)!r} -> {about.get(key)!r}" for key in differing)
         raise ValueError(f"--output={folder} holds another evaluation; give another folder, or restore:{lines}")
+
+
+def fingerprint(*directories: Path) -> str:
+    """A digest of the weights in directories, from 256 places of each safetensors file: that of another training at the
+    same path is another one."""
+    digest = hashlib.sha256()
+    for file in sorted(path for directory in directories for path in Path(directory).glob("*.safetensors")):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}".encode())
+        with open(file, "rb") as data:
+            for place in range(256):
+                data.seek(place * size // 256)
+                digest.update(data.read(4096))
+    return digest.hexdigest()[:16]
 
 
 def _whole_lines(path: Path) -> bytes:

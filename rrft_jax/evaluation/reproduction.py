@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from rrft_jax.evaluation import sources
 from rrft_jax.evaluation.benchmarks import BENCHMARKS
-from rrft_jax.evaluation.predictions import same_evaluation
+from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.sampled import make_answerer
@@ -133,7 +133,8 @@ def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, cou
     params = load_for_inference(directory, model.config, mesh, jnp.dtype(jnp.float32))
     answerer = make_answerer(model, params, processor, mesh, decoding, batch=64)
     prompt = METHODS[cell.method].prompt
-    same_evaluation(folder, {"cell": asdict(cell), "decoding": asdict(decoding), "prompt": prompt})
+    about = {"cell": asdict(cell), "decoding": asdict(decoding), "prompt": prompt, "weights": fingerprint(directory)}
+    same_evaluation(folder, about)
     with Pool() as pool:
         numbers = {}
         for benchmark in BENCHMARKS:

@@ -18,6 +18,7 @@ SPLIT = "test"  # of the generators' streams: neither trained nor selected on
 _PUBLISHED_SPLITS = {"in": "test", "out": "test_ood", "left": "test_left", "right": "test_right"}
 # Geometry3K mixes numbers and choices in one file, and the published evaluation asks all of them alike.
 _PUBLISHED_PROMPTS = {("structure_ood", "cot"): "GEO3K_COT"}
+_EVALUATED_AS = {"caption": "caption_eval", "TRANCE_CAPTION": "TRANCE_CAPTION_EVAL"}
 
 
 def questions(
@@ -49,5 +50,8 @@ def questions(
 
 
 def prompt_of(checkpoint: str) -> str:
-    """The prompt a checkpoint goes with: that of its training for a workdir, else zero_shot."""
-    return read_config(checkpoint).prompt if (Path(checkpoint) / VERSIONS).is_file() else "zero_shot"
+    """The prompt a checkpoint goes with: that of its training for a workdir, or what the paper evaluates instead of it;
+    else zero_shot."""
+    path = Path(checkpoint).expanduser()
+    prompt = read_config(path).prompt if (path / VERSIONS).is_file() else "zero_shot"
+    return _EVALUATED_AS.get(prompt, prompt)

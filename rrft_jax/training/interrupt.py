@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rrft_jax.training.workdir import STAGE1
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -56,20 +58,29 @@ class GracefulStop:
 
 
 def resume_hint(argv: Sequence[str], workdir: str | Path) -> str:
-    """The shell command that resumes the run of `argv` (as in sys.argv) in `workdir`."""
+    """The shell command that resumes the run of `argv` (as in sys.argv) in `workdir`, which may be that of its first
+    stage: the command of the whole resumes that too."""
     kept: list[str] = []
-    skip = False
+    given, skip = "", False
     for arg in argv:
         if skip:
-            skip = False
+            given, skip = arg, False
         elif arg in ("--workdir", "-workdir"):
             skip = True
-        elif not arg.startswith(("--workdir=", "-workdir=")):
+        elif arg.startswith(("--workdir=", "-workdir=")):
+            given = arg.partition("=")[2]
+        else:
             kept.append(arg)
+    if Path(workdir).name == STAGE1 and not (given and _absolute(given) == _absolute(workdir)):
+        workdir = Path(workdir).parent
     command = shlex.join([_python(), *kept, f"--workdir={workdir}"])
     # The flags of the compiler decide the last bits of the result, so they are part of the command.
     flags = os.environ.get("XLA_FLAGS", "")
     return f"XLA_FLAGS={shlex.quote(flags)} {command}" if flags else command
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def _python() -> str:

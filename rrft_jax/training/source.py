@@ -136,10 +136,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
-    wanted = min(round(len(index.examples) * data.held_out), config.eval.examples)
-    out = _hold_out(index.examples, wanted)
-    training = np.setdiff1d(np.arange(len(index.examples)), out)
-    part = training[chosen(len(training), *data.range)]
+    out, part = (_usable(records.examples, index.examples, n) for n in _shared_out(records.examples, config))
+    if not len(part):
+        raise RecordError(f"none of the records to train on can be used\n{index.report()}")
     groups = [np.intersect1d(group, part) for group in index.groups]
 
     def fetch(t: int) -> HostBatch:
@@ -164,8 +163,9 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
         *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
     )
-    if len(part) < len(training):
-        lines.append(f"{len(part)} of the {len(training)} training records are used: config.data.range={data.range}")
+    training = len(index.examples) - len(out)
+    if len(part) < training:
+        lines.append(f"{len(part)} of the {training} training records are used: config.data.range={data.range}")
     counts = [len(group) for group in groups]
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
     return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part), epochs)
@@ -181,6 +181,24 @@ def _read(data: ConfigDict, task: Task) -> Records:
     if data.image_root:
         raise ValueError(f"config.data.image_root: {prepared} holds its pictures itself; leave it empty")
     return read_prepared(prepared, task.name, data.split or "train", data.strict)
+
+
+def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers int64[K] of the records held out, and of those to train on.
+
+    Of all records, before any is left out as too long or without a target: the stages of a recipe leave out different
+    ones, and must agree on which are whose.
+    """
+    out = _hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
+    training = np.setdiff1d(np.arange(len(examples)), out)
+    return out, training[chosen(len(training), *config.data.range)]
+
+
+def _usable(examples: Sequence[Example], kept: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
+    """Places int64[K] in `kept`, ascending, of those examples[numbers] that are there."""
+    places = {example.id: place for place, example in enumerate(kept)}
+    found = [places[examples[n].id] for n in numbers.tolist() if examples[n].id in places]
+    return np.array(found, np.int64)
 
 
 def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:

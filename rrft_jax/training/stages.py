@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from rrft_jax.parallel.processes import say, together
 from rrft_jax.training.check import check_config
 from rrft_jax.training.loop import train
-from rrft_jax.training.workdir import DONE, STAGE1
+from rrft_jax.training.workdir import DONE, STAGE1, flatten
 
 
 def run(config: ConfigDict, workdir: str | Path, argv: list[str], profile_steps: Sequence[int] = ()) -> int:
@@ -19,7 +19,7 @@ def run(config: ConfigDict, workdir: str | Path, argv: list[str], profile_steps:
     """
     if not config.stage1:
         return train(config, workdir, argv, profile_steps)
-    together(lambda: check_config(config))
+    together(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
     say(f"stage 1 of 2, in {first}")
     code = train(config.stage1, first, argv)
@@ -29,3 +29,17 @@ def run(config: ConfigDict, workdir: str | Path, argv: list[str], profile_steps:
     config = config.copy_and_resolve_references()
     config.init = str(first)
     return train(config, workdir, argv, profile_steps)
+
+
+def check_stages(config: ConfigDict) -> None:
+    """ValueError where a field that both stages share was set in one of them alone, and would be lost or mix up which
+    records are whose."""
+    shared = ["task", "init"]
+    if config.data.folder or config.stage1.data.folder:
+        shared += ["data.folder", "data.split", "data.image_root", "data.held_out", "eval.examples"]
+    first, last = flatten(config.stage1.to_dict()), flatten(config.to_dict())
+    for name in shared:
+        if first[name] != last[name]:
+            raise ValueError(
+                f"config.{name}={last[name]!r}, but config.stage1.{name}={first[name]!r}: give both stages the same"
+            )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rrft_jax.evaluation.predictions import Predictions, same_evaluation
+from rrft_jax.evaluation.predictions import Predictions, fingerprint, same_evaluation
 
 
 def test_what_was_added_is_there_again(tmp_path):
@@ -57,3 +57,18 @@ def test_another_evaluation_is_refused_with_what_differs(tmp_path):
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="holds thesis.tex and no evaluation"):
         same_evaluation(tmp_path / "full", about)
+
+
+def test_half_a_surrogate_pair_is_kept(tmp_path):
+    with Predictions(tmp_path, "b") as store:
+        store.add({"id": "a", "text": "\ud83d"})
+    with Predictions(tmp_path, "b") as store:
+        assert store.records["a"]["text"] == "\ud83d"
+
+
+def test_other_weights_at_the_same_path_have_another_fingerprint(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(bytes(100_000))
+    once = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == once
+    (tmp_path / "model.safetensors").write_bytes(bytes(99_999) + b"1")
+    assert fingerprint(tmp_path) != once

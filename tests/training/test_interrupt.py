@@ -95,3 +95,10 @@ def test_resume_hint_is_a_command_for_the_shell(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
     monkeypatch.chdir(tmp_path)
     assert shlex.split(resume_hint(["t.py"], Path("w")))[1] == ".venv/bin/python"
+
+
+def test_a_first_stage_is_resumed_by_the_command_of_the_whole(tmp_path):
+    first = tmp_path / "two" / "stage1"
+    for argv in (["t.py", f"--workdir={first.parent}"], ["t.py", "--workdir", str(first.parent)], ["t.py"]):
+        assert resume_hint(argv, first).endswith(f" t.py --workdir={first.parent}")
+    assert resume_hint(["t.py", f"--workdir={first}"], first).endswith(f"--workdir={first}")  # their name

@@ -149,3 +149,25 @@ def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):
     config.eval.examples = 0
     with pytest.raises(ValueError, match="example half .*half.png.*replace the file or remove the record"):
         source_of(config, processor).fetch(0)
+
+
+def test_stages_share_out_the_records_whatever_each_leaves_out(processor, tmp_path):
+    """Stage 1 cannot use the records without reasoning; the others stay where they are all the same."""
+    folder = tmp_path / "data"
+    shutil.copytree(REAL, folder)
+    records = json.loads((folder / "records.json").read_text())
+    for number, record in enumerate(records):
+        record["cot"] = "Two are red." if number % 3 else None
+    (folder / "records.json").write_text(json.dumps(records))
+    config = load_config(f"{ROOT / 'configs' / 'reason_rft_counting.py'}:data={folder}")
+    config.stage1.data.range, config.data.range = (0, 16), (16, 0)
+    seen = {}
+    for name, stage in (("first", config.stage1), ("second", config)):
+        source = source_of(stage, processor)
+        steps = -(-source.records // stage.train.prompts)
+        trained = {e.id for t in range(2 * steps) for e in source.fetch(t).examples}
+        assert len(trained) == source.records
+        seen[name] = trained, {e.id for b in source.held_out["eval"] for e in b.examples}
+    (one, held_one), (two, held_two) = seen["first"], seen["second"]
+    assert len(two) == 16 and 0 < len(one) < 16 and held_one < held_two
+    assert not one & two and not (one | two) & held_two

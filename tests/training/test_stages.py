@@ -2,11 +2,15 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
+from rrft_jax.training.overrides import load_config
+from rrft_jax.training.stages import check_stages
 from tests.training import runs
 
+ROOT = Path(__file__).parents[2]
 TWO = "configs/reason_rft_counting.py:runlocal"
 TINY1 = tuple(option.replace("--config.", "--config.stage1.") for option in runs.TINY)
 KILLED = -signal.SIGKILL
@@ -32,3 +36,19 @@ def test_two_stages_in_one_command_resume_where_they_were(launcher, tmp_path):
     stored = json.loads((workdir / "config.json").read_text())
     assert stored["init"] == str(first) and stored["data"]["range"] == [1600, 0]
     assert "holds a finished run" in launcher.run(workdir, *options, config=TWO)
+
+
+def test_what_one_stage_alone_is_told_is_refused():
+    """--config.init would be lost, as stage 2 starts from stage 1; other data would mix up whose records are whose."""
+    config = load_config(str(ROOT / "configs" / "reason_rft_counting.py"))
+    check_stages(config)
+    config.eval.examples = 7  # generated: what is held out comes from a stream of its own
+    check_stages(config)
+    config.init = "DIR"
+    with pytest.raises(ValueError, match="config.init='DIR', but config.stage1.init='nano'"):
+        check_stages(config)
+    config = load_config(f"{ROOT / 'configs' / 'reason_rft_counting.py'}:data=FOLDER")
+    check_stages(config)
+    config.eval.examples = 7
+    with pytest.raises(ValueError, match="config.eval.examples=7, but config.stage1.eval.examples=64"):
+        check_stages(config)

@@ -1,0 +1,49 @@
+"""How the questions of a benchmark are asked: generated and published ones, and what a checkpoint was trained with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rrft_jax.evaluation.benchmarks import BENCHMARKS
+from rrft_jax.evaluation.sources import prompt_of, questions
+from tests.data.sources.real import published
+
+BY_NAME = {b.name: b for b in BENCHMARKS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(published(tmp_path_factory.mktemp("data")))
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "said"),
+    [
+        ("counting_id", "zero_shot", "Please answer in Arabic numerals."),
+        ("counting_ood", "cot", "final answer (number) in <answer>"),
+        ("structure_ood", "cot", "final answer (number or choice) in <answer>"),
+        ("structure_ood", "zero_shot", "respond with A. Do not include"),
+        ("spatial_left", "cot", "### Output Format"),
+        ("spatial_id", "caption_eval", "Output the summary process in <summary>"),
+    ],
+)
+def test_published_questions_have_the_published_prompts(folder, name, prompt, said):
+    examples, ask = questions(BY_NAME[name], folder, 1, prompt)
+    assert len(examples) == 1 and said in ask(examples[0]) and examples[0].problem in ask(examples[0])
+
+
+def test_generated_ones_have_the_twins_prompts_and_do_not_depend_on_the_limit():
+    examples, ask = questions(BY_NAME["spatial_right"], "", 2, "cot")
+    assert "### Output Format" not in ask(examples[0]) and examples[0].id != examples[1].id
+    assert questions(BY_NAME["spatial_right"], "", 1, "cot")[0][0].id == examples[0].id
+
+
+def test_a_workdir_is_asked_as_it_was_trained(tmp_path, monkeypatch):
+    for trained, asked in (("cot", "cot"), ("caption", "caption_eval")):
+        (tmp_path / "versions.json").write_text("{}")
+        (tmp_path / "config.json").write_text(json.dumps({"prompt": trained}))
+        assert prompt_of(str(tmp_path)) == asked
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert prompt_of(f"~/{tmp_path.name}") == "caption_eval"
+    assert prompt_of("nano") == prompt_of(str(Path(tmp_path / "elsewhere"))) == "zero_shot"
