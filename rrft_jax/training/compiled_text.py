@@ -209,7 +209,9 @@ class CompiledText:
     def _moved(self, i: Instruction, body: dict[str, Instruction]) -> int:
         if i.opcode in _FREE or _is_collective(i):
             return 0
-        if i.opcode in _SLICES or i.opcode == "slice-start":
+        if i.opcode == "slice-start":  # its result: what is sliced, the slice, bookkeeping
+            return i.arrays[1].bytes * (2 - i.arrays[1].on_chip)
+        if i.opcode in _SLICES:
             return 2 * min((a.bytes for a in i.arrays), default=0)
         if i.opcode == "dynamic-update-slice":
             return 2 * _size(body, i.operands[1])
@@ -227,30 +229,30 @@ class CompiledText:
 
     def _read(self, inner: dict[str, Instruction], number: int, size: int) -> int:
         """Bytes that a fusion takes of its operand `number` of `size` bytes: all of it, or the slices it cuts out."""
-        parameter = next(
-            (j for j in inner.values() if j.opcode == "parameter" and j.rest.startswith(f"{number})")), None
-        )
-        if parameter is None:
-            return size
+        name = _parameter(inner, number)
+        read, passed = self._reads(inner, name, size) if name else (size, False)
+        return size if passed else read
 
-        def reads(name: str) -> int:
-            total = 0
-            for user in (j for j in inner.values() if name in j.operands):
-                nested = self._inside(user)
-                if user.opcode == "bitcast":
-                    total += reads(user.name)
-                elif nested is not None:
-                    total += self._read(nested, user.operands.index(name), size)
-                elif user.opcode in _SLICES and user.operands[0] == name:
-                    total += sum(a.bytes for a in user.arrays)
-                elif not (
-                    user.opcode == "tuple" or _is_collective(user)
-                    or user.opcode == "dynamic-update-slice" and user.operands[0] == name
-                ):  # fmt: skip
-                    return size
-            return min(total, size)
-
-        return reads(parameter.name)
+    def _reads(self, inner: dict[str, Instruction], name: str, size: int) -> tuple[int, bool]:
+        """Bytes that the users of `name` take of it, and whether it leaves the fusion as its result, unchanged: then
+        the users of that take the rest."""
+        total, passed = 0, inner[name].root
+        for user in (j for j in inner.values() if name in j.operands):
+            nested = self._inside(user)
+            within = _parameter(nested, user.operands.index(name)) if nested else None
+            read, same = self._reads(nested, within, size) if within else (0, user.opcode == "bitcast")
+            total += read
+            if same:
+                read, leaves = self._reads(inner, user.name, size)
+                total, passed = total + read, passed or leaves
+            elif user.opcode in _SLICES and user.operands[0] == name:
+                total += sum(a.bytes for a in user.arrays)
+            elif not (
+                within or user.opcode == "tuple" or _is_collective(user)
+                or user.opcode == "dynamic-update-slice" and user.operands[0] == name
+            ):  # fmt: skip
+                total += size
+        return min(total, size), passed
 
     def _written(self, inner: dict[str, Instruction], name: str) -> int:
         """Bytes of a fusion's result `name` that are new: an update in place counts as what is updated."""
@@ -303,6 +305,11 @@ def _instruction(found: re.Match) -> Instruction:
     )
     operands = tuple(re.findall(r"%([\w.\-]+)", rest.split("), ")[0].split(", metadata=")[0]))
     return Instruction(name, opcode, arrays, operands, rest, bool(root))
+
+
+def _parameter(inner: dict[str, Instruction], number: int) -> str | None:
+    """The name that a computation gives to its operand `number`."""
+    return next((j.name for j in inner.values() if j.opcode == "parameter" and j.rest.startswith(f"{number})")), None)
 
 
 def _is_collective(i: Instruction) -> bool:

@@ -108,6 +108,44 @@ def test_collectives_with_their_groups_and_what_they_move(text):
     assert (scatter.group, scatter.in_loop) == (4, False) and scatter.moved == 3 * 16 * 32 * 4
 
 
+def test_traffic_counts_a_slice_that_is_fetched_ahead():
+    """As a TPU writes it: into fast memory, which is only read for, or into the large one."""
+    start = (
+        "  %start = ((f32[10,64,32]), f32[2,64,32]{2,1,0:T(8,128)PLACE}, s32[]{:S(2)}) slice-start(%p), slice={[0:2]}\n"
+    )
+    whole = CompiledText(TEXT).traffic()
+    for place, times in (("S(1)", 1), ("", 2)):
+        text = TEXT.replace("  %c0 = ", start.replace("PLACE", place) + "  %c0 = ")
+        assert CompiledText(text).traffic() - whole == times * 2 * 64 * 32 * 4
+
+
+NESTED = """HloModule jit_g, is_scheduled=true
+
+%view (q: f32[64,32]) -> f32[64,32,1] {
+  %q = f32[64,32]{1,0} parameter(0)
+  ROOT %seen = f32[64,32,1]{2,1,0} bitcast(%q)
+}
+
+%product (w: f32[64,32], x: f32[8,64]) -> f32[8,32] {
+  %x = f32[8,64]{1,0:S(1)} parameter(1)
+  %w = f32[64,32]{1,0} parameter(0)
+  %viewed = f32[64,32,1]{2,1,0} fusion(%w), kind=kLoop, calls=%view
+  ROOT %conv = f32[8,32]{1,0:S(1)} convolution(%x, %viewed), window={size=1}, dim_labels=bf_io0->bf
+}
+
+ENTRY %main (a: f32[64,32], b: f32[8,64]) -> f32[8,32] {
+  %a = f32[64,32]{1,0} parameter(0)
+  %b = f32[8,64]{1,0:S(1)} parameter(1)
+  ROOT %y = f32[8,32]{1,0:S(1)} fusion(%a, %b), kind=kOutput, calls=%product
+}
+"""
+
+
+def test_traffic_counts_weights_that_a_product_sees_through_another_fusion():
+    """As a TPU writes the products of a decode loop; the rest is in fast memory."""
+    assert CompiledText(NESTED).traffic() == 64 * 32 * 4
+
+
 def test_traffic_counts_slices_at_their_own_size(text):
     x = 64 * 32 * 4
     layers = 10 * (2 * x + 4)  # a layer read from the stack of ten by its number, and written
