@@ -5,6 +5,7 @@ estimate, and say how it is made; `launch/compile.py` asks the compiler instead.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.layers import QUERIES
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel.chips import GIB
@@ -151,13 +153,11 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
         }[config.model.remat]
         return kept, _inside(scores, mlp * tokens * width)
 
-    # A kernel's scores never leave the chip's fast memory.
-    by_xla = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
-    scores = by_xla * rows * heads * max(P * P, members * C * (P + C))
+    scores = _scores(config, mesh, rows * heads, ((P, P), (C, members * (P + C))))
     mlp = sizes.intermediate_size // tensor
     attention = (sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
     kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
-    tower_scores = by_xla * rows * bucket.images * v.num_heads * bucket.patches**2
+    tower_scores = _scores(config, mesh, rows * bucket.images * v.num_heads, ((bucket.patches, bucket.patches),))
     tower_mlp = int(v.embed_dim * v.mlp_ratio)
     tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, 5 * v.embed_dim + tower_mlp)
     return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
@@ -168,9 +168,17 @@ def prefill_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: in
     the tower, as in `activation_bytes`, and nothing kept of the others."""
     v, bucket, width = sizes.vision, largest_bucket(config), jnp.dtype(config.model.dtype).itemsize
     P, images, tensor = bucket.prompt_tokens, rows * bucket.images, mesh.shape["tensor"]
-    decoder = _inside(rows * sizes.num_heads // tensor * P * P, sizes.intermediate_size // tensor * rows * P * width)
+    scores = _scores(config, mesh, rows * sizes.num_heads // tensor, ((P, P),))
+    tower_scores = _scores(config, mesh, images * v.num_heads, ((bucket.patches, bucket.patches),))
     mlp = int(v.embed_dim * v.mlp_ratio) * images * bucket.patches * width
-    return max(decoder, _inside(images * v.num_heads * bucket.patches**2, mlp))
+    return max(_inside(scores, sizes.intermediate_size // tensor * rows * P * width), _inside(tower_scores, mlp))
+
+
+def _scores(config: ConfigDict, mesh: Mesh, heads: int, shapes: Sequence[tuple[int, int]]) -> int:
+    """Attention scores at a time, for `heads` rows times heads and the larger of the (queries, keys): of a part of the
+    queries; none where a kernel keeps them in the chip's fast memory."""
+    by_xla = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
+    return by_xla * heads * max(min(queries, QUERIES) * keys for queries, keys in shapes)
 
 
 def _inside(scores: int, widest: int) -> int:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from rrft_jax.models import lora
 
 _SMALLEST = jnp.finfo(jnp.float32).min
+QUERIES = 256  # that attend at a time
 
 
 def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
@@ -131,7 +132,7 @@ def attend_in_parts(
     v: jax.Array,
     mask: jax.Array,
     prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
-    most: int = 256,
+    most: int = QUERIES,
 ) -> jax.Array:
     """`attend` for at most `most` queries at a time.
 
