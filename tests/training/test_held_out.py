@@ -46,7 +46,7 @@ def score(processor, sets, stop=lambda: False, **weights):
 
     rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
-    return evaluate(generate, "the parameters", processor, rewards, batches, stop)
+    return evaluate(generate, "the parameters", processor, rewards, batches, stop=stop)
 
 
 def test_counts_by_hand(processor):
@@ -69,7 +69,7 @@ def test_sets_are_told_apart_and_need_no_reward_weight(processor):
     metrics = score(processor, sets, format=1.0, accuracy=0.0)
     assert metrics["eval/accuracy"] == 1 and metrics["eval_ood/accuracy"] == 0
     assert math.isnan(metrics["eval/accuracy_reasoned"]) and math.isnan(metrics["eval_ood/accuracy_direct"])
-    assert len(metrics) == 12
+    assert len(metrics) == 14
 
 
 def test_it_stops_after_a_batch(processor):
