@@ -6,7 +6,8 @@
     python launch/evaluate.py --endpoint=http://localhost:8000/v1 --model=nano --benchmark=all --output=out
 
 Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
-test files in FOLDER. Interrupted, the same command goes on with the questions that are not answered yet.
+test files in FOLDER. Interrupted, the same command goes on with the questions that are not answered yet. --dry-run says
+what would be asked, of an endpoint with tokens and time.
 """
 
 import os
@@ -24,14 +25,19 @@ _KEY_ENV = flags.DEFINE_string("api_key_env", None, "Environment variable with t
 _CONCURRENCY = flags.DEFINE_integer("concurrency", 8, "Requests to the endpoint at a time.", 1)
 _RATE = flags.DEFINE_float("requests_per_minute", 0.0, "Most requests a minute; 0: no limit.")
 _TIMEOUT = flags.DEFINE_float("timeout", 300.0, "Seconds one request may take.")
+_LEAVE_OUT = flags.DEFINE_list(
+    "leave_out", [], "Fields the endpoint refuses, of temperature, top_p, top_k, seed, n, max_tokens. OpenAI: top_k."
+)
+_MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint calls the limit of an answer (max_tokens).")
 _DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
 _BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (all its benchmarks), or all.")
 _DATA = flags.DEFINE_string("data_dir", "", "Folder with the published test files and their pictures.")
+_STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
 _PROMPT = flags.DEFINE_string(
-    "prompt", "auto", "zero_shot, ans, cot, caption_eval, a template's name or file. auto: what a workdir was trained "
-    "with, else zero_shot.",
+    "prompt", "auto", "zero_shot, ans, cot, caption_eval (published spatial files), a template's name or file. auto: "
+    "what a workdir was trained with, else zero_shot.",
 )  # fmt: skip
 _DECODING = flags.DEFINE_enum("decoding", "paper", ["paper", "greedy"], "T 0.1, top-p 0.9, top-k 50; or greedy.")
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "In place of the decoding's own.")
@@ -46,6 +52,8 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of para
 _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of a picture; default: the checkpoint's.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of a picture; default: the checkpoint's.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_OF_ENDPOINT = ("model", "api_key_env", "concurrency", "requests_per_minute", "timeout", "leave_out", "max_tokens_name")
+_OF_CHECKPOINT = ("batch", "mesh", "dtype", "min_pixels", "max_pixels")
 
 
 def main(argv: list[str]) -> int:
@@ -56,7 +64,7 @@ def main(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
     try:
         return run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # the last: a package of an extra
         if not quiet:  # --verbosity=1 shows where it came from
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -68,30 +76,32 @@ def main(argv: list[str]) -> int:
 
 def run() -> int:
     """Asks, scores and prints the table; returns the exit code."""
+    _check_flags()
     from tqdm import tqdm
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation import benchmarks, sources
+    from rrft_jax.evaluation.endpoint import make_answerer
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
     from rrft_jax.rewards import Pool
     from rrft_jax.rewards.symbolic import in_pool
+    from rrft_jax.training.start import resolve_init
 
-    if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value) or bool(_ENDPOINT.value) != bool(_MODEL.value):
-        raise ValueError("give either --checkpoint, or --endpoint with --model")
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
-    questions = {b.name: sources.questions(b, _DATA.value, _LIMIT.value, prompt) for b in chosen}
     decoding = _decoding()
+    endpoint = _endpoint() if _ENDPOINT.value else None
+    directory = None if endpoint else resolve_init(_CHECKPOINT.value, "--checkpoint")
+    questions = {b.name: sources.questions(b, _DATA.value, _LIMIT.value, prompt, _STRICT.value) for b in chosen}
     if _DRY.value:
-        for name, (examples, ask) in questions.items():
-            print(f"{name}: {len(examples)} questions; the first:\n{ask(examples[0])}\n")
+        print(_dry_report(questions, endpoint, decoding))
         return 0
     folder = Path(_OUTPUT.value)
-    same_evaluation(folder, _about(prompt, decoding))
-    answerer = _endpoint(decoding) if _ENDPOINT.value else _sampler(decoding)
+    same_evaluation(folder, _about(prompt, decoding, directory))
+    answerer = make_answerer(endpoint, decoding) if endpoint else _sampler(directory, decoding)
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
     with Pool() as pool:
@@ -100,13 +110,25 @@ def run() -> int:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
                 results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, show)
     if any(results.values()):  # process 0
-        text = table(results, _MODEL.value or _CHECKPOINT.value, real=bool(_DATA.value))
+        # Published figures are of whole files: nothing may stand beside a part of one.
+        text = table(results, _MODEL.value or _CHECKPOINT.value, real=bool(_DATA.value) and not _LIMIT.value)
         (folder / "table.md").write_text(text + "\n")
         print(text)
     unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())
     if unanswered:
         print(f"{unanswered} questions have no answer: the same command asks them again", file=sys.stderr)
     return 1 if unanswered else 0
+
+
+def _check_flags() -> None:
+    """ValueError for flags that do not go together; one that nothing would read is refused."""
+    if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value) or bool(_ENDPOINT.value) != bool(_MODEL.value):
+        raise ValueError("give either --checkpoint, or --endpoint with --model")
+    kind, others = ("endpoint", _OF_CHECKPOINT) if _ENDPOINT.value else ("checkpoint", _OF_ENDPOINT)
+    if unread := [f"--{name}" for name in others if flags.FLAGS[name].present]:
+        raise ValueError(f"{', '.join(unread)}: of no use with --{kind}, leave it out")
+    if _STRICT.value and not _DATA.value:
+        raise ValueError("--strict is about the records of --data_dir: leave it out")
 
 
 def _decoding():
@@ -125,36 +147,54 @@ def _decoding():
     return decoding
 
 
-def _about(prompt: str, decoding) -> dict:
-    """What may not change while predictions of one folder are collected; the commit is noted by the workdir's rules."""
+def _about(prompt: str, decoding, directory: Path | None) -> dict:
+    """What may not change while predictions of one folder are collected."""
     from dataclasses import asdict
 
+    from rrft_jax.evaluation.predictions import fingerprint
+
+    # Of an adapter the base is `directory`, and its own weights lie where --checkpoint says.
+    weights = fingerprint(*{directory, Path(_CHECKPOINT.value).expanduser()}) if directory else ""
     return {
-        "checkpoint": _CHECKPOINT.value, "endpoint": _ENDPOINT.value, "model": _MODEL.value, "data_dir": _DATA.value,
-        "prompt": prompt, "decoding": asdict(decoding), "dtype": _DTYPE.value,
-        "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value,
+        "checkpoint": _CHECKPOINT.value, "weights": weights, "endpoint": _ENDPOINT.value, "model": _MODEL.value,
+        "data_dir": _DATA.value, "prompt": prompt, "decoding": asdict(decoding), "dtype": _DTYPE.value,
+        "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value, "leave_out": sorted(_LEAVE_OUT.value),
     }  # fmt: skip
 
 
-def _endpoint(decoding):
-    from rrft_jax.evaluation.endpoint import Endpoint, make_answerer
+def _endpoint():
+    from rrft_jax.evaluation.endpoint import Endpoint
 
-    endpoint = Endpoint(
+    given = {"max_tokens_name": _MAX_NAME.value} if _MAX_NAME.value else {}
+    return Endpoint(
         _ENDPOINT.value, _MODEL.value, _KEY_ENV.value, concurrency=_CONCURRENCY.value,
-        requests_per_minute=_RATE.value, timeout=_TIMEOUT.value,
+        requests_per_minute=_RATE.value, timeout=_TIMEOUT.value, leave_out=tuple(_LEAVE_OUT.value), **given,
     )  # fmt: skip
-    return make_answerer(endpoint, decoding)
 
 
-def _sampler(decoding):
+def _dry_report(questions: dict, endpoint, decoding) -> str:
+    """What would be asked: of each benchmark its first question, and of an endpoint the whole bill."""
+    from rrft_jax.evaluation.dry_run import dry_run
+    from rrft_jax.evaluation.runner import to_questions
+
+    parts = [
+        f"{name}: {len(examples)} questions; the first:\n{ask(examples[0])}\n"
+        for name, (examples, ask) in questions.items()
+    ]
+    if endpoint:
+        every = [question for examples, ask in questions.values() for question in to_questions(examples, ask)]
+        parts.append(dry_run(endpoint, decoding, every).report())
+    return "\n".join(parts)
+
+
+def _sampler(directory: Path, decoding):
     import jax.numpy as jnp
 
     from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.qwen2_vl.config import read_config
     from rrft_jax.parallel.mesh import make_mesh
-    from rrft_jax.training.start import adapter_of, load_for_inference, load_parts, resolve_init
+    from rrft_jax.training.start import adapter_of, load_for_inference, load_parts
 
-    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)

@@ -4,6 +4,7 @@
     python launch/reproduce.py --seeds=0,1,2
     python launch/reproduce.py --tasks=counting --methods=zero_shot,reason_rft_zero --results=results
     python launch/reproduce.py --report_only                # draws what is there
+    python launch/reproduce.py --quick --questions=8        # trainings of four steps, in folders of their own
 
 Stopped by Ctrl-C or a kill, the same command goes on in the middle of the training where it was. A nano result is about
 the pipeline: it says nothing about Qwen2-VL-2B or 7B.
@@ -23,25 +24,35 @@ _METHODS = flags.DEFINE_list(
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of the trainings and of the answers.")
 _QUESTIONS = flags.DEFINE_integer("questions", 512, "Questions of each benchmark column.", 1)
-_WORKDIRS = flags.DEFINE_string("workdirs", "workdirs/reproduce", "Where trainings and predictions live.")
-_RESULTS = flags.DEFINE_string("results", "docs/results", "Where the result of each cell and the report go.")
+_WORKDIRS = flags.DEFINE_string(
+    "workdirs", None, "Where trainings and predictions live (workdirs/reproduce, with --quick workdirs/quick)."
+)
+_RESULTS = flags.DEFINE_string(
+    "results", None, "Where results and report go (docs/results, with --quick workdirs/quick/results)."
+)
 _QUICK = flags.DEFINE_bool("quick", False, "Trainings of four steps, to see that everything runs.")
 _REPORT = flags.DEFINE_bool("report_only", False, "Train and evaluate nothing.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+DEFAULTS = "workdirs/reproduce", "docs/results"
 
 
 def train(cell, workdir: Path) -> int:
     """One training in this process, with its config's defaults and the cell's seed."""
-    from rrft_jax.evaluation.reproduction import METHODS
+    from rrft_jax.evaluation.reproduction import GAP_STEPS, METHODS
     from rrft_jax.training.overrides import load_config
     from rrft_jax.training.stages import run
 
-    name = f"{METHODS[cell.method].recipe}_{cell.task}.py"
-    config = load_config(f"{Path(__file__).parents[1] / 'configs' / name}:{'runlocal' if _QUICK.value else ''}")
-    config.seed = cell.seed
+    file = f"configs/{METHODS[cell.method].recipe}_{cell.task}.py:{'runlocal' if _QUICK.value else ''}"
+    config = load_config(str(Path(__file__).parents[1] / file))
+    changed = {"seed": cell.seed}
     if config.stage1:
-        config.stage1.seed = cell.seed
-    return run(config, workdir, sys.argv)
+        changed["stage1.seed"] = cell.seed
+    if cell.method == "reason_rft_zero":  # the fall of the adaptation gap lasts about 15 steps
+        changed["eval.every"] = min(config.eval.every, GAP_STEPS)
+    config.update_from_flattened_dict(changed)
+    # What a stopped training says of how to go on: the command of this training alone, which has its workdir.
+    options = [f"--config.{name}={value}" for name, value in changed.items()]
+    return run(config, workdir, ["launch/train.py", f"--config={file.removesuffix(':')}", *options])
 
 
 def main(argv: list[str]) -> int:
@@ -53,20 +64,23 @@ def main(argv: list[str]) -> int:
     from rrft_jax.evaluation.reproduction_report import write_report
 
     keep_programs(_CACHE.value)
-    results = Path(_RESULTS.value)
+    # A result of four steps must not be taken for one of the table.
+    workdirs, results = ("workdirs/quick", "workdirs/quick/results") if _QUICK.value else DEFAULTS
+    workdirs, results = Path(_WORKDIRS.value or workdirs), Path(_RESULTS.value or results)
     try:
         chosen = cells(_TASKS.value, _METHODS.value, [int(seed) for seed in _SEEDS.value])
         for number, cell in enumerate([] if _REPORT.value else chosen, 1):
             say = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731
-            code = run_cell(cell, train, Path(_WORKDIRS.value), results, _QUESTIONS.value, say)
+            code = run_cell(cell, train, workdirs, results, _QUESTIONS.value, say)
             if code:
+                print("stopped; the same command of launch/reproduce.py goes on from here", file=sys.stderr)
                 return code
         found = read_results(results)
         if not found:
             raise ValueError(f"--results={results} holds no result yet: run without --report_only")
         print(write_report(found, results))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, RuntimeError) as error:  # the last: a training that diverged
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)

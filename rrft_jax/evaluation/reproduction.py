@@ -32,6 +32,7 @@ from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
 TASKS = MappingProxyType({
     "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
 })  # fmt: skip
+GAP_STEPS = 10  # at most, between two evaluations of Reason-RFT-Zero, for its transient adaptation gap
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,7 @@ def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, cou
         for benchmark in BENCHMARKS:
             if benchmark.task == TASKS[cell.task]:
                 examples, ask = sources.questions(benchmark, "", count, prompt)
-                numbers[benchmark.name] = run_benchmark(
-                    benchmark.name, examples, ask, answerer, folder, in_pool(pool)
-                )
+                numbers[benchmark.name] = run_benchmark(benchmark.name, examples, ask, answerer, folder, in_pool(pool))
     return numbers
 
 

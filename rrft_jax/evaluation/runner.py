@@ -37,9 +37,7 @@ def run_benchmark(
     try:
         done = exchange(set(store.records) if store else None)[0]
         on_reply(len(done & set(names)))
-        open_ones = [
-            Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples) if e.id not in done
-        ]
+        open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
         by_id = {example.id: example for example in examples}
         failures: dict[str, str] = {}
         try:
@@ -65,6 +63,11 @@ def run_benchmark(
     finally:
         if store:
             store.__exit__(None, None, None)
+
+
+def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
+    """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
+    return [Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples)]
 
 
 def _first(failures: dict[str, str]) -> str:

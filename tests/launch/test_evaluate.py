@@ -16,6 +16,7 @@ from tests.training.runs import stop_when
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--max_new_tokens=8", "--batch=2")
+ENDPOINT = ("--endpoint=http://127.0.0.1:1/v1", "--model=m")
 
 
 def start(*args):
@@ -77,7 +78,7 @@ def test_published_files_get_the_published_rows_beside_them(tmp_path):
 @pytest.mark.slow
 def test_a_served_model_answers_like_its_checkpoint(tmp_path):
     """Greedy text over the protocol, pictures as PNG, equals our sampler's on the same pictures."""
-    common = ("--benchmark=spatial_left", "--limit=3", "--decoding=greedy", "--prompt=zero_shot", *SHORT)
+    common = ("--benchmark=spatial_left", "--limit=3", "--decoding=greedy", "--prompt=zero_shot", SHORT[0])
     evaluate("--checkpoint=nano", *common, f"--output={tmp_path / 'here'}")
     with serving("--max_new_tokens=8", "--compilation_cache=") as (_, url):
         out, _ = evaluate(f"--endpoint={url}", "--model=nano", *common, f"--output={tmp_path / 'there'}")
@@ -86,13 +87,32 @@ def test_a_served_model_answers_like_its_checkpoint(tmp_path):
     assert texts[0] == texts[1] and len(texts[0]) == 3
 
 
-def test_mistakes_are_one_line(tmp_path):
-    output = f"--output={tmp_path / 'x'}"
-    for args, said in (
-        ((), "give either --checkpoint, or --endpoint with --model"),
-        (("--checkpoint=nano", "--benchmark=countng_id"), "--benchmark='countng_id' is no benchmark; did you mean"),
-        (("--checkpoint=nano", "--prompt=cott", "--limit=1"), "prompt 'cott' is neither a paradigm of"),
-        (("--checkpoint=nano", "--limit=1", "--decoding=greedy", "--samples=4"), "--samples=4 with temperature 0"),
-    ):
-        out, err = evaluate(*args, output, code=2)
-        assert out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1, err
+def test_dry_run_of_an_endpoint_says_what_it_would_cost_and_leaves_nothing(tmp_path):
+    asked = ("--benchmark=spatial_id", "--limit=3", "--samples=2", "--leave_out=top_k,n", "--dry-run")
+    out, _ = evaluate(*ENDPOINT, *asked, f"--output={tmp_path / 'out'}")
+    assert "spatial_id: 3 questions; the first:\nPlease answer only with functions." in out
+    assert "3 questions in 6 requests; nothing was sent" in out and "6 images" in out
+    assert not (tmp_path / "out").exists()
+
+
+MISTAKES = {
+    (): "give either --checkpoint, or --endpoint with --model",
+    ("--dtype=bfloat16", "--batch=4", *ENDPOINT): "--batch, --dtype: of no use with --endpoint",
+    ("--checkpoint=nano", "--timeout=3"): "--timeout: of no use with --checkpoint",
+    ("--checkpoint=nano", "--benchmark=countng_id"): "--benchmark='countng_id' is no benchmark; did you mean",
+    ("--checkpoint=nano", "--limit=1", "--prompt=cott"): "prompt 'cott' is neither a paradigm of",
+    ("--checkpoint=nano", "--limit=1", "--decoding=greedy", "--samples=4"): "--samples=4 with temperature 0",
+    ("--leave_out=topk", *ENDPOINT): "endpoint leave_out=['topk']: choose from",
+    ("--checkpoint=nowhere",): "--checkpoint='nowhere': neither 'nano'",
+}
+
+
+# Each takes a process of its own, so all but one are slow.
+SOME = [given if k == 1 else pytest.param(given, marks=pytest.mark.slow) for k, given in enumerate(MISTAKES)]
+
+
+@pytest.mark.parametrize("given", SOME)
+def test_mistakes_are_one_line(tmp_path, given):
+    out, err = evaluate(*given, f"--output={tmp_path / 'out'}", code=2)
+    assert out == "" and err.startswith("error: ") and MISTAKES[given] in err and err.count("\n") == 1, err
+    assert not (tmp_path / "out").exists()

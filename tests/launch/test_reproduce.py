@@ -1,0 +1,67 @@
+"""The command of the miniature: what it trains, and where a quick try goes. Nothing is trained here."""
+
+import importlib.util
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell
+from rrft_jax.training import stages
+from rrft_jax.training.interrupt import resume_hint
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def program():
+    known = set(flags.FLAGS)
+    spec = importlib.util.spec_from_file_location("reproduce", ROOT / "launch" / "reproduce.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    flags.FLAGS.mark_as_parsed()
+    yield module
+    flags.FLAGS.unparse_flags()  # other programs define flags of the same names
+    flags.FLAGS.remove_flag_values({name: flags.FLAGS[name] for name in set(flags.FLAGS) - known})
+
+
+@pytest.fixture
+def trained(program, monkeypatch):
+    calls = []
+    monkeypatch.setattr(stages, "run", lambda *given: calls.append(given) or 143)
+    return calls
+
+
+def test_every_cell_has_its_seed_in_both_stages_and_enough_evaluations_for_the_gap(program, trained, tmp_path):
+    for task in TASKS:
+        for method, about in METHODS.items():
+            if about.recipe:
+                program.train(Cell(task, method, 3), tmp_path)
+                config, _, argv = trained[-1]
+                assert config.task == TASKS[task] and config.seed == 3 and "--config.seed=3" in argv
+                if method == "reason_rft":
+                    assert config.stage1.seed == 3
+                if method == "reason_rft_zero":
+                    assert config.eval.every <= 10
+
+
+def test_a_stopped_training_names_a_command_that_knows_its_workdir(program, trained, tmp_path):
+    program.train(Cell("counting", "reason_rft_zero", 1), tmp_path)
+    words = shlex.split(resume_hint(trained[0][2], tmp_path))
+    assert words[1:] == ["launch/train.py", "--config=configs/reason_rft_zero_counting.py", "--config.seed=1",
+                         "--config.eval.every=10", f"--workdir={tmp_path}"]  # fmt: skip
+
+
+def test_a_quick_try_leaves_the_real_table_alone(program, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cell = tmp_path / "docs" / "results" / "counting" / "ans_sft-seed0.json"
+    cell.parent.mkdir(parents=True)
+    cell.write_text(json.dumps({}))
+    with flagsaver.flagsaver(quick=True, tasks=["counting"], methods=["ans_sft"], compilation_cache=""):
+        assert program.main(["reproduce.py"]) == 143
+    (config, workdir, _) = trained[0]
+    assert config.train.steps == 4 and workdir.parts[:2] == ("workdirs", "quick")
+    assert "the same command of launch/reproduce.py goes on" in capsys.readouterr().err
