@@ -35,7 +35,10 @@ def questions(
         examples = [task.make(0, i, SPLIT, benchmark.domain) for i in range(limit or GENERATED)]
         return examples, task.asker(prompt)
     split = _PUBLISHED_SPLITS[benchmark.domain]
-    found = reason_rft.find(folder, task.name)
+    try:
+        found = reason_rft.find(folder, task.name)
+    except FileNotFoundError as error:  # which speaks of prepare_data's flag
+        raise FileNotFoundError(str(error).replace("--input=", "--data_dir=")) from None
     part = next((part for part in found.parts if (part.task, part.split) == (task.name, split)), None)
     if part is None:
         there = ", ".join(f"{p.task} {p.split}" for p in found.parts) or "none of this task"

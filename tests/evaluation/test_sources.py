@@ -47,3 +47,11 @@ def test_a_workdir_is_asked_as_it_was_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert prompt_of(f"~/{tmp_path.name}") == "caption_eval"
     assert prompt_of("nano") == prompt_of(str(Path(tmp_path / "elsewhere"))) == "zero_shot"
+
+
+def test_a_folder_without_the_files_is_named_by_its_flag(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--data_dir=.* holds no JSON file"):
+        questions(BY_NAME["counting_id"], str(tmp_path), 0, "cot")
+    (tmp_path / "Visual-Counting-id-test-1k.json").write_text("[]")
+    with pytest.raises(ValueError, match="has no Visual-Counting-ood-test-1k.json for counting_ood; it holds .* test"):
+        questions(BY_NAME["counting_ood"], str(tmp_path), 0, "cot")
