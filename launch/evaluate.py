@@ -32,7 +32,9 @@ _LEAVE_OUT = flags.DEFINE_list(
 _MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint calls the limit of an answer (max_tokens).")
 _DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
 _BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (all its benchmarks), or all.")
-_DATA = flags.DEFINE_string("data_dir", "", "Folder with the published test files and their pictures.")
+_DATA = flags.DEFINE_string(
+    "data_dir", "", "Folder with the published test files and their pictures, or what prepare_data made."
+)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
