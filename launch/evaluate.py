@@ -7,7 +7,8 @@
 
 Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
 test files in FOLDER. Interrupted, the same command goes on with the questions that are not answered yet. --dry-run says
-what would be asked, of an endpoint with tokens and time.
+what would be asked, of an endpoint with tokens and time. Started on every worker of a TPU pod, as the tasks of a Slurm
+step or with JAX_COORDINATOR_ADDRESS and its kin, the processes evaluate one checkpoint together.
 """
 
 import os
@@ -31,7 +32,9 @@ _LEAVE_OUT = flags.DEFINE_list(
 _MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint calls the limit of an answer (max_tokens).")
 _DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
 _BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (all its benchmarks), or all.")
-_DATA = flags.DEFINE_string("data_dir", "", "Folder with the published test files and their pictures.")
+_DATA = flags.DEFINE_string(
+    "data_dir", "", "Folder with the published test files and their pictures, or what prepare_data made."
+)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
@@ -53,6 +56,7 @@ _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of a picture;
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of a picture; default: the checkpoint's.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
 _OF_ENDPOINT = ("model", "api_key_env", "concurrency", "requests_per_minute", "timeout", "leave_out", "max_tokens_name")
+_START, _HEARTBEAT = 300, 100  # seconds, as launch/train.py waits for other processes
 _OF_CHECKPOINT = ("batch", "mesh", "dtype", "min_pixels", "max_pixels")
 
 
@@ -63,12 +67,21 @@ def main(argv: list[str]) -> int:
     if quiet:
         logging.set_verbosity(logging.WARNING)
     try:
-        return run()
-    except (ValueError, OSError, ImportError) as error:  # the last: a package of an extra
-        if not quiet:  # --verbosity=1 shows where it came from
-            raise
+        _check_flags()
+    except ValueError as error:  # before jax, which is slow to load
         print(f"error: {error}", file=sys.stderr)
         return 2
+    from rrft_jax.parallel.processes import ElsewhereError, leave, who
+
+    try:
+        return run()
+    except ElsewhereError:
+        return leave(2)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:  # the last: a package of an extra
+        if not quiet:  # --verbosity=1 shows where it came from
+            raise
+        print(f"error: {who()}{error}", file=sys.stderr)
+        return leave(2)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -76,7 +89,6 @@ def main(argv: list[str]) -> int:
 
 def run() -> int:
     """Asks, scores and prints the table; returns the exit code."""
-    _check_flags()
     from tqdm import tqdm
 
     from rrft_jax.compilation import keep_programs
@@ -85,6 +97,8 @@ def run() -> int:
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
+    from rrft_jax.parallel.cluster import find_cluster, join
+    from rrft_jax.parallel.processes import is_writer, together
     from rrft_jax.rewards import Pool
     from rrft_jax.rewards.symbolic import in_pool
     from rrft_jax.training.start import resolve_init
@@ -99,14 +113,16 @@ def run() -> int:
     if _DRY.value:
         print(_dry_report(questions, endpoint, decoding))
         return 0
+    if not endpoint:
+        join(find_cluster(None, None, None), _START, _HEARTBEAT)
     folder = Path(_OUTPUT.value)
-    same_evaluation(folder, _about(prompt, decoding, directory))
+    together(lambda: same_evaluation(folder, _about(prompt, decoding, directory)) if is_writer() else None)
     answerer = make_answerer(endpoint, decoding) if endpoint else _sampler(directory, decoding)
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
     with Pool() as pool:
         for name, (examples, ask) in questions.items():
-            with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None) as bar:
+            with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None if is_writer() else True) as bar:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
                 results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, show)
     if any(results.values()):  # process 0

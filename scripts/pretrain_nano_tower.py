@@ -61,7 +61,7 @@ HEADS = {
     "size": SIZES, "colour": tuple(COLOURS), "material": MATERIALS, "shape": SHAPES, "rank": tuple(range(8)),
     "text": TEXTS, "role": ROLES, "name": NAMES, "here": ("nothing", "object", "label"),
 }  # fmt: skip
-SCENE, FIGURE = ("size", "colour", "material", "shape", "rank"), ("text", "role")
+SCENE = ("size", "colour", "material", "shape", "rank")
 ENDS = np.cumsum([0, *map(len, HEADS.values())])
 PLACE = {name: k for k, name in enumerate(HEADS)}
 

@@ -10,7 +10,7 @@ class Benchmark:
     """name: ours, also that of a published column. title: the paper's. task: a name of tasks.registry.
 
     domain: which twin the task generates for it: "in", "out", and for other viewpoints "left", "right".
-    file: the stem of the published test file. in_domain: whether the task's training data is of its kind.
+    file: the stem of the published test file.
     """
 
     name: str
@@ -18,10 +18,6 @@ class Benchmark:
     task: str
     domain: str
     file: str
-
-    @property
-    def in_domain(self) -> bool:
-        return self.domain == "in"
 
 
 COUNTING, STRUCTURE, SPATIAL = "visual_counting", "structure_perception", "spatial_transformation"

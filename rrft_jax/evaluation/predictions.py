@@ -69,7 +69,9 @@ def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
     differing = [key for key in {**there, **about} if there.get(key) != about.get(key)]
     if differing:
         lines = "".join(f"\n  {key}: {there.get(key)!r} -> {about.get(key)!r}" for key in differing)
-        raise ValueError(f"--output={folder} holds another evaluation; give another folder, or restore:{lines}")
+        raise ValueError(
+            f"--output={folder} holds another evaluation; give another folder, remove this one, or restore:{lines}"
+        )
 
 
 def fingerprint(*directories: Path) -> str:

@@ -20,7 +20,7 @@ COLUMNS = (*(b.name for b in BENCHMARKS), *PARTS)
 @dataclass(frozen=True)
 class Published:
     """One row. method: "" for a model as it is. scores: column -> per cent; LLaVA-OneVision, which the newer table does
-    not list, lacks PARTS. note: what is known to be wrong in it."""
+    not list, lacks PARTS. note: what is known to be wrong in its counting_ood."""
 
     model: str
     method: str
@@ -64,13 +64,6 @@ ROWS: tuple[Published, ...] = tuple(
 )
 
 
-def rows_for(column: str) -> list[tuple[Published, float]]:
-    """The rows that have a score in a column (a benchmark's name, or one of PARTS), with that score."""
-    if column not in COLUMNS:
-        raise ValueError(f"no published column {column!r}; known are {', '.join(COLUMNS)}")
-    return [(row, row.scores[column]) for row in ROWS if column in row.scores]
-
-
 def beside(ours: Collection[str], real: bool) -> list[Published]:
     """The published rows that may stand beside our columns, cut to them (counting_ood with its PARTS).
 
@@ -83,4 +76,8 @@ def beside(ours: Collection[str], real: bool) -> list[Published]:
     if "counting_ood" in shown:
         shown |= dict.fromkeys(PARTS)
     cut = [(row, {c: row.scores[c] for c in shown if c in row.scores}) for row in ROWS]
-    return [Published(row.model, row.method, scores, row.note) for row, scores in cut if scores]
+    return [
+        Published(row.model, row.method, scores, row.note if "counting_ood" in scores else "")
+        for row, scores in cut
+        if scores
+    ]

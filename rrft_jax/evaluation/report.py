@@ -14,17 +14,20 @@ def table(results: Mapping[str, Mapping[str, Any]], label: str, real: bool) -> s
     """Markdown: a row per score, a column per benchmark and an average per task, in per cent with 95 % intervals.
 
     results: benchmark name -> its numbers (`summary.summarise`). real: whether the published test files were scored;
-    only then do published rows follow, which are to be compared with paper_score.
+    only then do published rows follow, which are to be compared with paper_score, and beneath the table what is known
+    to be wrong in them.
     """
     columns = _columns(results)
     rows = []
     for name in SCORES:
         found = {b: Estimate(**numbers[name]) for b, numbers in results.items()}
         rows.append([f"{label}, {name}", *(_cell(average([found[b] for b in names])) for _, names in columns)])
-    for row in beside(results, real):
+    published = beside(results, real)
+    for row in published:
         cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
         rows.append([f"{row.model} {row.method} (published)".replace("  ", " "), *cells])
-    return markdown(["", *(title for title, _ in columns)], rows)
+    notes = [f"{row.model} {row.method}: {row.note}." for row in published if row.note]
+    return "\n\n".join([markdown(["", *(title for title, _ in columns)], rows), *notes])
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

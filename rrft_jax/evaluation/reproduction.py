@@ -5,6 +5,7 @@ a cell whose file is there is done, so that the table goes on wherever it was st
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -115,7 +116,7 @@ def run_cell(
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".tmp")
-    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     part.rename(target)
     return 0
 
@@ -175,9 +176,11 @@ def _curves(run: Path) -> dict[str, Any]:
     }  # fmt: skip
     held_out, series = [], {}
     for record in read_metrics(run):
-        scores = {name: value for name, value in record.items() if name.startswith("eval")}
+        # A share of no answers is NaN, which JSON does not know.
+        scores = {n: v if math.isfinite(v) else None for n, v in record.items() if n.startswith("eval")}
         if scores:
             held_out.append({"step": record["step"], **scores})
         for name in kept.keys() & record.keys():
-            series.setdefault(kept[name], []).append([record["step"], round(float(record[name]), 5)])
+            if math.isfinite(record[name]):
+                series.setdefault(kept[name], []).append([record["step"], round(float(record[name]), 5)])
     return {"held_out": held_out, "series": series}

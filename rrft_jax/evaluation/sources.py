@@ -6,7 +6,8 @@ from pathlib import Path
 from absl import logging
 
 from rrft_jax.data.example import Example
-from rrft_jax.data.records import RecordError
+from rrft_jax.data.prepared import find_prepared, read_prepared
+from rrft_jax.data.records import RecordError, Records
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
@@ -26,27 +27,44 @@ def questions(
 ) -> tuple[list[Example], Callable[[Example], str]]:
     """The examples of a benchmark and how they are asked.
 
-    folder: where the published test files are; empty: generated. limit: only the first so many; 0: all, and GENERATED
-    of what is generated. Bad records are skipped and counted, or with `strict` an error. Raises ValueError where the
-    folder does not hold the benchmark.
+    folder: where the published test files are, as downloaded or prepared; empty: generated. limit: only the first so
+    many; 0: all, and GENERATED of what is generated. Bad records are skipped and counted, or with `strict` an error.
+    Raises ValueError where the folder does not hold the benchmark.
     """
     task = get_task(benchmark.task)
     if not folder:
         examples = [task.make(0, i, SPLIT, benchmark.domain) for i in range(limit or GENERATED)]
         return examples, task.asker(prompt)
-    split = _PUBLISHED_SPLITS[benchmark.domain]
-    found = reason_rft.find(folder, task.name)
-    part = next((part for part in found.parts if (part.task, part.split) == (task.name, split)), None)
-    if part is None:
-        there = ", ".join(f"{p.task} {p.split}" for p in found.parts) or "none of this task"
-        raise ValueError(f"--data_dir={folder} has no {benchmark.file}.json for {benchmark.name}; it holds {there}")
-    records = read_part(part, strict)
+    prepared = find_prepared(folder, task.name)
+    records = (_prepared if prepared else _published)(benchmark, prepared or folder, strict)
     if records.problems:
         logging.warning("%s: %s", benchmark.name, records.report())
     if not records.examples:
         raise RecordError(f"--data_dir={folder}: no record of {benchmark.name} can be used\n{records.report()}")
     asked = _PUBLISHED_PROMPTS.get((benchmark.name, prompt), prompt)
     return list(records.examples[: limit or None]), task.asker(asked, real=True)
+
+
+def _published(benchmark: Benchmark, folder: str, strict: bool) -> Records:
+    split = _PUBLISHED_SPLITS[benchmark.domain]
+    try:
+        found = reason_rft.find(folder, benchmark.task)
+    except FileNotFoundError as error:  # which speaks of prepare_data's flag
+        raise FileNotFoundError(str(error).replace("--input=", "--data_dir=")) from None
+    part = next((part for part in found.parts if (part.task, part.split) == (benchmark.task, split)), None)
+    if part is None:
+        there = ", ".join(f"{p.task} {p.split}" for p in found.parts) or "none of this task"
+        raise ValueError(f"--data_dir={folder} has no {benchmark.file}.json for {benchmark.name}; it holds {there}")
+    return read_part(part, strict)
+
+
+def _prepared(benchmark: Benchmark, folder: Path, strict: bool) -> Records:
+    """The tests of another data set are no benchmark of the paper, whatever their split is called."""
+    if folder.resolve().parent.parent.name != "reason_rft":
+        raise ValueError(
+            f"--data_dir: {folder} was not prepared by --source=reason_rft, so {benchmark.name} is not there"
+        )
+    return read_prepared(folder, benchmark.task, _PUBLISHED_SPLITS[benchmark.domain], strict)
 
 
 def prompt_of(checkpoint: str) -> str:

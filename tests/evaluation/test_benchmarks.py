@@ -7,7 +7,6 @@ def test_seven_columns_over_three_tasks():
     assert [b.name for b in BENCHMARKS] == [
         "counting_id", "counting_ood", "structure_id", "structure_ood", "spatial_id", "spatial_left", "spatial_right",
     ]  # fmt: skip
-    assert [b.in_domain for b in BENCHMARKS] == [True, False, True, False, True, False, False]
     assert len({b.file for b in BENCHMARKS}) == len({b.title for b in BENCHMARKS}) == 7
     part = {"in": "-id-test-", "out": "-ood-test-", "left": "-ood-left-test-", "right": "-ood-right-test-"}
     assert all(part[b.domain] in b.file for b in BENCHMARKS)

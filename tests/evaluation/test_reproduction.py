@@ -1,6 +1,7 @@
 """The miniature's cells and report, from results made up by hand."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -92,8 +93,11 @@ def test_a_done_cell_is_not_worked_on_and_a_stopped_one_has_no_result(tmp_path, 
         (workdir / "DONE").write_text('{"cpu_seconds": 5.0}')
         rewards = {"accuracy": 1.0, "format_paper": 1.0, "length": 0.0}
         (workdir / "config.json").write_text(json.dumps({"train": {"prompts": 8}, "rewards": rewards}))
-        lines = [{"step": 0, "eval/accuracy": 0.25}, {"step": 1, "loss": 2.0, "rewards/accuracy/mean": 0.5,
-                                                      "rewards/format_paper/mean": 1.0}]  # fmt: skip
+        lines = [
+            {"step": 0, "eval/accuracy": 0.25, "eval/accuracy_reasoned": math.nan},
+            {"step": 1, "loss": 2.0, "rewards/accuracy/mean": 0.5, "rewards/format_paper/mean": 1.0},
+            {"step": 2, "loss": math.inf},
+        ]
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return 0
 
@@ -103,7 +107,8 @@ def test_a_done_cell_is_not_worked_on_and_a_stopped_one_has_no_result(tmp_path, 
     (stored,) = read_results(tmp_path / "r")
     assert stored["benchmarks"] == asked and stored["prompt"] == "ans" and stored["questions"] == 4
     training = stored["training"]
-    assert training["held_out"] == [{"step": 0, "eval/accuracy": 0.25}] and training["cpu_seconds"] == 5.0
+    assert training["held_out"] == [{"step": 0, "eval/accuracy": 0.25, "eval/accuracy_reasoned": None}]
+    assert training["cpu_seconds"] == 5.0
     assert training["series"] == {"loss": [[1, 2.0]], "task reward": [[1, 0.5]], "format reward": [[1, 1.0]]}
     trained.clear()
     assert work() == 0 and not trained  # its result is there

@@ -1,10 +1,13 @@
 """How the questions of a benchmark are asked: generated and published ones, and what a checkpoint was trained with."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from rrft_jax.data.sources.registry import SOURCES, find_parts
+from rrft_jax.data.tfds_builder import build
 from rrft_jax.evaluation.benchmarks import BENCHMARKS
 from rrft_jax.evaluation.sources import prompt_of, questions
 from tests.data.sources.real import published
@@ -47,3 +50,23 @@ def test_a_workdir_is_asked_as_it_was_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert prompt_of(f"~/{tmp_path.name}") == "caption_eval"
     assert prompt_of("nano") == prompt_of(str(Path(tmp_path / "elsewhere"))) == "zero_shot"
+
+
+def test_a_folder_without_the_files_is_named_by_its_flag(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--data_dir=.* holds no JSON file"):
+        questions(BY_NAME["counting_id"], str(tmp_path), 0, "cot")
+    (tmp_path / "Visual-Counting-id-test-1k.json").write_text("[]")
+    with pytest.raises(ValueError, match="has no Visual-Counting-ood-test-1k.json for counting_ood; it holds .* test"):
+        questions(BY_NAME["counting_ood"], str(tmp_path), 0, "cot")
+
+
+def test_prepared_questions_are_the_published_ones_and_other_data_is_no_benchmark(folder, tmp_path):
+    for name in ("reason_rft", "elsewhere"):
+        parts = [p for p in find_parts("reason_rft", folder).parts if p.task == "structure_perception"]
+        build(dataclasses.replace(SOURCES["reason_rft"], name=name), parts, tmp_path / name, folder)
+    benchmark = BY_NAME["structure_ood"]
+    (raw,), ask = questions(benchmark, folder, 0, "cot")
+    (ours,), ask_ours = questions(benchmark, str(tmp_path / "reason_rft"), 0, "cot")
+    assert (ours.id, ask_ours(ours), ours.answer, len(ours.images)) == (raw.id, ask(raw), raw.answer, len(raw.images))
+    with pytest.raises(ValueError, match="was not prepared by --source=reason_rft, so structure_ood is not there"):
+        questions(benchmark, str(tmp_path / "elsewhere"), 0, "cot")

@@ -45,8 +45,9 @@ def find(folder, answers: str = "letter") -> Found:
 def _split(path: Path, folder: Path) -> str:
     """By the folder train, val or test that a problem lies in, else by what its data.json says."""
     above = path.parent.parent
-    named = above.name if above != folder else (read_json(path, path.name)[0] or {})
-    return _SPLITS.get(named if isinstance(named, str) else named.get("data_type"), "train")
+    data = read_json(path, path.name)[0] if above == folder else None
+    named = data.get("data_type") if isinstance(data, dict) else above.name
+    return _SPLITS.get(named, "train") if isinstance(named, str) else "train"
 
 
 def _items(paths: tuple[Path, ...], folder: Path, answers: str) -> Iterator[Item]:

@@ -71,8 +71,10 @@ def test_a_bad_problem_is_named(folder, changes, kind, words):
 def test_bad_files(folder, tmp_path_factory):
     (folder / "12" / "data.json").write_text("nothing")
     (folder / "15" / "img_diagram.png").unlink()
-    bad, lost = read_part(find_parts("geometry3k", folder).parts[0]).problems
+    (folder / "17" / "data.json").write_text("[]")
+    bad, lost, array = read_part(find_parts("geometry3k", folder).parts[0]).problems
     assert bad.kind == "bad JSON" and bad.file == "12/data.json"
+    assert array.kind == "wrong type" and array.file == "17/data.json"
     assert lost.kind == "missing image" and "15/img_diagram.png" in lost.message
     with pytest.raises(FileNotFoundError, match="holds no <id>/data.json"):
         find_parts("geometry3k", tmp_path_factory.mktemp("empty"))
