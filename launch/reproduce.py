@@ -41,6 +41,7 @@ def train(cell, workdir: Path) -> int:
     from rrft_jax.evaluation.reproduction import GAP_STEPS, METHODS
     from rrft_jax.training.overrides import load_config
     from rrft_jax.training.stages import run
+    from rrft_jax.training.timing import cpu_seconds
 
     file = f"configs/{METHODS[cell.method].recipe}_{cell.task}.py:{'runlocal' if _QUICK.value else ''}"
     config = load_config(str(Path(__file__).parents[1] / file))
@@ -52,7 +53,8 @@ def train(cell, workdir: Path) -> int:
     config.update_from_flattened_dict(changed)
     # What a stopped training says of how to go on: the command of this training alone, which has its workdir.
     options = [f"--config.{name}={value}" for name, value in changed.items()]
-    return run(config, workdir, ["launch/train.py", f"--config={file.removesuffix(':')}", *options])
+    argv = ["launch/train.py", f"--config={file.removesuffix(':')}", *options]
+    return run(config, workdir, argv, began=cpu_seconds())
 
 
 def main(argv: list[str]) -> int:

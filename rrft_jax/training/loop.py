@@ -2,7 +2,6 @@
 
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ from rrft_jax.training.start import (
     make_state,
     resolve_init,
 )
-from rrft_jax.training.timing import Clock
+from rrft_jax.training.timing import Clock, cpu_seconds
 from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config, write_lines
 
@@ -80,13 +79,17 @@ class Run:
 
 
 def train(
-    config: ConfigDict, workdir: str | Path, argv: list[str] | None = None, profile_steps: Sequence[int] = ()
+    config: ConfigDict,
+    workdir: str | Path,
+    argv: list[str] | None = None,
+    profile_steps: Sequence[int] = (),
+    began: float = 0.0,
 ) -> int:
     """Runs or resumes a training; returns the exit code: 0 done, or stopped by SIGTERM after saving (then the workdir
     has no DONE file); 130 stopped by Ctrl-C after saving.
 
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
-    consecutive steps to trace.
+    consecutive steps to trace. began: `cpu_seconds` that this process had used for something else before.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     together(lambda: check_config(config))
@@ -123,13 +126,13 @@ def train(
             state, host, step = checkpoints.restore(state)
             together(lambda: _check_pixels(host["pixels"], pixels, path, config.init))
             say(f"resuming {path} at step {step} of {config.train.steps}")
-        earlier = host["cpu_seconds"]
+        earlier = host["cpu_seconds"] - began
         journal.cut_back(step if step else -1, UNEVALUATED in host)
         profiler = stack.enter_context(Profiler(path, profile_steps))
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
         try:
-            state, step = _loop(run, state, step, host, checkpoints, journal, stop, profiler)
+            state, step = _loop(run, state, step, host, earlier, checkpoints, journal, stop, profiler)
         except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to go on from there" if kept else "nothing is saved yet; to start again"
@@ -188,10 +191,9 @@ def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
     return {"length": {"count_tokens": count}}
 
 
-def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> tuple[dict, int]:
+def _loop(run: Run, state, step, host, earlier, checkpoints, journal, stop, profiler) -> tuple[dict, int]:
     config = run.config
     total = config.train.steps
-    earlier = host["cpu_seconds"]
     eval_sets = run.source.held_out
 
     def held_out() -> dict[str, float] | None:
@@ -248,7 +250,7 @@ def _loop(run: Run, state, step, host, checkpoints, journal, stop, profiler) -> 
                     accuracy = scores["eval/accuracy"]
                     record |= scores
                     journal.note(eval_line(step, scores))
-            host["cpu_seconds"] = earlier + time.process_time()
+            host["cpu_seconds"] = earlier + cpu_seconds()
             if UNEVALUATED not in host:  # else the run that goes on from here writes it, with what is missing
                 journal.write(step, record)
             journal.update(step, record)

@@ -1,8 +1,6 @@
 """What a run tells a person at an evaluation and at its end."""
 
 import math
-import resource
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import numpy as np
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.progress import Row, before_after_table, duration
 from rrft_jax.training.start import ADAPTER, EXPORT
+from rrft_jax.training.timing import cpu_seconds
 from rrft_jax.training.workdir import Workdir
 
 # Titles of the held-out sets; a task's further ones go by their names.
@@ -53,10 +52,9 @@ def result_table(path: Path) -> str:
 
 
 def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
-    """Marks the run as done and says what came of it. earlier: CPU-seconds of former sessions."""
+    """Marks the run as done and says what came of it. earlier: what to add to `cpu_seconds` for the whole run."""
     path = run_dir.path
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = earlier + time.process_time() + children.ru_utime + children.ru_stime
+    cpu = earlier + cpu_seconds()
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
     print(result_table(path))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")

@@ -8,27 +8,36 @@ from ml_collections import ConfigDict
 from rrft_jax.parallel.processes import say, together
 from rrft_jax.training.check import check_config
 from rrft_jax.training.loop import train
+from rrft_jax.training.timing import cpu_seconds
 from rrft_jax.training.workdir import DONE, STAGE1, flatten
 
 
-def run(config: ConfigDict, workdir: str | Path, argv: list[str], profile_steps: Sequence[int] = ()) -> int:
+def run(
+    config: ConfigDict,
+    workdir: str | Path,
+    argv: list[str],
+    profile_steps: Sequence[int] = (),
+    began: float = 0.0,
+) -> int:
     """Trains config.stage1, if there is one, in workdir/stage1, then `config` from its result; returns the exit code.
 
     The same command resumes in whichever stage it was: a finished stage 1 is not run again. Both configs are checked
-    before anything starts. profile_steps: steps of the last stage to trace.
+    before anything starts. profile_steps: steps of the last stage to trace. began: as
+    for `train`; each stage counts its own CPU time.
     """
     if not config.stage1:
-        return train(config, workdir, argv, profile_steps)
+        return train(config, workdir, argv, profile_steps, began)
     together(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
     say(f"stage 1 of 2, in {first}")
-    code = train(config.stage1, first, argv)
+    code = train(config.stage1, first, argv, began=began)
     if not together(lambda: (first / DONE).exists()):
         return code
     say(f"stage 2 of 2, from {first}")
+    began = cpu_seconds()
     config = config.copy_and_resolve_references()
     config.init = str(first)
-    return train(config, workdir, argv, profile_steps)
+    return train(config, workdir, argv, profile_steps, began)
 
 
 def check_stages(config: ConfigDict) -> None:

@@ -51,7 +51,7 @@ def test_an_error_that_was_explained_is_not_repeated(capfd):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_signals_reach_every_process(number, code):
     handler = f"lambda *_: sys.exit({code})"
-    body = f"signal.signal({int(number)}, {handler}); print('up', flush=True)\ntime.sleep(600)"
+    body = f"signal.signal({int(number)}, {handler}); os.write(1, b'up\\n')\ntime.sleep(600)"
     program = f"import sys\nfrom {run_processes.__module__} import run_processes\n"
     program += f"sys.exit(run_processes({children(body)!r}, 2, 'again'))"
     path = os.pathsep.join(sys.path)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rrft_jax.processing.processor import encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards import get
+from rrft_jax.tasks import texts
 from rrft_jax.tasks.structure_perception import generator, prompts
 from rrft_jax.tasks.structure_perception.families import FAMILIES
 from rrft_jax.tasks.structure_perception.figure import FRAME, HEIGHT, TOKEN
@@ -118,7 +119,7 @@ def test_domains_look_and_speak_differently():
 def test_texts_are_short(drawn):
     processor = load_processor("rrft_jax/assets/nano")
     for made in drawn[:120]:
-        assert len(encode_completion(processor, prompts.cot_target(made))) <= 100, made.cot
+        assert len(encode_completion(processor, texts.cot_target(made))) <= 100, made.cot
         text = prompts.format_prompt(prompts.choose_cot(made), made.problem)
         assert len(encode_prompt(processor, text, made.images).tokens) <= 150
 
@@ -149,13 +150,13 @@ def test_prompts_and_targets(drawn):
         "For example, if the answer is A, just respond with A. Do not include any explanations or additional text. Q?"
     )
     assert prompts.format_prompt("ANS", "Is {x}?") == "Is {x}?"
-    assert prompts.format_prompt("LISTING", "Q?") == "Describe the figure."
+    assert prompts.format_prompt("FIGURE_LISTING", "Q?") == "Describe the figure."
     for made in drawn[:20]:
         by_type = {"choice": "GEO_CHOICE_COT", "numeric": "GEO_NUM_COT"}
         assert prompts.choose_cot(made) == by_type[made.metadata["answer_type"]]
-        assert prompts.cot_target(made) == f"<think>\n{made.cot}\n</think>\n<answer>\n{made.answer}\n</answer>"
-        assert prompts.ans_target(made) == made.answer
-        assert prompts.listing_target(made) == made.metadata["listing"]
+        assert texts.cot_target(made) == f"<think>\n{made.cot}\n</think>\n<answer>\n{made.answer}\n</answer>"
+        assert texts.ans_target(made) == made.answer
+        assert texts.listing_target(made) == made.metadata["listing"]
     with pytest.raises(KeyError, match="GEO_NUM_COT"):
         prompts.format_prompt("GEO", "Q?")
 
@@ -166,9 +167,9 @@ def test_the_own_thought_is_rewarded_in_full_and_a_wrong_answer_not_at_all(index
     made = example(1, index, "rewards", domain, 28)
     letter = made.metadata["answer_type"] == "choice"
     wrong = "ABCD"[("ABCD".index(made.answer) + off % 3 + 1) % 4] if letter else str(float(made.answer) + off)
-    text = prompts.cot_target(made)
+    text = texts.cot_target(made)
     spoilt = text.replace(f"<answer>\n{made.answer}\n", f"<answer>\n{wrong}\n")
     for reward in (get("accuracy"), get("accuracy_paper")):
         assert list(reward([text, spoilt], [made, made], [0, 0], 0)) == [1.0, 0.0]
-        assert list(reward([prompts.ans_target(made)], [made], [0], 0)) == [1.0]
+        assert list(reward([texts.ans_target(made)], [made], [0], 0)) == [1.0]
     assert list(get("format")([text], [made], [0], 0)) == [1.0]
