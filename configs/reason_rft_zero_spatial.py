@@ -10,4 +10,5 @@ from rrft_jax.training.presets import finish, nano_grpo, start
 def get_config(arg=None):
     config, arg = start("spatial_transformation", arg)
     nano_grpo(config)
+    config.train.steps = 100  # as far as the fall at the start, and the way back, are looked at
     return finish(config, arg)
