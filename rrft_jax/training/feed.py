@@ -9,18 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.parallel.processes import together
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.training.checkpoints import Checkpoints
-from rrft_jax.training.rollouts import Drawn, Ready, Scored, Verdicts
-from rrft_jax.training.rows import step_layout
+from rrft_jax.training.rollouts import Drawn, Ready, Scored, Verdicts, by_prompt
 from rrft_jax.training.source import HostBatch
 from rrft_jax.training.timing import Clock
 
@@ -29,7 +24,8 @@ IN_FLIGHT = "in_flight"  # in a checkpoint's arrays and host state
 
 @dataclass(frozen=True)
 class InFlight:
-    """Completions that the next step will train on, as a checkpoint holds them."""
+    """Completions that the next step will train on, as a checkpoint holds them: numpy, [B, G, ...] by prompt, so that
+    a run may go on on other devices."""
 
     rollouts: Rollouts
     verdicts: Verdicts
@@ -46,11 +42,11 @@ def save(
 
 
 def restore(
-    checkpoints: Checkpoints, state: dict, config: ConfigDict, mesh: Mesh, rewards: int
+    checkpoints: Checkpoints, state: dict, config: ConfigDict, rewards: int
 ) -> tuple[dict, dict, int, InFlight | None]:
     """(state, host state, step, what was in flight) of the latest checkpoint. rewards: the number of functions."""
     expected = config.algorithm == "grpo" and config.rollout.ahead and checkpoints.latest_step() < config.train.steps
-    target = state | {IN_FLIGHT: _arrays(_blank(config, mesh, rewards))} if expected else state
+    target = state | {IN_FLIGHT: _arrays(_blank(config, rewards))} if expected else state
     state, host, step = checkpoints.restore(target)
     if not expected:
         return state, host, step, None
@@ -64,21 +60,15 @@ def _arrays(found: InFlight) -> dict[str, Any]:
     return {"rollouts": vars(found.rollouts), "values": found.verdicts.values, "total": found.verdicts.total}
 
 
-def _blank(config: ConfigDict, mesh: Mesh, rewards: int) -> InFlight:
-    """Shapes with shardings, and numpy arrays for what stays on the host."""
-    layout, G, C = step_layout(config, mesh), config.rollout.group, config.rollout.max_completion_length
-    rows = lambda dtype, *shape: jax.ShapeDtypeStruct(  # noqa: E731
-        (layout.rows, G // layout.split, *shape), dtype, sharding=batch_sharding(mesh)
-    )
-    rollouts = Rollouts(rows(jnp.int32, C), rows(bool, C), rows(jnp.float32, C), rows(jnp.float32, C), rows(bool))
-    whole = (layout.rows // layout.split, G)
-    return InFlight(rollouts, Verdicts(np.empty((rewards, *whole)), np.empty(whole, np.float32), {}, 0))
+def _blank(config: ConfigDict, rewards: int) -> InFlight:
+    B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
+    tokens, flags, scores = (np.empty((B, G, C), dtype) for dtype in (np.int32, bool, np.float32))
+    rollouts = Rollouts(tokens, flags, scores, scores, np.empty((B, G), bool))
+    return InFlight(rollouts, Verdicts(np.empty((rewards, B, G)), np.empty((B, G), np.float32), {}, 0))
 
 
 class Feed:
     """Each batch when its turn comes. batches: host batches from the first step on; make(params, host batch, t)."""
-
-    in_flight: InFlight | None = None
 
     def __init__(self, batches: Iterator[HostBatch], make: Callable[[dict, HostBatch, int], Ready], clock: Clock):
         self._batches, self._make, self._clock = batches, make, clock
@@ -90,6 +80,10 @@ class Feed:
     def work_ahead(self) -> None:
         """Called when the update of a step has been dispatched."""
 
+    def in_flight(self) -> InFlight | None:
+        """What a checkpoint must hold after this step; a collective."""
+        return None
+
     def _next_host(self) -> HostBatch | None:
         host = together(lambda: next(self._batches, None))
         self._clock.lap("data")
@@ -97,10 +91,10 @@ class Feed:
 
 
 class AheadFeed(Feed):
-    """One step ahead. draw(params, host batch, t, rollouts=None) dispatches, score(drawn, verdicts=None) waits.
+    """One step ahead. draw(params, host batch, t, stored=None) dispatches, score(drawn, verdicts=None) waits.
 
     params of `take` are those before the update of step t. in_flight: what the first step trains on, where an earlier
-    session drew it; after `work_ahead`, what a checkpoint must hold.
+    session drew it.
     """
 
     def __init__(
@@ -112,24 +106,27 @@ class AheadFeed(Feed):
         in_flight: InFlight | None = None,
     ):
         self._batches, self._draw, self._score, self._clock = batches, draw, score, clock
-        self.in_flight = in_flight
-        self._ready: Scored | None = None
+        self._stored = in_flight
+        self._next: tuple[Drawn, Scored] | None = None  # of the step to come
         self._drawn: Drawn | None = None
 
     def take(self, params: dict, t: int) -> Ready:
-        scored = self._ready or self._first(params, t)
+        scored = self._next[1] if self._next else self._first(params, t)
         following = self._next_host()
         self._drawn = None if following is None else self._draw(params, following, t + 1)
         return scored.ready()
 
     def work_ahead(self) -> None:
-        self._ready = self.in_flight = None
-        if self._drawn is not None:
-            self._ready = self._score(self._drawn)
-            self.in_flight = InFlight(self._drawn.rollouts, self._ready.verdicts)
+        self._next = self._drawn and (self._drawn, self._score(self._drawn))
+
+    def in_flight(self) -> InFlight | None:
+        if self._next is None:
+            return None
+        drawn, scored = self._next
+        return InFlight(by_prompt(drawn), scored.verdicts)
 
     def _first(self, params: dict, t: int) -> Scored:
-        host, known = self._next_host(), self.in_flight
+        host, known, self._stored = self._next_host(), self._stored, None
         if known is None:
             return self._score(self._draw(params, host, t))
         return self._score(self._draw(params, host, t, known.rollouts), known.verdicts)

@@ -120,9 +120,7 @@ def train(
         # cpu_seconds: of this and all former sessions. pixels: the limits that pictures were resized to.
         step, in_flight, host = 0, None, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
         if checkpoints.latest_step() is not None:
-            state, host, step, in_flight = restore(
-                checkpoints, state, config, run.mesh, rewards=len(run.rewards.rewards)
-            )
+            state, host, step, in_flight = restore(checkpoints, state, config, rewards=len(run.rewards.rewards))
             together(lambda: _check_pixels(host["pixels"], pixels, path, config.init))
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"]
@@ -253,12 +251,12 @@ def _loop(run: Run, state, step, host, in_flight, checkpoints, journal, stop, pr
             _check_finite(state, config, step)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 journal.flush()
-                save(checkpoints, step, state, host, feed.in_flight, accuracy)
+                save(checkpoints, step, state, host, feed.in_flight(), accuracy)
                 saved = step
             clock.start()
         if saved < step:  # stopped by a signal, which may have come at any time since the last save
             journal.flush()
-            save(checkpoints, step, state, host, feed.in_flight)
+            save(checkpoints, step, state, host, feed.in_flight())
     return state, step
 
 
@@ -276,8 +274,8 @@ def _make_feed(run: Run, step: int, in_flight: InFlight | None, clock: Clock) ->
         make = partial(sft_batch, config, run.task, run.processor, run.mesh)
         return Feed(batches, lambda params, host, t: (*make(host), []), clock)
 
-    def draw(params, host, t, rollouts=None):
-        return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, rollouts)
+    def draw(params, host, t, stored=None):
+        return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
     score = partial(score_batch, config, run.processor, run.rewards, run.mesh, clock)
     if config.rollout.ahead:

@@ -44,8 +44,8 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the reward functions said about a whole batch, and cannot be asked again: values float64[F, B', G] of each,
-    total float32[B', G] (NaN: none), text_metrics name: (sum, count), and how many calls failed."""
+    """What the reward functions said about a whole batch, and cannot be asked again: values float64[F, B, G] of each,
+    total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls failed."""
 
     values: np.ndarray
     total: np.ndarray
@@ -75,16 +75,18 @@ def draw_batch(
     host: HostBatch,
     t: int,
     clock: Clock,
-    rollouts: Rollouts | None = None,
+    stored: Rollouts | None = None,
 ) -> Drawn:
     """Dispatches the rollouts of step t with `params`, and the reference pass.
 
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
-    rollouts: those that an earlier session drew, as its Drawn held them, in place of new ones.
+    stored: what `by_prompt` gave of those that an earlier session drew, in place of new ones.
     """
     layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
-    if rollouts is None:
+    if stored is not None:
+        rollouts = _on_rows(stored, layout, mesh)
+    else:
         key = jax.random.fold_in(jax.random.key(config.seed), t)
         first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
         rollouts = programs.sample(params, prompts, key, *first)
@@ -98,6 +100,25 @@ def draw_batch(
         reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
         clock.watch(reference)
     return Drawn(host, t, prompts, rollouts, reference)
+
+
+def by_prompt(drawn: Drawn) -> Rollouts:
+    """Numpy arrays [B, G, ...] of the whole batch in every process, without what only fills it; a collective."""
+    layout = drawn.host.layout
+    own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
+    mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
+    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    order = np.argsort(np.concatenate(rows))
+    return jax.tree.map(
+        lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
+    )
+
+
+def _on_rows(stored: Rollouts, layout: Layout, mesh: Mesh) -> Rollouts:
+    """The inverse of `by_prompt`, on the devices there are now; rows that only fill the batch repeat its prompts."""
+    number = layout.prompt_of % layout.prompts * layout.split + layout.mine % layout.split
+    rows = lambda x: x.reshape(layout.prompts * layout.split, -1, *x.shape[2:])[number]  # noqa: E731
+    return to_devices(jax.tree.map(rows, stored), mesh)
 
 
 def samples_what_it_scores(config: ConfigDict) -> bool:
@@ -153,7 +174,7 @@ def score_batch(
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
-    verdicts = Verdicts(everything.values, everything.total, everything.text_metrics, failures)
+    verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
     return Scored(batch, metrics, _groups(config, host, own.names, everything, advantages), verdicts)
 
 
@@ -184,7 +205,7 @@ def _score(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
     values, total, text_metrics, failures = np.zeros((len(names), 0)), np.zeros(0, np.float32), {}, 0
     if known is not None:
         numbers = host.layout.mine[own]
-        by_row = lambda x: x.reshape(*x.shape[:-2], host.layout.rows, -1)  # noqa: E731
+        by_row = lambda x: x.reshape(*x.shape[:-2], host.layout.prompts * host.layout.split, -1)  # noqa: E731
         values, total = by_row(known.values)[:, numbers], by_row(known.total)[numbers]
         if is_writer():  # of the whole batch: one part carries them
             text_metrics, failures = known.text_metrics, known.failures

@@ -7,8 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.parallel.layout import Layout
+from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.rewards import Pool
-from rrft_jax.training import loop
+from rrft_jax.rollout.sampler import Rollouts
+from rrft_jax.training import loop, rollouts
 from rrft_jax.training.check import check_config
 from rrft_jax.training.feed import AheadFeed, InFlight
 from rrft_jax.training.overrides import load_config
@@ -21,12 +24,14 @@ AHEAD = ("--config.rollout.ahead=1", "--config.loss.surrogate=clipped")
 
 
 def fake_feed(clock, start=0, in_flight=None):
-    """Five host batches; a batch says which parameters drew it and when it was scored."""
-    draw = lambda params, host, t, rollouts=None: SimpleNamespace(host=host, t=t, rollouts=rollouts or params)  # noqa: E731
-    score = lambda drawn, verdicts=None: SimpleNamespace(  # noqa: E731
-        verdicts=verdicts or f"verdict {drawn.t}",
-        ready=lambda: (drawn.rollouts, drawn.host, drawn.t, verdicts or f"verdict {drawn.t}"),
-    )
+    """Five host batches; a batch says which parameters drew it and who judged it."""
+
+    def draw(params, host, t, stored=None):
+        return SimpleNamespace(host=host, t=t, by=stored or params)
+
+    def score(drawn, verdicts=None):
+        return SimpleNamespace(ready=lambda: (drawn.by, drawn.host, drawn.t, verdicts))
+
     return AheadFeed(iter(range(start, 5)), draw, score, clock, in_flight)
 
 
@@ -34,9 +39,9 @@ def test_each_step_trains_on_what_the_parameters_before_the_last_update_drew():
     with Clock() as clock:
         feed = fake_feed(clock)
         for t, drew in enumerate(("p0", "p0", "p1", "p2", "p3")):
-            assert feed.take(f"p{t}", t) == (drew, t, t, f"verdict {t}")
+            assert feed.take(f"p{t}", t) == (drew, t, t, None)
             feed.work_ahead()
-            assert feed.in_flight == (None if t == 4 else InFlight(f"p{t}", f"verdict {t + 1}"))
+        assert feed.in_flight() is None  # nothing follows the last step
 
 
 def test_what_was_in_flight_is_neither_drawn_nor_scored_again():
@@ -44,7 +49,22 @@ def test_what_was_in_flight_is_neither_drawn_nor_scored_again():
         feed = fake_feed(clock, 3, InFlight("p2", "stored"))
         assert feed.take("p3", 3) == ("p2", 3, 3, "stored")
         feed.work_ahead()
-        assert feed.take("p4", 4) == ("p3", 4, 4, "verdict 4")
+        assert feed.take("p4", 4) == ("p3", 4, 4, None)
+
+
+@pytest.mark.parametrize(("rows", "split"), [(4, 1), (8, 2), (6, 2), (3, 1)])
+def test_completions_in_flight_come_back_on_other_rows(rows, split):
+    """Three prompts with four members, on rows with padding and without, and on more rows than wrote them."""
+    members = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    mesh = make_mesh(devices=jax.devices()[:1])
+    stored = Rollouts(members, members > 7, members / 2.0, members / 3.0, members[..., 0] > 9)
+    stored = jax.tree.map(lambda x: x.astype(np.float32) if x.dtype == float else x.astype(np.int32), stored)
+    layout = Layout(3, rows, split, np.arange(rows), np.ones(rows, bool))
+    placed = rollouts._on_rows(stored, layout, mesh)
+    assert placed.tokens.shape == (rows, 4 // split, 5)
+    host = SimpleNamespace(layout=layout, row_weight=(layout.prompt_of < 3).astype(np.float32))
+    back = rollouts.by_prompt(SimpleNamespace(host=host, rollouts=placed))
+    jax.tree.map(np.testing.assert_array_equal, back, stored)
 
 
 def test_a_loss_that_takes_every_batch_for_on_policy_is_refused():
