@@ -92,7 +92,7 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
         with jax.set_mesh(run.mesh):
             state = make_state(trainable, run.programs.optimizer, run.mesh)
             feed = loop._make_feed(run, 0, None, clock)
-            past = []
+            past, clipped = [], []
             for t in range(3):
                 past.append(jax.tree.map(np.array, combine(state["params"], run.frozen)))
                 batch, _, _ = feed.take(combine(state["params"], run.frozen), t)
@@ -108,7 +108,8 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
                 state, metrics = run.programs.step(state, run.frozen, batch)
                 feed.work_ahead()
                 assert (np.abs(score(past[t]) - old).max() > 1e-3) == (t > 0)
-                assert (metrics["clip_ratio/region_mean"] > 0) == (t > 0)
+                clipped.append(float(metrics["clip_ratio/region_mean"]))
+            assert clipped[0] == 0 < max(clipped)
 
 
 @pytest.mark.slow
