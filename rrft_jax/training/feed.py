@@ -117,7 +117,12 @@ class AheadFeed(Feed):
         return scored.ready()
 
     def work_ahead(self) -> None:
-        self._next = self._drawn and (self._drawn, self._score(self._drawn))
+        if self._drawn is not None:
+            self._next = self._drawn, self._score(self._drawn)
+            return
+        self._next = None
+        for phase in ("rollout", "reward"):  # the last step has these metrics, too
+            self._clock.lap(phase)
 
     def in_flight(self) -> InFlight | None:
         if self._next is None:
