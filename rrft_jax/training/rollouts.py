@@ -149,11 +149,11 @@ def score_batch(
     own = _score(processor, rewards, host, tokens, mask, finished, drawn.t, known)
     parts = exchange(own)
     everything = _merge(parts, layout, G)
+    clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
     advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
     advantages = np.asarray(advantages)
-    clock.lap("reward")
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
     weighted = to_devices({"row_weight": by_row(row_weight), "advantages": by_row(advantages)}, mesh)
