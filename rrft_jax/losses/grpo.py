@@ -26,6 +26,9 @@ class GRPOLoss:
                          epsilon_high ITSELF, as in TRL (the authors suggest 5); epsilon_low is not read.
     delta, dual_clip     clipped only, None or > 1: a bound on the unclipped ratio (TRL), a bound on the loss at
                          negative advantages (verl's clip_ratio_c)
+    importance_cap       None, or the policy loss of a token times min(p_old / p_sampling, cap), a constant: truncated
+                         importance sampling, for tokens drawn from another law than the one scored (top-k, another
+                         temperature); TRL's vllm_importance_sampling_clip_max in the mode token_truncate
     sapo_temperature_*   of the sigmoid gate at positive and at other advantages
     max_completion_length  tokens; read by constant_length
     beta                 coefficient of the KL penalty; 0 leaves it out
@@ -42,6 +45,7 @@ class GRPOLoss:
     epsilon_high: float = 0.2
     delta: float | None = None
     dual_clip: float | None = None
+    importance_cap: float | None = None
     sapo_temperature_positive: float = 1.0
     sapo_temperature_negative: float = 1.05
     max_completion_length: int | None = None
@@ -75,6 +79,7 @@ class GRPOLoss:
             check(field, lambda x: x is None or x > 1, "None or greater than 1")
             if self.surrogate != "clipped":
                 check(field, lambda x: x is None, f"None with surrogate {self.surrogate!r} (only 'clipped' reads it)")
+        check("importance_cap", lambda x: x is None or x > 0, "None or positive")
         if self.aggregation == "constant_length":
             check("max_completion_length", lambda x: x and x > 0, "positive with aggregation constant_length")
 
@@ -106,7 +111,12 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     def token_mean(x):
         return Sum(*aggregate(x, mask, rows, "token_mean"))
 
-    terms = {"policy": term(1.0, _policy_loss(ratio, log_probs, advantages, config), config.aggregation)}
+    policy = _policy_loss(ratio, log_probs, advantages, config)
+    if config.importance_cap is not None:
+        sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)
+        weight = jnp.minimum(surrogate.token_ratio(jnp.where(mask, old, 0.0) - sampling), config.importance_cap)
+        policy = policy * jax.lax.stop_gradient(weight)
+    terms = {"policy": term(1.0, policy, config.aggregation)}
     metrics = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
     if targets.ref_log_probs is not None:
         ref = jax.lax.stop_gradient(jnp.where(mask, targets.ref_log_probs, 0.0))
@@ -125,6 +135,12 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
             "sampling/sampling_logp_difference/mean": token_mean(gap),
             "sampling/sampling_logp_difference/max": Max(gap.max()),
         }
+    if config.importance_cap is not None:
+        metrics |= {
+            "sampling/importance_sampling_ratio/mean": token_mean(weight),
+            "sampling/importance_sampling_ratio/min": Min(jnp.where(mask, weight, jnp.inf).min()),
+            "sampling/importance_sampling_ratio/max": Max(jnp.where(mask, weight, -jnp.inf).max()),
+        }
     metrics |= _clip_metrics(ratio, ratio_mask, advantages, rows, config)
     return terms, jax.lax.stop_gradient(metrics)
 
@@ -137,6 +153,8 @@ def _check_inputs(scores, targets, config):
             "Targets.old_log_probs is given, but surrogate 'on_policy' takes the current policy for the one that drew "
             "the completions: leave it None, or choose surrogate 'clipped' for completions of an older policy"
         )
+    if config.importance_cap is not None and targets.sampling_log_probs is None:
+        raise ValueError("Targets.sampling_log_probs is None: importance_cap needs what the tokens were drawn with")
     if config.beta and targets.ref_log_probs is None:
         raise ValueError(f"Targets.ref_log_probs is None, beta is {config.beta}: score the reference, or set beta to 0")
     if config.entropy_coefficient and scores.entropy is None:

@@ -39,7 +39,7 @@ class Targets:
     advantages    float32[B, G] | None      None for SFT
     old_log_probs float32[B, G, C] | None   of the policy that drew the completions; None: it is the current policy
     ref_log_probs float32[B, G, C] | None   of the frozen reference of the KL penalty
-    sampling_log_probs float32[B, G, C] | None  of the law the tokens were drawn from, for metrics alone
+    sampling_log_probs float32[B, G, C] | None  of the law the tokens were drawn from
     """
 
     loss_mask: jax.Array

@@ -113,7 +113,13 @@ def _check_grpo(config: ConfigDict) -> None:
         raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
     if config.advantages.scale not in SCALES:
         raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
-    loss_config(config)
+    if rollout.ahead not in (0, 1):
+        raise ValueError(f"config.rollout.ahead={rollout.ahead}: completions are drawn 0 or 1 steps ahead")
+    if loss_config(config).surrogate == "on_policy" and rollout.ahead:
+        raise ValueError(
+            "config.loss.surrogate='on_policy' takes completions for the current policy's own, and with "
+            "config.rollout.ahead=1 an older one draws them: choose clipped, cispo or sapo"
+        )
 
 
 def _check_named(prefix: str, build: Callable) -> None:

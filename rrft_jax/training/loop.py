@@ -2,12 +2,11 @@
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import logging
@@ -27,6 +26,7 @@ from rrft_jax.rewards import Pool, RewardSet, reward_set
 from rrft_jax.tasks.registry import Task, get_task
 from rrft_jax.training.check import check_config
 from rrft_jax.training.checkpoints import Checkpoints
+from rrft_jax.training.feed import AheadFeed, Feed, InFlight, restore, save
 from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
 from rrft_jax.training.journal import Journal
@@ -36,9 +36,9 @@ from rrft_jax.training.programs import Programs, make_programs, to_devices
 from rrft_jax.training.progress import SHOWN
 from rrft_jax.training.references import sft_batch
 from rrft_jax.training.report import eval_line, finish, result_table
-from rrft_jax.training.rollouts import grpo_batch
+from rrft_jax.training.rollouts import draw_batch, score_batch
 from rrft_jax.training.rows import step_layout
-from rrft_jax.training.source import HostBatch, Source, make_source
+from rrft_jax.training.source import Source, make_source
 from rrft_jax.training.start import (
     ADAPTER,
     EXPORT,
@@ -121,9 +121,9 @@ def train(
         journal = stack.enter_context(Journal(path, config.log.tensorboard))
         pixels = [run.processor.min_pixels, run.processor.max_pixels]
         # cpu_seconds: of this and all former sessions. pixels: the limits that pictures were resized to.
-        step, host = 0, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
+        step, in_flight, host = 0, None, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
         if checkpoints.latest_step() is not None:
-            state, host, step = checkpoints.restore(state)
+            state, host, step, in_flight = restore(checkpoints, state, config, rewards=len(run.rewards.rewards))
             together(lambda: _check_pixels(host["pixels"], pixels, path, config.init))
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"] - began
@@ -132,7 +132,7 @@ def train(
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
         try:
-            state, step = _loop(run, state, step, host, earlier, checkpoints, journal, stop, profiler)
+            state, step = _loop(run, state, step, host, earlier, in_flight, checkpoints, journal, stop, profiler)
         except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to go on from there" if kept else "nothing is saved yet; to start again"
@@ -191,7 +191,7 @@ def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
     return {"length": {"count_tokens": count}}
 
 
-def _loop(run: Run, state, step, host, earlier, checkpoints, journal, stop, profiler) -> tuple[dict, int]:
+def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal, stop, profiler) -> tuple[dict, int]:
     config = run.config
     total = config.train.steps
     eval_sets = run.source.held_out
@@ -207,7 +207,6 @@ def _loop(run: Run, state, step, host, earlier, checkpoints, journal, stop, prof
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
-        prepare = _preparer(run, clock)
         if step == 0 and not _asked_to_stop(stop) and (before := held_out()) is not None:
             journal.write(0, before)
             if before:
@@ -219,18 +218,16 @@ def _loop(run: Run, state, step, host, earlier, checkpoints, journal, stop, prof
             journal.note(eval_line(step, scores))
             journal.flush()
             checkpoints.add_metric(step, scores["eval/accuracy"])
-        batches = make_loader(run.source.fetch, step, total, prefetch=2, threads=2)
+        feed = _make_feed(run, step, in_flight, clock)
         saved = step
         clock.start()
-        while (batch := together(lambda: next(batches, None))) is not None:
-            if _asked_to_stop(stop):
-                break
+        while step < total and not _asked_to_stop(stop):
             profiler.before(step + 1)
-            clock.lap("data")
-            ready, record, groups = prepare(state, batch, step)
+            ready, record, groups = feed.take(combine(state["params"], run.frozen), step)
             clock.lap("batch")
             state, trained = run.programs.step(state, run.frozen, ready)
             clock.watch(trained)
+            feed.work_ahead()
             record |= {name: float(value) for name, value in trained.items()}
             clock.lap("update")
             record |= clock.finish()
@@ -257,12 +254,12 @@ def _loop(run: Run, state, step, host, earlier, checkpoints, journal, stop, prof
             _check_finite(state, config, step)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 journal.flush()
-                checkpoints.save(step, state, host, accuracy)
+                save(checkpoints, step, state, host, feed.in_flight(), accuracy)
                 saved = step
             clock.start()
         if saved < step:  # stopped by a signal, which may have come at any time since the last save
             journal.flush()
-            checkpoints.save(step, state, host)
+            save(checkpoints, step, state, host, feed.in_flight())
     return state, step
 
 
@@ -274,19 +271,19 @@ def _asked_to_stop(stop: GracefulStop) -> bool:
     return agreed is not None
 
 
-def _preparer(run: Run, clock: Clock) -> Callable[[dict, HostBatch, int], tuple[Any, dict, list]]:
-    """(state, host batch, step) -> device batch, metrics, completions to log."""
-    if run.config.algorithm == "sft":
-        make = partial(sft_batch, run.config, run.task, run.processor, run.mesh)
-        return lambda state, batch, t: (*make(batch), [])
+def _make_feed(run: Run, step: int, in_flight: InFlight | None, clock: Clock) -> Feed:
+    config, batches = run.config, make_loader(run.source.fetch, step, run.config.train.steps, prefetch=2, threads=2)
+    if config.algorithm == "sft":
+        make = partial(sft_batch, config, run.task, run.processor, run.mesh)
+        return Feed(batches, lambda params, host, t: (*make(host), []), clock)
 
-    def prepare(state, batch, t):
-        params = combine(state["params"], run.frozen)
-        return grpo_batch(
-            run.config, run.programs, run.processor, run.rewards, run.mesh, params, run.reference, batch, t, clock
-        )
+    def draw(params, host, t, stored=None):
+        return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
-    return prepare
+    score = partial(score_batch, config, run.processor, run.rewards, run.mesh, clock)
+    if config.rollout.ahead:
+        return AheadFeed(batches, draw, score, clock, in_flight)
+    return Feed(batches, lambda params, host, t: score(draw(params, host, t)).ready(), clock)
 
 
 def _counters(record, host, config) -> dict[str, float]:

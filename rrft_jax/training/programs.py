@@ -55,6 +55,11 @@ def loss_config(config: ConfigDict) -> GRPOLoss:
         raise ValueError(str(error).replace("GRPOLoss.", "config.loss.")) from None
 
 
+def scored_temperature(config: ConfigDict) -> float:
+    """What logits are divided by where log-probs are scored."""
+    return config.rollout.temperature if config.loss.temperature is None else config.loss.temperature
+
+
 def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layout: Layout) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
@@ -63,7 +68,7 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
     law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     scored_law = None if config.loss.full_softmax else law
     scoring = {
-        "temperature": config.rollout.temperature if config.loss.temperature is None else config.loss.temperature,
+        "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }

@@ -1,7 +1,7 @@
 """From prompts to a scored batch: sample, score on the host while the reference pass runs, advantages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -10,77 +10,172 @@ from ml_collections import ConfigDict
 
 from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.losses.terms import Targets
+from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import exchange, is_writer, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
+from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.training.completions import Group
 from rrft_jax.training.forward import Batch
-from rrft_jax.training.programs import Programs, to_devices
+from rrft_jax.training.programs import Programs, scored_temperature, to_devices
 from rrft_jax.training.source import HostBatch
 from rrft_jax.training.timing import Clock
 
+Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, completions for the log
 # One small program instead of some fifty that are compiled one by one.
 _advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
 
 
-def grpo_batch(
+@dataclass(frozen=True)
+class Drawn:
+    """What the devices make of the host batch of step t (0-based), dispatched and perhaps not there yet: its prompts,
+    their completions, and the reference's log-probs of these, float32[B, G, C], None where there is no KL penalty.
+
+    With config.rollout.ahead, rollouts.log_probs are those of the law that the loss scores.
+    """
+
+    host: HostBatch
+    t: int
+    prompts: Prompts
+    rollouts: Rollouts
+    reference: jax.Array | None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the reward functions said about a whole batch, and cannot be asked again: values float64[F, B, G] of each,
+    total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls failed."""
+
+    values: np.ndarray
+    total: np.ndarray
+    text_metrics: dict[str, tuple[float, float]]
+    failures: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The batch a train step takes, its metrics under TRL's names, completions for the log, and the verdicts."""
+
+    batch: Batch
+    metrics: dict[str, float]
+    groups: list[Group]
+    verdicts: Verdicts
+
+    def ready(self) -> Ready:
+        return self.batch, self.metrics, self.groups
+
+
+def draw_batch(
     config: ConfigDict,
     programs: Programs,
-    processor: Processor,
-    rewards: RewardSet,
     mesh: Mesh,
     params: dict,
     reference_params: dict | None,
     host: HostBatch,
     t: int,
     clock: Clock,
-) -> tuple[Batch, dict[str, float], list[Group]]:
-    """The batch of step t (0-based), its metrics under TRL's names, and completions for the log.
+    stored: Rollouts | None = None,
+) -> Drawn:
+    """Dispatches the rollouts of step t with `params`, and the reference pass.
 
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
-    A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
-    process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
-    completions are those of the logged prompts that this process holds.
+    stored: what `by_prompt` gave of those that an earlier session drew, in place of new ones.
     """
     layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
-    key = jax.random.fold_in(jax.random.key(config.seed), t)
-    first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
-    rollouts = programs.sample(params, prompts, key, *first)
-    clock.watch(rollouts.tokens)
+    if stored is not None:
+        rollouts = _on_rows(stored, layout, mesh)
+    else:
+        key = jax.random.fold_in(jax.random.key(config.seed), t)
+        first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
+        rollouts = programs.sample(params, prompts, key, *first)
+        clock.watch(rollouts.tokens)
+        if config.rollout.ahead and not samples_what_it_scores(config):
+            old = programs.reference(params, prompts, rollouts.tokens, rollouts.mask)
+            clock.watch(old)
+            rollouts = replace(rollouts, log_probs=old)
     reference = None
     if reference_params is not None:
         reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
         clock.watch(reference)
+    return Drawn(host, t, prompts, rollouts, reference)
+
+
+def by_prompt(drawn: Drawn) -> Rollouts:
+    """Numpy arrays [B, G, ...] of the whole batch in every process, without what only fills it; a collective."""
+    layout = drawn.host.layout
+    own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
+    mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
+    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    order = np.argsort(np.concatenate(rows))
+    return jax.tree.map(
+        lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
+    )
+
+
+def _on_rows(stored: Rollouts, layout: Layout, mesh: Mesh) -> Rollouts:
+    """The inverse of `by_prompt`, on the devices there are now; rows that only fill the batch repeat its prompts."""
+    number = layout.prompt_of % layout.prompts * layout.split + layout.mine % layout.split
+    rows = lambda x: x.reshape(layout.prompts * layout.split, -1, *x.shape[2:])[number]  # noqa: E731
+    return to_devices(jax.tree.map(rows, stored), mesh)
+
+
+def samples_what_it_scores(config: ConfigDict) -> bool:
+    """Whether the sampler's log-probs at temperature 1 under the vocabulary law are those that the loss scores."""
+    return scored_temperature(config) == 1 and not config.loss.full_softmax
+
+
+def score_batch(
+    config: ConfigDict,
+    processor: Processor,
+    rewards: RewardSet,
+    mesh: Mesh,
+    clock: Clock,
+    drawn: Drawn,
+    known: Verdicts | None = None,
+) -> Scored:
+    """Waits for the tokens and scores them on the host. known: verdicts of an earlier session; nothing is asked then.
+
+    A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
+    process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
+    completions are those of the logged prompts that this process holds.
+    """
+    host, rollouts = drawn.host, drawn.rollouts
+    layout, G = host.layout, config.rollout.group
     tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
     clock.lap("rollout")
 
-    own = _score(processor, rewards, host, tokens, mask, finished, t)
+    own = _score(processor, rewards, host, tokens, mask, finished, drawn.t, known)
     parts = exchange(own)
     everything = _merge(parts, layout, G)
+    clock.lap("reward")  # before the device is asked, which may be busy with an update
+    failures = sum(part.failures for part in parts)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
     advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
     advantages = np.asarray(advantages)
-    clock.lap("reward")
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
     weighted = to_devices({"row_weight": by_row(row_weight), "advantages": by_row(advantages)}, mesh)
-    targets = Targets(rollouts.mask, **weighted, ref_log_probs=reference, sampling_log_probs=rollouts.sampled_log_probs)
-    batch = Batch(prompts, rollouts.tokens, rollouts.mask, targets)
+    targets = Targets(
+        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if config.rollout.ahead else None,
+        ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
+    )  # fmt: skip
+    batch = Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
     live = everything.live
     lengths = everything.lengths[live].reshape(-1)
     metrics = {
         **{name: float(value) for name, value in stats.items()},
         **reward_metrics(own.names, everything.values[:, live].reshape(len(own.names), -1)),
-        **everything.text_metrics,
-        "reward_error": float(sum(part.failures for part in parts)),
+        **{name: total / count for name, (total, count) in everything.text_metrics.items()},
+        "reward_error": float(failures),
         **length_metrics(lengths, everything.finished[live].reshape(-1)),
         "completions/reasons": float(np.mean(everything.reasons[live])),
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
-    return batch, metrics, _groups(config, host, own.names, everything, advantages)
+    verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
+    return Scored(batch, metrics, _groups(config, host, own.names, everything, advantages), verdicts)
 
 
 @dataclass(frozen=True)
@@ -100,15 +195,21 @@ class _Part:
     prompt_tokens: int
 
 
-def _score(processor, rewards, host, tokens, mask, finished, t) -> _Part:
-    """tokens, mask [r, g, C] and finished [r, g] of this process's rows."""
+def _score(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
+    """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: the verdicts, where there are some."""
     names = tuple(item.name for item in rewards.rewards)
     own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
     g = tokens.shape[1]
     texts = [decode(processor, row) for row in tokens[own].reshape(len(own) * g, -1)]
     bare = [host.examples[i].without_images() for i in own]
     values, total, text_metrics, failures = np.zeros((len(names), 0)), np.zeros(0, np.float32), {}, 0
-    if texts:
+    if known is not None:
+        numbers = host.layout.mine[own]
+        by_row = lambda x: x.reshape(*x.shape[:-2], host.layout.prompts * host.layout.split, -1)  # noqa: E731
+        values, total = by_row(known.values)[:, numbers], by_row(known.total)[numbers]
+        if is_writer():  # of the whole batch: one part carries them
+            text_metrics, failures = known.text_metrics, known.failures
+    elif texts:
         groups = host.layout.prompt_of[own].repeat(g).tolist()
         scored = rewards.score(texts, [e for e in bare for _ in range(g)], groups, t)
         values, total = scored.values, np.array(scored.total, np.float32)
@@ -134,7 +235,7 @@ class _Whole:
     finished: np.ndarray
     reasons: np.ndarray
     texts: np.ndarray
-    text_metrics: dict[str, float]
+    text_metrics: dict[str, tuple[float, float]]
 
 
 def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
@@ -164,7 +265,7 @@ def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
         finished=spread(False, bool, "finished"),
         reasons=np.vectorize(lambda text: "<think>" in text, otypes=[bool])(texts),
         texts=texts,
-        text_metrics={name: total / count for name, (total, count) in sums.items()},
+        text_metrics=sums,
     )
 
 

@@ -136,7 +136,7 @@ def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout)
         scores = rows(jnp.float32, B, G, C)
         targets = replace(
             targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if config.loss.beta else None,
-            sampling_log_probs=scores,
+            sampling_log_probs=scores, old_log_probs=scores if config.rollout.ahead else None,
         )  # fmt: skip
     return prompts, Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
 

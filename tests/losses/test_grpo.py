@@ -327,3 +327,29 @@ def test_wrong_inputs_are_named():
         grpo_loss(scores, dataclasses.replace(targets, advantages=None), GRPOLoss("clipped"))
     with pytest.raises(ValueError, match="loss_type must be one of grpo, bnpo"):
         trl("vespo")
+
+
+@pytest.mark.parametrize("name", ["on_policy", "clipped", "cispo"])
+def test_importance_weights_are_capped_constants_on_the_policy_loss(name):
+    """A token drawn as if it were half as likely counts twice, or `cap` times; KL and gradient paths stay."""
+    scores, targets = random_batch(3)
+    config = GRPOLoss(surrogate=name, beta=0.04, epsilon_high=0.5)
+    old = scores.log_probs if name == "on_policy" else targets.old_log_probs
+    for weight, cap, expected in ((2.0, 3.0, 2.0), (2.0, 1.5, 1.5), (0.5, 3.0, 0.5)):
+        drawn = dataclasses.replace(targets, sampling_log_probs=old - np.log(weight).astype(np.float32))
+        capped = dataclasses.replace(config, importance_cap=cap)
+        plain, _ = compiled_loss(*prepare(config, scores, targets), config)
+        terms, metrics = compiled_loss(*prepare(capped, scores, drawn), capped)
+        assert float(terms["policy"].sum) == pytest.approx(expected * float(plain["policy"].sum), rel=1e-5)
+        assert float(terms["kl"].sum) == float(plain["kl"].sum)
+        for which in ("mean", "min", "max"):
+            found = finalize(metrics)[f"sampling/importance_sampling_ratio/{which}"]
+            assert float(found) == pytest.approx(expected, rel=1e-5)
+        without_kl = dataclasses.replace(capped, beta=0.0), dataclasses.replace(config, beta=0.0)
+        np.testing.assert_allclose(
+            gradient(without_kl[0], scores, drawn), expected * gradient(without_kl[1], scores, targets), atol=1e-6
+        )
+    with pytest.raises(ValueError, match="sampling_log_probs is None"):
+        grpo_loss(*prepare(capped, scores, targets), capped)
+    with pytest.raises(ValueError, match="importance_cap must be None or positive"):
+        GRPOLoss(importance_cap=0.0)

@@ -132,3 +132,21 @@ def test_an_unreachable_coordinator_is_one_line(launcher_of_all, tmp_path):
     lines = [line for line in output.splitlines() if "error" in line]
     assert len(lines) == 1 and lines[0].startswith("error: --coordinator_address=127.0.0.1:1 cannot be reached")
     assert "start process 0 there" in lines[0] and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
+    """One step ahead: what two processes drew, with groups split over rows, is trained on by one with half the rows."""
+    workdir, other = tmp_path / "run", tmp_path / "other"
+    options = (
+        *OPTIONS,
+        "--config.rollout.ahead=1",
+        "--config.loss.surrogate=clipped",
+        "--config.checkpoint.keep_last=3",
+    )
+    launcher(launcher_of_all, 4).run(workdir, *options, "--processes=2")
+    shutil.copytree(workdir, other)
+    (other / "DONE").unlink()
+    shutil.rmtree(other / "checkpoints" / str(STEPS))
+    assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
+    assert_close_result(other, workdir)
