@@ -31,7 +31,7 @@ def program():
 @pytest.fixture
 def trained(program, monkeypatch):
     calls = []
-    monkeypatch.setattr(stages, "run", lambda *given: calls.append(given) or 143)
+    monkeypatch.setattr(stages, "run", lambda *given, began: calls.append(given) or 143)
     return calls
 
 
