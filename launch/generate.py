@@ -89,8 +89,8 @@ def answer_all() -> None:
     keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
-    ask = make_asker(_CHECKPOINT.value, _TEMPLATE.value)
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
+    ask = make_asker(_CHECKPOINT.value, _TEMPLATE.value)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
