@@ -6,7 +6,6 @@ a cell whose file is there is done, so that the table goes on wherever it was st
 
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.presets import SHAPES
 from rrft_jax.training.start import load_for_inference, load_parts, resolve_init
+from rrft_jax.training.timing import cpu_seconds
 from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
 
 TASKS = MappingProxyType({
@@ -101,7 +101,7 @@ def run_cell(
             return code or 1
         checkpoint = str(workdir / "run")
     say(f"{cell.name}: evaluation of {questions} questions a column")
-    began = time.process_time()
+    began = cpu_seconds()
     decoding = replace(PAPER, max_new_tokens=_longest(cell), seed=cell.seed)
     numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions)
     result = {
@@ -111,7 +111,7 @@ def run_cell(
         "decoding": asdict(decoding),
         "benchmarks": numbers,
         "training": _training(workdir / "run") if method.recipe else {},
-        "evaluation_cpu_seconds": round(time.process_time() - began, 1),
+        "evaluation_cpu_seconds": round(cpu_seconds() - began, 1),
         "machine": collect_versions(),
     }
     target.parent.mkdir(parents=True, exist_ok=True)

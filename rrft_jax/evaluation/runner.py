@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def run_benchmark(
     names = [example.id for example in examples]
     if len(set(names)) < len(names):
         raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
-    store = together(lambda: Predictions(folder, name) if is_writer() else None)
-    try:
+    with ExitStack() as stack:
+        store = together(lambda: stack.enter_context(Predictions(folder, name)) if is_writer() else None)
         done = exchange(set(store.records) if store else None)[0]
         on_reply(len(done & set(names)))
         open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
@@ -60,9 +61,6 @@ def run_benchmark(
             numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
         (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
         return numbers
-    finally:
-        if store:
-            store.__exit__(None, None, None)
 
 
 def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:

@@ -1,6 +1,6 @@
 """Changes to a recipe that come together: a task, a paradigm, a real model's size, real records, the paper's settings.
 
-A config file calls `for_task`, one paradigm and `finish`, and between them sets what nano needs.
+A config file calls `start`, one paradigm and `finish`, and between them sets what nano needs.
 """
 
 from types import MappingProxyType
@@ -52,8 +52,8 @@ def supervised(config: ConfigDict, target: str) -> None:
 
 
 def nano_grpo(config: ConfigDict) -> None:
-    """GRPO as the bundled model stands it: its few parameters move far in few steps, and a warm-up, a short memory of
-    squares and a strong KL penalty keep what it knows about reasoning while it learns to do it (docs/nano.md)."""
+    """GRPO for the bundled model: its few parameters move far in few steps, and a warm-up, a short memory of squares
+    and a strong KL penalty keep what it knows about reasoning while it learns to do it (docs/nano.md)."""
     config.train.steps = 60
     config.optimizer.b2 = 0.98
     config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
