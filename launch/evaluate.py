@@ -11,6 +11,7 @@ what would be asked, of an endpoint with tokens and time. Started on every worke
 step or with JAX_COORDINATOR_ADDRESS and its kin, the processes evaluate one checkpoint together.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -121,13 +122,15 @@ def run() -> int:
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
     with Pool() as pool:
-        for name, (examples, ask) in questions.items():
+        for name, (examples, ask, about) in questions.items():
             with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None if is_writer() else True) as bar:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
-                results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, show)
+                results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, about, show)
     if any(results.values()):  # process 0
-        # Published figures are of whole files: nothing may stand beside a part of one.
-        text = table(results, _MODEL.value or _CHECKPOINT.value, real=bool(_DATA.value) and not _LIMIT.value)
+        # What other commands left in the folder is of the same model, asked in the same way (`same_evaluation`).
+        files = {b.name: folder / f"{b.name}.json" for b in benchmarks.BENCHMARKS}
+        stored = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+        text = table(stored, _MODEL.value or _CHECKPOINT.value)
         (folder / "table.md").write_text(text + "\n")
         print(text)
     unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())
@@ -195,10 +198,10 @@ def _dry_report(questions: dict, endpoint, decoding) -> str:
 
     parts = [
         f"{name}: {len(examples)} questions; the first:\n{ask(examples[0])}\n"
-        for name, (examples, ask) in questions.items()
+        for name, (examples, ask, _) in questions.items()
     ]
     if endpoint:
-        every = [question for examples, ask in questions.values() for question in to_questions(examples, ask)]
+        every = [question for examples, ask, _ in questions.values() for question in to_questions(examples, ask)]
         parts.append(dry_run(endpoint, decoding, every).report())
     return "\n".join(parts)
 

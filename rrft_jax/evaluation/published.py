@@ -64,14 +64,12 @@ ROWS: tuple[Published, ...] = tuple(
 )
 
 
-def beside(ours: Collection[str], real: bool) -> list[Published]:
+def beside(ours: Collection[str]) -> list[Published]:
     """The published rows that may stand beside our columns, cut to them (counting_ood with its PARTS).
 
-    real: whether `ours` were scored on the real test files; otherwise there are none, since a synthetic twin is another
-    benchmark. Compare with `paper_score` alone.
+    ours: the benchmarks of which the whole real file was scored; beside a synthetic twin, another benchmark, or a part
+    of a file nothing published may stand. Compare with `paper_score` alone.
     """
-    if not real:
-        return []
     shown = {column: None for column in ours if column in COLUMNS}
     if "counting_ood" in shown:
         shown |= dict.fromkeys(PARTS)

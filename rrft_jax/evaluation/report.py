@@ -10,23 +10,28 @@ from rrft_jax.evaluation.statistics import Estimate, average
 SCORES = ("paper_score", "strict_score")
 
 
-def table(results: Mapping[str, Mapping[str, Any]], label: str, real: bool) -> str:
+def table(results: Mapping[str, Mapping[str, Any]], label: str) -> str:
     """Markdown: a row per score, a column per benchmark and an average per task, in per cent with 95 % intervals.
 
-    results: benchmark name -> its numbers (`summary.summarise`). real: whether the published test files were scored;
-    only then do published rows follow, which are to be compared with paper_score, and beneath the table what is known
-    to be wrong in them.
+    results: benchmark name -> its numbers (`runner.run_benchmark`). Published rows follow for the columns of which the
+    whole published file was scored; they are to be compared with paper_score. Beneath the table stands what is known to
+    be wrong in them, and how many records of a file could not be used.
     """
     columns = _columns(results)
     rows = []
     for name in SCORES:
         found = {b: Estimate(**numbers[name]) for b, numbers in results.items()}
         rows.append([f"{label}, {name}", *(_cell(average([found[b] for b in names])) for _, names in columns)])
-    published = beside(results, real)
+    published = beside([b for b, n in results.items() if n["source"] == "published" and not n["limit"]])
     for row in published:
         cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
         rows.append([f"{row.model} {row.method} (published)".replace("  ", " "), *cells])
     notes = [f"{row.model} {row.method}: {row.note}." for row in published if row.note]
+    notes += [
+        f"{b}: {len(n['skipped'])} of its records could not be used ({b}.json lists them)."
+        for b, n in results.items()
+        if n["skipped"]
+    ]
     return "\n\n".join([markdown(["", *(title for title, _ in columns)], rows), *notes])
 
 

@@ -33,6 +33,7 @@ from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
 TASKS = MappingProxyType({
     "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
 })  # fmt: skip
+BASE = "nano"  # what every row starts from
 GAP_STEPS = 10  # at most, between two evaluations of Reason-RFT-Zero, for its transient adaptation gap
 
 
@@ -89,11 +90,17 @@ def run_cell(
     train(cell, workdir) runs or resumes the training and returns its exit code. questions: of each benchmark.
     """
     target = results / f"{cell.name}.json"
+    base = fingerprint(resolve_init(BASE))
     if target.exists():
+        if (stored := json.loads(target.read_text()).get("base")) != base:
+            raise ValueError(
+                f"{target} was made from another base model ({stored}, today's is {base}), which would not compare: "
+                f"remove it and {workdirs / cell.name}, or give other --results and --workdirs"
+            )
         return 0
     method = METHODS[cell.method]
     workdir = workdirs / cell.name
-    checkpoint = "nano"
+    checkpoint = BASE
     if method.recipe:
         say(f"{cell.name}: training in {workdir}")
         code = train(cell, workdir / "run")
@@ -106,6 +113,7 @@ def run_cell(
     numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions)
     result = {
         **asdict(cell),
+        "base": base,
         "prompt": method.prompt,
         "questions": questions,
         "decoding": asdict(decoding),
@@ -141,7 +149,7 @@ def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, cou
         numbers = {}
         for benchmark in BENCHMARKS:
             if benchmark.task == TASKS[cell.task]:
-                examples, ask = sources.questions(benchmark, "", count, prompt)
+                examples, ask, _ = sources.questions(benchmark, "", count, prompt)
                 numbers[benchmark.name] = run_benchmark(benchmark.name, examples, ask, answerer, folder, in_pool(pool))
     return numbers
 

@@ -1,9 +1,10 @@
 """One benchmark: ask what is not answered yet, score each answer as it comes, keep it, sum up."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rrft_jax.data.example import Example
@@ -24,12 +25,13 @@ def run_benchmark(
     folder: Path,
     verify: Verify,
     ks: Sequence[int] = (),
+    about: Mapping[str, Any] = MappingProxyType({}),
     on_reply: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.
 
-    Questions that <name>.jsonl has are not asked again. on_reply(n) is told how many questions are done. Every process
-    of a run calls it; process 0 scores and writes.
+    about: said of the questions beside the numbers. Questions that <name>.jsonl has are not asked again. on_reply(n) is
+    told how many questions are done. Every process of a run calls it; process 0 scores and writes.
     """
     names = [example.id for example in examples]
     if len(set(names)) < len(names):
@@ -56,7 +58,7 @@ def run_benchmark(
         records = [store.records[n] for n in names if n in store.records]
         if not records:
             raise ValueError(f"benchmark {name}: no question was answered; the first failure: {_first(failures)}")
-        numbers = {"benchmark": name, **summarise(records, ks)}
+        numbers = {"benchmark": name, **about, **summarise(records, ks)}
         if len(records) < len(names):
             numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
         (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")

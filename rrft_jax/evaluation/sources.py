@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -22,9 +23,16 @@ _PUBLISHED_PROMPTS = {("structure_ood", "cot"): "GEO3K_COT"}
 _EVALUATED_AS = {"caption": "caption_eval", "TRANCE_CAPTION": "TRANCE_CAPTION_EVAL"}
 
 
-def questions(
-    benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False
-) -> tuple[list[Example], Callable[[Example], str]]:
+class Asked(NamedTuple):
+    """about: what the numbers are of, which goes with them: source ("generated", "published"), limit (0: all of it) and
+    skipped, the records that could not be used."""
+
+    examples: list[Example]
+    ask: Callable[[Example], str]
+    about: dict[str, Any]
+
+
+def questions(benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False) -> Asked:
     """The examples of a benchmark and how they are asked.
 
     folder: where the published test files are, as downloaded or prepared; empty: generated. limit: only the first so
@@ -34,7 +42,7 @@ def questions(
     task = get_task(benchmark.task)
     if not folder:
         examples = [task.make(0, i, SPLIT, benchmark.domain) for i in range(limit or GENERATED)]
-        return examples, task.asker(prompt)
+        return Asked(examples, task.asker(prompt), {"source": "generated", "limit": limit, "skipped": []})
     prepared = find_prepared(folder, task.name)
     records = (_prepared if prepared else _published)(benchmark, prepared or folder, strict)
     if records.problems:
@@ -42,7 +50,8 @@ def questions(
     if not records.examples:
         raise RecordError(f"--data_dir={folder}: no record of {benchmark.name} can be used\n{records.report()}")
     asked = _PUBLISHED_PROMPTS.get((benchmark.name, prompt), prompt)
-    return list(records.examples[: limit or None]), task.asker(asked, real=True)
+    about = {"source": "published", "limit": limit, "skipped": [str(problem) for problem in records.problems]}
+    return Asked(list(records.examples[: limit or None]), task.asker(asked, real=True), about)
 
 
 def _published(benchmark: Benchmark, folder: str, strict: bool) -> Records:

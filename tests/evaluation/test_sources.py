@@ -32,13 +32,15 @@ def folder(tmp_path_factory):
     ],
 )
 def test_published_questions_have_the_published_prompts(folder, name, prompt, said):
-    examples, ask = questions(BY_NAME[name], folder, 1, prompt)
+    examples, ask, about = questions(BY_NAME[name], folder, 1, prompt)
     assert len(examples) == 1 and said in ask(examples[0]) and examples[0].problem in ask(examples[0])
+    assert about["source"] == "published" and about["limit"] == 1
 
 
 def test_generated_ones_have_the_twins_prompts_and_do_not_depend_on_the_limit():
-    examples, ask = questions(BY_NAME["spatial_right"], "", 2, "cot")
+    examples, ask, about = questions(BY_NAME["spatial_right"], "", 2, "cot")
     assert "### Output Format" not in ask(examples[0]) and examples[0].id != examples[1].id
+    assert about == {"source": "generated", "limit": 2, "skipped": []}
     assert questions(BY_NAME["spatial_right"], "", 1, "cot")[0][0].id == examples[0].id
 
 
@@ -65,8 +67,8 @@ def test_prepared_questions_are_the_published_ones_and_other_data_is_no_benchmar
         parts = [p for p in find_parts("reason_rft", folder).parts if p.task == "structure_perception"]
         build(dataclasses.replace(SOURCES["reason_rft"], name=name), parts, tmp_path / name, folder)
     benchmark = BY_NAME["structure_ood"]
-    (raw,), ask = questions(benchmark, folder, 0, "cot")
-    (ours,), ask_ours = questions(benchmark, str(tmp_path / "reason_rft"), 0, "cot")
+    (raw,), ask, _ = questions(benchmark, folder, 0, "cot")
+    (ours,), ask_ours, _ = questions(benchmark, str(tmp_path / "reason_rft"), 0, "cot")
     assert (ours.id, ask_ours(ours), ours.answer, len(ours.images)) == (raw.id, ask(raw), raw.answer, len(raw.images))
     with pytest.raises(ValueError, match="was not prepared by --source=reason_rft, so structure_ood is not there"):
         questions(benchmark, str(tmp_path / "elsewhere"), 0, "cot")

@@ -71,6 +71,8 @@ def test_published_files_get_the_published_rows_beside_them(tmp_path):
     assert "3 records read, 1 skipped" in err and "missing.png" in err
     assert "| Qwen2-VL-2B Reason-RFT-Zero (published)" in out and "98.40" in out
     assert [r["id"] for r in lines(tmp_path / "out" / "counting_id.jsonl")] == ["q0", "q1", "q2"]
+    (told,) = json.loads((tmp_path / "out" / "counting_id.json").read_text())["skipped"]
+    assert "missing.png" in told and "counting_id: 1 of its records" in out
     _, err = evaluate(*arguments, "--benchmark=counting_ood", f"--output={tmp_path / 'ood'}", code=2)
     assert "has no Visual-Counting-ood-test-1k.json for counting_ood" in err
 
