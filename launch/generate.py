@@ -8,6 +8,7 @@ Without --question, every line of standard input is a question about the same im
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.tasks.registry import get_task, question_templates
 from rrft_jax.tasks.texts import fill
 
+LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
 )
@@ -48,7 +50,8 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     if template is None and (workdir / VERSIONS).is_file():
         config = read_config(workdir)
         ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
-        return lambda question: ask(Example("", config.task, question, ""))
+        # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
+        return lambda question: ask(Example("", config.task, question, "A" if LISTED.search(question) else ""))
     name = template or ("COUNT_COT" if checkpoint == "nano" else "none")
     return lambda question: question if name == "none" else fill(question_templates()[name], question)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.tasks.structure_perception import prompts as structure
 from rrft_jax.tasks.texts import fill
-from rrft_jax.tasks.visual_counting.prompts import TEMPLATES
+from rrft_jax.tasks.visual_counting import prompts as counting
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "tests" / "fixtures" / "super-clevr" / "images" / "superCLEVR_new_000000.png"
@@ -65,14 +66,24 @@ def test_help_names_the_default_template():
 
 
 def test_default_template_is_that_of_the_training(tmp_path):
-    (tmp_path / "versions.json").write_text("{}")
-    trained = {"task": "visual_counting", "prompt": "zero_shot", "data": {"folder": ""}}
-    (tmp_path / "config.json").write_text(json.dumps(trained))
+    for task, prompt in (("visual_counting", "zero_shot"), ("structure_perception", "cot")):
+        workdir = tmp_path / task
+        workdir.mkdir()
+        (workdir / "versions.json").write_text("{}")
+        (workdir / "config.json").write_text(json.dumps({"task": task, "prompt": prompt, "data": {"folder": ""}}))
     code = (
-        "import runpy, sys; make = runpy.run_path('launch/generate.py', run_name='imported')['make_asker']; "
-        "print(*(make(place, None)('Q?') for place in sys.argv[1:]), sep='|')"
+        "import json, runpy, sys; "
+        "make = runpy.run_path('launch/generate.py', run_name='imported')['make_asker']; "
+        "print(json.dumps([make(place, None)(q) for place, q in json.loads(sys.argv[1])]))"
     )
-    places = ["nano", str(tmp_path), str(ROOT / "rrft_jax" / "assets" / "nano")]
-    done = subprocess.run([sys.executable, "-c", code, *places], cwd=ROOT, capture_output=True, text=True)
-    texts = [fill(TEMPLATES["COUNT_COT"], "Q?"), fill(TEMPLATES["COUNT_ZS"], "Q?"), "Q?"]
-    assert done.stdout.strip().split("|") == texts, done.stderr
+    counted, figure, choice = "Q?", "Find x.", "Find x. Choices: A: 10, B: 20, C: 30, D: 40."
+    asked = [
+        ("nano", counted, fill(counting.TEMPLATES["COUNT_COT"], counted)),
+        (str(tmp_path / "visual_counting"), counted, fill(counting.TEMPLATES["COUNT_ZS"], counted)),
+        (str(ROOT / "rrft_jax" / "assets" / "nano"), counted, counted),
+        (str(tmp_path / "structure_perception"), figure, fill(structure.TEMPLATES["GEO_NUM_COT"], figure)),
+        (str(tmp_path / "structure_perception"), choice, fill(structure.TEMPLATES["GEO_CHOICE_COT"], choice)),
+    ]
+    given = json.dumps([(place, question) for place, question, _ in asked])
+    done = subprocess.run([sys.executable, "-c", code, given], cwd=ROOT, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [text for *_, text in asked], done.stderr
