@@ -28,8 +28,8 @@ REWARDS = MappingProxyType({
 # Shapes of the generated examples: longest prompt and completion in nano's tokens, pictures of 112x112 pixels.
 SHAPES = MappingProxyType({
     "visual_counting": {"prompt": 88, "images": 1, "completion": 96},
-    "structure_perception": {"prompt": 136, "images": 1, "completion": 104},
-    "spatial_transformation": {"prompt": 128, "images": 2, "completion": 176},
+    "structure_perception": {"prompt": 128, "images": 1, "completion": 96},
+    "spatial_transformation": {"prompt": 120, "images": 2, "completion": 112},
 })  # fmt: skip
 
 
