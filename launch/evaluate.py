@@ -103,6 +103,7 @@ def run() -> int:
     from rrft_jax.rewards import Pool
     from rrft_jax.rewards.symbolic import in_pool
     from rrft_jax.training.start import resolve_init
+    from rrft_jax.training.workdir import write_atomic
 
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
@@ -131,7 +132,7 @@ def run() -> int:
         files = {b.name: folder / f"{b.name}.json" for b in benchmarks.BENCHMARKS}
         stored = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
         text = table(stored, _MODEL.value or _CHECKPOINT.value)
-        (folder / "table.md").write_text(text + "\n")
+        write_atomic(folder / "table.md", (text + "\n").encode())
         print(text)
     unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())
     if unanswered:
