@@ -312,7 +312,8 @@ class _Run:
             trouble = self._refused(error)
         except openai.APIConnectionError as error:
             trouble = _Trouble("again", self._clean(f"no connection ({error.__cause__ or error})"))
-        except (openai.APIError, ValueError) as error:  # JSON that is none, or without what it must hold
+        # JSON that is none, too deep, or without what it must hold
+        except (openai.APIError, ValueError, RecursionError) as error:
             trouble = _Trouble("again", self._clean(f"malformed reply ({error})"))
         raise trouble  # outside of the handlers, so that no request with its headers hangs on to the error
 
