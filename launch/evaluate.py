@@ -172,12 +172,14 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
     from dataclasses import asdict
 
     from rrft_jax.evaluation.predictions import fingerprint
+    from rrft_jax.evaluation.sources import template_digest
 
     # Of an adapter the base is `directory`, and its own weights lie where --checkpoint says.
     weights = fingerprint(*{directory, Path(_CHECKPOINT.value).expanduser()}) if directory else ""
     return {
         "checkpoint": _CHECKPOINT.value, "weights": weights, "endpoint": _ENDPOINT.value, "model": _MODEL.value,
-        "data_dir": _DATA.value, "prompt": prompt, "decoding": asdict(decoding), "dtype": _DTYPE.value,
+        "data_dir": _DATA.value, "prompt": prompt, "template": template_digest(prompt),
+        "decoding": asdict(decoding), "dtype": _DTYPE.value,
         "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value, "leave_out": sorted(_LEAVE_OUT.value),
     }  # fmt: skip
 
