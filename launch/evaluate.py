@@ -155,6 +155,7 @@ def _decoding():
     from dataclasses import replace
 
     from rrft_jax.evaluation.questions import GREEDY, PAPER
+    from rrft_jax.rollout.sampling import Sampling
 
     own = {"temperature": _TEMPERATURE.value, "top_p": _TOP_P.value, "top_k": _TOP_K.value}
     given = {name: value for name, value in own.items() if value is not None}
@@ -162,6 +163,12 @@ def _decoding():
         PAPER if _DECODING.value == "paper" else GREEDY,
         **given, max_new_tokens=_NEW.value, samples=_SAMPLES.value, seed=_SEED.value,
     )  # fmt: skip
+    try:  # before a folder or a server hears of it
+        Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+    if decoding.temperature == 0 and (unread := [f"--{name}" for name in given if name != "temperature"]):
+        raise ValueError(f"{', '.join(unread)}: of no use with temperature 0 (greedy), leave it out")
     if decoding.samples > 1 and decoding.temperature == 0:
         raise ValueError(f"--samples={decoding.samples} with temperature 0 gives equal answers: raise --temperature")
     return decoding
