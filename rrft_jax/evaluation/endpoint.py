@@ -62,7 +62,7 @@ class Endpoint:
     concurrency: int = 8
     requests_per_minute: float = 0.0
     timeout: float = 120.0
-    attempts: int = 6
+    attempts: int = 8  # with the waits between them they outlast a limit per minute
     first_wait: float = 1.0
     longest_wait: float = 60.0
     give_up: int = 20
