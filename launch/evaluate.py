@@ -103,6 +103,7 @@ def run() -> int:
     from rrft_jax.rewards import Pool
     from rrft_jax.rewards.symbolic import in_pool
     from rrft_jax.training.start import resolve_init
+    from rrft_jax.training.workdir import write_atomic
 
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
@@ -131,7 +132,7 @@ def run() -> int:
         files = {b.name: folder / f"{b.name}.json" for b in benchmarks.BENCHMARKS}
         stored = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
         text = table(stored, _MODEL.value or _CHECKPOINT.value)
-        (folder / "table.md").write_text(text + "\n")
+        write_atomic(folder / "table.md", (text + "\n").encode())
         print(text)
     unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())
     if unanswered:
@@ -154,6 +155,7 @@ def _decoding():
     from dataclasses import replace
 
     from rrft_jax.evaluation.questions import GREEDY, PAPER
+    from rrft_jax.rollout.sampling import Sampling
 
     own = {"temperature": _TEMPERATURE.value, "top_p": _TOP_P.value, "top_k": _TOP_K.value}
     given = {name: value for name, value in own.items() if value is not None}
@@ -161,6 +163,12 @@ def _decoding():
         PAPER if _DECODING.value == "paper" else GREEDY,
         **given, max_new_tokens=_NEW.value, samples=_SAMPLES.value, seed=_SEED.value,
     )  # fmt: skip
+    try:  # before a folder or a server hears of it
+        Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+    if decoding.temperature == 0 and (unread := [f"--{name}" for name in given if name != "temperature"]):
+        raise ValueError(f"{', '.join(unread)}: of no use with temperature 0 (greedy), leave it out")
     if decoding.samples > 1 and decoding.temperature == 0:
         raise ValueError(f"--samples={decoding.samples} with temperature 0 gives equal answers: raise --temperature")
     return decoding
@@ -171,12 +179,14 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
     from dataclasses import asdict
 
     from rrft_jax.evaluation.predictions import fingerprint
+    from rrft_jax.evaluation.sources import template_digest
 
     # Of an adapter the base is `directory`, and its own weights lie where --checkpoint says.
     weights = fingerprint(*{directory, Path(_CHECKPOINT.value).expanduser()}) if directory else ""
     return {
         "checkpoint": _CHECKPOINT.value, "weights": weights, "endpoint": _ENDPOINT.value, "model": _MODEL.value,
-        "data_dir": _DATA.value, "prompt": prompt, "decoding": asdict(decoding), "dtype": _DTYPE.value,
+        "data_dir": _DATA.value, "prompt": prompt, "template": template_digest(prompt),
+        "decoding": asdict(decoding), "dtype": _DTYPE.value,
         "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value, "leave_out": sorted(_LEAVE_OUT.value),
     }  # fmt: skip
 

@@ -70,6 +70,10 @@ def main(argv: list[str]) -> int:
     workdirs, results = ("workdirs/quick", "workdirs/quick/results") if _QUICK.value else DEFAULTS
     workdirs, results = Path(_WORKDIRS.value or workdirs), Path(_RESULTS.value or results)
     try:
+        if wrong := [seed for seed in _SEEDS.value if not seed.strip().isdecimal()]:
+            raise ValueError(
+                f"--seeds: {', '.join(map(repr, wrong))}: whole numbers from 0 are wanted, as in --seeds=0,1"
+            )
         chosen = cells(_TASKS.value, _METHODS.value, [int(seed) for seed in _SEEDS.value])
         for number, cell in enumerate([] if _REPORT.value else chosen, 1):
             say = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731

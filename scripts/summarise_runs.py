@@ -11,7 +11,7 @@ from absl import app
 
 from rrft_jax.training.metrics import read_metrics
 
-SETS = {"eval": "in-domain", "eval_ood": "out-of-domain"}
+SETS = {"eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "from the left", "eval_right": "from the right"}
 FIGURES = {
     "accuracy": "accuracy",
     "reasons": "answers that reason",
@@ -38,9 +38,14 @@ def main(argv: list[str]) -> None:
         if not (workdir / "DONE").exists():
             raise app.UsageError(f"{workdir} holds no finished run (no file DONE): resume it first")
     runs = [[r for r in read_metrics(w) if "eval/accuracy" in r] for w in workdirs]
+    for workdir, run in zip(workdirs, runs, strict=True):
+        if not run:
+            raise app.UsageError(f"{workdir} was never evaluated (no eval/accuracy in its metrics.jsonl): leave it out")
     print(f"| {len(runs)} run(s) | step {runs[0][0]['step']} | step {runs[0][-1]['step']} | change |")
     print("| --- | --- | --- | --- |")
     for prefix, title in SETS.items():
+        if not any(f"{prefix}/accuracy" in run[0] for run in runs):
+            continue
         for key, label in FIGURES.items():
             name = f"{prefix}/{key}"
             before, after = ([run[i].get(name, math.nan) for run in runs] for i in (0, -1))

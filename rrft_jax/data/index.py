@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import picture_file
@@ -98,7 +98,7 @@ def build_index(
     for example in examples:
         try:
             pixels = [image_size(image) for image in example.images]
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as e:
+        except OSError as e:
             skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
             continue
         try:
@@ -128,14 +128,18 @@ def build_index(
 def image_size(image) -> tuple[int, int]:
     """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array, a stored picture or a file.
 
-    Of a file only the header is read, of a picture in a prepared data set nothing.
+    Of a file only the header is read, of a picture in a prepared data set nothing. Raises OSError for one that cannot
+    be read, or that PIL refuses for its size.
     """
     if isinstance(image, np.ndarray):
         return image.shape[0], image.shape[1]
     if hasattr(image, "height"):
         return image.height, image.width
-    with Image.open(picture_file(image)) as opened:
-        return opened.height, opened.width
+    try:
+        with Image.open(picture_file(image)) as opened:
+            return opened.height, opened.width
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from error
 
 
 def _too_long(size: Size) -> str:

@@ -62,7 +62,7 @@ class Endpoint:
     concurrency: int = 8
     requests_per_minute: float = 0.0
     timeout: float = 120.0
-    attempts: int = 6
+    attempts: int = 8  # with the waits between them they outlast a limit per minute
     first_wait: float = 1.0
     longest_wait: float = 60.0
     give_up: int = 20
@@ -312,7 +312,8 @@ class _Run:
             trouble = self._refused(error)
         except openai.APIConnectionError as error:
             trouble = _Trouble("again", self._clean(f"no connection ({error.__cause__ or error})"))
-        except (openai.APIError, ValueError) as error:  # JSON that is none, or without what it must hold
+        # JSON that is none, too deep, or without what it must hold
+        except (openai.APIError, ValueError, RecursionError) as error:
             trouble = _Trouble("again", self._clean(f"malformed reply ({error})"))
         raise trouble  # outside of the handlers, so that no request with its headers hangs on to the error
 

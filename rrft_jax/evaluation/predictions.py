@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rrft_jax.training.workdir import write_atomic
+
 ABOUT = "about.json"
 
 
@@ -50,24 +52,29 @@ class Predictions:
 def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
     """Writes what makes this evaluation into a new folder, or checks that the folder's is the same.
 
-    ValueError lists the differences: predictions of two models or two decodings must not mix.
+    ValueError lists the differences: predictions of two models or two decodings must not mix. A folder without any
+    takes the new description: a command that was refused must not stand in the way of the one that corrects it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ABOUT
-    about = json.loads(json.dumps(about))
+    content = (json.dumps(about, indent=1) + "\n").encode()
+    about = json.loads(content)
     if not file.exists():
-        others = sorted(p.name for p in folder.iterdir())
+        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if others:
             raise ValueError(
                 f"--output={folder} holds {', '.join(others[:5])} and no evaluation: give an empty or a new folder"
             )
-        part = file.with_suffix(".tmp")
-        part.write_text(json.dumps(about, indent=1) + "\n")
-        part.rename(file)
+        write_atomic(file, content)
         return
-    there = json.loads(file.read_text())
+    try:
+        there = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): give another --output, or remove this one") from None
     differing = [key for key in {**there, **about} if there.get(key) != about.get(key)]
-    if differing:
+    if differing and not any(p.stat().st_size for p in folder.glob("*.jsonl")):
+        write_atomic(file, content)
+    elif differing:
         lines = "".join(f"\n  {key}: {there.get(key)!r} -> {about.get(key)!r}" for key in differing)
         raise ValueError(
             f"--output={folder} holds another evaluation; give another folder, remove this one, or restore:{lines}"

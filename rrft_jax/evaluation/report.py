@@ -15,14 +15,14 @@ def table(results: Mapping[str, Mapping[str, Any]], label: str) -> str:
 
     results: benchmark name -> its numbers (`runner.run_benchmark`). Published rows follow for the columns of which the
     whole published file was scored; they are to be compared with paper_score. Beneath the table stands what is known to
-    be wrong in them, and how many records of a file could not be used.
+    be wrong in them, and how many records of a file could not be used or were not answered.
     """
     columns = _columns(results)
     rows = []
     for name in SCORES:
         found = {b: Estimate(**numbers[name]) for b, numbers in results.items()}
         rows.append([f"{label}, {name}", *(_cell(average([found[b] for b in names])) for _, names in columns)])
-    published = beside([b for b, n in results.items() if n["source"] == "published" and not n["limit"]])
+    published = beside([b for b, n in results.items() if _is_whole(n)])
     for row in published:
         cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
         rows.append([f"{row.model} {row.method} (published)".replace("  ", " "), *cells])
@@ -32,7 +32,18 @@ def table(results: Mapping[str, Mapping[str, Any]], label: str) -> str:
         for b, n in results.items()
         if n["skipped"]
     ]
+    notes += [
+        f"{b}: {len(n['unanswered'])} of its questions have no answer yet ({b}.json lists them)."
+        for b, n in results.items()
+        if n.get("unanswered")
+    ]
     return "\n\n".join([markdown(["", *(title for title, _ in columns)], rows), *notes])
+
+
+def _is_whole(numbers: Mapping[str, Any]) -> bool:
+    """Whether the numbers are of a whole published file. What an endpoint refuses is not drawn at random: the rest is
+    another benchmark."""
+    return numbers["source"] == "published" and not numbers["limit"] and not numbers.get("unanswered")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from rrft_jax.evaluation.scoring import score
 from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.parallel.processes import exchange, is_writer, together
 from rrft_jax.rewards.symbolic import Verify
+from rrft_jax.training.workdir import write_atomic
 
 
 def run_benchmark(
@@ -30,14 +31,15 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.
 
-    about: said of the questions beside the numbers. Questions that <name>.jsonl has are not asked again. on_reply(n) is
-    told how many questions are done. Every process of a run calls it; process 0 scores and writes.
+    about: said of the questions beside the numbers. Questions that <name>.jsonl has are not asked again; ValueError
+    where it has one of them with another text or reference. on_reply(n) is told how many questions are done. Every
+    process of a run calls it; process 0 scores and writes.
     """
     names = [example.id for example in examples]
     if len(set(names)) < len(names):
         raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
     with ExitStack() as stack:
-        store = together(lambda: stack.enter_context(Predictions(folder, name)) if is_writer() else None)
+        store = together(lambda: stack.enter_context(_stored(folder, name, examples)) if is_writer() else None)
         done = exchange(set(store.records) if store else None)[0]
         on_reply(len(done & set(names)))
         open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
@@ -61,13 +63,25 @@ def run_benchmark(
         numbers = {"benchmark": name, **about, **summarise(records, ks)}
         if len(records) < len(names):
             numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
-        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        write_atomic(folder / f"{name}.json", (json.dumps(numbers, indent=1) + "\n").encode())
         return numbers
 
 
 def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
     """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
     return [Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples)]
+
+
+def _stored(folder: Path, name: str, examples: Sequence[Example]) -> Predictions:
+    store = Predictions(folder, name)
+    for example in examples:
+        there = store.records.get(example.id)
+        if there is not None and (there.get("problem"), there.get("gold")) != (example.problem, example.answer):
+            raise ValueError(
+                f"{store.path}: {example.id} was answered when it was another question (the data have changed since): "
+                "give another folder, or remove this file"
+            )
+    return store
 
 
 def _first(failures: dict[str, str]) -> str:

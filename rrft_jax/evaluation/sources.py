@@ -1,6 +1,7 @@
 """The questions of a benchmark: generated twins, or the published test files."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.texts import is_template_file, read_template
 from rrft_jax.training.workdir import VERSIONS, read_config
 
 GENERATED = 500
@@ -74,6 +76,11 @@ def _prepared(benchmark: Benchmark, folder: Path, strict: bool) -> Records:
             f"--data_dir: {folder} was not prepared by --source=reason_rft, so {benchmark.name} is not there"
         )
     return read_prepared(folder, benchmark.task, _PUBLISHED_SPLITS[benchmark.domain], strict)
+
+
+def template_digest(prompt: str) -> str | None:
+    """Of the text of a prompt that is a file: edited, it is another prompt of the same name. None for named prompts."""
+    return sha256(read_template(prompt).encode()).hexdigest()[:16] if is_template_file(prompt) else None
 
 
 def prompt_of(checkpoint: str) -> str:

@@ -33,7 +33,7 @@ def open_image(image: Any) -> Image.Image:
             return ImageOps.exif_transpose(opened)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's own are no OSErrors
         raise OSError(f"{image}: cannot be read as an image ({error}); replace it or remove the record") from error
 
 

@@ -128,14 +128,15 @@ async def _events(
     asked: ChatRequest, job: Job, events: asyncio.Queue, head: tuple, prompt_tokens: int
 ) -> AsyncIterator[str]:
     """The server-sent events of a streamed reply; an error in the middle is an event too."""
+    usage = {"usage": None} if asked.include_usage else {}  # until the last event, as the protocol has it
     try:
-        yield event(chunk(*head, {"role": "assistant", "content": ""}))
+        yield event(chunk(*head, {"role": "assistant", "content": ""}) | usage)
         while isinstance(item := await events.get(), str):
-            yield event(chunk(*head, {"content": item}))
+            yield event(chunk(*head, {"content": item}) | usage)
         if isinstance(item, Exception):
             yield event(_api_error(item).body)
             return
-        yield event(chunk(*head, {}, item[0].reason))
+        yield event(chunk(*head, {}, item[0].reason) | usage)
         if asked.include_usage:
             yield event(usage_chunk(*head, item, prompt_tokens))
         yield event("[DONE]")

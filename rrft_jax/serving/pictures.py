@@ -11,12 +11,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rrft_jax.serving.protocol import ApiError, Picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-MOST_PIXELS = 50_000_000  # before resizing; a small file can hold a picture that fills the memory
+# Before resizing, of one picture and of a request's together: a small file can hold a picture that fills the memory.
+MOST_PIXELS, MOST_TOGETHER = 50_000_000, 100_000_000
 _DATA = re.compile(r"data:image/[a-zA-Z0-9.+-]+;base64,")
 
 
-def read_picture(picture: Picture) -> Image.Image:
-    """The image of a data: URL, upright, its pixels read. Raises ApiError (400) that names the place in the request."""
+def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
+    """The image of a data: URL, upright, its pixels read, of which there may be `room`. Raises ApiError (400) that
+    names the place in the request."""
     head = _DATA.match(picture.url)
     if not head:
         shown = picture.url[:40] + ("..." if len(picture.url) > 40 else "")
@@ -30,6 +32,8 @@ def read_picture(picture: Picture) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise _bad(picture, f"{opened.width}x{opened.height} pixels are more than {MOST_PIXELS}")
+            if opened.width * opened.height > room:
+                raise _bad(picture, f"with it the images of the request have more than {MOST_TOGETHER} pixels")
             opened.load()
             return ImageOps.exif_transpose(opened)
     except UnidentifiedImageError:

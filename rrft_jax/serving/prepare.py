@@ -10,7 +10,7 @@ from rrft_jax.evaluation.answer import round_up, rung
 from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_chat
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.serving.pictures import read_picture
+from rrft_jax.serving.pictures import MOST_TOGETHER, read_picture
 from rrft_jax.serving.protocol import ApiError, ChatRequest, Picture
 
 _LEAST_LENGTH = 16
@@ -66,10 +66,15 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         raise ApiError(400, f"n={request.n} is more than {limits.max_rows}", "n")
     if (request.max_tokens or 0) > limits.max_new_tokens:
         raise ApiError(400, f"max_tokens={request.max_tokens} is more than {limits.max_new_tokens}", "max_tokens")
-    turns = [
-        (message.role, [read_picture(part) if isinstance(part, Picture) else part for part in message.parts])
-        for message in request.messages
-    ]
+    turns, room = [], MOST_TOGETHER
+    for message in request.messages:
+        parts = []
+        for part in message.parts:
+            if isinstance(part, Picture):
+                part = read_picture(part, room)
+                room -= part.width * part.height
+            parts.append(part)
+        turns.append((message.role, parts))
     try:
         prompt = encode_chat(processor, turns)
     except ValueError as error:  # an image too narrow for the model, or a template without room for the turns

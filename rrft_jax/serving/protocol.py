@@ -99,7 +99,7 @@ class Answer:
 def parse_request(body: bytes) -> ChatRequest:
     """The request in a body. Raises ApiError (400) that names the field."""
     try:
-        fields = json.loads(body)
+        fields = json.loads(body.decode())  # of bytes, json would take other encodings and halves of characters
         if b"\\u" in body:  # an escape may be half a character, which is no text
             json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

@@ -10,7 +10,16 @@ from rrft_jax.tasks.spatial_transformation import generator as spatial
 from rrft_jax.tasks.spatial_transformation import prompts as spatial_prompts
 from rrft_jax.tasks.structure_perception import generator as structure
 from rrft_jax.tasks.structure_perception import prompts as structure_prompts
-from rrft_jax.tasks.texts import IMAGE_MARK, SLOT, ans_target, cot_target, fill, read_template, with_marks
+from rrft_jax.tasks.texts import (
+    IMAGE_MARK,
+    SLOT,
+    ans_target,
+    cot_target,
+    fill,
+    is_template_file,
+    read_template,
+    with_marks,
+)
 from rrft_jax.tasks.visual_counting import generator as counting
 from rrft_jax.tasks.visual_counting import prompts as counting_prompts
 
@@ -42,13 +51,13 @@ class Task:
     def asker(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
         """The function that writes the user's text for an example.
 
-        prompt: a paradigm, a template's name, or the path of a template file (anything with a dot or a slash).
+        prompt: a paradigm, a template's name, or the path of a template file (`texts.is_template_file`).
         real: whether the examples are records of a published data set. marks: `texts.with_marks` as the question, for a
         processor whose image_mark is IMAGE_MARK. Raises ValueError that lists what there is.
         """
         question = with_marks if marks else lambda example: example.problem
         choices = {**self.prompts, **(self.published if real else {})}
-        if "/" in prompt or "." in prompt:
+        if is_template_file(prompt):
             text = read_template(prompt)
             if marks and IMAGE_MARK in text:
                 raise ValueError(f"prompt template file {prompt} holds {IMAGE_MARK}, which comes with the question")

@@ -26,6 +26,11 @@ def format_prompt(templates: Mapping[str, str], name: str, problem: str) -> str:
     return fill(templates[name], problem)
 
 
+def is_template_file(prompt: str) -> bool:
+    """Whether a prompt is a path and no name: whether it has a dot or a slash."""
+    return "/" in prompt or "." in prompt
+
+
 def read_template(path: str | Path) -> str:
     """The template in a text file, without the line break that editors put at the end of a file.
 

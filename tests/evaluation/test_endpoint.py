@@ -13,7 +13,7 @@ import openai
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rrft_jax.evaluation.endpoint import (
@@ -26,6 +26,7 @@ from rrft_jax.evaluation.endpoint import (
     request_seed,
     settings,
 )
+from rrft_jax.evaluation.pacing import backoff
 from rrft_jax.evaluation.questions import PAPER, Decoding, Question, Reply
 from tests.web import WAIT, Faults, running
 
@@ -80,6 +81,20 @@ def test_every_reply_comes_once_through_every_fault():
     assert faults.passed == {f"q{k}": 1 for k in range(20)}
     assert faults.asked == {f"q{k}": 1 + len(plan.get(f"q{k}", [])) for k in range(20)}
     assert faults.most_at_once <= 8
+
+
+def test_a_reply_that_breaks_the_parser_costs_one_attempt():
+    deep = lambda request, body: Response("[" * 100_000, media_type="application/json")  # noqa: E731
+    far = {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}
+    late = lambda request, body: JSONResponse({"error": {"message": "slow"}}, 429, far)  # noqa: E731
+    replies, error = ask(Faults(say, {"q0": [deep], "q1": [late]}), questions(3))
+    assert error is None and {reply.id for reply in replies} == {"id0", "id1", "id2"}
+
+
+def test_the_least_waits_together_outlast_a_limit_per_minute():
+    """Not every server sends Retry-After with its 429."""
+    e = Endpoint("http://a/v1", "m")
+    assert sum(backoff(k, e.first_wait, e.longest_wait, lambda: 0.0) for k in range(1, e.attempts)) >= 60
 
 
 def test_so_many_requests_at_once():

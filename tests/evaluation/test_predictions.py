@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,12 +52,44 @@ def test_another_evaluation_is_refused_with_what_differs(tmp_path):
     about = {"checkpoint": "nano", "decoding": {"temperature": 0.1, "seed": 0}}
     same_evaluation(tmp_path / "new", about)
     same_evaluation(tmp_path / "new", about)
+    with Predictions(tmp_path / "new", "b") as store:
+        store.add({"id": "a"})
     with pytest.raises(ValueError, match=r"another evaluation.*\n  checkpoint: 'nano' -> 'other'"):
         same_evaluation(tmp_path / "new", {**about, "checkpoint": "other"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="holds thesis.tex and no evaluation"):
         same_evaluation(tmp_path / "full", about)
+
+
+def test_a_kill_before_the_first_description_does_not_block_the_folder(tmp_path, monkeypatch):
+    """The kill comes when the description is written and has not got its name yet."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(os, "rename", killed)
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            same_evaluation(tmp_path, {"checkpoint": "nano"})
+    assert list(tmp_path.iterdir())
+    same_evaluation(tmp_path, {"checkpoint": "nano"})
+
+
+def test_a_folder_without_predictions_takes_the_corrected_command(tmp_path):
+    same_evaluation(tmp_path, {"top_p": 1.5})
+    with Predictions(tmp_path, "b"):
+        pass
+    same_evaluation(tmp_path, {"top_p": 0.5})
+    with Predictions(tmp_path, "b") as store:
+        store.add({"id": "a"})
+    with pytest.raises(ValueError, match=r"another evaluation.*\n  top_p: 0.5 -> 0.6"):
+        same_evaluation(tmp_path, {"top_p": 0.6})
+    (tmp_path / "about.json").write_text("{")
+    with pytest.raises(ValueError, match=r"about\.json is damaged \(.*give another --output"):
+        same_evaluation(tmp_path, {"top_p": 0.5})
 
 
 def test_half_a_surrogate_pair_is_kept(tmp_path):

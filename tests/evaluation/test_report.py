@@ -45,3 +45,11 @@ def test_published_rows_stand_in_the_columns_of_whole_files_and_skipped_records_
     rows = {row[0]: row[1:] for row in map(cells, text.splitlines()) if row}
     assert rows["Qwen2-VL-2B Reason-RFT (published)"] == ["", "51.20", "", "64.05"]
     assert "spatial_left: 2 of its records could not be used (spatial_left.json lists them)." in text
+
+
+def test_published_rows_do_not_stand_beside_a_file_that_was_answered_in_part():
+    mixed = RESULTS | {"counting_id": numbers(0.5) | {"unanswered": {"q1": "500: down", "q2": "not asked"}}}
+    text = table(mixed, "ours")
+    rows = {row[0]: row[1:] for row in map(cells, text.splitlines()) if row}
+    assert rows["Qwen2-VL-2B Reason-RFT (published)"] == ["", "51.20", "", "64.05"]
+    assert "counting_id: 2 of its questions have no answer yet (counting_id.json lists them)." in text

@@ -2,6 +2,12 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,9 +123,59 @@ def test_a_done_cell_is_not_worked_on_and_a_stopped_one_has_no_result(tmp_path, 
         work()
 
 
-def test_every_task_and_method_has_its_config():
-    from pathlib import Path
+CHILD = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from rrft_jax.evaluation import reproduction
+from rrft_jax.evaluation.questions import Reply
 
+def make_answerer(*_, **__):
+    def answer(questions):
+        for question in questions:
+            print(question.id, flush=True)
+            yield Reply(question.id, ("<answer>3</answer>",), (3,), (True,))
+            time.sleep(float(sys.argv[2]))
+    return answer
+
+if __name__ == "__main__":  # the workers that score import this file
+    reproduction.make_answerer = make_answerer
+    reproduction.load_parts = lambda *_: (SimpleNamespace(config=None), None)
+    reproduction.load_for_inference = lambda *_: None
+    cell, folder = reproduction.Cell("counting", "zero_shot", 0), Path(sys.argv[1])
+    sys.exit(reproduction.run_cell(cell, None, folder / "w", folder / "r", 8, lambda text: None))
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_question(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    root = Path(__file__).parents[2]
+
+    def start(pause):
+        command = [sys.executable, str(tmp_path / "child.py"), str(tmp_path), str(pause)]
+        env = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
+        return subprocess.Popen(command, env=env, cwd=root, stdout=subprocess.PIPE, text=True)
+
+    killed = start(3600)  # it hands over one answer and begins the pause before the next
+    first = killed.stdout.readline().strip()
+    file = tmp_path / "w" / "counting" / "zero_shot-seed0" / "evaluation" / "counting_id.jsonl"
+    while killed.poll() is None and not (file.exists() and file.read_bytes().endswith(b"\n")):
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not list((tmp_path / "r").rglob("*.json"))
+    again, _ = (second := start(0)).communicate()
+    asked = again.split()
+    assert second.returncode == 0 and first not in asked and len(asked) == len(set(asked)) == 15
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [first, *asked[:7]]
+    (stored,) = read_results(tmp_path / "r")
+    assert [b["questions"] for b in stored["benchmarks"].values()] == [8, 8]
+    done, _ = (third := start(0)).communicate()
+    assert third.returncode == 0 and done == ""
+
+
+def test_every_task_and_method_has_its_config():
     configs = Path(__file__).parents[2] / "configs"
     wanted = {f"{m.recipe}_{task}.py" for m in METHODS.values() if m.recipe for task in TASKS}
     assert wanted <= {p.name for p in configs.glob("*.py")}

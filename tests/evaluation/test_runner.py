@@ -1,6 +1,8 @@
 """A benchmark from questions to numbers, with answerers that are scripted: interruptions, failures, several answers."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -90,3 +92,25 @@ def test_several_answers_give_pass_and_majority(tmp_path):
 def test_ids_must_be_distinct(tmp_path):
     with pytest.raises(ValueError, match="ids of its questions are not distinct"):
         run_benchmark("x", [EXAMPLES[0]] * 2, ask, answerer({}, []), tmp_path, verify_here)
+
+
+def test_an_answer_to_another_question_of_the_same_id_is_not_taken(tmp_path):
+    run(tmp_path, answerer({f"e{i}": [str(i)] for i in range(6)}, []))
+    for change in ({"problem": "How many cubes?"}, {"answer": "7"}):
+        examples = [*EXAMPLES[:4], replace(EXAMPLES[4], **change)]
+        with pytest.raises(ValueError, match=r"counting_id\.jsonl: e4 was answered when it was another question"):
+            run_benchmark("counting_id", examples, ask, answerer({}, []), tmp_path, verify_here)
+
+
+def test_a_kill_while_the_numbers_are_written_leaves_those_that_were_there(tmp_path, monkeypatch):
+    """The table of the next command reads the numbers of all benchmarks: half of a file would stop it."""
+    texts = {f"e{i}": [str(i)] for i in range(6)}
+    before = run(tmp_path, answerer(texts, [], 5, Unanswered({"e5": "HTTP 500"})))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, answerer(texts, []))
+    assert json.loads((tmp_path / "counting_id.json").read_text()) == before

@@ -9,7 +9,7 @@ import pytest
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
 from rrft_jax.evaluation.benchmarks import BENCHMARKS
-from rrft_jax.evaluation.sources import prompt_of, questions
+from rrft_jax.evaluation.sources import prompt_of, questions, template_digest
 from tests.data.sources.real import published
 
 BY_NAME = {b.name: b for b in BENCHMARKS}
@@ -52,6 +52,15 @@ def test_a_workdir_is_asked_as_it_was_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert prompt_of(f"~/{tmp_path.name}") == "caption_eval"
     assert prompt_of("nano") == prompt_of(str(Path(tmp_path / "elsewhere"))) == "zero_shot"
+
+
+def test_an_edited_template_file_is_another_prompt(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("{Question} Count.")
+    once = template_digest(str(file))
+    assert once == template_digest(str(file)) and template_digest("cot") is template_digest("COUNT_COT") is None
+    file.write_text("{Question} Think.")
+    assert template_digest(str(file)) != once
 
 
 def test_a_folder_without_the_files_is_named_by_its_flag(tmp_path):

@@ -104,6 +104,9 @@ MISTAKES = {
     ("--checkpoint=nano", "--benchmark=countng_id"): "--benchmark='countng_id' is no benchmark; did you mean",
     ("--checkpoint=nano", "--limit=1", "--prompt=cott"): "prompt 'cott' is neither a paradigm of",
     ("--checkpoint=nano", "--limit=1", "--decoding=greedy", "--samples=4"): "--samples=4 with temperature 0",
+    ("--top_p=1.5", *ENDPOINT): "--top_p 1.5 must lie in (0, 1]",
+    ("--checkpoint=nano", "--temperature=-1"): "--temperature -1.0 must be >= 0",
+    ("--checkpoint=nano", "--decoding=greedy", "--top_k=5"): "--top_k: of no use with temperature 0",
     ("--leave_out=topk", *ENDPOINT): "endpoint leave_out=['topk']: choose from",
     ("--checkpoint=nowhere",): "--checkpoint='nowhere': neither 'nano'",
 }

@@ -55,6 +55,12 @@ def test_a_stopped_training_names_a_command_that_knows_its_workdir(program, trai
                          "--config.eval.every=10", f"--workdir={tmp_path}"]  # fmt: skip
 
 
+def test_a_seed_that_is_none_is_named_by_its_flag(program, capsys):
+    with flagsaver.flagsaver(seeds=["0", "a"], compilation_cache=""):
+        assert program.main(["reproduce.py"]) == 2
+    assert capsys.readouterr().err.startswith("error: --seeds: 'a': whole numbers")
+
+
 def test_a_quick_try_leaves_the_real_table_alone(program, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cell = tmp_path / "docs" / "results" / "counting" / "ans_sft-seed0.json"

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rrft_jax.data.index import image_size
 from rrft_jax.data.pictures import BytesPicture
 from rrft_jax.processing.images import image_grid, image_patches, open_image, shrunk, video_patches
 from rrft_jax.processing.positions import patch_positions
@@ -84,6 +85,22 @@ def test_file_is_turned_upright(tmp_path):
     assert open_image(tmp_path / "a.png").size == (56, 84)
     stored = BytesPicture((tmp_path / "a.png").read_bytes(), "stored")
     assert open_image(stored).tobytes() == open_image(tmp_path / "a.png").tobytes()
+
+
+def test_what_pil_refuses_by_errors_of_its_own_is_named(tmp_path, monkeypatch):
+    """A damaged part of a PNG is a SyntaxError of PIL's, a picture too large an error without a common base."""
+    Image.fromarray(pixels(0, 200, 200)).save(tmp_path / "torn.png")
+    data = (tmp_path / "torn.png").read_bytes()
+    second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    (tmp_path / "torn.png").write_bytes(data[:second] + b"\0\1\2\3" + data[second + 4 :])
+    with pytest.raises(OSError, match="torn.png: cannot be read as an image .*broken PNG file.*replace it"):
+        open_image(tmp_path / "torn.png")
+    Image.fromarray(pixels(0)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(OSError, match="large.png: cannot be read as an image .*4704 pixels.*exceeds"):
+        open_image(tmp_path / "large.png")
+    with pytest.raises(OSError, match="4704 pixels.*exceeds"):
+        image_size(tmp_path / "large.png")
 
 
 def test_unusable_images_are_named(qwen, tmp_path):

@@ -105,6 +105,7 @@ def test_streams(client):
         assert text == whole["choices"][0]["message"]["content"] and len(spoken) > 5
         assert [choice.finish_reason for choice in spoken] == [None] * (len(spoken) - 1) + ["stop"]
         assert (json.loads(data[-1]).get("usage") == whole["usage"]) == usage
+        assert {json.loads(x).get("usage", "absent") for x in data[:-1]} == ({None} if usage else {"absent"})
 
 
 def test_statuses(client):

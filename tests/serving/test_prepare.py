@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,17 @@ def test_bad_pictures_name_their_place():
             read_picture(Picture(url, "messages[0].content[1].image_url.url"))
         assert caught.value.status == 400 and caught.value.param == "messages[0].content[1].image_url.url"
         assert str(caught.value).startswith("messages[0]") and len(str(caught.value)) < 250, url[:40]
+
+
+def test_pictures_of_a_request_share_their_room(nano, monkeypatch):
+    """Three pictures of 12,544 pixels each do not fit into 30,000."""
+    monkeypatch.setattr("rrft_jax.serving.prepare.MOST_TOGETHER", 30_000)
+    pictures = [Picture(data_url(noise()), f"p{k}") for k in range(3)]
+    limits = replace(LIMITS, max_images=3)
+    assert len(prepare(ask(*pictures[:2]), nano, limits).prompt.patches) == 2
+    with pytest.raises(ApiError, match="p2: .*the images of the request have more than") as caught:
+        prepare(ask(*pictures), nano, limits)
+    assert caught.value.status == 400 and caught.value.param == "p2"
 
 
 def test_limits_are_checked():

@@ -120,6 +120,8 @@ def test_images_of_the_assistant_are_refused():
     [b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"model": "m"}', b'{"messages": []}', b"[" * 100_000,
      b'{"model": 3, "messages": [{"role": "user", "content": "a"}]}',
      b'{"model": "m", "messages": [{"role": "user", "content": "\\ud800"}]}',
+     b'{"\xed\xa0\x80": 1}', b'{"model": "m", "messages": [{"role": "user", "content": "\xed\xa0\x80"}]}',
+     '{"model": "m", "messages": [{"role": "user", "content": "a"}]}'.encode("utf-16"),
      b'{"model": "m", "messages": [{"role": "user", "content": "a"}], "temperature": NaN}'],
 )  # fmt: skip
 def test_bodies_that_are_no_request(body):
