@@ -92,11 +92,13 @@ def run_cell(
     target = results / f"{cell.name}.json"
     base = fingerprint(resolve_init(BASE))
     if target.exists():
-        if (stored := json.loads(target.read_text()).get("base")) != base:
-            raise ValueError(
-                f"{target} was made from another base model ({stored}, today's is {base}), which would not compare: "
-                f"remove it and {workdirs / cell.name}, or give other --results and --workdirs"
-            )
+        stored = json.loads(target.read_text())
+        for name, ours in (("base", base), ("questions", questions)):
+            if stored.get(name) != ours:
+                raise ValueError(
+                    f"{target} was made with {name} {stored.get(name)}, today's is {ours}, which would not compare: "
+                    f"remove it and {workdirs / cell.name}, or give other --results and --workdirs"
+                )
         return 0
     method = METHODS[cell.method]
     workdir = workdirs / cell.name
