@@ -93,10 +93,18 @@ class Pictures:
 
     def find(self, name: str) -> str | ZipPicture | None:
         for root in self.roots:
-            if (path := root / name).is_file():
+            if _is_file(path := root / name):
                 return str(path)
         return next((hit for archive in self.archives if (hit := archive.find(name))), None)
 
     def tried(self, name: str) -> str:
         """Every place where `find` looks, in words."""
-        return ", ".join([*(str(root / name) for root in self.roots), *(f"in {a.path}" for a in self.archives)])
+        places = (*(str(root / name) for root in self.roots), *(f"in {a.path}" for a in self.archives))
+        return ", ".join(dict.fromkeys(places))  # an absolute name is the same below every root
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that the file system refuses, or a folder that may not be entered
+        return False

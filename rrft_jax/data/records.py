@@ -22,6 +22,8 @@ from rrft_jax.data.pictures import BytesPicture, Pictures
 IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot"})
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_HALF = re.compile("[\ud800-\udfff]")
+_LONGEST_NAME = 1000  # of a picture; what is longer is a picture in text
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def parse_record(
         cot = record.get("cot")
         if cot is not None and not isinstance(cot, str):
             found.append(("wrong type", f"cot is {kind_of(cot)}; make it a string or leave it out"))
+        elif cot:
+            _half_character(cot, "cot", found)
     else:
         message = f"is {kind_of(record)} where an object with id, image, problem and answer belongs"
         found.append(("wrong type", message))
@@ -167,7 +171,17 @@ def _text(record, field: str, found: list, numbers: bool = False) -> str:
         return ""
     if not value.strip():
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
+    _half_character(value, field, found)
     return value
+
+
+def _half_character(text: str, field: str, found: list) -> bool:
+    """Whether there is one: JSON may hold half of an escaped pair (\\ud83d\\ude00), which UTF-8 cannot."""
+    half = _HALF.search(text)
+    if half:
+        message = f"{field} holds half of a character, {half.group()!r} at place {half.start()}; correct the escape"
+        found.append(("bad JSON", message))
+    return half is not None
 
 
 def _answer(record, found: list) -> str:
@@ -200,12 +214,22 @@ def _images(record, pictures: Pictures, found: list) -> tuple:
         data, name = (entry.get("bytes"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
         if isinstance(name, bytes):  # a plain binary column
             data, name = name, None
+        if data and not isinstance(data, bytes):
+            message = f"{field} has bytes that are {kind_of(data)}; save the picture as a file and give its path"
+            found.append(("wrong type", message))
+            continue
         if data:
             images.append(BytesPicture(data, name if isinstance(name, str) and name else f"image {place}"))
             continue
         if not isinstance(name, str) or not name:
             message = f"{field} is {kind_of(entry)}; make it a path, a list of paths or an object with a path"
             found.append(("wrong type", message))
+            continue
+        if len(name) > _LONGEST_NAME:
+            message = f"{field} is a text of {len(name)} characters; save the picture as a file and give its path"
+            found.append(("wrong type", message))
+            continue
+        if _half_character(name, field, found):
             continue
         image = pictures.find(name)
         if image is None:

@@ -35,6 +35,7 @@ def test_folders_come_before_archives(archive, tmp_path):
     assert pictures.find("a/1.png").read() == b"one"
     assert pictures.find("c.png") is None
     assert pictures.tried("c.png") == f"{tmp_path / 'c.png'}, in {archive}"
+    assert Pictures((tmp_path, tmp_path / "b")).tried("/far/c.png") == "/far/c.png"
 
 
 def test_a_damaged_member_is_an_oserror_that_names_it(archive):

@@ -68,6 +68,12 @@ def test_every_published_form_of_a_record(folder):
         (record(problem=" "), "empty problem", "problem is empty"),
         (record(image="c.png"), "missing image", "images/c.png"),
         (record(solution="5"), "contradiction", "'4' and solution '5' differ"),
+        (record(image="c" * 300), "missing image", "is not at"),  # longer than a file system's names may be
+        (record(image="iVBORw0KGgo" * 500), "wrong type", "image is a text of 5500 characters"),
+        (record(image={"bytes": "iVBORw0KGgo", "path": "a.png"}), "wrong type", "bytes that are a string"),
+        (record(problem="\ud83d?"), "bad JSON", "problem holds half of a character, '\\ud83d' at place 0"),
+        (record(image="\ud83d.png"), "bad JSON", "image holds half of a character"),
+        (record(cot="Yes \ude00."), "bad JSON", "cot holds half of a character"),
         (record(id="good"), "duplicate id", "already used by records.json, record 0"),
         ("r1", "wrong type", "is a string where an object"),
     ],
