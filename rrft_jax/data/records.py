@@ -114,17 +114,37 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
 
 def load_list(path: Path) -> tuple[list, tuple[Problem, ...]]:
     """The records of a JSON file, or none and what is wrong with the file as a whole."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as e:
-        message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); correct or remove the file"
-        return [], (Problem(path.name, "", "bad JSON", message),)
-    except UnicodeDecodeError as e:
-        return [], (Problem(path.name, "", "bad JSON", f"not UTF-8 text ({e.reason}); save it as UTF-8"),)
+    records, wrong = read_json(path, path.name, "correct or remove the file")
+    if wrong:
+        return [], wrong
     if not isinstance(records, list):
         message = f"holds {kind_of(records)} where a list of records belongs; wrap the records in [ ... ]"
         return [], (Problem(path.name, "", "wrong type", message),)
     return records, ()
+
+
+def read_json(path: Path, file: str, remedy: str) -> tuple[Any, tuple[Problem, ...]]:
+    """The value of a JSON file, or None and what is wrong with it. file: what reports call it; remedy: what to do."""
+    try:
+        return parse_json(path.read_bytes()), ()
+    except OSError as error:
+        message = f"cannot be read ({error.strerror or error})"
+    except ValueError as error:
+        message = str(error)
+    return None, (Problem(file, "", "bad JSON", f"{message}; {remedy}"),)
+
+
+def parse_json(text: bytes, line: int = 0) -> Any:
+    """The value of a JSON text whose first line is number `line` + 1. ValueError says what is wrong, and where."""
+    try:
+        return json.loads(text.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        where = f"line {line + error.lineno}, column {error.colno}"
+        raise ValueError(f"not valid JSON at {where} ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text at byte {error.start} ({error.reason})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of open brackets
+        raise ValueError(f"not JSON that can be read ({str(error).partition(';')[0]})") from None
 
 
 def parse_record(

@@ -128,6 +128,24 @@ def test_folders_that_hold_nothing(tmp_path):
         read_records(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "not valid JSON at line 1, column 1"),
+        (b'["\xff"]', "not UTF-8 text at byte 2"),
+        (b"[" * 50_000, "not JSON that can be read"),
+        (b'[{"id": %s}]' % (b"1" * 5000), "not JSON that can be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_skipped(folder, text, words):
+    write(folder, record(), name="good.json")
+    (folder / "bad.json").mkdir() if text is None else (folder / "bad.json").write_bytes(text)
+    (problem,) = read_records(folder).problems
+    assert (problem.file, problem.kind) == ("bad.json", "bad JSON")
+    assert problem.message.startswith(words) and problem.message.endswith("; correct or remove the file")
+
+
 def test_long_reports_are_cut(folder):
     records = read_records(write(folder, record(), *[record(id=f"x{i}", answer="") for i in range(30)]))
     report = records.report(limit=2)

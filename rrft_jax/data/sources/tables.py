@@ -6,14 +6,13 @@ A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs t
 file holds bytes, {"bytes", "path"} as HuggingFace writes them, paths, or a list of these.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from rrft_jax.data.pictures import Pictures
-from rrft_jax.data.records import IMAGE_FOLDERS, Problem, kind_of, parse_record, record_name
-from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, split_name, unknown_task
+from rrft_jax.data.records import IMAGE_FOLDERS, Problem, parse_record, record_name
+from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, read_lines, split_name, unknown_task
 
 # One row: its number, and its record or what is wrong with it.
 Row = tuple[int, dict | Problem]
@@ -83,21 +82,7 @@ def _without_nulls(row: dict) -> dict:
 
 
 def _jsonl(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                message = f"not valid JSON ({error}); correct or remove line {number + 1}"
-                yield number, Problem(path.name, f"record {number}", "bad JSON", message)
-                continue
-            if not isinstance(row, dict):
-                message = f"is {kind_of(row)} where an object with id, image, problem and answer belongs"
-                yield number, Problem(path.name, f"record {number}", "wrong type", message)
-                continue
-            yield number, row
+    yield from read_lines(path, "id, image, problem and answer")
 
 
 def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:

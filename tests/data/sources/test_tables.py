@@ -105,9 +105,10 @@ def test_a_bad_row_is_named(tmp_path, ending, changes, kind, words):
 
 
 def test_damaged_files(tmp_path):
-    write_lines(tmp_path / "a.jsonl", row(), '{"id":', "[1]")
+    write_lines(tmp_path / "a.jsonl", row(), '{"id":', "[1]", '{"id": %s}' % ("1" * 5000))
     found = find_parts("jsonl", tmp_path, task=VC)
-    cut, wrong = found.problems
+    cut, wrong, long = found.problems
+    assert long.kind == "bad JSON" and "not JSON that can be read" in long.message
     assert cut.kind == "bad JSON" and "correct or remove line 2" in cut.message and "is a list" in wrong.message
     assert len(read_part(found.parts[0], strict=True).examples) == 1
     path = write_table(tmp_path / "b.parquet", row())
