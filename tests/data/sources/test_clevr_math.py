@@ -47,6 +47,14 @@ def test_pictures_of_the_published_zip(tmp_path):
     assert example.images[0].read() == published.read_bytes()
 
 
+def test_two_files_of_one_split(tmp_path):
+    shutil.copytree(CLEVR_MATH, tmp_path, dirs_exist_ok=True)
+    shutil.copy(CLEVR_MATH / "clevr-math-train.json", tmp_path / "clevr-math-multihop-train.json")
+    (part,) = find_parts("clevr_math", tmp_path).parts
+    names = [f"clevr-math-{kind}train-{i:06d}" for kind in ("multihop-", "") for i in range(5)]
+    assert part.count == 10 and [e.id for e in read_part(part, strict=True).examples] == names
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
