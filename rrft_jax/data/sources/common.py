@@ -18,6 +18,8 @@ _ALIASES = {
     "spatial_transformation": ("spatial-transformation", "trance"),
 }
 
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?$")
+
 # One record of a part: the Example, or everything that is wrong with it.
 Item = Example | tuple[Problem, ...]
 
@@ -59,8 +61,12 @@ def unknown_task(file: str, record: str, what: str) -> Problem:
 
 
 def split_name(stem: str) -> str:
-    """A file's name as the name of a split: lower case, words joined by _, without -00000-of-00001."""
-    return re.sub(r"\W+", "_", re.sub(r"-\d{5}-of-\d{5}$", "", stem).lower()).strip("_") or "train"
+    """A file's name as the name of a split: lower case, words joined by _, without a shard's -00000-of-00001.
+
+    A shard's name may end in a digest, as older HuggingFace files do. "all" means every split to tensorflow-datasets.
+    """
+    name = re.sub(r"\W+", "_", _SHARD.sub("", stem).lower()).strip("_") or "train"
+    return "all_records" if name == "all" else name
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:

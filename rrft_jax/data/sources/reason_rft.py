@@ -136,7 +136,7 @@ def _items(paths: tuple[Path, ...], pictures: Pictures, task: str) -> Iterator[I
 def _pictures(folder: Path, image_root: str, split: str) -> Pictures:
     """Training records look among training pictures first, tests among the others: names may be used twice."""
     if image_root:
-        root = folder / image_root
+        root = folder / Path(image_root).expanduser()
         if root.suffix == ".zip" and root.is_file():
             return Pictures((), (Archive(root),))
         if not root.is_dir():

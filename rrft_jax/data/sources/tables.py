@@ -2,11 +2,12 @@
 
     FILE, or FOLDER with *.jsonl / *.parquet in it or one folder below
 
-A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs to train. The image column of a Parquet
-file holds bytes, {"bytes", "path"} as HuggingFace writes them, paths, or a list of these.
+A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs to train. Paths of pictures start at the
+file's folder, else at FOLDER. The image column of a Parquet file holds bytes, {"bytes", "path"} as HuggingFace writes
+them, paths, or a list of these.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
     if not files:
         raise FileNotFoundError(f"--input={folder} is no .{ending} file and no folder with one")
     folder = folder.parent if folder.is_file() else folder
+    image_root = str(Path(image_root).expanduser()) if image_root else ""
     if image_root and not (folder / image_root).is_dir():
         raise FileNotFoundError(f"--image_root={folder / image_root} does not exist; it is relative to {folder}")
-    pictures = Pictures(tuple(folder / name for name in ((image_root,) if image_root else IMAGE_FOLDERS)))
+    pictures = {path: _pictures(path.parent, folder, image_root) for path in files}
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(split_name(path.stem), []).append(path)
@@ -61,7 +63,12 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
 
 
 def _items(
-    read, paths: tuple[Path, ...], task: str, all_rows: bool, pictures: Pictures, told: frozenset[Problem]
+    read,
+    paths: tuple[Path, ...],
+    task: str,
+    all_rows: bool,
+    pictures: Mapping[Path, Pictures],
+    told: frozenset[Problem],
 ) -> Iterator[Item]:
     """told: what the quick pass found; a damaged picture column shows only now."""
     for path in paths:
@@ -72,8 +79,15 @@ def _items(
                 continue
             if not (all_rows or known_task(row.get("task")) == task):
                 continue
-            example, problems = parse_record(_without_nulls(row), pictures, task, path.name, number)
+            example, problems = parse_record(_without_nulls(row), pictures[path], task, path.name, number)
             yield example or problems
+
+
+def _pictures(own: Path, folder: Path, image_root: str) -> Pictures:
+    """own: the folder that a file lies in, which is `folder` or one below it."""
+    if image_root:
+        return Pictures((folder / image_root,))
+    return Pictures(tuple(dict.fromkeys(place / name for place in (own, folder) for name in IMAGE_FOLDERS)))
 
 
 def _without_nulls(row: dict) -> dict:

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from rrft_jax.data.records import RecordError
-from rrft_jax.data.sources.common import read_part
+from rrft_jax.data.sources.common import read_part, split_name
 from rrft_jax.data.sources.registry import find_parts
 from rrft_jax.processing.images import open_image
 from tests.data.sources.real import PICTURES, part
@@ -80,6 +81,36 @@ def test_shards_of_a_split_and_nulls(tmp_path):
     examples = read_part(part, strict=True).examples
     assert part.split == "train" and [e.id for e in examples] == ["a", "b", "c", "d"]
     assert [e.cot for e in examples] == ["c", None, None, None] and len(examples[0].images) == 1
+
+
+def test_paths_start_at_the_folder_of_the_file_or_at_the_one_given(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "data").mkdir()
+    shutil.copy(PATH, tmp_path / "images" / "above.png")
+    shutil.copy(PATH, tmp_path / "data" / "beside.png")
+    shutil.copy(PATH, tmp_path / "both.png")
+    shutil.copy(PATH, tmp_path / "data" / "both.png")
+    names = ("above.png", "beside.png", "both.png")
+    write_lines(tmp_path / "data" / "train.jsonl", *[row(id=name, image=name) for name in names])
+    (part,) = find_parts("jsonl", tmp_path, task=VC).parts
+    found = [e.images[0] for e in read_part(part, strict=True).examples]
+    assert found == [str(tmp_path / p) for p in ("images/above.png", "data/beside.png", "data/both.png")]
+    (part,) = find_parts("jsonl", tmp_path, task=VC, image_root="data").parts
+    assert [e.id for e in read_part(part).examples] == ["beside.png", "both.png"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "split"),
+    [
+        ("train-00000-of-00002", "train"),
+        ("train-00001-of-00002-0123456789abcdef", "train"),
+        ("My set (v2)", "my_set_v2"),
+        ("---", "train"),
+        ("all", "all_records"),
+    ],
+)
+def test_the_split_of_a_file(stem, split):
+    assert split_name(stem) == split
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
