@@ -114,9 +114,24 @@ def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
                 yield number, {}
             return
         for batch in table.iter_batches(batch_size=64, columns=wanted):
-            for row in batch.to_pylist():
+            for row in _rows(batch, path.name, number):
                 yield number, row
                 number += 1
     except (pyarrow.ArrowException, OSError) as error:
         message = f"not a readable Parquet file ({error}); write or get it again"
         yield 0, Problem(path.name, "", "bad Parquet", " ".join(message.split()))
+
+
+def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
+    """The rows of a batch, the first being number `first`. Points in time become text: not every one is a datetime."""
+    import pyarrow
+
+    columns = [c.cast(pyarrow.string()) if pyarrow.types.is_temporal(c.type) else c for c in batch.columns]
+    batch = pyarrow.RecordBatch.from_arrays(columns, batch.schema.names)
+    for place in range(batch.num_rows):
+        try:
+            (row,) = batch.slice(place, 1).to_pylist()
+        except (ValueError, OverflowError) as error:  # text that is not UTF-8, among others
+            message = f"a value cannot be read ({error}); correct or remove the row"
+            row = Problem(file, f"record {first + place}", "bad Parquet", " ".join(message.split()))
+        yield row

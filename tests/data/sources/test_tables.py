@@ -148,6 +148,22 @@ def test_damaged_files(tmp_path):
     assert bad.kind == "bad Parquet" and "write or get it again" in bad.message
 
 
+def test_a_value_that_python_has_no_type_for(tmp_path):
+    """Nanoseconds, in which pandas writes dates, are kept as text; text in another encoding costs its row alone."""
+    text = pyarrow.array([b"How many?", b"Wie viele W\xf6rter?", b"How many?"])
+    table = pyarrow.Table.from_pylist([row(id=id) for id in "abc"]).drop_columns(["problem"])
+    table = table.append_column("problem", pyarrow.Array.from_buffers(pyarrow.string(), 3, text.buffers()))
+    times = [pyarrow.array([1, 2, 3], kind) for kind in (pyarrow.timestamp("ns"), pyarrow.duration("ns"))]
+    table = table.append_column("made", times[0]).append_column("took", times[1])
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = find_parts("parquet", tmp_path, task=VC)
+    records = read_part(found.parts[0])
+    assert found.problems == () and [e.id for e in records.examples] == ["a", "c"]
+    assert records.examples[0].metadata["made"].startswith("1970-01-01 00:00:00.000000001")
+    (problem,) = records.problems
+    assert str(problem).startswith("train.parquet, record 1: a value cannot be read ('utf-8' codec can't decode byte")
+
+
 def test_damage_in_the_column_of_pictures_is_found_when_it_is_read(tmp_path):
     table = pyarrow.Table.from_pylist([row(task=VC, image=os.urandom(5000))])
     path = tmp_path / "train.parquet"
