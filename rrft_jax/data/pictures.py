@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+MOST_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -28,6 +29,9 @@ class ZipPicture:
         return f"{self.path}:{self.member}"
 
     def read(self) -> bytes:
+        size = self.archive.getinfo(self.member).file_size  # more than it says is not unpacked
+        if size > MOST_BYTES:
+            raise OSError(f"{self}: unpacks to {size} bytes, more than a picture can have ({MOST_BYTES})")
         try:
             return self.archive.read(self.member)
         except _BROKEN as error:
