@@ -85,7 +85,7 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
     if not files:
         raise FileNotFoundError(f"data folder {folder} holds no *.json file; each must be a list of records")
     if image_root is not None:
-        pictures = Pictures((folder / image_root,))
+        pictures = Pictures((folder / Path(image_root).expanduser(),))
         if not pictures.roots[0].is_dir():
             missing = f"image root {pictures.roots[0]} does not exist"
             raise FileNotFoundError(f"{missing}; it is absolute or relative to {folder}")

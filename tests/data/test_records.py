@@ -107,13 +107,15 @@ def test_files_in_name_order_ids_unique_over_all_of_them(folder):
     assert "b.json, record 1 (id 'same'): id is already used by a.json, record 1" in records.report()
 
 
-def test_image_root(folder, tmp_path_factory):
+def test_image_root(folder, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("pictures")
     Image.new("RGB", (4, 3)).save(elsewhere / "far.png")
     write(folder, record(image="far.png"))
     with pytest.raises(RecordError, match="no usable record"):
         read_records(folder)
     assert read_records(folder, image_root=elsewhere).examples[0].images == (str(elsewhere / "far.png"),)
+    monkeypatch.setenv("HOME", str(elsewhere.parent))
+    assert read_records(folder, image_root=f"~/{elsewhere.name}").problems == ()
     with pytest.raises(FileNotFoundError, match="image root"):
         read_records(folder, image_root="nowhere")
 
