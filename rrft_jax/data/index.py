@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import picture_file
@@ -98,7 +98,7 @@ def build_index(
     for example in examples:
         try:
             pixels = [image_size(image) for image in example.images]
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as e:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:  # as some of PIL's readers raise
             skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
             continue
         try:
