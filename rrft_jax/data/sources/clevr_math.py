@@ -70,7 +70,7 @@ def _item(question: Any, path: Path, number: int, pictures: Pictures) -> Item:
     if not found:
         if not isinstance(text, str) or not text.strip():
             found.append(("empty problem", "has no question; remove the record"))
-        if isinstance(answer, str) and answer.strip().isdigit():
+        if isinstance(answer, str) and answer.strip().isdecimal():
             answer = int(answer)
         if isinstance(answer, bool) or not isinstance(answer, int):
             kind = "empty answer" if answer in (None, "") else "wrong type"

@@ -106,9 +106,13 @@ def _item(file: str, number: int, sample: dict, camera: str, pictures: Pictures)
     if found:
         return tuple(Problem(file, record, *pair) for pair in found)
     try:
-        problem, answer = problem_text(states[0].get("objects", [])), answer_text(changes)
+        objects = states[0].get("objects", [])
+        problem, answer = problem_text(objects), answer_text(changes)
     except (ValueError, AttributeError, TypeError) as error:
         return (Problem(file, record, "wrong type", f"{error}; correct or remove the sample"),)
+    if strange := [change["obj_idx"] for change in changes if change["obj_idx"] >= len(objects)]:
+        message = f"changes object {strange[0]} of {len(objects)}, counted from 0; correct or remove the sample"
+        return (Problem(file, record, "wrong answer", message),)
     first = states[0].get("images")
     names = (first.get("Camera_Center") if isinstance(first, dict) else None, _views(sample).get(camera))
     images = tuple(

@@ -61,6 +61,7 @@ def test_two_files_of_one_split(tmp_path):
         ({"answer": None}, "empty answer", "answer is null; it must be the number"),
         ({"answer": True}, "wrong type", "answer is a boolean"),
         ({"answer": "many"}, "wrong type", "answer is a string"),
+        ({"answer": "\u00b2"}, "wrong type", "answer is a string"),  # a superscript is a digit to Python, but no number
         ({"question": " "}, "empty problem", "has no question"),
         ({"image_filename": "img9.png"}, "missing image", "'train/img9.png' is not at"),
         ({"image_filename": None}, "missing image", "no image_filename"),

@@ -68,6 +68,7 @@ def change(sample, path, value):
         (["states", 0, "images"], {}, "missing image", "names no initial picture"),
         (["transformations"], [], "empty answer", "has no transformations"),
         (["transformations", 0, "val"], "pink", "wrong type", "transformation 0: color 'pink' is not one of"),
+        (["transformations", 0, "obj_idx"], 99, "wrong answer", "changes object 99 of "),
         (["states", 0, "objects", 3, "size"], "huge", "wrong type", "object 3: size 'huge'"),
         (["states", 0, "objects"], 7, "wrong type", "correct or remove the sample"),
         (["idx"], None, "missing field", "has no idx"),
