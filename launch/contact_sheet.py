@@ -4,6 +4,7 @@ python launch/contact_sheet.py --task=visual_counting --domain=in --n=12 --out=s
 python launch/contact_sheet.py --task=spatial_transformation --domain=left --columns=2 --out=sheet.png
 """
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,11 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
     make = get_task(_TASK.value).make
-    examples = [make(_SEED.value, _START.value + i, _SPLIT.value, _DOMAIN.value, _SIZE.value) for i in range(_N.value)]
+    numbers = range(_START.value, _START.value + _N.value)
+    try:
+        examples = [make(_SEED.value, number, _SPLIT.value, _DOMAIN.value, _SIZE.value) for number in numbers]
+    except ValueError as error:
+        sys.exit(f"--domain={_DOMAIN.value}: {error}")
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet(examples, _COLUMNS.value, _SCALE.value, _HIDE.value).save(out)

@@ -67,6 +67,13 @@ def report(written: Counter[str], problems: list[Problem], listed: int) -> str:
     return "\n".join(lines)
 
 
+def nothing_usable(found: Found, folder: str, listed: int) -> str:
+    """Why there is no part at all: what is wrong with the files, and what was left aside."""
+    said = [list_problems(found.problems, listed)] if found.problems else []
+    said += [f"  left aside {line}" for line in found.aside] or ([] if said else ["  its files hold no record"])
+    return "\n".join([f"no usable file in {folder}:", *said])
+
+
 def check_all(found: Found, tasks: dict[str, list[Part]]) -> None:
     """Raises RecordError that lists everything that is wrong with the wanted parts."""
     from rrft_jax.data.tfds_builder import check
@@ -91,23 +98,24 @@ def prepare() -> None:
     found = find_parts(_SOURCE.value, _INPUT.value, **options)
     tasks = chosen(found.parts, _SPLIT.value)
     if not tasks:
-        raise RecordError(f"no usable file in {_INPUT.value}:\n{list_problems(found.problems, _LISTED.value)}")
+        raise RecordError(nothing_usable(found, _INPUT.value, _LISTED.value))
+    data_dir = Path(_DATA_DIR.value).expanduser()
     from rrft_jax.data.tfds_builder import build, place  # tensorflow-datasets, after the input is known to be good
 
     if _STRICT.value:
         check_all(found, tasks)
     for line in found.aside:
         print(f"left aside {line}")
-    source, root = SOURCES[_SOURCE.value], Path(_INPUT.value)
+    source, root = SOURCES[_SOURCE.value], Path(_INPUT.value).expanduser()
     root = root.parent if root.is_file() else root
     told = found.problems
     for task, parts in tasks.items():
         splits = [part.split for part in parts]
-        if not _OVERWRITE.value and (there := place(source, task, _DATA_DIR.value, splits)):
+        if not _OVERWRITE.value and (there := place(source, task, data_dir, splits)):
             print(f"{there} is there already, with these splits; --overwrite makes it anew")
             continue
         with progress(parts, task) as bar:
-            where, written, problems = build(source, parts, _DATA_DIR.value, root, bar.update, told, _OVERWRITE.value)
+            where, written, problems = build(source, parts, data_dir, root, bar.update, told, _OVERWRITE.value)
         print(f"{where}\n{report(written, problems, _LISTED.value)}", flush=True)
         told = ()
 

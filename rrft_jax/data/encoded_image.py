@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rrft_jax.data.pictures import picture_file
+from rrft_jax.data.pictures import eight_bits, picture_file
 
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -32,7 +32,7 @@ def encode_image(image: Any) -> EncodedImage:
             if opened.mode == "RGB" and opened.format in ("PNG", "JPEG") and "transparency" not in opened.info:
                 if opened.getexif().get(_ORIENTATION, 1) == 1:
                     return EncodedImage(_bytes(source), opened.height, opened.width)
-            picture = _rgb(ImageOps.exif_transpose(opened))
+            picture = _rgb(eight_bits(ImageOps.exif_transpose(opened)))
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise OSError(str(error)) from error
     buffer = io.BytesIO()

@@ -138,7 +138,7 @@ def image_size(image) -> tuple[int, int]:
     try:
         with Image.open(picture_file(image)) as opened:
             return opened.height, opened.width
-    except Image.DecompressionBombError as error:
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as some of PIL's readers raise
         raise OSError(str(error)) from error
 
 

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+MOST_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -28,6 +32,9 @@ class ZipPicture:
         return f"{self.path}:{self.member}"
 
     def read(self) -> bytes:
+        size = self.archive.getinfo(self.member).file_size  # more than it says is not unpacked
+        if size > MOST_BYTES:
+            raise OSError(f"{self}: unpacks to {size} bytes, more than a picture can have ({MOST_BYTES})")
         try:
             return self.archive.read(self.member)
         except _BROKEN as error:
@@ -55,6 +62,13 @@ class BytesPicture:
 def picture_file(image: Any):
     """What PIL opens: a file of the bytes where the picture is stored elsewhere, else the path as it is."""
     return io.BytesIO(image.read()) if hasattr(image, "read") else image
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """Sixteen bits of gray scaled to eight: PIL's conversion to RGB would make all but the darkest white."""
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def picture_key(image: Any) -> str:
@@ -93,10 +107,18 @@ class Pictures:
 
     def find(self, name: str) -> str | ZipPicture | None:
         for root in self.roots:
-            if (path := root / name).is_file():
+            if _is_file(path := root / name):
                 return str(path)
         return next((hit for archive in self.archives if (hit := archive.find(name))), None)
 
     def tried(self, name: str) -> str:
         """Every place where `find` looks, in words."""
-        return ", ".join([*(str(root / name) for root in self.roots), *(f"in {a.path}" for a in self.archives)])
+        places = (*(str(root / name) for root in self.roots), *(f"in {a.path}" for a in self.archives))
+        return ", ".join(dict.fromkeys(places))  # an absolute name is the same below every root
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that the file system refuses, or a folder that may not be entered
+        return False

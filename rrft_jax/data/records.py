@@ -22,6 +22,8 @@ from rrft_jax.data.pictures import BytesPicture, Pictures
 IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot"})
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_HALF = re.compile("[\ud800-\udfff]")
+_LONGEST_NAME = 1000  # of a picture; what is longer is a picture in text
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
     if not files:
         raise FileNotFoundError(f"data folder {folder} holds no *.json file; each must be a list of records")
     if image_root is not None:
-        pictures = Pictures((folder / image_root,))
+        pictures = Pictures((folder / Path(image_root).expanduser(),))
         if not pictures.roots[0].is_dir():
             missing = f"image root {pictures.roots[0]} does not exist"
             raise FileNotFoundError(f"{missing}; it is absolute or relative to {folder}")
@@ -112,17 +114,37 @@ def read_records(folder, task: str = "", image_root=None, strict: bool = False) 
 
 def load_list(path: Path) -> tuple[list, tuple[Problem, ...]]:
     """The records of a JSON file, or none and what is wrong with the file as a whole."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as e:
-        message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); correct or remove the file"
-        return [], (Problem(path.name, "", "bad JSON", message),)
-    except UnicodeDecodeError as e:
-        return [], (Problem(path.name, "", "bad JSON", f"not UTF-8 text ({e.reason}); save it as UTF-8"),)
+    records, wrong = read_json(path, path.name, "correct or remove the file")
+    if wrong:
+        return [], wrong
     if not isinstance(records, list):
         message = f"holds {kind_of(records)} where a list of records belongs; wrap the records in [ ... ]"
         return [], (Problem(path.name, "", "wrong type", message),)
     return records, ()
+
+
+def read_json(path: Path, file: str, remedy: str) -> tuple[Any, tuple[Problem, ...]]:
+    """The value of a JSON file, or None and what is wrong with it. file: what reports call it; remedy: what to do."""
+    try:
+        return parse_json(path.read_bytes()), ()
+    except OSError as error:
+        message = f"cannot be read ({error.strerror or error})"
+    except ValueError as error:
+        message = str(error)
+    return None, (Problem(file, "", "bad JSON", f"{message}; {remedy}"),)
+
+
+def parse_json(text: bytes, line: int = 0) -> Any:
+    """The value of a JSON text whose first line is number `line` + 1. ValueError says what is wrong, and where."""
+    try:
+        return json.loads(text.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        where = f"line {line + error.lineno}, column {error.colno}"
+        raise ValueError(f"not valid JSON at {where} ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text at byte {error.start} ({error.reason})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of open brackets
+        raise ValueError(f"not JSON that can be read ({str(error).partition(';')[0]})") from None
 
 
 def parse_record(
@@ -138,6 +160,8 @@ def parse_record(
         cot = record.get("cot")
         if cot is not None and not isinstance(cot, str):
             found.append(("wrong type", f"cot is {kind_of(cot)}; make it a string or leave it out"))
+        elif cot:
+            _half_character(cot, "cot", found)
     else:
         message = f"is {kind_of(record)} where an object with id, image, problem and answer belongs"
         found.append(("wrong type", message))
@@ -167,7 +191,17 @@ def _text(record, field: str, found: list, numbers: bool = False) -> str:
         return ""
     if not value.strip():
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
+    _half_character(value, field, found)
     return value
+
+
+def _half_character(text: str, field: str, found: list) -> bool:
+    """Whether there is one: JSON may hold half of an escaped pair (\\ud83d\\ude00), which UTF-8 cannot."""
+    half = _HALF.search(text)
+    if half:
+        message = f"{field} holds half of a character, {half.group()!r} at place {half.start()}; correct the escape"
+        found.append(("bad JSON", message))
+    return half is not None
 
 
 def _answer(record, found: list) -> str:
@@ -200,12 +234,22 @@ def _images(record, pictures: Pictures, found: list) -> tuple:
         data, name = (entry.get("bytes"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
         if isinstance(name, bytes):  # a plain binary column
             data, name = name, None
+        if data and not isinstance(data, bytes):
+            message = f"{field} has bytes that are {kind_of(data)}; save the picture as a file and give its path"
+            found.append(("wrong type", message))
+            continue
         if data:
             images.append(BytesPicture(data, name if isinstance(name, str) and name else f"image {place}"))
             continue
         if not isinstance(name, str) or not name:
             message = f"{field} is {kind_of(entry)}; make it a path, a list of paths or an object with a path"
             found.append(("wrong type", message))
+            continue
+        if len(name) > _LONGEST_NAME:
+            message = f"{field} is a text of {len(name)} characters; save the picture as a file and give its path"
+            found.append(("wrong type", message))
+            continue
+        if _half_character(name, field, found):
             continue
         image = pictures.find(name)
         if image is None:

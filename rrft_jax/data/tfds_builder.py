@@ -105,7 +105,7 @@ class Store:
             "problem": example.problem,
             "answer": example.answer,
             "cot": example.cot or "",
-            "metadata": json.dumps(dict(example.metadata), ensure_ascii=False, default=str),
+            "metadata": json.dumps(dict(example.metadata), default=str),
             "images": data,
             "image_names": [str(image).removeprefix(self._root) for image in example.images],
             "image_keys": [picture.key for picture in pictures],
@@ -163,7 +163,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
             raise RecordError(f"{message}:\n{said}")
         # data_path is the incomplete folder here: the list appears together with the data.
         lines = [{"split": split} | dataclasses.asdict(problem) for split, problem in self.problems]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
         (Path(self.data_path) / SKIPPED).write_text(text, encoding="utf-8")
 
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]]:

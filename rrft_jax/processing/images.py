@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from rrft_jax.data.pictures import picture_file
+from rrft_jax.data.pictures import eight_bits, picture_file
 from rrft_jax.processing.positions import Grid
 
 
@@ -30,7 +30,7 @@ def open_image(image: Any) -> Image.Image:
         raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
     try:
         with Image.open(picture_file(image)) as opened:
-            return ImageOps.exif_transpose(opened)
+            return eight_bits(ImageOps.exif_transpose(opened))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's own are no OSErrors

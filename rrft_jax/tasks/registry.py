@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rrft_jax.data.example import Example
+from rrft_jax.rewards import functions
 from rrft_jax.tasks.spatial_transformation import generator as spatial
 from rrft_jax.tasks.spatial_transformation import prompts as spatial_prompts
 from rrft_jax.tasks.structure_perception import generator as structure
@@ -35,7 +36,8 @@ class Task:
     held_out: name of a held-out set in the metrics -> its domain.
     templates: prompt templates by name. prompts: paradigm ("zero_shot", "ans", "cot", ...) -> template for generated
     examples; published: the same for real records, where it differs. targets: SFT target name -> Example -> completion.
-    metric: the reward whose full value counts as a right answer. image_size: (height, width) of generated pictures.
+    metric: the reward whose full value counts as a right answer. check: raises ValueError for a record whose answer
+    that reward cannot read. image_size: (height, width) of generated pictures.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Task:
     metric: str = "accuracy"
     held_out: Mapping[str, str] = field(default_factory=lambda: HELD_OUT)
     published: Mapping[str, Choice] = field(default_factory=dict)
+    check: Callable[[Example], object] = lambda example: None
 
     def asker(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
         """The function that writes the user's text for an example.
@@ -105,6 +108,7 @@ _TASKS = {
                 "zero_shot": "TRANCE_ZS", "ans": "TRANCE_ANS", "cot": "TRANCE_COT", "caption": "TRANCE_CAPTION",
                 "caption_eval": "TRANCE_CAPTION_EVAL",
             },
+            check=functions.wanted,
         ),
     )
 }  # fmt: skip

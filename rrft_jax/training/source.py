@@ -131,7 +131,11 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         pixels.update(image_sizes)
         return measure(processor, text, image_sizes)
 
-    check = (lambda e: reference_tokens(config, task, processor, e)) if config.algorithm == "sft" else (lambda e: None)
+    def check(example: Example) -> None:
+        task.check(example)
+        if config.algorithm == "sft":
+            reference_tokens(config, task, processor, example)
+
     index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:

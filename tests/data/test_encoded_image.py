@@ -9,6 +9,7 @@ from transformers.image_transforms import convert_to_rgb
 
 from rrft_jax.data.encoded_image import encode_image
 from rrft_jax.data.pictures import BytesPicture
+from rrft_jax.processing.images import open_image
 
 
 @pytest.fixture
@@ -50,6 +51,14 @@ def test_a_photograph_is_turned_upright(pixels):
     picture = saved(Image.fromarray(pixels[..., :3]), format="PNG", exif=exif)
     turned = np.asarray(decoded(encode_image(picture)))
     np.testing.assert_array_equal(turned, np.rot90(pixels[..., :3], -1))
+
+
+def test_sixteen_bits_of_gray_keep_their_shades(tmp_path):
+    shades = np.arange(0, 65536, 512, dtype=np.uint16).reshape(8, 16)
+    picture = saved(Image.fromarray(shades), format="PNG")
+    expected = np.repeat((shades // 256).astype(np.uint8)[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(np.asarray(decoded(encode_image(picture))), expected)
+    np.testing.assert_array_equal(np.asarray(open_image(picture).convert("RGB")), expected)
 
 
 def test_damaged_files_are_refused(pixels, monkeypatch):

@@ -54,6 +54,19 @@ def test_what_fits_nowhere_is_left_out_and_counted():
         build_index(examples[1:3], lambda e: e.problem, measure, [Bucket(4, 1, 8)])
 
 
+def test_a_damaged_header_is_its_records_problem(tmp_path):
+    path = tmp_path / "a.ico"
+    Image.new("RGB", (16, 16)).save(path)
+    content = bytearray(path.read_bytes())
+    length = content.find(b"IHDR") - 4
+    content[length : length + 4] = (5).to_bytes(4, "big")
+    path.write_bytes(content)  # which PIL refuses with a ValueError
+    index = build_index(
+        [example("bad", images=[str(path)]), example("good")], lambda e: e.problem, measure, BUCKETS
+    )  # fmt: skip
+    assert [(s.id, s.kind) for s in index.skipped] == [("bad", "unreadable image")]
+
+
 def test_the_template_counts():
     index = build_index([example("a"), example("b", 6)], lambda e: e.problem + " think first", measure, [Bucket(6)])
     assert [s.id for s in index.skipped] == ["b"] and index.sizes[0].prompt_tokens == 5

@@ -4,6 +4,7 @@ import zipfile
 
 import pytest
 
+from rrft_jax.data import pictures
 from rrft_jax.data.pictures import Archive, BytesPicture, Pictures, picture_key
 
 
@@ -30,11 +31,12 @@ def test_with_and_without_the_top_folder(archive):
 def test_folders_come_before_archives(archive, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2.png").write_bytes(b"unpacked")
-    pictures = Pictures((tmp_path,), (Archive(archive),))
-    assert pictures.find("b/2.png") == str(tmp_path / "b" / "2.png")
-    assert pictures.find("a/1.png").read() == b"one"
-    assert pictures.find("c.png") is None
-    assert pictures.tried("c.png") == f"{tmp_path / 'c.png'}, in {archive}"
+    found = Pictures((tmp_path,), (Archive(archive),))
+    assert found.find("b/2.png") == str(tmp_path / "b" / "2.png")
+    assert found.find("a/1.png").read() == b"one"
+    assert found.find("c.png") is None
+    assert found.tried("c.png") == f"{tmp_path / 'c.png'}, in {archive}"
+    assert Pictures((tmp_path, tmp_path / "b")).tried("/far/c.png") == "/far/c.png"
 
 
 def test_a_damaged_member_is_an_oserror_that_names_it(archive):
@@ -45,6 +47,23 @@ def test_a_damaged_member_is_an_oserror_that_names_it(archive):
         Archive(archive).find("a/1.png").read()
     archive.write_bytes(content)
     assert found.find("a/1.png").read() == b"one"
+
+
+def test_a_member_that_unpacks_to_more_than_a_picture_is_refused(archive, monkeypatch):
+    found = Archive(archive).find("b/2.png")
+    monkeypatch.setattr(pictures, "MOST_BYTES", 2)
+    with pytest.raises(OSError, match="b/2.png: unpacks to 3 bytes, more than a picture can have"):
+        found.read()
+    # A member that says less than it holds is cut there, and its checksum tells.
+    monkeypatch.undo()
+    path = archive.with_name("liar.zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("bomb.png", bytes(10**6))
+    content, size = path.read_bytes(), (10**6).to_bytes(4, "little")
+    assert content.count(size) == 2  # its own header and the directory's
+    path.write_bytes(content.replace(size, (10).to_bytes(4, "little")))
+    with pytest.raises(OSError, match="bomb.png: cannot be read from its archive"):
+        Archive(path).find("bomb.png").read()
 
 
 def test_no_archive(tmp_path):

@@ -116,6 +116,18 @@ def test_what_is_left_out_is_told_and_kept(tmp_path, damaged):
     assert [p.kind for p in tfds_builder.check(found.parts)] == kinds[1:]
 
 
+def test_any_character_of_a_record_is_kept(tmp_path):
+    """Beside what is asked may stand what UTF-8 cannot hold, and a report may quote what some take for a line's end."""
+    base = {"image": [], "problem": "Wie viele Wörter? 几个\u2028?", "answer": "5"}
+    rows = [base | {"id": "ü\u2028", "note": "\ud83d 几"}, base | {"id": "lost", "image": "a\u2028\x85.png"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = find_parts("jsonl", tmp_path, task=VC)
+    where, _, problems = tfds_builder.build(SOURCES["jsonl"], found.parts, tmp_path / "out", tmp_path)
+    records = read_prepared(where, VC)
+    assert records.examples == read_part(found.parts[0]).examples
+    assert list(records.problems) == problems and [p.kind for p in problems] == ["missing image"]
+
+
 def test_a_split_without_a_usable_record_leaves_nothing_behind(tmp_path, damaged):
     records = json.loads((damaged / NAME).read_text())
     (damaged / NAME).write_text(json.dumps(records[1:4]))

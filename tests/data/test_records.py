@@ -68,6 +68,12 @@ def test_every_published_form_of_a_record(folder):
         (record(problem=" "), "empty problem", "problem is empty"),
         (record(image="c.png"), "missing image", "images/c.png"),
         (record(solution="5"), "contradiction", "'4' and solution '5' differ"),
+        (record(image="c" * 300), "missing image", "is not at"),  # longer than a file system's names may be
+        (record(image="iVBORw0KGgo" * 500), "wrong type", "image is a text of 5500 characters"),
+        (record(image={"bytes": "iVBORw0KGgo", "path": "a.png"}), "wrong type", "bytes that are a string"),
+        (record(problem="\ud83d?"), "bad JSON", "problem holds half of a character, '\\ud83d' at place 0"),
+        (record(image="\ud83d.png"), "bad JSON", "image holds half of a character"),
+        (record(cot="Yes \ude00."), "bad JSON", "cot holds half of a character"),
         (record(id="good"), "duplicate id", "already used by records.json, record 0"),
         ("r1", "wrong type", "is a string where an object"),
     ],
@@ -101,13 +107,15 @@ def test_files_in_name_order_ids_unique_over_all_of_them(folder):
     assert "b.json, record 1 (id 'same'): id is already used by a.json, record 1" in records.report()
 
 
-def test_image_root(folder, tmp_path_factory):
+def test_image_root(folder, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("pictures")
     Image.new("RGB", (4, 3)).save(elsewhere / "far.png")
     write(folder, record(image="far.png"))
     with pytest.raises(RecordError, match="no usable record"):
         read_records(folder)
     assert read_records(folder, image_root=elsewhere).examples[0].images == (str(elsewhere / "far.png"),)
+    monkeypatch.setenv("HOME", str(elsewhere.parent))
+    assert read_records(folder, image_root=f"~/{elsewhere.name}").problems == ()
     with pytest.raises(FileNotFoundError, match="image root"):
         read_records(folder, image_root="nowhere")
 
@@ -120,6 +128,24 @@ def test_folders_that_hold_nothing(tmp_path):
     (tmp_path / "records.json").write_text('{"id": "r1"}')
     with pytest.raises(RecordError, match="an object where a list of records belongs"):
         read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "not valid JSON at line 1, column 1"),
+        (b'["\xff"]', "not UTF-8 text at byte 2"),
+        (b"[" * 50_000, "not JSON that can be read"),
+        (b'[{"id": %s}]' % (b"1" * 5000), "not JSON that can be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_skipped(folder, text, words):
+    write(folder, record(), name="good.json")
+    (folder / "bad.json").mkdir() if text is None else (folder / "bad.json").write_bytes(text)
+    (problem,) = read_records(folder).problems
+    assert (problem.file, problem.kind) == ("bad.json", "bad JSON")
+    assert problem.message.startswith(words) and problem.message.endswith("; correct or remove the file")
 
 
 def test_long_reports_are_cut(folder):

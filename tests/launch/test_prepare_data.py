@@ -14,15 +14,15 @@ ROOT = Path(__file__).parents[2]
 NAME = "A3-Visual-Counting-train-35k-cot.json"
 
 
-def run(*flags, good=True):
+ENV = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+
+
+def run(*flags, good=True, env=ENV):
     command = [sys.executable, "launch/prepare_data.py", *map(str, flags)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENV)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
     assert (result.returncode == 0) == good, result.stderr
     assert "Traceback" not in result.stderr
     return result
-
-
-ENV = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 
 
 @pytest.mark.slow
@@ -61,6 +61,18 @@ def test_prepare_report_strict_and_again(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_home_folder_is_one(tmp_path):
+    """The shell does not expand it behind an = sign."""
+    record = {"id": "a", "image": [], "problem": "How many?", "answer": "5"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(record) + "\n")
+    flags = ("--source=jsonl", "--input=~/train.jsonl", "--task=visual_counting", "--data_dir=~/out")
+    home = ENV | {"HOME": str(tmp_path)}
+    assert "train: 1 examples" in run(*flags, env=home).stdout
+    assert len(PreparedExamples(tmp_path / "out" / "jsonl" / "visual_counting" / "1.0.0", "train")) == 1
+    assert "is there already" in run(*flags, env=home).stdout
+
+
+@pytest.mark.slow
 def test_wrong_flags_are_one_line(tmp_path):
     flags = ("--source=trance", f"--data_dir={tmp_path}")
     assert "is no folder; it should hold data.jsonl" in run(*flags, "--input=none", good=False).stderr
@@ -71,5 +83,14 @@ def test_wrong_flags_are_one_line(tmp_path):
         in run(*flags, f"--input={TRANCE}", "--answers=number", good=False).stderr
     )
     assert "--input" in run(*flags, good=False).stderr
+    (tmp_path / "clevr_math.json").write_text(json.dumps([COUNT]))
+    other = ("--source=reason_rft", f"--input={tmp_path}", "--task=structure_perception")
+    said = run(*other, good=False).stderr.strip().splitlines()
+    assert said == [
+        f"no usable file in {tmp_path}:", "  left aside clevr_math.json: of visual_counting, not asked for",
+    ]  # fmt: skip
+    (tmp_path / "train.jsonl").touch()
+    empty = run("--source=jsonl", f"--input={tmp_path}", "--task=visual_counting", good=False).stderr
+    assert "no usable file in" in empty and "its files hold no record" in empty
     text = run("--help", good=False).stdout
     assert "docs/data.md" in text and "reason_rft" in text

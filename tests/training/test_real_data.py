@@ -133,6 +133,18 @@ def test_sft_leaves_out_records_without_a_usable_target(processor, tmp_path):
     assert "2 left out, no usable target: " in source.report
 
 
+@pytest.mark.parametrize("name", ["reason_rft_zero_spatial", "ans_sft_spatial"])
+def test_spatial_records_whose_answer_no_reward_can_read_are_left_out(processor, tmp_path, name):
+    base = {"image": [], "problem": "What changed?", "answer": "change_size(0, large)"}
+    answers = {"list": "['change_size(0, large)']", "words": "object 0 is large", "half": "change_size(large)"}
+    records = [base | {"id": "good"}, *(base | {"id": id, "answer": answer} for id, answer in answers.items())]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    config = load_config(f"{ROOT / 'configs' / name}.py:data={tmp_path}")
+    source = source_of(config, processor)
+    assert [s["record"] for s in source.skipped] == ["words", "half"] and source.records == 2
+    assert "'object 0 is large' is no sequence of functions such as change_size(7, large)" in source.report
+
+
 def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(REAL, folder)

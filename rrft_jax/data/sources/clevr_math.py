@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def find(folder) -> Found:
-    """One part for each question file, its split told by the end of its name."""
+    """One part for each split, which the end of a question file's name tells; several files may be of one."""
     layout = "clevr-math-train.json, -val.json or -test.json and CLEVR_v1.0/images or CLEVR_v1.0.zip"
     folder = source_folder(folder, layout)
     files = [path for path in sorted(folder.glob("*.json")) if path.stem.rpartition("-")[2] in _SPLITS]
@@ -29,11 +29,14 @@ def find(folder) -> Found:
         raise FileNotFoundError(f"--input={folder} holds no file *-train.json, *-val.json or *-test.json; put {layout}")
     archives = tuple(Archive(path) for path in sorted(folder.glob("*.zip")))
     pictures = Pictures((folder / "CLEVR_v1.0" / "images", folder / "images", folder), archives)
-    parts = []
+    groups: dict[str, list[Path]] = {}
     for path in files:
-        count = max(1, len(_questions(path)[0]))
-        read = partial(_items, path, pictures)
-        parts.append(Part(TASK, _SPLITS[path.stem.rpartition("-")[2]], count, lambda read=read: once(read())))
+        groups.setdefault(_SPLITS[path.stem.rpartition("-")[2]], []).append(path)
+    parts = []
+    for split, paths in groups.items():
+        count = sum(max(1, len(_questions(path)[0])) for path in paths)
+        read = partial(_items, tuple(paths), pictures)
+        parts.append(Part(TASK, split, count, lambda read=read: once(read())))
     return Found(tuple(parts))
 
 
@@ -48,12 +51,13 @@ def _questions(path: Path) -> tuple[list, tuple[Problem, ...]]:
     return questions, ()
 
 
-def _items(path: Path, pictures: Pictures) -> Iterator[Item]:
-    questions, wrong = _questions(path)
-    if wrong:
-        yield wrong
-    for number, question in enumerate(questions):
-        yield _item(question, path, number, pictures)
+def _items(paths: tuple[Path, ...], pictures: Pictures) -> Iterator[Item]:
+    for path in paths:
+        questions, wrong = _questions(path)
+        if wrong:
+            yield wrong
+        for number, question in enumerate(questions):
+            yield _item(question, path, number, pictures)
 
 
 def _item(question: Any, path: Path, number: int, pictures: Pictures) -> Item:
@@ -66,7 +70,7 @@ def _item(question: Any, path: Path, number: int, pictures: Pictures) -> Item:
     if not found:
         if not isinstance(text, str) or not text.strip():
             found.append(("empty problem", "has no question; remove the record"))
-        if isinstance(answer, str) and answer.strip().isdigit():
+        if isinstance(answer, str) and answer.strip().isdecimal():
             answer = int(answer)
         if isinstance(answer, bool) or not isinstance(answer, int):
             kind = "empty answer" if answer in (None, "") else "wrong type"

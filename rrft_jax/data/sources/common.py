@@ -1,6 +1,5 @@
 """What all sources share: parts with their streams, the names of tasks, and the check that ids are used once."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
-from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
+from rrft_jax.data.records import Problem, RecordError, Records, kind_of, list_problems, parse_json, used_id
+from rrft_jax.data.records import read_json as read_json_file
 
 TASKS = ("visual_counting", "structure_perception", "spatial_transformation")
 # How the published files and scripts call them.
@@ -17,6 +17,8 @@ _ALIASES = {
     "structure_perception": ("structure-perception", "geomath", "geo-math", "geometry3k", "geoqa", "geomverse"),
     "spatial_transformation": ("spatial-transformation", "trance"),
 }
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?$")
 
 # One record of a part: the Example, or everything that is wrong with it.
 Item = Example | tuple[Problem, ...]
@@ -59,8 +61,12 @@ def unknown_task(file: str, record: str, what: str) -> Problem:
 
 
 def split_name(stem: str) -> str:
-    """A file's name as the name of a split: lower case, words joined by _, without -00000-of-00001."""
-    return re.sub(r"\W+", "_", re.sub(r"-\d{5}-of-\d{5}$", "", stem).lower()).strip("_") or "train"
+    """A file's name as the name of a split: lower case, words joined by _, without a shard's -00000-of-00001.
+
+    A shard's name may end in a digest, as older HuggingFace files do. "all" means every split to tensorflow-datasets.
+    """
+    name = re.sub(r"\W+", "_", _SHARD.sub("", stem).lower()).strip("_") or "train"
+    return "all_records" if name == "all" else name
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:
@@ -90,14 +96,29 @@ def read_part(part: Part, strict: bool = False) -> Records:
 
 
 def read_json(path: Path, file: str) -> tuple[Any, tuple[Problem, ...]]:
-    """The value of a JSON file, or None and what is wrong with it. `file`: what reports call it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig")), ()
-    except json.JSONDecodeError as e:
-        message = f"not valid JSON at line {e.lineno}, column {e.colno} ({e.msg}); get the file again"
-        return None, (Problem(file, "", "bad JSON", message),)
-    except (UnicodeDecodeError, OSError) as e:
-        return None, (Problem(file, "", "bad JSON", f"cannot be read ({e}); get the file again"),)
+    """The value of a published JSON file, or None and what is wrong with it. file: what reports call it."""
+    return read_json_file(path, file, "get the file again")
+
+
+def read_lines(path: Path, fields: str) -> Iterator[tuple[int, dict | Problem]]:
+    """The objects of a JSON Lines file, or what is wrong with a line, each with its number from 0.
+
+    Empty lines are passed by. fields: what an object has, for the message about a line that holds none.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines):
+            if not line.strip():
+                continue
+            record = f"record {number}"
+            try:
+                value = parse_json(line, number)
+            except ValueError as error:
+                yield number, Problem(path.name, record, "bad JSON", f"{error}; correct or remove line {number + 1}")
+                continue
+            if not isinstance(value, dict):
+                message = f"is {kind_of(value)} where an object with {fields} belongs"
+                value = Problem(path.name, record, "wrong type", message)
+            yield number, value
 
 
 def source_folder(folder, layout: str) -> Path:

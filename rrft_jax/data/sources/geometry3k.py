@@ -16,6 +16,7 @@ from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, sou
 
 TASK = "structure_perception"
 ANSWERS = ("letter", "number")
+LETTERS = "ABCDEFGH"
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _KEPT = ("choices", "precise_value", "problem_type_graph", "problem_type_goal", "source")
 
@@ -89,7 +90,10 @@ def _question(text: str, answer: Any, data: dict, answers: str, found: list) -> 
     if not isinstance(choices, list) or not all(isinstance(c, str | int | float) for c in choices):
         found.append(("wrong type", "choices is no list of texts; correct it"))
         return text, ""
-    letters = "ABCDEFGH"[: len(choices)]
+    if len(choices) > len(LETTERS):
+        found.append(("wrong type", f"has {len(choices)} choices, more than {len(LETTERS)}; leave some out"))
+        return text, ""
+    letters = LETTERS[: len(choices)]
     if len(answer) != 1 or answer not in letters:
         found.append(("wrong answer", f"answer {answer!r} is the letter of none of its {len(choices)} choices"))
         return text, ""
@@ -98,4 +102,7 @@ def _question(text: str, answer: Any, data: dict, answers: str, found: list) -> 
         return f"{text} Choices: {listed}", answer
     compact = data.get("compact_choices")
     values = compact if isinstance(compact, list) and len(compact) == len(choices) else choices
-    return text, str(values[letters.index(answer)])
+    value = str(values[letters.index(answer)])
+    if not value.strip():
+        found.append(("empty answer", f"choice {answer} is empty; fill it in or remove the folder"))
+    return text, value

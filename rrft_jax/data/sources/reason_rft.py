@@ -104,7 +104,8 @@ def meta_record(record: Any, stem: str, number: int, found: list) -> Any:
     for turn in turns if isinstance(turns, list) else []:
         if isinstance(turn, dict):
             role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-            said.setdefault({"human": "user", "gpt": "assistant"}.get(role, role), text)
+            if isinstance(role, str):
+                said.setdefault({"human": "user", "gpt": "assistant"}.get(role, role), text)
     user, assistant = said.get("user"), said.get("assistant")
     if not (isinstance(user, str) and isinstance(assistant, str)):
         found.append(("wrong type", "its messages are not a text of the user and one of the assistant; correct them"))
@@ -135,7 +136,7 @@ def _items(paths: tuple[Path, ...], pictures: Pictures, task: str) -> Iterator[I
 def _pictures(folder: Path, image_root: str, split: str) -> Pictures:
     """Training records look among training pictures first, tests among the others: names may be used twice."""
     if image_root:
-        root = folder / image_root
+        root = folder / Path(image_root).expanduser()
         if root.suffix == ".zip" and root.is_file():
             return Pictures((), (Archive(root),))
         if not root.is_dir():

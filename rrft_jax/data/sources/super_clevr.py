@@ -87,7 +87,7 @@ def _is_count(question: dict) -> bool:
     answer = question.get("answer")
     if answer in (None, ""):
         return re.match(r"(?:.*; )?(?:how many|what number)", str(question.get("question", "")), re.I) is not None
-    return not isinstance(answer, bool) and (isinstance(answer, int) or str(answer).isdigit())
+    return not isinstance(answer, bool) and (isinstance(answer, int) or str(answer).isdecimal())
 
 
 def _items(raw, split: str, each) -> Iterator[Item]:

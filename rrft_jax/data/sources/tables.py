@@ -2,18 +2,18 @@
 
     FILE, or FOLDER with *.jsonl / *.parquet in it or one folder below
 
-A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs to train. The image column of a Parquet
-file holds bytes, {"bytes", "path"} as HuggingFace writes them, paths, or a list of these.
+A file's name is its split; HuggingFace's train-00000-of-00002.parquet belongs to train. Paths of pictures start at the
+file's folder, else at FOLDER. The image column of a Parquet file holds bytes, {"bytes", "path"} as HuggingFace writes
+them, paths, or a list of these.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from rrft_jax.data.pictures import Pictures
-from rrft_jax.data.records import IMAGE_FOLDERS, Problem, kind_of, parse_record, record_name
-from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, split_name, unknown_task
+from rrft_jax.data.records import IMAGE_FOLDERS, Problem, parse_record, record_name
+from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, read_lines, split_name, unknown_task
 
 # One row: its number, and its record or what is wrong with it.
 Row = tuple[int, dict | Problem]
@@ -35,9 +35,10 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
     if not files:
         raise FileNotFoundError(f"--input={folder} is no .{ending} file and no folder with one")
     folder = folder.parent if folder.is_file() else folder
+    image_root = str(Path(image_root).expanduser()) if image_root else ""
     if image_root and not (folder / image_root).is_dir():
         raise FileNotFoundError(f"--image_root={folder / image_root} does not exist; it is relative to {folder}")
-    pictures = Pictures(tuple(folder / name for name in ((image_root,) if image_root else IMAGE_FOLDERS)))
+    pictures = {path: _pictures(path.parent, folder, image_root) for path in files}
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(split_name(path.stem), []).append(path)
@@ -62,7 +63,12 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
 
 
 def _items(
-    read, paths: tuple[Path, ...], task: str, all_rows: bool, pictures: Pictures, told: frozenset[Problem]
+    read,
+    paths: tuple[Path, ...],
+    task: str,
+    all_rows: bool,
+    pictures: Mapping[Path, Pictures],
+    told: frozenset[Problem],
 ) -> Iterator[Item]:
     """told: what the quick pass found; a damaged picture column shows only now."""
     for path in paths:
@@ -73,8 +79,15 @@ def _items(
                 continue
             if not (all_rows or known_task(row.get("task")) == task):
                 continue
-            example, problems = parse_record(_without_nulls(row), pictures, task, path.name, number)
+            example, problems = parse_record(_without_nulls(row), pictures[path], task, path.name, number)
             yield example or problems
+
+
+def _pictures(own: Path, folder: Path, image_root: str) -> Pictures:
+    """own: the folder that a file lies in, which is `folder` or one below it."""
+    if image_root:
+        return Pictures((folder / image_root,))
+    return Pictures(tuple(dict.fromkeys(place / name for place in (own, folder) for name in IMAGE_FOLDERS)))
 
 
 def _without_nulls(row: dict) -> dict:
@@ -83,21 +96,7 @@ def _without_nulls(row: dict) -> dict:
 
 
 def _jsonl(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                message = f"not valid JSON ({error}); correct or remove line {number + 1}"
-                yield number, Problem(path.name, f"record {number}", "bad JSON", message)
-                continue
-            if not isinstance(row, dict):
-                message = f"is {kind_of(row)} where an object with id, image, problem and answer belongs"
-                yield number, Problem(path.name, f"record {number}", "wrong type", message)
-                continue
-            yield number, row
+    yield from read_lines(path, "id, image, problem and answer")
 
 
 def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
@@ -115,9 +114,24 @@ def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
                 yield number, {}
             return
         for batch in table.iter_batches(batch_size=64, columns=wanted):
-            for row in batch.to_pylist():
+            for row in _rows(batch, path.name, number):
                 yield number, row
                 number += 1
     except (pyarrow.ArrowException, OSError) as error:
         message = f"not a readable Parquet file ({error}); write or get it again"
         yield 0, Problem(path.name, "", "bad Parquet", " ".join(message.split()))
+
+
+def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
+    """The rows of a batch, the first being number `first`. Points in time become text: not every one is a datetime."""
+    import pyarrow
+
+    columns = [c.cast(pyarrow.string()) if pyarrow.types.is_temporal(c.type) else c for c in batch.columns]
+    batch = pyarrow.RecordBatch.from_arrays(columns, batch.schema.names)
+    for place in range(batch.num_rows):
+        try:
+            (row,) = batch.slice(place, 1).to_pylist()
+        except (ValueError, OverflowError) as error:  # text that is not UTF-8, among others
+            message = f"a value cannot be read ({error}); correct or remove the row"
+            row = Problem(file, f"record {first + place}", "bad Parquet", " ".join(message.split()))
+        yield row

@@ -6,7 +6,6 @@
 The last state is seen by the centre camera in split train and test, by the left and right ones in train_left and so on.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -15,11 +14,12 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
 from rrft_jax.data.records import Problem, kind_of
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, read_lines, source_folder
 from rrft_jax.data.trance_text import answer_text, problem_text
 
 TASK = "spatial_transformation"
 CAMERAS = {"": "Camera_Center", "_left": "Camera_Left", "_right": "Camera_Right"}
+_FIELDS = "states and transformations"
 TRAINED = 500_000  # TVR trains on the samples below this index and tests on the others
 
 
@@ -52,10 +52,8 @@ def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]
     is passed by: TVR keeps tables of properties beside the samples."""
     for path in files:
         if path.suffix == ".jsonl":
-            with path.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines):
-                    if line.strip():
-                        yield _from_line(path.name, number, line)
+            for number, value in read_lines(path, _FIELDS):
+                yield value if isinstance(value, Problem) else (path.name, number, value)
             continue
         value, wrong = read_json(path, path.name)
         yield from wrong
@@ -65,18 +63,9 @@ def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]
             yield path.name, 0, value
 
 
-def _from_line(file: str, number: int, line: str) -> tuple[str, int, dict] | Problem:
-    try:
-        sample = json.loads(line)
-    except json.JSONDecodeError as error:
-        message = f"not valid JSON at column {error.colno} ({error.msg}); correct or remove the line"
-        return Problem(file, f"record {number}", "bad JSON", message)
-    return _sample(file, number, sample)
-
-
 def _sample(file: str, number: int, sample: Any) -> tuple[str, int, dict] | Problem:
     if not isinstance(sample, dict):
-        message = f"is {kind_of(sample)} where an object with states and transformations belongs"
+        message = f"is {kind_of(sample)} where an object with {_FIELDS} belongs"
         return Problem(file, f"record {number}", "wrong type", message)
     return file, number, sample
 
@@ -117,9 +106,13 @@ def _item(file: str, number: int, sample: dict, camera: str, pictures: Pictures)
     if found:
         return tuple(Problem(file, record, *pair) for pair in found)
     try:
-        problem, answer = problem_text(states[0].get("objects", [])), answer_text(changes)
+        objects = states[0].get("objects", [])
+        problem, answer = problem_text(objects), answer_text(changes)
     except (ValueError, AttributeError, TypeError) as error:
         return (Problem(file, record, "wrong type", f"{error}; correct or remove the sample"),)
+    if strange := [change["obj_idx"] for change in changes if change["obj_idx"] >= len(objects)]:
+        message = f"changes object {strange[0]} of {len(objects)}, counted from 0; correct or remove the sample"
+        return (Problem(file, record, "wrong answer", message),)
     first = states[0].get("images")
     names = (first.get("Camera_Center") if isinstance(first, dict) else None, _views(sample).get(camera))
     images = tuple(

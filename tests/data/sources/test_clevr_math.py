@@ -47,12 +47,21 @@ def test_pictures_of_the_published_zip(tmp_path):
     assert example.images[0].read() == published.read_bytes()
 
 
+def test_two_files_of_one_split(tmp_path):
+    shutil.copytree(CLEVR_MATH, tmp_path, dirs_exist_ok=True)
+    shutil.copy(CLEVR_MATH / "clevr-math-train.json", tmp_path / "clevr-math-multihop-train.json")
+    (part,) = find_parts("clevr_math", tmp_path).parts
+    names = [f"clevr-math-{kind}train-{i:06d}" for kind in ("multihop-", "") for i in range(5)]
+    assert part.count == 10 and [e.id for e in read_part(part, strict=True).examples] == names
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
         ({"answer": None}, "empty answer", "answer is null; it must be the number"),
         ({"answer": True}, "wrong type", "answer is a boolean"),
         ({"answer": "many"}, "wrong type", "answer is a string"),
+        ({"answer": "\u00b2"}, "wrong type", "answer is a string"),  # a superscript is a digit to Python, but no number
         ({"question": " "}, "empty problem", "has no question"),
         ({"image_filename": "img9.png"}, "missing image", "'train/img9.png' is not at"),
         ({"image_filename": None}, "missing image", "no image_filename"),

@@ -56,6 +56,7 @@ def test_folders_of_splits_and_a_problem_without_choices(folder):
         ({"answer": ""}, "empty answer", "answer is empty"),
         ({"problem_text": ""}, "empty problem", "problem_text is empty"),
         ({"choices": "12"}, "wrong type", "choices is no list"),
+        ({"choices": list("123456789")}, "wrong type", "has 9 choices, more than 8"),
         ({"id": 12}, "duplicate id", "already used by 12/data.json"),
     ],
 )
@@ -66,6 +67,14 @@ def test_a_bad_problem_is_named(folder, changes, kind, words):
     assert [e.id for e in records.examples] == ["geometry3k-12", "geometry3k-17"]
     (problem,) = records.problems
     assert (problem.file, problem.kind) == ("15/data.json", kind) and words in problem.message
+
+
+def test_a_choice_that_says_nothing_is_no_answer(folder):
+    path = folder / "15" / "data.json"
+    write_json(path, json.loads(path.read_text()) | {"compact_choices": ["5", "", " ", "10"]})
+    assert read_part(find_parts("geometry3k", folder).parts[0]).problems == ()
+    (problem,) = read_part(find_parts("geometry3k", folder, answers="number").parts[0]).problems
+    assert problem.kind == "empty answer" and "choice C is empty" in problem.message
 
 
 def test_bad_files(folder, tmp_path_factory):

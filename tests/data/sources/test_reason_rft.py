@@ -122,6 +122,7 @@ BAD = [
     (COUNT | {"id": "empty", "answer": " "}, "empty answer", "fill it in or remove the record"),
     (COUNT, "duplicate id", "already used by A3-Visual-Counting-train-35k-cot.json, record 0"),
     ({**sharegpt("q", "a"), "messages": [{"role": "user", "content": "q"}]}, "wrong type", "one of the assistant"),
+    ({**sharegpt("q", "a"), "messages": [{"role": ["user"], "content": "q"}]}, "wrong type", "one of the assistant"),
     ("text", "wrong type", "is a string where an object"),
 ]
 

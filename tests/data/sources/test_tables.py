@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from rrft_jax.data.records import RecordError
-from rrft_jax.data.sources.common import read_part
+from rrft_jax.data.sources.common import read_part, split_name
 from rrft_jax.data.sources.registry import find_parts
 from rrft_jax.processing.images import open_image
 from tests.data.sources.real import PICTURES, part
@@ -82,6 +83,36 @@ def test_shards_of_a_split_and_nulls(tmp_path):
     assert [e.cot for e in examples] == ["c", None, None, None] and len(examples[0].images) == 1
 
 
+def test_paths_start_at_the_folder_of_the_file_or_at_the_one_given(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "data").mkdir()
+    shutil.copy(PATH, tmp_path / "images" / "above.png")
+    shutil.copy(PATH, tmp_path / "data" / "beside.png")
+    shutil.copy(PATH, tmp_path / "both.png")
+    shutil.copy(PATH, tmp_path / "data" / "both.png")
+    names = ("above.png", "beside.png", "both.png")
+    write_lines(tmp_path / "data" / "train.jsonl", *[row(id=name, image=name) for name in names])
+    (part,) = find_parts("jsonl", tmp_path, task=VC).parts
+    found = [e.images[0] for e in read_part(part, strict=True).examples]
+    assert found == [str(tmp_path / p) for p in ("images/above.png", "data/beside.png", "data/both.png")]
+    (part,) = find_parts("jsonl", tmp_path, task=VC, image_root="data").parts
+    assert [e.id for e in read_part(part).examples] == ["beside.png", "both.png"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "split"),
+    [
+        ("train-00000-of-00002", "train"),
+        ("train-00001-of-00002-0123456789abcdef", "train"),
+        ("My set (v2)", "my_set_v2"),
+        ("---", "train"),
+        ("all", "all_records"),
+    ],
+)
+def test_the_split_of_a_file(stem, split):
+    assert split_name(stem) == split
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
@@ -105,15 +136,32 @@ def test_a_bad_row_is_named(tmp_path, ending, changes, kind, words):
 
 
 def test_damaged_files(tmp_path):
-    write_lines(tmp_path / "a.jsonl", row(), '{"id":', "[1]")
+    write_lines(tmp_path / "a.jsonl", row(), '{"id":', "[1]", '{"id": %s}' % ("1" * 5000))
     found = find_parts("jsonl", tmp_path, task=VC)
-    cut, wrong = found.problems
+    cut, wrong, long = found.problems
+    assert long.kind == "bad JSON" and "not JSON that can be read" in long.message
     assert cut.kind == "bad JSON" and "correct or remove line 2" in cut.message and "is a list" in wrong.message
     assert len(read_part(found.parts[0], strict=True).examples) == 1
     path = write_table(tmp_path / "b.parquet", row())
     path.write_bytes(path.read_bytes()[:-10])
     (bad,) = find_parts("parquet", path, task=VC).problems
     assert bad.kind == "bad Parquet" and "write or get it again" in bad.message
+
+
+def test_a_value_that_python_has_no_type_for(tmp_path):
+    """Nanoseconds, in which pandas writes dates, are kept as text; text in another encoding costs its row alone."""
+    text = pyarrow.array([b"How many?", b"Wie viele W\xf6rter?", b"How many?"])
+    table = pyarrow.Table.from_pylist([row(id=id) for id in "abc"]).drop_columns(["problem"])
+    table = table.append_column("problem", pyarrow.Array.from_buffers(pyarrow.string(), 3, text.buffers()))
+    times = [pyarrow.array([1, 2, 3], kind) for kind in (pyarrow.timestamp("ns"), pyarrow.duration("ns"))]
+    table = table.append_column("made", times[0]).append_column("took", times[1])
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = find_parts("parquet", tmp_path, task=VC)
+    records = read_part(found.parts[0])
+    assert found.problems == () and [e.id for e in records.examples] == ["a", "c"]
+    assert records.examples[0].metadata["made"].startswith("1970-01-01 00:00:00.000000001")
+    (problem,) = records.problems
+    assert str(problem).startswith("train.parquet, record 1: a value cannot be read ('utf-8' codec can't decode byte")
 
 
 def test_damage_in_the_column_of_pictures_is_found_when_it_is_read(tmp_path):

@@ -68,6 +68,7 @@ def change(sample, path, value):
         (["states", 0, "images"], {}, "missing image", "names no initial picture"),
         (["transformations"], [], "empty answer", "has no transformations"),
         (["transformations", 0, "val"], "pink", "wrong type", "transformation 0: color 'pink' is not one of"),
+        (["transformations", 0, "obj_idx"], 99, "wrong answer", "changes object 99 of "),
         (["states", 0, "objects", 3, "size"], "huge", "wrong type", "object 3: size 'huge'"),
         (["states", 0, "objects"], 7, "wrong type", "correct or remove the sample"),
         (["idx"], None, "missing field", "has no idx"),
@@ -85,9 +86,13 @@ def test_a_bad_sample_is_named(folder, sample, path, value, kind, words):
 def test_bad_files(folder, sample):
     found = find_parts("trance", lines(folder, sample, '{"idx": 1', "[]"))
     cut, wrong = found.problems
-    assert cut.kind == "bad JSON" and cut.record == "record 1" and "remove the line" in cut.message
+    assert cut.kind == "bad JSON" and cut.record == "record 1" and "remove line 2" in cut.message
     assert wrong.kind == "wrong type" and "is a list where an object" in wrong.message
     assert len(read_part(part(found, TASK, "train"), strict=True).examples) == 1
+    with (folder / "data.jsonl").open("ab") as file:
+        file.write(b'{"idx": "\xff"}\n')
+    latin = find_parts("trance", folder).problems[-1]
+    assert str(latin).startswith("data.jsonl, record 3: not UTF-8 text at byte 9 ") and "remove line 4" in latin.message
     write_json(folder / "more.json", [{"idx": 3}])
     problems = read_part(part(find_parts("trance", folder), TASK, "train")).problems
     assert {(p.file, p.kind) for p in problems} == {("more.json", "empty answer"), ("more.json", "missing field")}

@@ -201,3 +201,6 @@ def test_contact_sheet_is_written(tmp_path):
     assert done.returncode == 0, done.stderr
     with Image.open(out) as sheet:
         assert sheet.width > 3 * 3 * 112 and sheet.height > 3 * 112
+    command[3] = "--domain=left"
+    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "--domain=left: domain 'left' of the counting task is not one of in, out"
