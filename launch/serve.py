@@ -82,7 +82,7 @@ def serve() -> int:
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
     programs = Programs(model, params, processor, _MAX_PROGRAMS.value)
     engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows, _MAX_WAITING.value)
-    name = _NAME.value or Path(_CHECKPOINT.value).name
+    name = _NAME.value or Path(_CHECKPOINT.value).expanduser().absolute().name
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig, frame):
