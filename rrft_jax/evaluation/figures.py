@@ -25,6 +25,7 @@ def panels(title: str, content: Mapping[str, Sequence[Line]]) -> str:
     except ImportError:
         raise ValueError("figures need matplotlib: pip install -c requirements.lock -e '.[plots]'") from None
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     columns = min(3, len(content))
     rows = -(-len(content) // columns)
@@ -32,12 +33,15 @@ def panels(title: str, content: Mapping[str, Sequence[Line]]) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "rrft_jax", "font.size": 8, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
         figure.suptitle(title)
+        colours: dict[str, str] = {}  # of a label, the same in every panel
         for number, (name, lines) in enumerate(content.items()):
             axes = figure.add_subplot(rows, columns, number + 1, title=name)
             for line in lines:
-                (drawn,) = axes.plot(line.x, line.y, label=line.label, marker="." if len(line.x) < 30 else None)
-                axes.fill_between(line.x, line.low, line.high, color=drawn.get_color(), alpha=0.15, linewidth=0)
-            axes.legend()
+                colour = colours.setdefault(line.label, f"C{len(colours)}")
+                axes.plot(line.x, line.y, color=colour, marker="." if len(line.x) < 30 else None)
+                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+        lines = [Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
+        figure.legend(handles=lines, loc="outside lower center", ncols=4)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
