@@ -85,7 +85,7 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
     config = load_config(runs.GRPO)
     config.update({"train": {"steps": 3, "prompts": 2, "micro_batches": 1}, "eval": {"examples": 0}})
     config.rollout.update({"ahead": 1, "temperature": temperature, "max_completion_length": 8, "group": 4})
-    config.loss.surrogate = "clipped"
+    config.loss.update({"surrogate": "clipped", "epsilon_low": 1e-4, "epsilon_high": 1e-4})  # a move of any size counts
     config.optimizer.schedule.update({"peak": 1e-2, "warmup_steps": 0})
     with Pool() as pool, Clock() as clock:
         run, trainable = loop._start(config, pool)
