@@ -16,7 +16,9 @@ def children(body):
 
 
 def test_all_end_well(capfd):
-    body = "print(i, os.environ['JAX_NUM_PROCESSES'], os.environ['JAX_COORDINATOR_ADDRESS'].split(':')[0])"
+    # One write each: print() makes several of an unbuffered stream, and those of three processes mix.
+    line = "{i} {os.environ['JAX_NUM_PROCESSES']} {os.environ['JAX_COORDINATOR_ADDRESS'].split(':')[0]}"
+    body = f'os.write(1, f"{line}\\n".encode())'
     assert run_processes(children(body), 3, "again") == 0
     out = capfd.readouterr()
     assert sorted(out.out.splitlines()) == [f"{i} 3 127.0.0.1" for i in range(3)] and out.err == ""

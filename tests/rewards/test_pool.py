@@ -153,8 +153,10 @@ def test_a_reward_that_hangs_is_cut_off_group_by_group(pool):
     assert [failure.reward for failure in scored.failures] == ["mine"] * 2
 
 
+# A shell starts what runs in its background with SIGINT ignored, and a test run hands that on.
 PROGRAM = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 {imports}
 from rrft_jax.rewards import Pool
 from tests.rewards import helpers
