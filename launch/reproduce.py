@@ -2,7 +2,7 @@
 
     python launch/reproduce.py                              # everything that is not in docs/results yet, seed 0
     python launch/reproduce.py --seeds=0,1,2
-    python launch/reproduce.py --tasks=counting --methods=zero_shot,reason_rft_zero --results=results
+    python launch/reproduce.py --tasks=counting --methods=zero_shot,reason_rft_zero --results=workdirs/table
     python launch/reproduce.py --report_only                # draws what is there
     python launch/reproduce.py --quick --questions=8        # trainings of four steps, in folders of their own
 
@@ -62,6 +62,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
     logging.set_verbosity(logging.WARNING)
     from rrft_jax.compilation import keep_programs
+    from rrft_jax.evaluation.figures import check_installed
     from rrft_jax.evaluation.reproduction import cells, read_results, run_cell
     from rrft_jax.evaluation.reproduction_report import write_report
 
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> int:
     workdirs, results = ("workdirs/quick", "workdirs/quick/results") if _QUICK.value else DEFAULTS
     workdirs, results = Path(_WORKDIRS.value or workdirs), Path(_RESULTS.value or results)
     try:
+        check_installed()
         if wrong := [seed for seed in _SEEDS.value if not seed.strip().isdecimal()]:
             raise ValueError(
                 f"--seeds: {', '.join(map(repr, wrong))}: whole numbers from 0 are wanted, as in --seeds=0,1"

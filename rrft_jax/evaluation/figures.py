@@ -1,5 +1,6 @@
 """Line figures as SVG text, the same bytes for the same numbers."""
 
+import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ class Line:
     high: np.ndarray
 
 
+def check_installed() -> None:
+    """ValueError without matplotlib, which the extra `plots` brings: to be told before hours of training, not after."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("figures need matplotlib: pip install -c requirements.lock -e '.[plots]'")
+
+
 def panels(title: str, content: Mapping[str, Sequence[Line]]) -> str:
-    """One panel per entry, side by side, at most three a row. Needs matplotlib, which the extra `plots` brings."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ValueError("figures need matplotlib: pip install -c requirements.lock -e '.[plots]'") from None
+    """One panel per entry, side by side, at most three a row. Needs matplotlib (`check_installed`)."""
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 

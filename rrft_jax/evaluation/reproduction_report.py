@@ -25,9 +25,8 @@ def write_report(results: Sequence[Result], folder: Path) -> str:
     parts = [
         "# The table in miniature",
         f"Nano, {'seed' if len(seeds) == 1 else 'seeds'} {_listed(seeds)}, {_listed(questions)} generated questions a "
-        "column, per cent. A cell is the "
-        "mean over seeds, the 95 % interval over questions of one seed (mean bounds), and the lowest and highest seed "
-        "where there are several. Nothing here is a result about Qwen2-VL-2B or 7B.",
+        "column, per cent. A cell is the mean over seeds, the 95 % interval over questions of one seed (mean bounds), "
+        "and the lowest and highest seed where there are several. Nothing here is a result about Qwen2-VL-2B or 7B.",
         *(f"## {title.capitalize()}\n\n{score_table(results, name)}" for name, title in SCORES.items()),
         f"## Cost\n\n{cost_table(results)}",
     ]
