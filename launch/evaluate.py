@@ -94,7 +94,7 @@ def run() -> int:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation import benchmarks, sources
-    from rrft_jax.evaluation.endpoint import make_answerer
+    from rrft_jax.evaluation.endpoint import key_in_clear, make_answerer
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
@@ -110,6 +110,9 @@ def run() -> int:
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()
     endpoint = _endpoint() if _ENDPOINT.value else None
+    if endpoint and not _DRY.value and key_in_clear(endpoint):
+        print("note: the key goes to --endpoint without encryption; use https:// where others share the network",
+              file=sys.stderr)  # fmt: skip
     directory = None if endpoint else resolve_init(_CHECKPOINT.value, "--checkpoint")
     questions = {b.name: sources.questions(b, _DATA.value, _LIMIT.value, prompt, _STRICT.value) for b in chosen}
     if _DRY.value:

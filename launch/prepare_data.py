@@ -112,7 +112,7 @@ def prepare() -> None:
     for task, parts in tasks.items():
         splits = [part.split for part in parts]
         if not _OVERWRITE.value and (there := place(source, task, data_dir, splits)):
-            print(f"{there} is there already, with these splits; --overwrite makes it anew")
+            print(f"{there} is there already, with these splits, whatever the options were; --overwrite makes it anew")
             continue
         with progress(parts, task) as bar:
             where, written, problems = build(source, parts, data_dir, root, bar.update, told, _OVERWRITE.value)

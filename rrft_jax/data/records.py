@@ -23,6 +23,7 @@ IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot"})
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
+_EXACT = 2**53  # below it a float64 says which whole number is meant
 _LONGEST_NAME = 1000  # of a picture; what is longer is a picture in text
 
 
@@ -179,13 +180,15 @@ def used_id(file: str, record: str, first: str) -> Problem:
 
 
 def _text(record, field: str, found: list, numbers: bool = False) -> str:
-    """A field that must hold text; with `numbers`, a JSON number counts as the text it is written as."""
+    """A field that must hold text; with `numbers`, a number counts as its text, a whole one without ".0"."""
     if field not in record:
         found.append(("missing field", f"has no {field}; add it"))
         return ""
     value = record[field]
     if numbers and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+        # A column of whole numbers with a gap in it is stored as floating-point numbers by most tools.
+        whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+        value = str(int(value) if whole else value)
     if not isinstance(value, str):
         found.append(("wrong type", f"{field} is {kind_of(value)}; make it a string"))
         return ""

@@ -7,10 +7,12 @@ into the request: it is no field of anything here, and it is taken out of every 
 import asyncio
 import base64
 import io
+import ipaddress
 import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -126,6 +128,15 @@ def read_key(name: str | None) -> str | None:
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"{name or _KEY_ENV} holds characters that no key has: set it again")
     return value
+
+
+def key_in_clear(endpoint: Endpoint) -> bool:
+    """Whether there is a key, longer than a placeholder, and it would cross a network without encryption."""
+    parts, key = urlsplit(endpoint.url), read_key(endpoint.api_key_env) or ""
+    here = parts.hostname == "localhost"
+    with suppress(ValueError):  # a name, not an address
+        here = here or ipaddress.ip_address(parts.hostname).is_loopback
+    return parts.scheme == "http" and not here and len(key) >= _SHORTEST_KEY
 
 
 def request_seed(seed: int, number: int, sample: int) -> int:

@@ -40,6 +40,10 @@ def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) ->
         if asked.model != name:
             what = f"no model {asked.model[:80]!r} here; this server has {name!r}"
             raise ApiError(404, what, "model", "model_not_found")
+        try:
+            engine.check_room()  # before the pictures are read, which costs time and memory
+        except Busy as busy:
+            raise _api_error(busy) from None
         work = await run_in_threadpool(prepare, asked, processor, limits)
         events: asyncio.Queue[Event] = asyncio.Queue()
         loop = asyncio.get_running_loop()

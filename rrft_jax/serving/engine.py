@@ -67,15 +67,20 @@ class Engine:
         """Raises Busy where no more may wait."""
         job = Job(work, emit)
         with self._changed:
+            self.check_room()
+            self._waiting.append(job)
+            self._changed.notify()
+        return job
+
+    def check_room(self) -> None:
+        """Raises Busy where a request would not be taken now."""
+        with self._changed:
             if self._stopping or not self.alive:
                 raise Busy("the server is stopping")
             # One whose client has left takes no place.
             self._waiting = deque(other for other in self._waiting if not other.cancelled)
             if len(self._waiting) >= self._most:
                 raise Busy(f"{len(self._waiting)} requests are waiting already: try again later")
-            self._waiting.append(job)
-            self._changed.notify()
-        return job
 
     def stop(self) -> None:
         """What waits is given back with Busy; what was begun goes on to its end, and then the thread ends."""

@@ -117,8 +117,9 @@ def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
     """Model and processor of config.init, its weights looked at but not read: a missing file is to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
     directory = resolve_init(config.init)
-    attention = choose(config.model.attention, jax.default_backend(), config.model.dtype)
-    model, processor = load_parts(directory, config.model.dtype, config.model.remat, *limits, attention=attention)
+    model, processor = load_parts(
+        directory, config.model.dtype, config.model.remat, *limits, attention=config.model.attention
+    )
     check_tensors(directory, model.config)
     return model, processor
 
@@ -226,14 +227,15 @@ def load_parts(
     remat: str = "none",
     min_pixels: int | None = None,
     max_pixels: int | None = None,
-    attention: str = "xla",
+    attention: str = "auto",
 ) -> tuple[Qwen2VL, Processor]:
     """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
 
-    Raises ValueError where the tokenizer knows more tokens than the model has rows.
+    attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, and where
+    the tokenizer knows more tokens than the model has rows.
     """
     sizes = read_config(directory)
-    model = Qwen2VL(sizes, dtype, remat, attention)
+    model = Qwen2VL(sizes, dtype, remat, choose(attention, jax.default_backend(), dtype))
     processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(

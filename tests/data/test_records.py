@@ -50,6 +50,13 @@ def test_every_published_form_of_a_record(folder):
     assert number.id == "7" and number.metadata == {"question_type": "count", "file": "records.json", "record": 5}
 
 
+@pytest.mark.parametrize("stored, text", [(5, "5"), (5.0, "5"), (-2.0, "-2"), (2.5, "2.5"), (1e300, "1e+300")])
+def test_a_number_as_answer(folder, stored, text):
+    """Whole numbers beside a missing one come out of most table tools as 5.0."""
+    (example,) = read_records(write(folder, record(answer=stored)), task="counting").examples
+    assert example.answer == text
+
+
 @pytest.mark.parametrize(
     ("bad", "kind", "words"),
     [

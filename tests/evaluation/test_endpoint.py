@@ -20,6 +20,7 @@ from rrft_jax.evaluation.endpoint import (
     Endpoint,
     EndpointError,
     Unanswered,
+    key_in_clear,
     make_answerer,
     messages_of,
     png_url,
@@ -332,3 +333,21 @@ def test_settings_that_cannot_be(fields, message):
     with pytest.raises(ValueError, match=message) as caught:
         Endpoint(**{"url": "http://a/v1", "model": "m", **fields})
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url, key, clear",
+    [
+        ("http://gpu-box:8000/v1", KEY, True),
+        ("http://10.0.0.7:8000/v1", KEY, True),
+        ("https://gpu-box/v1", KEY, False),
+        ("http://localhost:8000/v1", KEY, False),
+        ("http://127.0.0.1:8000/v1", KEY, False),
+        ("http://[::1]:8000/v1", KEY, False),
+        ("http://gpu-box:8000/v1", "EMPTY", False),
+        ("http://gpu-box:8000/v1", "", False),
+    ],
+)
+def test_a_key_without_encryption_is_noticed(monkeypatch, url, key, clear):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert key_in_clear(Endpoint(url, "m")) is clear

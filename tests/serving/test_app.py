@@ -155,10 +155,13 @@ def test_overload_is_503_and_says_when_to_come_back(client, drawing):
     refused = ask(client)
     assert refused.status_code == 503 and refused.json()["error"]["code"] == "overloaded"
     assert int(refused.headers["Retry-After"]) >= 1
+    broken = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]
+    assert ask(client, messages=broken).status_code == 503, "no picture is read for a request that has no place"
     drawing.gate.set()
     assert [replies.get(timeout=WAIT) for _ in range(2)] == [200, 200]
     for thread in threads:
         thread.join()
+    assert ask(client, messages=broken).status_code == 400
 
 
 def test_client_that_leaves_is_not_worked_for(nano, drawing):
