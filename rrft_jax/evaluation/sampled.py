@@ -16,6 +16,7 @@ from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
+from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.programs import by_rows, to_devices
@@ -40,7 +41,7 @@ def make_answerer(
         rollouts = sample(
             model, params, prompts, key, allowed=allowed, eos_token_ids=processor.eos_token_ids,
             pad_token_id=processor.pad_token_id, group=decoding.samples, length=decoding.max_new_tokens,
-            sampling=sampling,
+            sampling=sampling, compact=EVALUATION,
         )  # fmt: skip
         return by_rows(rollouts)
 

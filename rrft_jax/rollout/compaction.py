@@ -5,6 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+# `compact` of evaluations: a few answers that reason, or never end, among many short ones are the rule there.
+EVALUATION = 8
+
 
 def stages(rows: int, factor: int) -> tuple[int, ...]:
     """Batch sizes after the first, each the one before divided by `factor`, down to one row; none for factor 0.

@@ -22,6 +22,7 @@ from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding, constrain
 from rrft_jax.processing.processor import Processor
+from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.forward import make_forward
@@ -75,7 +76,7 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
     rollout = config.rollout
     draw = partial(
         sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
-        length=rollout.max_completion_length, compact=rollout.compact,
+        length=rollout.max_completion_length,
     )  # fmt: skip
     sampling = Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
     optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
@@ -88,10 +89,13 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         members = rollout.group // layout.split
-        return by_rows(draw(params, prompts, key, group=members, sampling=sampling, first_member=first_member))
+        drawn = draw(
+            params, prompts, key, group=members, sampling=sampling, first_member=first_member, compact=rollout.compact
+        )
+        return by_rows(drawn)
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:
-        return by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0)))
+        return by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0), compact=EVALUATION))
 
     return Programs(
         jax.jit(train_sample),
