@@ -52,16 +52,19 @@ def evaluate(
 
 def _answers(generate, params, processor, sets, stop) -> dict[str, tuple[list, list, list, list]] | None:
     """Set -> where each row stands, its text, its example and its length in tokens, of this process's own rows."""
-    queue = [(name, k, batch) for name, batches in sets.items() for k, batch in enumerate(batches)]
+    queue = [(name, k) for name, batches in sets.items() for k in range(len(batches))]
     answers = {name: ([], [], [], []) for name in sets}
-    following = generate(params, queue[0][2].prompts) if queue else None
-    for place, (name, k, batch) in enumerate(queue, 1):
-        layout = batch.layout
-        tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (following.tokens, following.mask))
-        if place < len(queue):
+    take = lambda place: sets[queue[place][0]][queue[place][1]]  # noqa: E731
+    following = take(0) if queue else None
+    drawn = generate(params, following.prompts) if queue else None
+    for place, (name, k) in enumerate(queue, 1):
+        batch, layout = following, following.layout
+        following = take(place) if place < len(queue) else None  # made, the first time, while the devices work
+        tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (drawn.tokens, drawn.mask))
+        if following is not None:
             if stop():
                 return None
-            following = generate(params, queue[place][2].prompts)  # while the answers of this batch are decoded
+            drawn = generate(params, following.prompts)  # while the answers of this batch are decoded
         numbers, texts, examples, lengths = answers[name]
         for i in np.flatnonzero((batch.row_weight > 0) & layout.owned):
             numbers.append((k, int(layout.mine[i])))

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,12 @@ class HostBatch:
 class Source:
     """Training batches by number, held-out sets by name, and what to tell the user about them.
 
+    held_out: batches that are made when they are first asked for, and kept.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
     """
 
     fetch: Callable[[int], HostBatch]
-    held_out: dict[str, tuple[HostBatch, ...]]
+    held_out: dict[str, Sequence[HostBatch]]
     sizes: tuple[Size, ...]
     report: str
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
@@ -107,7 +109,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         number = lambda k: generated_number(ids[k], start, stop)  # noqa: E731
         return make_batch(processor, ask, lambda k: task.make(config.seed, number(k), "train", "in"), ids, bucket, step)
 
-    def held_out(domain: str) -> tuple[HostBatch, ...]:
+    def held_out(domain: str) -> Sequence[HostBatch]:
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
         return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
@@ -243,15 +245,33 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
     return f"pictures before resizing, in pixels: {common}{more}" if sizes else ""
 
 
-def _in_batches(processor, ask, example, buckets, layout) -> tuple[HostBatch, ...]:
+@dataclass(frozen=True)
+class _Made(Sequence):
+    """What each of `makers` returns, called once, when it is first asked for."""
+
+    makers: tuple[Callable[[], HostBatch], ...]
+    kept: dict[int, HostBatch] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    def __getitem__(self, index: int) -> HostBatch:
+        index = range(len(self))[index]  # IndexError beyond the end, and counting from it
+        if index not in self.kept:
+            self.kept[index] = self.makers[index]()
+        return self.kept[index]
+
+
+def _in_batches(processor, ask, example, buckets, layout) -> Sequence[HostBatch]:
     """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
-    batches = []
+    makers = []
     for bucket in dict.fromkeys(buckets):
         mine = [i for i, b in enumerate(buckets) if b == bucket]
         for low in range(0, len(mine), layout.prompts):
             ids = mine[low : low + layout.prompts]
-            batches.append(make_batch(processor, ask, lambda k, ids=ids: example(ids[k]), ids, bucket, layout))
-    return tuple(batches)
+            of = lambda k, ids=ids: example(ids[k])  # noqa: E731
+            makers.append(partial(make_batch, processor, ask, of, ids, bucket, layout))
+    return _Made(tuple(makers))
 
 
 def make_source(
