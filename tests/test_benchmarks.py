@@ -57,6 +57,16 @@ def test_our_side_of_a_grpo_step(tmp_path):
     assert found["ours"]["cpu_s"] > 0 and found["ours"]["steps"] == 2 and found["ours"]["memory"] > 2**20
 
 
+@pytest.mark.slow
+def test_a_start_is_timed_as_far_as_its_first_step(tmp_path):
+    out = tmp_path / "out.json"
+    small = ["--config=configs/grpo_counting.py:runlocal", "--starts=1", f"--json={out}"]
+    done = run(str(FOLDER / "start_up.py"), *small)
+    assert done.returncode == 0, done.stderr
+    (start,) = json.loads(out.read_text())["starts"]
+    assert 0 < start["held-out sets evaluated"] < start["first step done"]
+
+
 def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     from common.hlo import dot_flops
