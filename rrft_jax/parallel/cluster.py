@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -66,12 +67,20 @@ def _and(names: list[str]) -> str:
     return " and ".join(names)
 
 
-def managed(environment: Mapping[str, str] = os.environ) -> bool:
+def managed(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> bool:
     """Whether jax can find the other processes by itself: a TPU machine, or a Slurm step of several tasks."""
     slurm = environment.get("SLURM_STEP_NUM_TASKS", "1")
     platforms = environment.get("JAX_PLATFORMS", "")
-    tpu = any(Path("/dev").glob("accel*")) or bool(environment.get("TPU_WORKER_HOSTNAMES"))
+    # Newer TPU machines hand the chips out by VFIO, as others do with other devices.
+    chips = any(devices.glob("accel*")) or any(devices.glob("vfio/[0-9]*")) and find_spec("libtpu") is not None
+    tpu = chips or bool(environment.get("TPU_WORKER_HOSTNAMES"))
     return (tpu and platforms in ("", "tpu")) or (slurm.isdigit() and int(slurm) > 1)
+
+
+def _one_per_node(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is a Slurm step of one task per node, for which nothing says that it wants one device alone."""
+    nodes = environment.get("SLURM_STEP_NUM_NODES")
+    return nodes is not None and nodes == environment.get("SLURM_STEP_NUM_TASKS")
 
 
 def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int) -> None:
@@ -87,6 +96,10 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
         if managed():
             try:
                 jax.distributed.initialize(**limits)
+                if _one_per_node() and not os.environ.get("JAX_LOCAL_DEVICE_IDS"):
+                    # Under Slurm jax gives every process one GPU, the one with its number on the node.
+                    jax.config.update("jax_cuda_visible_devices", "all")
+                    jax.config.update("jax_rocm_visible_devices", "all")
             except (RuntimeError, ValueError) as error:
                 raise ClusterError(
                     f"the processes of this machine's cluster did not come together: {_first_line(error)}. Start the "
@@ -95,6 +108,8 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
         return
     if cluster.number > 0:
         _wait_for_port(cluster.address, start_timeout_s)
+    # Given by hand, so nothing of Slurm's or a TPU's is to be mixed in: a GPU of its number, say, and no other.
+    limits["cluster_detection_method"] = "deactivate"
     try:
         jax.distributed.initialize(cluster.address, cluster.count, cluster.number, **limits)
     except (RuntimeError, ValueError) as error:

@@ -1,7 +1,9 @@
 """Which processes belong together, by flags and environment, and the words for what does not fit."""
 
+import jax
 import pytest
 
+from rrft_jax.parallel import cluster
 from rrft_jax.parallel.cluster import Cluster, ClusterError, find_cluster, join, managed
 
 VARIABLES = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
@@ -45,3 +47,59 @@ def test_an_unreachable_coordinator():
 def test_where_jax_finds_the_others_itself():
     assert managed({"SLURM_STEP_NUM_TASKS": "2"}) and managed({"TPU_WORKER_HOSTNAMES": "a,b"})
     assert not managed({"JAX_PLATFORMS": "cpu", "SLURM_STEP_NUM_TASKS": "1", "TPU_WORKER_HOSTNAMES": "a,b"})
+
+
+@pytest.mark.parametrize(("library", "found"), [("libtpu", True), (None, False)])
+def test_a_tpu_machine_whose_chips_are_vfio_devices(tmp_path, monkeypatch, library, found):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: library)
+    (tmp_path / "vfio").mkdir()
+    (tmp_path / "vfio" / "vfio").touch()  # the control node, which every Linux with the module has
+    assert not managed({}, tmp_path)
+    (tmp_path / "vfio" / "0").touch()
+    assert managed({}, tmp_path) == found and not managed({"JAX_PLATFORMS": "cpu"}, tmp_path)
+
+
+def slurm(monkeypatch, nodes, tasks, number):
+    """A Slurm step's environment; jax.distributed.initialize does what it does there, but connects to nobody."""
+    values = {"JOB_ID": 7, "STEP_NODELIST": "n[1-9]", "NTASKS": tasks, "PROCID": number, "LOCALID": number % 2,
+              "STEP_NUM_NODES": nodes, "STEP_NUM_TASKS": tasks}  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    asked = []
+
+    def initialize(address=None, count=None, number=None, cluster_detection_method=None, **_):
+        from jax._src.clusters import ClusterEnv
+
+        ids = None
+        if cluster_detection_method != "deactivate":
+            *_, ids = ClusterEnv.auto_detect_unset_distributed_params(address, count, number, None, None, 1)
+        asked.append(ids)
+        if ids:
+            jax.config.update("jax_cuda_visible_devices", ",".join(map(str, ids)))
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(cluster, "_wait_for_port", lambda *_: None)
+    return asked
+
+
+@pytest.fixture
+def visible():
+    """What jax is told about the GPUs that this process may use."""
+    names = ("jax_cuda_visible_devices", "jax_rocm_visible_devices")
+    former = [jax.config._read(name) for name in names]
+    yield lambda: jax.config._read(names[0])
+    for name, value in zip(names, former, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.mark.parametrize(("nodes", "tasks", "seen"), [(2, 2, "all"), (2, 4, "1")])
+def test_one_slurm_task_per_node_has_all_of_its_gpus(monkeypatch, visible, nodes, tasks, seen):
+    asked = slurm(monkeypatch, nodes, tasks, number=1)
+    join(None, 1, 10)
+    assert asked == [[1]] and visible() == seen  # with several per node, jax's one GPU for each is right
+
+
+def test_processes_given_by_hand_see_every_gpu_also_within_slurm(monkeypatch, visible):
+    asked = slurm(monkeypatch, 1, 1, number=0)
+    join(Cluster("127.0.0.1:1", 2, 1), 1, 10)
+    assert asked == [None] and visible() == "all"
