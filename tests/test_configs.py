@@ -142,7 +142,6 @@ def test_overrides_take_their_types():
         ("train.steps", 0, "train.steps=0 must be at least 1"),
         ("train.micro_batches", -1, "micro_batches=-1 must be at least 0"),
         ("train.group_chunks", 3, "group_chunks=3 must divide the 8 completions"),
-        ("train.micro_batches", 5, "micro_batches=5 must divide config.train.prompts=32"),
         ("rollout.group", 1, "give >= 2"),
         ("checkpoint.every", 0, "checkpoint.every=0 must be at least 1"),
         ("seed", -1, "config.seed=-1 must be at least 0"),

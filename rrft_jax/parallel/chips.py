@@ -68,6 +68,7 @@ def prepare(topology: str) -> None:
     if topology == "local":
         return
     os.environ["JAX_PLATFORMS"] = "cpu"
+    jax.config.update("jax_platforms", "cpu")  # jax read the environment when it was imported
     if kind == "cpu" and shape.isdigit():
         kept = [f for f in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in f]
         os.environ["XLA_FLAGS"] = " ".join([*kept, f"--xla_force_host_platform_device_count={shape}"])

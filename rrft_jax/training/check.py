@@ -52,11 +52,6 @@ def check_config(config: ConfigDict) -> None:
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
-    if config.train.micro_batches and config.train.prompts % config.train.micro_batches:
-        raise ValueError(
-            f"config.train.micro_batches={config.train.micro_batches} must divide config.train.prompts="
-            f"{config.train.prompts}"
-        )
     _check_named("config.", lambda: Buckets(**config.buckets))
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))

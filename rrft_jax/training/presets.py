@@ -98,6 +98,7 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     two = SHAPES[config.task]["images"] == 2  # whose published instruction alone has about 1,300 tokens
     config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
+    config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
     config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if config.algorithm == "sft" else 0.0})
     warm, peak = (0.1, 1e-5) if config.algorithm == "sft" else (0.0, 1e-6)
     config.optimizer.schedule.update({"peak": peak, "warmup_steps": 0, "warmup_ratio": warm})

@@ -1,6 +1,5 @@
 """The start of a run: what `init` means, and the parameters on the mesh; its end: the exported directories."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from ml_collections import ConfigDict
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
 from rrft_jax.models.qwen2_vl import adapter as peft
 from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_from_dict, read_config
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config, read_config_file
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.qwen2_vl.weights import (
@@ -99,7 +98,7 @@ def adapter_of(init: str, base: Path, sizes: Qwen2VLConfig) -> dict[str, np.ndar
 def read_sizes(init: str, file: str | None = None) -> Qwen2VLConfig:
     """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
     path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
-    return read_config(resolve_init(init)) if path is None else config_from_dict(json.loads(path.read_text()), path)
+    return read_config(resolve_init(init)) if path is None else read_config_file(path)
 
 
 def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:

@@ -129,6 +129,8 @@ def test_another_base_of_other_sizes(adapter, base, config, problem):
         (dict(r=0), "r=0"),
         (dict(use_dora=True), "use_dora is not supported; merge the adapter with PEFT"),
         (dict(bias="all"), "bias is not supported"),
+        (dict(init_lora_weights="pissa_niter_4"), "init_lora_weights='pissa_niter_4' is not supported; merge"),
+        (dict(layers_to_transform=[0]), "layers_to_transform is not supported"),
         (dict(rank_pattern={"q_proj": 4}, modules_to_save=["lm_head"]), "modules_to_save, rank_pattern is not"),
     ],
 )

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict, read_config
+from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict, read_config, read_config_file
 from rrft_jax.models.qwen2_vl.weights import abstract_params
 from tests.golden import golden_path
 from tests.models.build import TINY
@@ -92,6 +92,9 @@ def put(value, *path):
         (put([16, 16, 16], "rope_scaling", "mrope_section"), "mrope_section .* 128"),
         (put(5, "num_key_value_heads"), "num_key_value_heads 5 must divide num_attention_heads 12"),
         (put(1280, "vision_config", "hidden_size"), "vision_config.hidden_size 1280"),
+        (put(0, "num_key_value_heads"), "num_key_value_heads is 0"),
+        (put("12", "num_attention_heads"), "num_attention_heads is '12'"),
+        (put("yarn", "rope_scaling", "type"), "rope type 'yarn' is not supported"),
     ],
 )
 def test_errors_name_file_and_field(change, message):
@@ -107,3 +110,13 @@ def test_no_directory_and_no_json(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json: not valid JSON"):
         read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="config.json: holds no JSON object"):
+        read_config(tmp_path)
+    with pytest.raises(ValueError, match="sizes.json: cannot be read .*; give the config.json"):
+        read_config_file(tmp_path / "sizes.json")
+
+
+def test_an_empty_text_config_is_none_at_all():
+    raw = copy.deepcopy(published("2b"))
+    assert config_from_dict({**raw, "text_config": None}) == config_from_dict(raw)

@@ -21,8 +21,9 @@ BASE = "base_fingerprint"  # in the metadata of the weights, which PEFT does not
 # What changes the meaning of A and B, or comes beside them; a value that is true or not empty is refused.
 _UNSUPPORTED = (
     "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication",
-    "trainable_token_indices", "target_parameters", "use_qalora", "alora_invocation_tokens",
+    "trainable_token_indices", "target_parameters", "use_qalora", "alora_invocation_tokens", "layers_to_transform",
 )  # fmt: skip
+_PLAIN = (None, True, False, "gaussian", "eva", "orthogonal")  # of init_lora_weights: they begin at the base
 
 
 def is_adapter(directory: str | Path) -> bool:
@@ -138,6 +139,8 @@ def _read_config(directory: Path) -> dict[str, Any]:
     used = [name for name in _UNSUPPORTED if settings.get(name)]
     if settings.get("bias", "none") != "none":
         used.append("bias")
+    if (begun := settings.get("init_lora_weights")) not in _PLAIN:  # PiSSA and its like took a part out of the base
+        used.append(f"init_lora_weights={begun!r}")
     if used:
         raise ValueError(
             f"{path}: {', '.join(used)} is not supported; merge the adapter with PEFT and give the merged directory"

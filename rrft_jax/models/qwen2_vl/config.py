@@ -79,16 +79,23 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
 
     Raises ValueError naming the file and the field for another architecture or a missing size.
     """
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: holds no JSON object; get the model's config.json again")
     if raw.get("model_type") != "qwen2_vl":
         raise ValueError(
             f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only: give the directory of "
             "a Qwen2-VL"
         )
-    text = {**raw, **raw.get("text_config", {})}
+    text = {**raw, **(raw.get("text_config") or {})}
     vision = _field(raw, path, "vision_config")
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    hidden = _field(text, path, "hidden_size")
-    heads = _field(text, path, "num_attention_heads")
+    for name in ("hidden_size", "num_attention_heads", "num_key_value_heads"):
+        if not isinstance(_field(text, path, name), int) or text[name] < 1:
+            raise ValueError(f"{path}: {name} is {text[name]!r}, a positive whole number is wanted")
+    hidden, heads = text["hidden_size"], text["num_attention_heads"]
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind not in ("default", "mrope"):
+        raise ValueError(f"{path}: rope type {kind!r} is not supported; Qwen2-VL as released has 'mrope'")
     if text.get("use_sliding_window"):
         raise ValueError(
             f"{path}: use_sliding_window=true is not supported; set it to false (no released model has it)"
@@ -135,10 +142,17 @@ def read_config(directory: str | Path) -> Qwen2VLConfig:
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} not found: {directory} is not a HuggingFace model directory")
+    return read_config_file(path)
+
+
+def read_config_file(path: Path) -> Qwen2VLConfig:
+    """As `read_config`, of a file of any name."""
     try:
-        raw = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bad JSON, bad UTF-8
         raise ValueError(f"{path}: not valid JSON ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); give the config.json of a Qwen2-VL") from error
     return config_from_dict(raw, path)
 
 
