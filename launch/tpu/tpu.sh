@@ -168,6 +168,7 @@ watch_run() {
       *) fail 1 "the slice was deleted elsewhere: $NAME is gone; '$0 up' asks for it again" ;;
     esac
     last="$slice"
+    case "$slice" in ACTIVE | SUSPENDED | SUSPENDING | FAILED | WAITING* | PROVISIONING* | CREATING*) strange=0 ;; esac
     result=running
     [[ "$slice" == ACTIVE ]] && result="$(progress)"
     case "$slice $result" in
@@ -175,7 +176,7 @@ watch_run() {
         say "the run is done: $WORKDIR. The slice is still paid for: '$0 delete'"
         return 0
         ;;
-      "ACTIVE running" | "ACTIVE unreachable" | WAITING* | PROVISIONING* | CREATING* | ACCEPTED* | DELETING*) strange=0 ;;
+      "ACTIVE running" | "ACTIVE unreachable" | WAITING* | PROVISIONING* | CREATING* | ACCEPTED* | DELETING*) ;;
       "ACTIVE absent")
         say "no training is on worker 0: setting up and starting it"
         count_restart

@@ -147,11 +147,13 @@ def test_the_done_file_tells_a_finished_run_from_a_stopped_one(play, tmp_path):
     home = tmp_path / "worker"
     for folder in (home / "rrft_jax", tmp_path / "share" / "run"):
         folder.mkdir(parents=True)
-    look = lambda: subprocess.run(["bash", "-c", command], cwd=home, capture_output=True, text=True).stdout  # noqa: E731
+    (home / "pgrep").write_text('#!/bin/bash\n[[ "$*" == "-f [l]aunch/train.py" && -e alive ]]\n')  # not what runs here
+    (home / "pgrep").chmod(0o755)
+    env = {"PATH": f"{home}:/usr/bin:/bin"}
+    look = lambda: subprocess.run(["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True).stdout  # noqa: E731
     assert look() == "absent\n"
-    training = subprocess.Popen([sys.executable, "-c", "input()", "launch/train.py"], stdin=subprocess.PIPE)
+    (home / "alive").touch()
     assert look() == "running\n"
-    training.communicate(b"\n")
     (home / "rrft_jax" / "train.exit").write_text("0\n")
     assert look() == "0\n"
     (tmp_path / "share" / "run" / "DONE").write_text("{}")
@@ -234,7 +236,7 @@ def test_status(play):
     [
         ("fly", "", "command fly is not known"),
         ("create", "NAME=\n", "NAME is missing or empty"),
-        ("run", "unset TRAIN_FLAGS\n", "TRAIN_FLAGS is missing or empty"),
+        ("run", "unset CREATE_FLAGS; unset TRAIN_FLAGS\n", "TRAIN_FLAGS is missing or empty"),
         ("create", "PROJECT=my-project\n", "PROJECT is still the example's"),
     ],
 )
