@@ -17,7 +17,7 @@ VALID_UNTIL=24h       # how long a request may wait in the queue; empty: for eve
 CREATE_FLAGS=()       # more flags of `gcloud ... queued-resources create`, such as (--network=mine --reserved)
 
 # What all workers see under one path and what outlives the machines: weights, data, the run. MOUNT runs on every worker
-# before the training, each time. Filestore (NFS), whose root is root's: the folder of WORKDIR is given to the worker's user.
+# before the training, each time. Filestore (NFS); a new share is root's, so the worker's user gets the folder of WORKDIR:
 MOUNT='sudo apt-get -qq update && sudo apt-get -qq install -y nfs-common && sudo mkdir -p /mnt/share && { mountpoint -q /mnt/share || sudo mount -t nfs 10.0.0.2:/share /mnt/share; } && sudo mkdir -p /mnt/share/runs && sudo chown "$(id -u)" /mnt/share/runs'
 WORKDIR=/mnt/share/runs/grpo-2b
 

@@ -147,7 +147,8 @@ def test_the_done_file_tells_a_finished_run_from_a_stopped_one(play, tmp_path):
     home = tmp_path / "worker"
     for folder in (home / "rrft_jax", tmp_path / "share" / "run"):
         folder.mkdir(parents=True)
-    (home / "pgrep").write_text('#!/bin/bash\n[[ "$*" == "-f [l]aunch/train.py" && -e alive ]]\n')  # not what runs here
+    # A stand-in: what else runs on this machine does not matter.
+    (home / "pgrep").write_text('#!/bin/bash\n[[ "$*" == "-f [l]aunch/train.py" && -e alive ]]\n')
     (home / "pgrep").chmod(0o755)
     env = {"PATH": f"{home}:/usr/bin:/bin"}
     look = lambda: subprocess.run(["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True).stdout  # noqa: E731
