@@ -1,5 +1,5 @@
 # Settings of launch/tpu/tpu.sh, read as shell: copy this file, fill in the first block, pass --settings=COPY.
-# shellcheck shell=bash disable=SC2034,SC2054
+# shellcheck shell=bash disable=SC2034,SC2054,SC2016
 
 # Where, and under which name. The name is that of the queued resource and of its TPU VM.
 PROJECT=my-project
@@ -17,8 +17,8 @@ VALID_UNTIL=24h       # how long a request may wait in the queue; empty: for eve
 CREATE_FLAGS=()       # more flags of `gcloud ... queued-resources create`, such as (--network=mine --reserved)
 
 # What all workers see under one path and what outlives the machines: weights, data, the run. MOUNT runs on every worker
-# before the training, each time. Filestore (NFS):
-MOUNT='sudo apt-get -qq install -y nfs-common && sudo mkdir -p /mnt/share && { mountpoint -q /mnt/share || sudo mount -t nfs 10.0.0.2:/share /mnt/share; }'
+# before the training, each time. Filestore (NFS); a new share is root's, so the worker's user gets the folder of WORKDIR:
+MOUNT='sudo apt-get -qq update && sudo apt-get -qq install -y nfs-common && sudo mkdir -p /mnt/share && { mountpoint -q /mnt/share || sudo mount -t nfs 10.0.0.2:/share /mnt/share; } && sudo mkdir -p /mnt/share/runs && sudo chown "$(id -u)" /mnt/share/runs'
 WORKDIR=/mnt/share/runs/grpo-2b
 
 # The training, on every worker: flags of launch/train.py but for --workdir.

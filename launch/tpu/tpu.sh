@@ -46,7 +46,7 @@ create() {
   [[ -n "$VALID_UNTIL" ]] && flags+=(--valid-until-duration="$VALID_UNTIL")
   local log
   log="$(mktemp)"
-  if queue create "${flags[@]}" "${CREATE_FLAGS[@]}" 2> >(tee "$log" >&2); then
+  if queue create "${flags[@]}" ${CREATE_FLAGS[@]+"${CREATE_FLAGS[@]}"} 2> >(tee "$log" >&2); then
     rm -f "$log"
     return 0
   fi
@@ -66,15 +66,17 @@ or change NAME in $SETTINGS" ;;
 
 # ACTIVE, WAITING_FOR_RESOURCES, SUSPENDED, FAILED, ...; GONE where there is no such request.
 state() {
-  local found
-  if found="$(queue describe --format='value(state.state)' 2>&1)"; then
-    printf '%s\n' "$found"
-  elif [[ "$found" == *NOT_FOUND* || "$found" == *"not found"* ]]; then
+  local found errors # apart: a warning beside ACTIVE is no state
+  errors="$(mktemp)"
+  if found="$(queue describe --format='value(state.state)' 2> "$errors")"; then
+    printf '%s\n' "${found:-UNKNOWN}"
+  elif grep -q NOT_FOUND "$errors"; then
     printf 'GONE\n'
   else
-    say "$found"
+    cat "$errors" >&2
     printf 'UNKNOWN\n' # the network, say: look again later
   fi
+  rm -f "$errors"
 }
 
 wait_for_slice() {
@@ -98,7 +100,7 @@ wait_for_slice() {
 setup() {
   local code
   code="$(mktemp -d)"
-  git -C "$ROOT" archive --format=tar.gz --output="$code/code.tar.gz" HEAD
+  git -C "$ROOT" archive --format=tar.gz --output="$code/code.tar.gz" HEAD || return 1
   vm scp "$code/code.tar.gz" "$NAME:code.tar.gz" --worker=all || return 1
   rm -r "$code"
   on_workers all "set -e
@@ -113,7 +115,8 @@ run() {
   local flags
   flags="$(printf ' %q' "${TRAIN_FLAGS[@]}" --workdir="$WORKDIR")"
   on_workers all "set -e
-$MOUNT
+{ $MOUNT
+} || exit 1
 cd $REMOTE && rm -f train.exit
 setsid nohup bash -c $(printf %q ".venv/bin/python launch/train.py$flags > train.log 2>&1; echo \$? > train.exit") \
 < /dev/null > /dev/null 2>&1 &"
@@ -121,9 +124,11 @@ setsid nohup bash -c $(printf %q ".venv/bin/python launch/train.py$flags > train
 
 logs() { on_workers 0 "tail -n 200 -F $REMOTE/train.log"; }
 
-# done (the run left its DONE file), running, the exit code that it ended with before it was done, or unreachable.
+# done (the run left its DONE file), the exit code that it ended with before it was done, running, absent (it never
+# started, or died without a word), or unreachable.
 look() {
-  printf 'if [ -e %q/DONE ]; then echo done; else cat %s/train.exit 2> /dev/null || echo running; fi' "$WORKDIR" "$REMOTE"
+  printf 'if [ -e %q/DONE ]; then echo done; elif ! cat %s/train.exit 2> /dev/null; then ' "$WORKDIR" "$REMOTE"
+  printf "if pgrep -f '[l]aunch/train.py' > /dev/null; then echo running; else echo absent; fi; fi"
 }
 progress() {
   local answer
@@ -134,9 +139,14 @@ progress() {
 start_again() {
   say "asking for $NAME again; the run goes on from its last checkpoint in $WORKDIR"
   queue delete --force --quiet || say "there was nothing to delete"
-  create && wait_for_slice && setup && run
+  DELETED_HERE=1
+  create || return 1
+  DELETED_HERE=0
+  wait_for_slice && setup && run
 }
 
+DELETED_HERE=0 # 1 from the delete of a restart until its create: only then is GONE our own doing
+MAX_STRANGE=10 # looks in a row at a state that says nothing
 RESTARTS=0
 count_restart() {
   ((RESTARTS < MAX_RESTARTS)) || fail 1 "$MAX_RESTARTS restarts are used up (MAX_RESTARTS in $SETTINGS)"
@@ -150,9 +160,15 @@ watch_run() {
     say "after a preemption: delete, create, wait, setup, run, at most $MAX_RESTARTS times"
     return
   fi
-  local slice result
+  local slice result last='' strange=0
   while true; do
     slice="$(state)"
+    [[ "$slice" != GONE ]] || ((DELETED_HERE)) || case "$last" in
+      SUSPENDED | SUSPENDING | FAILED) ;;
+      *) fail 1 "the slice was deleted elsewhere: $NAME is gone; '$0 up' asks for it again" ;;
+    esac
+    last="$slice"
+    case "$slice" in ACTIVE | SUSPENDED | SUSPENDING | FAILED | WAITING* | PROVISIONING* | CREATING*) strange=0 ;; esac
     result=running
     [[ "$slice" == ACTIVE ]] && result="$(progress)"
     case "$slice $result" in
@@ -160,7 +176,12 @@ watch_run() {
         say "the run is done: $WORKDIR. The slice is still paid for: '$0 delete'"
         return 0
         ;;
-      "ACTIVE running" | "ACTIVE unreachable" | UNKNOWN* | WAITING* | PROVISIONING* | CREATING* | ACCEPTED*) ;;
+      "ACTIVE running" | "ACTIVE unreachable" | WAITING* | PROVISIONING* | CREATING* | ACCEPTED* | DELETING*) ;;
+      "ACTIVE absent")
+        say "no training is on worker 0: setting up and starting it"
+        count_restart
+        { setup && run; } || say "the training could not be started"
+        ;;
       "ACTIVE 0" | "ACTIVE 130" | "ACTIVE 143") # 0 without DONE: saved after SIGTERM; 143: too early to save
         say "a signal stopped the training before it was done (code $result)"
         sleep "$POLL"
@@ -172,10 +193,17 @@ watch_run() {
         on_workers 0 "tail -n 30 $REMOTE/train.log" || true
         fail 1 "the training ended with code $result, see above; '$0 logs' shows more, '$0 run' starts it again"
         ;;
-      *)
+      SUSPENDED* | SUSPENDING* | FAILED* | GONE*)
         say "$NAME is $slice: preempted, or the machine failed"
         count_restart
         start_again || say "restart $RESTARTS of $MAX_RESTARTS did not come up"
+        last=
+        ;;
+      *)
+        strange=$((strange + 1))
+        say "$NAME is $slice, which says nothing: looking again ($strange of $MAX_STRANGE)"
+        ((strange < MAX_STRANGE)) || fail 1 "the state of $NAME stays unknown. Nothing was deleted: the slice may still be there \
+and paid for. '$0 status' looks, '$0 watch' goes on, '$0 delete' ends it"
         ;;
     esac
     sleep "$POLL"
@@ -199,8 +227,8 @@ up() {
   create || exit 1
   wait_for_slice || say "$NAME did not come up at first"
   if ((DRY_RUN)) || [[ "$(state)" == ACTIVE ]]; then
-    setup
-    run
+    { setup && run; } || fail 1 "the training was not started. The slice is still there and paid for: '$0 watch' goes on \
+(setup and run again), '$0 run' only starts, '$0 delete' ends it"
   fi
   watch_run
 }
@@ -227,7 +255,7 @@ done
 [[ -f "$SETTINGS" ]] || fail 2 "settings file $SETTINGS does not exist: copy $HERE/settings.sh"
 # shellcheck source=launch/tpu/settings.sh
 source "$SETTINGS"
-for name in PROJECT ZONE NAME ACCELERATOR_TYPE RUNTIME_VERSION WORKDIR PYTHON POLL MAX_RESTARTS; do
+for name in PROJECT ZONE NAME ACCELERATOR_TYPE RUNTIME_VERSION WORKDIR TRAIN_FLAGS PYTHON POLL MAX_RESTARTS; do
   [[ -n "${!name:-}" ]] || fail 2 "$SETTINGS: $name is missing or empty"
 done
 : "${SPOT:=0}" "${VALID_UNTIL:=}" "${MOUNT:=true}"

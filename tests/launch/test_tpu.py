@@ -21,7 +21,9 @@ case "$*" in
   *describe*)
     found="$(next "$PLAY/states")"
     [[ "$found" != NOT_FOUND ]] || { echo "ERROR: NOT_FOUND: no such resource" >&2; exit 1; }
+    echo "WARNING: update gcloud" >&2
     echo "$found" ;;
+  *pip\ install*) [[ ! -e "$PLAY/setup_fails" ]] || exit 1 ;;
   *train.exit\ 2*)
     found="$(next "$PLAY/progress")"
     [[ "$found" != unreachable ]] || exit 255
@@ -125,7 +127,7 @@ def test_a_preempted_run_is_resumed_in_the_same_workdir(play):
 
 
 def test_a_slice_that_is_gone_and_a_request_that_fails_once(play):
-    done, calls = play("watch", states=["NOT_FOUND", "NOT_FOUND", "ACTIVE"], create=["INTERNAL: try later", "ok"])
+    done, calls = play("watch", states=["SUSPENDED", "NOT_FOUND", "ACTIVE"], create=["INTERNAL: try later", "ok"])
     assert done.returncode == 0, done.stderr
     assert verbs(calls) == ["delete", "create", "delete", "create", "scp", "setup", "run"]
     assert "restart 1 of 20 did not come up" in done.stderr
@@ -145,12 +147,42 @@ def test_the_done_file_tells_a_finished_run_from_a_stopped_one(play, tmp_path):
     home = tmp_path / "worker"
     for folder in (home / "rrft_jax", tmp_path / "share" / "run"):
         folder.mkdir(parents=True)
-    look = lambda: subprocess.run(["bash", "-c", command], cwd=home, capture_output=True, text=True).stdout  # noqa: E731
+    # A stand-in: what else runs on this machine does not matter.
+    (home / "pgrep").write_text('#!/bin/bash\n[[ "$*" == "-f [l]aunch/train.py" && -e alive ]]\n')
+    (home / "pgrep").chmod(0o755)
+    env = {"PATH": f"{home}:/usr/bin:/bin"}
+    look = lambda: subprocess.run(["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True).stdout  # noqa: E731
+    assert look() == "absent\n"
+    (home / "alive").touch()
     assert look() == "running\n"
     (home / "rrft_jax" / "train.exit").write_text("0\n")
     assert look() == "0\n"
     (tmp_path / "share" / "run" / "DONE").write_text("{}")
     assert look() == "done\n"
+
+
+def test_a_slice_deleted_elsewhere_is_not_asked_for_again(play):
+    done, calls = play("watch", states=["ACTIVE", "DELETING", "NOT_FOUND"], progress=["running"])
+    assert done.returncode == 1 and "deleted elsewhere" in done.stderr and verbs(calls) == []
+
+
+@pytest.mark.parametrize("strange", ["", "NEWSTATE"])
+def test_a_strange_state_deletes_nothing(play, strange):
+    done, calls = play("watch", states=["ACTIVE", strange], progress=["running"])
+    assert done.returncode == 1 and "Nothing was deleted" in done.stderr and verbs(calls) == []
+
+
+def test_an_absent_training_is_set_up_and_started(play):
+    done, calls = play("watch", progress=["absent", "done"])
+    assert done.returncode == 0 and verbs(calls) == ["scp", "setup", "run"]
+    done, _ = play("watch", progress=["absent"], extra="MAX_RESTARTS=2\n")
+    assert done.returncode == 1 and "2 restarts are used up" in done.stderr
+
+
+def test_up_says_what_is_left_when_setup_fails(play, tmp_path):
+    (tmp_path / "setup_fails").touch()
+    done, _ = play("up")
+    assert done.returncode == 1 and "still there and paid for" in done.stderr
 
 
 def test_restarts_are_bounded(play):
@@ -205,6 +237,7 @@ def test_status(play):
     [
         ("fly", "", "command fly is not known"),
         ("create", "NAME=\n", "NAME is missing or empty"),
+        ("run", "unset CREATE_FLAGS; unset TRAIN_FLAGS\n", "TRAIN_FLAGS is missing or empty"),
         ("create", "PROJECT=my-project\n", "PROJECT is still the example's"),
     ],
 )
