@@ -6,10 +6,12 @@
 Parts, each saved as soon as it is there: the device's matmul and copy rates; the update's model FLOPs utilisation (the
 least FLOPs of common/cost.py / measured time / measured matmul rate, rematerialisation not counted as work); decoding
 as achieved / floor of its memory traffic; a full GRPO step at the paper's shapes. A part that fails, out of memory for
-instance, is recorded with its error and the next one runs. After --minutes no further part is started.
+instance, is recorded with its error and the next one runs. After --minutes no further part is started, and a part that
+is still running 1.8 minutes later (a compiler that does not come back) ends the process.
 """
 
 import argparse
+import faulthandler
 import time
 import traceback
 from functools import partial
@@ -135,6 +137,14 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--json", help="file to write")
     args = flags.parse_args(argv)
     begin = time.perf_counter()
+    faulthandler.dump_traceback_later(60 * (args.minutes + 1.8), exit=True)
+    try:
+        return measure(flags, args, begin)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def measure(flags: argparse.ArgumentParser, args: argparse.Namespace, begin: float) -> dict:
     device = jax.devices()[0]
     found: dict = {"device": device.device_kind, "machine": machine()}
     try:
@@ -146,6 +156,8 @@ def main(argv: list[str] | None = None) -> dict:
         if time.perf_counter() - begin > 60 * args.minutes:
             found[name] = {"error": f"not started: {args.minutes} minutes were over"}
         else:
+            found[name] = {"error": "started, and never ended"}  # unless it does
+            save(args.json, found)
             try:
                 found[name] = getattr(bench, name)(found)
             except Exception as error:  # a part that does not fit must not cost the others

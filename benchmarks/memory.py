@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from common.checkpoint import make_checkpoint, model_config
-from common.options import Options
+from common.options import Options, a_peer, a_size, count
 from common.report import machine, save, table
 from common.turns import take_turns
 from grpo_step import our_side, trl_side
@@ -22,15 +22,15 @@ MIB = 2**20
 
 def main(argv: list[str] | None = None) -> dict:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--size", default="5.8M", help="of the random model: a name in common/checkpoint.py")
-    flags.add_argument("--vocabulary", type=int, default=151_936)
-    flags.add_argument("--prompts", type=int, nargs="+", default=[1, 2, 4], help="prompts per step, one run each")
+    flags.add_argument("--size", type=a_size, default="5.8M", help="of the random model, as in common/checkpoint.py")
+    flags.add_argument("--vocabulary", type=count, default=151_936)
+    flags.add_argument("--prompts", type=count, nargs="+", default=[1, 2, 4], help="prompts per step, one run each")
     flags.add_argument("--micro-batches", choices=("1", "prompts"), default="1", help="of our update")
-    flags.add_argument("--group", type=int, default=8)
-    flags.add_argument("--new-tokens", type=int, default=64)
-    flags.add_argument("--image", type=int, default=112)
+    flags.add_argument("--group", type=count, default=8)
+    flags.add_argument("--new-tokens", type=count, default=64)
+    flags.add_argument("--image", type=count, default=112)
     flags.add_argument("--json", help="file to write")
-    flags.add_argument("--against", choices=["trl"])
+    flags.add_argument("--against", type=a_peer("trl"), metavar="trl", help="measure this too (extra `bench`)")
     args = flags.parse_args(argv)
     sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
     rows, result = [], {"options": vars(args), "machine": machine(), "peaks": []}

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 
+from common.options import a_size, count
 from common.report import machine, save, table
 from common.turns import pin
 
@@ -173,21 +174,25 @@ def svg(sweeps: dict[str, list[dict]]) -> str:
 
 def main(argv: list[str] | None = None) -> dict:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--size", default="38M", help="a name in common/checkpoint.py")
-    flags.add_argument("--prompts", type=int, default=2)
-    flags.add_argument("--group", type=int, default=8)
-    flags.add_argument("--new-tokens", type=int, default=64)
-    flags.add_argument("--text-tokens", type=int, default=106)
-    flags.add_argument("--image", type=int, default=224, help="side of a picture in pixels, a multiple of 28")
-    flags.add_argument("--images", type=int, default=1)
-    flags.add_argument("--remat", default="dots", help="policy of the update")
-    flags.add_argument("--repeats", type=int, default=3)
+    flags.add_argument("--size", type=a_size, default="38M", help="a name in common/checkpoint.py")
+    flags.add_argument("--prompts", type=count, default=2)
+    flags.add_argument("--group", type=count, default=8)
+    flags.add_argument("--new-tokens", type=count, default=64)
+    flags.add_argument("--text-tokens", type=count, default=106)
+    flags.add_argument("--image", type=count, default=224, help="side of a picture in pixels, a multiple of 28")
+    flags.add_argument("--images", type=count, default=1)
+    flags.add_argument("--remat", default="dots", choices=("none", "dots", "full"), help="policy of the update")
+    flags.add_argument("--repeats", type=count, default=3)
     flags.add_argument("--threads", type=int, default=1, choices=(0, 1), help="1: pinned to one core; 0: all cores")
     flags.add_argument("--core", type=int, default=0)
     flags.add_argument("--sweep", nargs="+", choices=sorted(SWEEPS), default=[], help="instead of the floors")
     flags.add_argument("--svg", help="picture of the sweeps to write")
     flags.add_argument("--json", help="file to write")
     args = flags.parse_args(argv)
+    if args.image % 28:
+        flags.error(f"--image={args.image} must be a multiple of 28: no picture is resized here")
+    if args.svg and not args.sweep:
+        flags.error("--svg draws sweeps: name some with --sweep")
     if args.threads == 1:
         os.environ |= pin(args.core)
     from common.checkpoint import model_config

@@ -7,7 +7,7 @@ clipped to norm 1. Loss and gradient norm of the first step must agree.
 """
 
 import numpy as np
-from common.options import Options, parser, problem
+from common.options import Options, count, parser, problem
 from common.report import machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
@@ -88,9 +88,11 @@ def transformers_side(options: Options, turn: Turn) -> None:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    flags = parser(__doc__, "transformers", prompts=8, group=1)
-    flags.add_argument("--micro-batches", type=int, default=1, help="of our update")
+    flags = parser(__doc__, "transformers", grouped=False, prompts=8, group=1)
+    flags.add_argument("--micro-batches", type=count, default=1, help="of our update")
     args = flags.parse_args(argv)
+    if args.prompts % args.micro_batches:
+        flags.error(f"--micro-batches={args.micro_batches} must divide --prompts={args.prompts}")
     sides = {"ours": our_side} | ({"transformers": transformers_side} if args.against else {})
     with problem(args) as options:
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)

@@ -1,6 +1,7 @@
 """The benchmark scripts start without torch, and our side of a GRPO step runs through them at a tiny size."""
 
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -65,6 +66,123 @@ def test_a_start_is_timed_as_far_as_its_first_step(tmp_path):
     assert done.returncode == 0, done.stderr
     (start,) = json.loads(out.read_text())["starts"]
     assert 0 < start["held-out sets evaluated"] < start["first step done"]
+
+
+def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
+    out = tmp_path / "out.json"
+    done = run(str(FOLDER / "gpu.py"), "--tiny", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    parts = {name: found[name] for name in ("rates", "decode", "update", "full_step")}
+    assert not any("error" in part for part in parts.values()), parts
+    assert parts["update"]["mfu_of_measured_rate"] > 0 and parts["full_step"]["tokens_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_peak_memory_over_prompts(tmp_path):
+    out = tmp_path / "out.json"
+    tiny = "--size=tiny --vocabulary=4096 --prompts 1 2 --group=2 --new-tokens=4 --image=56".split()
+    done = run(str(FOLDER / "memory.py"), *tiny, "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    peaks = json.loads(out.read_text())["peaks"]
+    assert [peak["prompts"] for peak in peaks] == [1, 2] and all(peak["ours"] > 1 for peak in peaks)
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "message"),
+    [
+        ("grpo_step", ["--prompts=0"], "--prompts: 0 is not a whole number of at least 1"),
+        ("grpo_step", ["--size=9B"], "--size: '9B': choose one of tiny, "),
+        ("grpo_step", ["--micro-batches=2", "--prompts=3"], "--micro-batches=2 must divide --prompts=3"),
+        ("memory", ["--prompts", "2", "0"], "--prompts: 0 is not a whole number"),
+        ("roofline", ["--image=113"], "--image=113 must be a multiple of 28"),
+        ("roofline", ["--svg=x.svg"], "name some with --sweep"),
+        ("sft_step", ["--group=2"], "unrecognized arguments: --group=2"),
+    ],
+)
+def test_bad_options_are_named(script, options, message, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    with pytest.raises(SystemExit):
+        importlib.import_module(script).main(options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import grpo_step
+    from common import options
+
+    monkeypatch.setattr(options, "NEEDS", {"trl": ("no_such_package",)})
+    with pytest.raises(SystemExit):
+        grpo_step.main(["--against=trl"])
+    assert "trl needs no_such_package: pip install -e '.[bench]'" in capsys.readouterr().err
+
+
+MEMORY = """
+import os, subprocess, sys
+sys.path.insert(0, {folder!r})
+from common.turns import memory
+if "child" in sys.argv:
+    print(memory())
+else:
+    ballast = b"x" * 2**28
+    subprocess.run([sys.executable, sys.argv[0], "child"], check=True)
+    print(memory())
+"""
+
+
+def test_a_process_does_not_inherit_the_peak_memory_of_its_parent(tmp_path):
+    (tmp_path / "script.py").write_text(MEMORY.format(folder=str(FOLDER)))
+    done = run(str(tmp_path / "script.py"))
+    child, parent = map(int, done.stdout.split())
+    assert child < 2**27 < 2**28 < parent, done.stderr
+
+
+def test_a_core_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.turns import take_turns
+
+    with pytest.raises(RuntimeError, match="--core=4000: choose one of "):
+        take_turns({"ours": print}, None, steps=1, threads=1, core=4000)
+
+
+def test_a_report_tells_median_and_spread_of_every_phase(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.turns import _report
+
+    records = [{"update": (x, 2 * x), "apart: a": (9.0, 9.0)} for x in (3.0, 1.0, 2.0)]
+    found = _report(records, {}, steps=3, threads=0)
+    assert found["phases"]["update"] == {"cpu_s": 2.0, "wall_s": 4.0, "cpu_s_min": 1.0, "cpu_s_max": 3.0}
+    assert (found["cpu_s"], found["wall_s"], found["steps"]) == (2.0, 4.0, 3)
+
+
+def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
+    """One layer of everything: D 4, 2 query heads of 2 on 1 key-value head, F 8, V 16; tower width 2."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.cost import Shapes, phases, rematerialised
+
+    from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
+
+    vision = VisionConfig(1, 2, 1, 4, in_channels=1, patch_size=2, temporal_patch_size=1)
+    config = Qwen2VLConfig(16, 4, 8, 1, 2, 1, 2, (1, 0, 0), vision, 0, 1, 2, 3)
+    s = Shapes(B=3, G=2, P=10, C=4, I=2, n=8)
+    layer = 2 * (4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8)  # q; k and v; o; gate, up and down
+    pair = 2 * 2 * 2 * 2  # a query and a key: two products, two heads of two
+    patches, blocks = 3 * 2 * 8, 2 * (4 * 2 * 2 + 2 * 2 * 8)  # qkv and proj; fc1 and fc2
+    seen = 2 * 2 * 2 * 8  # a patch sees the 8 of its own picture
+    embed, merger = 2 * 4 * 2, 2 * (8 * 8 + 8 * 4) / 4
+    tower = patches * (embed + blocks + seen + merger)
+    prompt = 3 * 10 * (layer + pair * 5)  # half of the prompt's keys on average
+    own = 3 * 2 * 3 * (layer + pair * 12)  # three tokens of four are read again, each sees the prompt and half of four
+    head = 2 * 3 * 2 * 4 * 16 * 4
+    found = phases(config, s)
+    assert found["prefill"].flops == tower + prompt
+    assert found["decode"].flops == own + head
+    assert found["reference"].flops == tower + prompt + own + head
+    assert found["update"].flops == 3 * found["reference"].flops - patches * embed  # no gradient of the pixels
+    assert rematerialised(config, s, "none") == head
+    assert rematerialised(config, s, "full") == head + prompt + own + patches * (blocks + seen)
+    assert rematerialised(config, s, "dots") == head + 30 * pair * 5 + 18 * pair * 12 + patches * seen
 
 
 def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):

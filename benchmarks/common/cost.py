@@ -73,9 +73,9 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
     kv = 2 * c.num_layers * c.num_kv_heads * c.head_dim * cache_bytes  # of one token
     prefill = Cost(tower(c, s) + _layers(c, s.B * s.P, s.P / 2), (decoder + vision) * weight_bytes + s.B * s.P * kv)
     decode = Cost(
-        _layers(c, rows * s.C, s.P + s.C / 2) + _head(c, rows * s.C),
-        # Weights, prompt cache and the live half of the completion caches, once a token.
-        s.C * ((decoder + head) * weight_bytes + s.B * s.P * kv + rows * s.C / 2 * kv),
+        _layers(c, rows * (s.C - 1), s.P + s.C / 2) + _head(c, rows * s.C),
+        # Weights, prompt cache and the live half of the completion caches, once a token; nothing follows the last one.
+        s.C * head * weight_bytes + (s.C - 1) * (decoder * weight_bytes + s.B * s.P * kv + rows * s.C / 2 * kv),
     )
     scoring = Cost(
         prefill.flops + _layers(c, rows * (s.C - 1), s.P + s.C / 2) + _head(c, rows * s.C),
@@ -91,11 +91,14 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
 
 
 def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
-    """FLOPs the update repeats on purpose: the LM head of every chunk; with remat "dots" attention, with "full" all."""
+    """FLOPs the update repeats on purpose: the LM head of every chunk; with remat "dots" attention, with "full" all
+    blocks of tower and decoder."""
     again = _head(c, s.B * s.G * s.C)
     own, seen = s.B * s.G * (s.C - 1), s.P + s.C / 2
     if remat == "full":
-        again += tower(c, s) + _layers(c, s.B * s.P, s.P / 2) + _layers(c, own, seen)
+        embed, _, merger = tower_weights(c)
+        outside = 2 * s.B * s.I * s.n * (embed + merger / c.vision.spatial_merge_size**2)  # of the tower's blocks
+        again += tower(c, s) - outside + _layers(c, s.B * s.P, s.P / 2) + _layers(c, own, seen)
     if remat == "dots":
         again += 4 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
         again += 4 * c.num_layers * c.num_heads * c.head_dim * (s.B * s.P * s.P / 2 + own * seen)

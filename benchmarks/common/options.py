@@ -2,10 +2,13 @@
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+NEEDS = {"trl": ("torch", "trl", "datasets"), "transformers": ("torch",)}  # what a peer imports of the extra `bench`
 
 
 @dataclass(frozen=True)
@@ -25,23 +28,53 @@ class Options:
     compact: tuple[int, ...] = ()
 
 
-def parser(doc: str, peer: str | None, **defaults) -> argparse.ArgumentParser:
-    """The shared flags; defaults replace those of single flags."""
+def count(text: str) -> int:
+    """The type of a flag that is 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)
+
+
+def a_peer(*names: str) -> Callable[[str], str]:
+    """The type of --against: one of `names`, and what it needs is installed."""
+
+    def one(name: str) -> str:
+        if name not in names:
+            raise argparse.ArgumentTypeError(f"{name!r}: choose {' or '.join(names)}")
+        if missing := [package for package in NEEDS[name] if find_spec(package) is None]:
+            raise argparse.ArgumentTypeError(f"{name} needs {', '.join(missing)}: pip install -e '.[bench]'")
+        return name
+
+    return one
+
+
+def a_size(name: str) -> str:
+    """The type of --size."""
+    from common.checkpoint import SIZES
+
+    if name not in SIZES:
+        raise argparse.ArgumentTypeError(f"{name!r}: choose one of {', '.join(SIZES)}")
+    return name
+
+
+def parser(doc: str, peer: str | None, grouped: bool = True, **defaults) -> argparse.ArgumentParser:
+    """The shared flags; defaults replace those of single flags. grouped=False: prompts have one completion each."""
     out = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--checkpoint", help="HuggingFace directory; without it, random weights of --size")
-    out.add_argument("--size", default="5.8M", help="of the random model: a name in common/checkpoint.py")
-    out.add_argument("--prompts", type=int, default=2)
-    out.add_argument("--group", type=int, default=8, help="completions per prompt")
-    out.add_argument("--new-tokens", type=int, default=64, help="tokens per completion; none ends early")
-    out.add_argument("--image", type=int, default=224, help="side of a picture in pixels")
-    out.add_argument("--images", type=int, default=1, help="pictures per prompt")
-    out.add_argument("--text-tokens", type=int, default=106, help="prompt tokens besides the visual ones")
+    out.add_argument("--size", type=a_size, default="5.8M", help="of the random model: a name in common/checkpoint.py")
+    out.add_argument("--prompts", type=count, default=2)
+    if grouped:
+        out.add_argument("--group", type=count, default=8, help="completions per prompt")
+    out.add_argument("--new-tokens", type=count, default=64, help="tokens per completion; none ends early")
+    out.add_argument("--image", type=count, default=224, help="side of a picture in pixels")
+    out.add_argument("--images", type=count, default=1, help="pictures per prompt")
+    out.add_argument("--text-tokens", type=count, default=106, help="prompt tokens besides the visual ones")
     out.add_argument("--threads", type=int, default=1, choices=(0, 1), help="1: pinned to one core; 0: all cores")
     out.add_argument("--core", type=int, default=0, help="the core to pin to")
-    out.add_argument("--steps", type=int, default=5)
+    out.add_argument("--steps", type=count, default=5)
     out.add_argument("--json", help="file to write")
     if peer:
-        out.add_argument("--against", choices=[peer], help="measure this too (extra `bench`)")
+        out.add_argument("--against", type=a_peer(peer), metavar=peer, help="measure this too (extra `bench`)")
     out.set_defaults(**defaults)
     return out
 

@@ -15,10 +15,12 @@ import multiprocessing
 import os
 import resource
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 QUIET = 0.9  # a pinned step that had less of its core than this met a busy machine
@@ -66,22 +68,28 @@ class Turn:
 
 def memory() -> int:
     """Peak resident bytes of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage starts with the peak of the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def pin(core: int) -> dict[str, str]:
     """Gives this process one core; returns the environment that keeps the libraries' pools to one thread, too.
 
-    Before jax or torch is imported.
+    Before jax or torch is imported. Raises ValueError for a core that this process may not use.
     """
+    if core not in (usable := os.sched_getaffinity(0)):
+        raise ValueError(f"--core={core}: choose one of {', '.join(map(str, sorted(usable)))}")
     os.sched_setaffinity(0, {core})
     return dict(ONE_THREAD)
 
 
 def _child(side: Callable, options: Any, line, threads: int, core: int) -> None:
-    if threads == 1:
-        os.environ |= pin(core)
     try:
+        if threads == 1:
+            os.environ |= pin(core)
         side(options, Turn(line))
         line.send(("done", {"memory": memory()}))
     except BaseException:
@@ -154,7 +162,14 @@ def _report(records: list[dict], info: dict, steps: int, threads: int) -> dict:
         raise RuntimeError(f"CPU / wall is {share:.2f} on one core: the side is not pinned, its figures mean nothing")
     totals = [_total(r, 0) for r in used]
     median = lambda name, which: statistics.median(r[name][which] for r in used)  # noqa: E731
-    phases = {name: {"cpu_s": median(name, 0), "wall_s": median(name, 1)} for name in used[0]}
+    extreme = lambda name, which: which(r[name][0] for r in used)  # noqa: E731
+    phases = {
+        name: {
+            "cpu_s": median(name, 0), "wall_s": median(name, 1),
+            "cpu_s_min": extreme(name, min), "cpu_s_max": extreme(name, max),
+        }
+        for name in used[0]
+    }  # fmt: skip
     return {
         "cpu_s": statistics.median(totals),
         "wall_s": statistics.median(_total(r, 1) for r in used),
