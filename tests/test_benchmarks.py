@@ -221,3 +221,17 @@ def test_all_rows_but_one_end_early(monkeypatch):
     assert len(ends[3]) == 0 and all(8 <= end.item() < 16 for end in ends[:3] + ends[4:])
     with pytest.raises(ValueError, match="give more --new-tokens"):
         eos_for_one_long_row(np.zeros((2, 8), int), long=0, short=1)
+
+
+HANG = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import gpu
+gpu.measure = lambda *_: time.sleep(600)
+gpu.main(["--tiny", "--minutes=-1.79"])
+"""
+
+
+def test_the_gpu_benchmark_ends_whatever_hangs():
+    done = run("-c", HANG.format(folder=str(FOLDER)))
+    assert done.returncode == 1 and "Timeout" in done.stderr, done.stderr
