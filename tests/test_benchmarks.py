@@ -48,7 +48,7 @@ def test_every_script_explains_itself():
 @pytest.mark.slow
 def test_our_side_of_a_grpo_step(tmp_path):
     out = tmp_path / "out.json"
-    tiny = "--size=tiny --prompts=2 --group=2 --new-tokens=4 --image=56 --text-tokens=40 --steps=2 --threads=0".split()
+    tiny = "--size=tiny --prompts=2 --group=2 --new-tokens=4 --image=56 --text-tokens=64 --steps=2 --threads=0".split()
     done = run(str(FOLDER / "grpo_step.py"), *tiny, "--json", str(out))
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
