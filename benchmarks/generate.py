@@ -8,7 +8,7 @@ EOS. Before that both continue the first prompt greedily and must give the same 
 
 import numpy as np
 from common.options import Options, parser, problem
-from common.report import machine, save, side_by_side, summary
+from common.report import chosen, machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
 
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> dict:
     with problem(args) as options:
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
     greedy = {name: report.pop("greedy") for name, report in reports.items()}
-    result = {"options": vars(args), "machine": machine(), **reports}
+    result = {"options": chosen(args), "machine": machine(), **reports}
     tokens = args.prompts * args.group * args.new_tokens
     for report in reports.values():
         report["tokens_per_cpu_s"], report["tokens_per_s"] = tokens / report["cpu_s"], tokens / report["wall_s"]

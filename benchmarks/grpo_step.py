@@ -11,8 +11,9 @@ pictures and texts to arrays, rollout, reference pass, rewards, update. Needs th
 import tempfile
 
 import numpy as np
+from common.floor import describe, floors, rates_side
 from common.options import Options, count, parser, problem
-from common.report import machine, save, side_by_side, summary
+from common.report import chosen, machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
 TOLERANCE = {"log_probs": 2e-4, "loss": 1e-4, "grad_norm": 1e-3}  # absolute, relative, relative
@@ -34,6 +35,19 @@ def fixed_completions(options: Options, allowed: np.ndarray) -> dict[str, np.nda
 def reward(text: str) -> float:
     """Costs nothing and differs between completions: what is measured is the trainer."""
     return text.count("e") / (1 + len(text))
+
+
+def least_cost(options: Options, side) -> dict[str, tuple[float, float]]:
+    """(FLOPs, bytes) of each phase of a step of our side, counted."""
+    from common.cost import Shapes, phases
+
+    prompts = side.prompts()
+    (B, P), (_, I, n) = prompts.tokens.shape, prompts.patch_mask.shape
+    shapes = Shapes(B, options.group, P, options.new_tokens, I, n)
+    least = phases(side.model.config, shapes)
+    if not options.beta:
+        del least["reference"]
+    return {phase: (cost.flops, cost.bytes) for phase, cost in least.items()}
 
 
 def our_side(options: Options, turn: Turn) -> None:
@@ -117,7 +131,8 @@ def our_side(options: Options, turn: Turn) -> None:
 
     begin = time.perf_counter()
     state = step(0, state, Clock())
-    turn.ready(first_call_s=time.perf_counter() - begin, parity=found)
+    first = time.perf_counter() - begin
+    turn.ready(first_call_s=first, parity=found, least=least_cost(options, side))
     t = 1
     while turn.begin():
         clock = Clock()
@@ -297,9 +312,12 @@ def main(argv: list[str] | None = None) -> dict:
     if args.against and args.group < 2:
         flags.error(f"--group={args.group}: TRL wants at least 2 completions of a prompt")
     with problem(args) as options:
-        sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
+        sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {}) | {"rates": rates_side}
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
-    result = {"options": vars(args), "machine": machine(), **reports}
+    rates = reports.pop("rates")
+    floor = floors(reports["ours"], reports["ours"].pop("least"), rates, args.threads)
+    result = {"options": chosen(args), "machine": machine(), **reports}
+    result["floors"] = floor
     parity = {name: report.pop("parity") for name, report in reports.items()}
     tokens = args.prompts * args.group * args.new_tokens
     for report in reports.values():
@@ -311,6 +329,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(side_by_side(reports["ours"], reports.get("trl"), "trl"))
     for name, report in reports.items():
         print(summary(name, report) + f"; rollout {report['tokens_per_cpu_s']:,.0f} tokens per CPU-s")
+    print(describe(floor, reports.get("trl"), "trl", args.threads))
     if args.against:
         print("parity: " + ", ".join(f"{name} {x:.1e}" for name, x in result["parity"].items()))
         print(f"TRL / ours in CPU-seconds: {result['ratio']:.2f}")

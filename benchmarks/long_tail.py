@@ -12,7 +12,7 @@ early and the long one never drew.
 
 import numpy as np
 from common.options import Options, parser, problem
-from common.report import machine, save, table
+from common.report import chosen, machine, save, table
 from common.turns import Clock, Turn, take_turns
 
 TIMES_LONGER = 8
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(f"{len(lengths)} completions, one of {max(lengths)} tokens, the others of {np.mean(lengths[1:]):.1f}")
     print(table(["", "CPU-s", "of as it is"], [[name, *row.values()] for name, row in times.items()]))
     print(f"same tokens: {report['same_tokens']}; {report['busy_steps']} of {report['steps']} steps not quiet")
-    result = {"options": vars(args), "machine": machine(), "ours": report, "ways": times}
+    result = {"options": chosen(args), "machine": machine(), "ours": report, "ways": times}
     save(args.json, result)
     return result
 

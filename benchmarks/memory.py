@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common.checkpoint import make_checkpoint, model_config
 from common.options import Options, a_peer, a_size, count
-from common.report import machine, save, table
+from common.report import chosen, machine, save, table
 from common.turns import take_turns
 from grpo_step import our_side, trl_side
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--against", type=a_peer("trl"), metavar="trl", help="measure this too (extra `bench`)")
     args = flags.parse_args(argv)
     sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
-    rows, result = [], {"options": vars(args), "machine": machine(), "peaks": []}
+    rows, result = [], {"options": chosen(args), "machine": machine(), "peaks": []}
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = str(make_checkpoint(Path(scratch) / "model", model_config(args.size, args.vocabulary)))
         for prompts in args.prompts:

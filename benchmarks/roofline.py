@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from common.options import a_size, count
-from common.report import machine, save, table
+from common.report import chosen, machine, save, table
 from common.turns import pin
 
 SWEEPS = {
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> dict:
     clock = time.process_time if args.threads == 1 else time.perf_counter
     n = (args.image // 14) ** 2
     s = Shapes(args.prompts, args.group, args.text_tokens + args.images * n // 4, args.new_tokens, args.images, n)
-    result = {"options": vars(args), "machine": machine()}
+    result = {"options": chosen(args), "machine": machine()}
     if args.sweep:
         result["sweeps"] = {sweep: grow(sweep, s, args, clock) for sweep in args.sweep}
         if args.svg:

@@ -8,7 +8,7 @@ clipped to norm 1. Loss and gradient norm of the first step must agree.
 
 import numpy as np
 from common.options import Options, count, parser, problem
-from common.report import machine, save, side_by_side, summary
+from common.report import chosen, machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
 LEARNING_RATE = 1e-6
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> dict:
     sides = {"ours": our_side} | ({"transformers": transformers_side} if args.against else {})
     with problem(args) as options:
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
-    result = {"options": vars(args), "machine": machine(), **reports}
+    result = {"options": chosen(args), "machine": machine(), **reports}
     print(side_by_side(reports["ours"], reports.get("transformers"), "transformers"))
     for name, report in reports.items():
         print(summary(name, report))

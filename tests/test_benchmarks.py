@@ -56,6 +56,9 @@ def test_our_side_of_a_grpo_step(tmp_path):
     for side in (found["ours"], *found["ours"]["phases"].values()):
         assert side["cpu_s"] >= 0 and side["wall_s"] >= 0
     assert found["ours"]["cpu_s"] > 0 and found["ours"]["steps"] == 2 and found["ours"]["memory"] > 2**20
+    assert set(found["floors"]) == {"prefill", "decode", "reference", "update"}
+    assert all(0 < one["floor_s"] for one in found["floors"].values()) and "in the way: " in done.stdout
+    assert str(tmp_path) not in out.read_text()
 
 
 @pytest.mark.slow
@@ -196,6 +199,26 @@ def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeyp
     text = quick_jit(program).lower(jnp.ones((4, 16)), jnp.ones((3, 16, 16))).compile().as_text()
     product = 2 * 4 * 16 * 16
     assert dot_flops(text) == 4 * product and dot_flops(text, unknown_trips=5) == 8 * product
+
+
+def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common import floor
+
+    # By hand: 1 GFLOP/s and 1 GB/s.
+    matmul, copy = 2 * floor.SIZE**3 / 1e9, 2 * floor.COPIED / 1e9
+    seconds = lambda x: {"cpu_s": x, "wall_s": 2 * x}  # noqa: E731
+    rates = {"phases": {"matmul": seconds(matmul), "copy": seconds(copy)}}
+    report = {"phases": {"prefill": seconds(6.0), "update": seconds(5.0), "host": seconds(1.0)}}
+    least = {"prefill": (3e9, 1e9), "update": (1e9, 4e9), "reference": (1e9, 1e9)}
+    found = floor.floors(report, least, rates, threads=1)
+    assert found == {
+        "prefill": {"least_gflop": 3.0, "floor_s": pytest.approx(3), "seconds": 6.0, "over_floor": pytest.approx(2)},
+        "update": {"least_gflop": 1.0, "floor_s": pytest.approx(4), "seconds": 5.0, "over_floor": pytest.approx(1.25)},
+    }
+    text = floor.describe(found, {"cpu_s": 21.0}, "trl", threads=1)
+    assert "in the way: prefill, 3.000 of the 4.000 s" in text and "trl / floors: 3.00, and no more" in text
+    assert floor.floors(report, least, rates, threads=0)["update"]["floor_s"] == pytest.approx(8)
 
 
 def test_the_least_cost_grows_as_it_should(monkeypatch):

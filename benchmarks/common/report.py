@@ -1,5 +1,6 @@
 """Tables on the screen, JSON on disk, and what was measured on."""
 
+import argparse
 import json
 import os
 import platform
@@ -27,6 +28,11 @@ def machine() -> dict[str, Any]:
         "cpu": model, "cores": os.cpu_count(), "load": [round(x, 2) for x in os.getloadavg()],
         "python": platform.python_version(), "versions": versions,
     }  # fmt: skip
+
+
+def chosen(args: argparse.Namespace) -> dict[str, Any]:
+    """The options a figure depends on: all but the names of the files it is written to."""
+    return {name: value for name, value in vars(args).items() if name not in ("json", "svg")}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
