@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,24 @@ def test_the_paper_preset_is_the_released_trainer():
     assert (stage1.processor.images, config.processor.images) == ("in_question", "first")
     assert config.processor.nearest_pixels == 0 and config.processor.max_pixels == 480_000
     assert load("reason_rft_zero_structure.py", f"paper,2b,{INIT},data=/data/s").train.epochs == 5.0
+
+
+def test_the_documented_variants_of_the_spatial_reward_are_the_released_ones():
+    text = (ROOT / "docs" / "paper_mode.md").read_text()
+    rewards = {}
+    for name, flags in re.findall(r"^\| `(trance\S*)` \|[^|]*\| (.*) \|$", text, re.MULTILINE):
+        config = load("reason_rft_zero_spatial.py", f"paper,2b,{INIT},data=/data/spatial")
+        for field, value in re.findall(r"--config\.(\S+)=(\w+)", flags):
+            config.update_from_flattened_dict({field: float(value) if value.isdecimal() else value})
+        check_config(config)
+        assert (config.prompt == "caption") == ("caption" in name)
+        rewards[name] = {reward for reward, weight in config.rewards.items() if weight}
+    assert rewards == {
+        "trance": {"functions_paper", "format_paper"},
+        "trance-only-full": {"functions_full_paper", "format_paper"},
+        "trance-penalty": {"functions_penalty_paper", "format_paper"},
+        "trance-full-caption": {"functions_full_paper", "caption_format_paper"},
+    }
 
 
 @pytest.mark.parametrize("size", ["2b", "7b"])

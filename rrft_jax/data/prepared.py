@@ -1,7 +1,10 @@
-"""Opens a data set that launch/prepare_data.py wrote: Examples at random places, pictures read when they are needed."""
+"""Opens a data set that launch/prepare_data.py wrote: its records without their pictures, each read when it is needed.
+
+A record's row in the data set holds its pictures too, many times its text. So all but the pictures is listed once more
+in `records_<split>.jsonl` beside the data: a run starts without reading a picture.
+"""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem, RecordError, Records, list_problems
 
 SKIPPED = "skipped.jsonl"  # beside the data: what was left out when it was made, a problem a line
+PICTURES = "images"  # the field of a row that its listing lacks
 _FILES = ("dataset_info.json", "features.json")
 _DEPTH = 3  # <source>/<task>/<version> below what --data_dir named
 
@@ -31,40 +35,27 @@ class PreparedPicture:
 
     def read(self) -> bytes:
         """The PNG or JPEG. Raises OSError where the data set is damaged."""
-        return _get(self.rows, self.row)["images"][self.place]
+        return _get(self.rows, self.row)[PICTURES][self.place]
 
 
-class PreparedExamples(Sequence):
-    """The examples of one split, each read when it is asked for; order and length are those of the data set."""
+def listing(folder, split: str) -> Path:
+    """The file that holds, a line per row of the split, the row without its pictures as JSON."""
+    return Path(folder) / f"records_{split}.jsonl"
 
-    def __init__(self, folder, split: str):
-        """folder: holds dataset_info.json. Raises ValueError that lists the splits there are."""
-        import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(str(folder))
-        if split not in builder.info.splits:
-            there = ", ".join(sorted(builder.info.splits))
-            raise ValueError(f"{folder} has no split {split!r}; it holds {there}: set config.data.split")
-        self._rows = builder.as_data_source(split=split, decoders={"images": _encoded()})
+def open_prepared(folder, split: str) -> tuple[Example, ...]:
+    """The examples of one split in the order of the data set, without their pixels. folder: holds dataset_info.json.
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    Raises ValueError that lists the splits there are, RecordError where the listing of the records is not that of the
+    data.
+    """
+    import tensorflow_datasets as tfds
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]  # IndexError beyond the end, and counting from it
-        row = _get(self._rows, index)
-        names, keys = (_texts(row[name]) for name in ("image_names", "image_keys"))
-        numbers = (map(int, row[name]) for name in ("image_rows", "image_places", "heights", "widths"))
-        images = tuple(
-            PreparedPicture(self._rows, at, place, name, key, height, width)
-            for name, key, at, place, height, width in zip(names, keys, *numbers, strict=True)
-        )
-        id, task, problem, answer, cot, metadata = _texts(
-            row[name] for name in ("id", "task", "problem", "answer", "cot", "metadata")
-        )
-        return Example(id, task, problem, answer, images, cot or None, json.loads(metadata))
+    builder = tfds.builder_from_directory(str(folder))
+    if split not in builder.info.splits:
+        there = ", ".join(sorted(builder.info.splits))
+        raise ValueError(f"{folder} has no split {split!r}; it holds {there}: set config.data.split")
+    return _listed(listing(folder, split), builder.as_data_source(split=split, decoders={PICTURES: _encoded()}))
 
 
 def find_prepared(folder, task: str = "") -> Path | None:
@@ -93,12 +84,12 @@ def find_prepared(folder, task: str = "") -> Path | None:
 
 
 def read_prepared(folder, task: str, split: str = "train", strict: bool = False) -> Records:
-    """The split's examples in order, without their pixels, and as problems what had been left out when it was made.
+    """The split's examples in order, and as problems what had been left out when it was made; no picture is read.
 
     strict: raise a RecordError that lists the latter. RecordError also where an example is of another task.
     """
     folder = Path(folder)
-    examples = tuple(PreparedExamples(folder, split))
+    examples = open_prepared(folder, split)
     wrong = next((e for e in examples if e.task != task), None)
     if wrong is not None:
         raise RecordError(f"{folder}: example {wrong.id} is of {wrong.task}, not of {task}; set config.task")
@@ -125,15 +116,32 @@ def _task(folder: Path) -> str:
     return json.loads((folder / _FILES[0]).read_text(encoding="utf-8")).get("configName", "")
 
 
+def _listed(path: Path, rows) -> tuple[Example, ...]:
+    again = "prepare the data again, with --overwrite"
+    if not path.is_file():
+        raise RecordError(f"{path} is missing, which lists the records without their pictures; {again}")
+    try:
+        with path.open(encoding="utf-8") as lines:  # a JSON text holds no other end of a line than the one that ends it
+            examples = tuple(_example(json.loads(line), rows) for line in lines)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged ({error!r}); {again}") from error
+    if len(examples) != len(rows):
+        raise RecordError(f"{path} lists {len(examples)} records of the {len(rows)} there are; {again}")
+    return examples
+
+
+def _example(row: dict[str, Any], rows) -> Example:
+    names = ("image_rows", "image_places", "image_names", "image_keys", "heights", "widths")
+    images = tuple(PreparedPicture(rows, *values) for values in zip(*(row[name] for name in names), strict=True))
+    id, task, problem, answer = (row[name] for name in ("id", "task", "problem", "answer"))
+    return Example(id, task, problem, answer, images, row["cot"] or None, json.loads(row["metadata"]))
+
+
 def _get(rows, index: int) -> dict[str, Any]:
     try:
         return rows[index]
     except Exception as error:  # array_record raises bare exceptions and RuntimeError
         raise OSError(f"record {index} cannot be read ({error}); prepare the data again") from error
-
-
-def _texts(values) -> list[str]:
-    return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
 
 
 def _encoded():

@@ -4,7 +4,8 @@ One builder serves every source: DATA_DIR/<source>/<task>/1.0.0. It writes shard
 tensorflow-datasets shuffle: its shuffler needs TensorFlow beyond 1000 MiB a split, and the order of training is ours.
 
 A picture that several records of a split show is stored with the first of them: `image_rows` and `image_places` say for
-each picture of a record which row of the split holds it, at which place of its `images`.
+each picture of a record which row of the split holds it, at which place of its `images`. What lies beside the data set
+is told in `prepared`.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ import tensorflow_datasets as tfds
 from rrft_jax.data.encoded_image import EncodedImage, encode_image
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import picture_key
-from rrft_jax.data.prepared import SKIPPED
+from rrft_jax.data.prepared import PICTURES, SKIPPED, listing
 from rrft_jax.data.records import Problem, RecordError, list_problems
 from rrft_jax.data.sources.common import Item, Part
 from rrft_jax.data.sources.registry import DataSource
@@ -106,7 +107,7 @@ class Store:
             "answer": example.answer,
             "cot": example.cot or "",
             "metadata": json.dumps(dict(example.metadata), default=str),
-            "images": data,
+            PICTURES: data,
             "image_names": [str(image).removeprefix(self._root) for image in example.images],
             "image_keys": [picture.key for picture in pictures],
             "image_rows": [picture.row for picture in pictures],
@@ -137,7 +138,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
         numbers = tfds.features.Sequence(np.int32)
         features = {name: text for name in ("id", "task", "problem", "answer", "cot", "metadata")}
-        features |= {"images": tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
+        features |= {PICTURES: tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
         features |= {"image_names": texts, "image_keys": texts}
         features |= {name: numbers for name in ("image_rows", "image_places", "heights", "widths")}
         return tfds.core.DatasetInfo(
@@ -161,7 +162,6 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
             said = list_problems([problem for _, problem in self.problems], 20)
             message = f"no usable record for {', '.join(empty)} of {self.name}; correct it or name other splits"
             raise RecordError(f"{message}:\n{said}")
-        # data_path is the incomplete folder here: the list appears together with the data.
         lines = [{"split": split} | dataclasses.asdict(problem) for split, problem in self.problems]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (Path(self.data_path) / SKIPPED).write_text(text, encoding="utf-8")
@@ -177,14 +177,17 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return shards
 
     def _examples(self, split: str, items: Iterator[Item], store: Store) -> Iterator[tuple[int, dict]]:
-        for number, item in enumerate(itertools.islice(items, SHARD)):
-            self._tick(1)
-            row = store.row(item, self.written[split]) if isinstance(item, Example) else item
-            if isinstance(row, dict):
-                self.written[split] += 1
-                yield number, row
-            else:
-                self.problems += ((split, problem) for problem in row)
+        # data_path is the incomplete folder here: lists appear together with the data.
+        with listing(self.data_path, split).open("a", encoding="utf-8") as listed:
+            for number, item in enumerate(itertools.islice(items, SHARD)):
+                self._tick(1)
+                row = store.row(item, self.written[split]) if isinstance(item, Example) else item
+                if isinstance(row, dict):
+                    self.written[split] += 1
+                    listed.write(json.dumps({name: row[name] for name in row if name != PICTURES}) + "\n")
+                    yield number, row
+                else:
+                    self.problems += ((split, problem) for problem in row)
 
 
 def build(

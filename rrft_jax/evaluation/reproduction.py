@@ -20,6 +20,7 @@ from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.sampled import make_answerer
+from rrft_jax.evaluation.spent import Spent
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.rewards import Pool
@@ -27,13 +28,13 @@ from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.training.metrics import read_metrics
 from rrft_jax.training.presets import SHAPES
 from rrft_jax.training.start import load_for_inference, load_parts, resolve_init
-from rrft_jax.training.timing import cpu_seconds
 from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
 
 TASKS = MappingProxyType({
     "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
 })  # fmt: skip
 BASE = "nano"  # what every row starts from
+SPENT = "spent.json"  # beside the predictions
 GAP_STEPS = 10  # at most, between two evaluations of Reason-RFT-Zero, for its transient adaptation gap
 
 
@@ -110,9 +111,9 @@ def run_cell(
             return code or 1
         checkpoint = str(workdir / "run")
     say(f"{cell.name}: evaluation of {questions} questions a column")
-    began = cpu_seconds()
+    spent = Spent(workdir / "evaluation" / SPENT)
     decoding = replace(PAPER, max_new_tokens=_longest(cell), seed=cell.seed)
-    numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions)
+    numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions, spent.note)
     result = {
         **asdict(cell),
         "base": base,
@@ -121,7 +122,7 @@ def run_cell(
         "decoding": asdict(decoding),
         "benchmarks": numbers,
         "training": _training(workdir / "run") if method.recipe else {},
-        "evaluation_cpu_seconds": round(cpu_seconds() - began, 1),
+        "evaluation_cpu_seconds": round(spent.note(), 1),
         "machine": collect_versions(),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,10 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=order)
 
 
-def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, count: int) -> dict[str, Any]:
+def _evaluate(
+    cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, count: int, note: Callable[[], Any]
+) -> dict[str, Any]:
+    """note(): called as answers are stored."""
     directory = resolve_init(checkpoint)
     mesh = make_mesh(kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, "float32")
@@ -152,7 +156,9 @@ def _evaluate(cell: Cell, checkpoint: str, decoding: Decoding, folder: Path, cou
         for benchmark in BENCHMARKS:
             if benchmark.task == TASKS[cell.task]:
                 examples, ask, _ = sources.questions(benchmark, "", count, prompt)
-                numbers[benchmark.name] = run_benchmark(benchmark.name, examples, ask, answerer, folder, in_pool(pool))
+                numbers[benchmark.name] = run_benchmark(
+                    benchmark.name, examples, ask, answerer, folder, in_pool(pool), on_reply=lambda _: note()
+                )
     return numbers
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rrft_jax.data import tfds_builder
-from rrft_jax.data.prepared import SKIPPED, PreparedExamples, find_prepared, read_prepared
+from rrft_jax.data.prepared import SKIPPED, find_prepared, listing, open_prepared, read_prepared
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.registry import SOURCES, find_parts
@@ -37,11 +37,14 @@ def test_what_goes_in_comes_out(tmp_path, source, folder):
     assert problems == [] and where == tmp_path / source / found.parts[0].task / "1.0.0"
     for p in found.parts:
         given = read_part(p, strict=True).examples
-        examples = PreparedExamples(where, p.split)
+        examples = open_prepared(where, p.split)
         assert len(examples) == len(given) == written[p.split]
-        for example, expected in zip(examples, given, strict=True):
+        for number, (example, expected) in enumerate(zip(examples, given, strict=True)):
+            row = example.images[0].rows[number]  # as other programs read it
             for field in ("id", "task", "problem", "answer", "cot", "metadata"):
                 assert getattr(example, field) == getattr(expected, field)
+                text = row[field].decode()
+                assert (json.loads(text) if field == "metadata" else text or None) == getattr(expected, field)
             for image, file in zip(example.images, expected.images, strict=True):
                 opened = open_image(image)
                 assert opened.mode == "RGB" and opened.tobytes() == open_image(file).convert("RGB").tobytes()
@@ -57,14 +60,28 @@ def test_the_real_sample_of_trance_through_the_reader(tmp_path):
 
 def test_a_picture_of_many_questions_is_stored_once(tmp_path):
     (where, written, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
-    examples = PreparedExamples(where, "train")
+    examples = open_prepared(where, "train")
     assert written == {"train": 48} and len({e.images[0].key for e in examples}) == 3
     assert [e.images[0].row for e in examples] == [0] * 16 + [16] * 16 + [32] * 16
     assert sum(path.stat().st_size for path in where.iterdir()) < 2 * 1024 * 1024
     assert examples[47].images[0].read() == examples[32].images[0].read() != examples[0].images[0].read()
-    assert examples[-1].id == examples[47].id and [e.id for e in examples[46:60]] == [examples[46].id, examples[47].id]
-    with pytest.raises(IndexError):
-        examples[48]
+
+
+def test_a_listing_that_is_not_of_the_data_is_named(tmp_path):
+    (where, _, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
+    file = listing(where, "train")
+    lines = file.read_text().splitlines(keepends=True)
+    for text, said in (
+        ("".join(lines[:-1]), "lists 47 records of the 48 there are"),
+        ("".join(lines)[:-30], "is damaged"),
+        ("{}\n" * 48, "is damaged"),
+    ):
+        file.write_text(text)
+        with pytest.raises(RecordError, match=f"records_train.jsonl {said}.*prepare the data again, with --overwrite"):
+            read_prepared(where, VC)
+    file.unlink()
+    with pytest.raises(RecordError, match="records_train.jsonl is missing, .*prepare the data again"):
+        read_prepared(where, VC)
 
 
 def test_order_is_that_of_the_source_over_any_shards(tmp_path, monkeypatch):
@@ -73,7 +90,7 @@ def test_order_is_that_of_the_source_over_any_shards(tmp_path, monkeypatch):
         monkeypatch.setattr(tfds_builder, "SHARD", size)
         (where, _, _), found = prepared(tmp_path / str(size), "super_clevr", SUPER_CLEVR)
         assert len(list(where.glob("*train.array_record*"))) == -(-48 // size)
-        orders.append([(e.id, e.images[0].read()) for e in PreparedExamples(where, "train")])
+        orders.append([(e.id, e.images[0].read()) for e in open_prepared(where, "train")])
     assert orders[0] == orders[1] == orders[2]
     assert [id for id, _ in orders[0]] == [e.id for e in read_part(found.parts[0]).examples]
 
@@ -174,7 +191,7 @@ def test_finding_what_was_prepared(tmp_path):
     with pytest.raises(ValueError, match="prepared for another task than structure_perception"):
         find_prepared(where, "structure_perception")
     with pytest.raises(ValueError, match="no split 'test'; it holds train: set config.data.split"):
-        PreparedExamples(where, "test")
+        open_prepared(where, "test")
     with pytest.raises(RecordError, match="of visual_counting, not of spatial_transformation"):
         read_prepared(where, ST)
     shutil.copy(where / "dataset_info.json", tmp_path)  # LLaMA-Factory's is called so too
@@ -184,19 +201,19 @@ def test_finding_what_was_prepared(tmp_path):
 
 def test_a_damaged_data_set_is_named(tmp_path):
     (where, _, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
-    image = PreparedExamples(where, "train")[40].images[0]
+    image = open_prepared(where, "train")[40].images[0]
     (path,) = where.glob("*array_record*")
     content = bytearray(path.read_bytes())
     content[100_000:900_000] = bytes(800_000)
     path.write_bytes(content)
     with pytest.raises(OSError, match="prepare the data again"):
         image.read()
-        PreparedExamples(where, "train")[20].images[0].read()
+        open_prepared(where, "train")[20].images[0].read()
 
 
 def test_a_stored_picture_is_a_plain_image_file(tmp_path):
     (where, _, _), found = prepared(tmp_path, "geometry3k", GEOMETRY3K)
-    data = PreparedExamples(where, "train")[0].images[0].read()
+    data = open_prepared(where, "train")[0].images[0].read()
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "PNG" and image.mode == "RGB"
     assert part(found, "structure_perception", "train").count == 3
@@ -208,11 +225,11 @@ def test_no_tensorflow(tmp_path):
 import io, sys
 from PIL import Image
 from rrft_jax.data import tfds_builder
-from rrft_jax.data.prepared import PreparedExamples
+from rrft_jax.data.prepared import open_prepared
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 found = find_parts("trance", {str(TRANCE)!r})
 where, _, _ = tfds_builder.build(SOURCES["trance"], found.parts, {str(tmp_path)!r}, {str(TRANCE)!r})
-Image.open(io.BytesIO(PreparedExamples(where, "train")[0].images[0].read())).load()
+Image.open(io.BytesIO(open_prepared(where, "train")[0].images[0].read())).load()
 print("found", *(name for name in ("tensorflow", "torch", "apache_beam") if name in sys.modules))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

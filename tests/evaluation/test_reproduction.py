@@ -108,6 +108,7 @@ def test_a_done_cell_is_not_worked_on_and_a_stopped_one_has_no_result(tmp_path, 
         return 0
 
     asked = {"counting_id": {"strict_score": score(0.5)}}
+    (tmp_path / "w" / cell.name / "evaluation").mkdir(parents=True)
     monkeypatch.setattr(reproduction, "_evaluate", lambda *_: asked)
     assert run_cell(cell, finish, tmp_path / "w", tmp_path / "r", 4, said.append) == 0
     (stored,) = read_results(tmp_path / "r")
@@ -134,6 +135,9 @@ from rrft_jax.evaluation.questions import Reply
 
 def make_answerer(*_, **__):
     def answer(questions):
+        end = time.process_time() + float(sys.argv[3])
+        while questions and time.process_time() < end:
+            pass
         for question in questions:
             print(question.id, flush=True)
             yield Reply(question.id, ("<answer>3</answer>",), (3,), (True,))
@@ -154,15 +158,18 @@ def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_q
     (tmp_path / "child.py").write_text(CHILD)
     root = Path(__file__).parents[2]
 
-    def start(pause):
-        command = [sys.executable, str(tmp_path / "child.py"), str(tmp_path), str(pause)]
+    def start(pause, work=0):
+        command = [sys.executable, str(tmp_path / "child.py"), str(tmp_path), str(pause), str(work)]
         env = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
         return subprocess.Popen(command, env=env, cwd=root, stdout=subprocess.PIPE, text=True)
 
-    killed = start(3600)  # it hands over one answer and begins the pause before the next
+    # It works for a while, hands over one answer and begins the pause before the next.
+    killed = start(3600, work=10)
     first = killed.stdout.readline().strip()
     file = tmp_path / "w" / "counting" / "zero_shot-seed0" / "evaluation" / "counting_id.jsonl"
-    while killed.poll() is None and not (file.exists() and file.read_bytes().endswith(b"\n")):
+    cost = file.with_name("spent.json")
+    noted = lambda: json.loads(cost.read_text())["cpu_seconds"] if cost.exists() else 0  # noqa: E731
+    while killed.poll() is None and noted() < 10:
         time.sleep(0.05)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -173,6 +180,8 @@ def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_q
     assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [first, *asked[:7]]
     (stored,) = read_results(tmp_path / "r")
     assert [b["questions"] for b in stored["benchmarks"].values()] == [8, 8]
+    # What the killed session had cost counts too: alone, the second one needs about two seconds.
+    assert stored["evaluation_cpu_seconds"] > 10
     done, _ = (third := start(0)).communicate()
     assert third.returncode == 0 and done == ""
 

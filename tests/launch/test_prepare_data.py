@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrft_jax.data.prepared import PreparedExamples
+from rrft_jax.data.prepared import open_prepared
 from tests.data.sources.real import COUNT, PICTURES, TRANCE, published
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_prepare_report_strict_and_again(tmp_path):
         ("spatial_transformation", ("train", "test", "test_left", "test_right")),
     ):
         for split in splits:
-            assert len(PreparedExamples(out / "reason_rft" / task / "1.0.0", split)) == 1
+            assert len(open_prepared(out / "reason_rft" / task / "1.0.0", split)) == 1
     assert list(out.glob("**/*incomplete*")) == []
 
     assert "is there already" in run(*flags).stdout
@@ -68,7 +68,7 @@ def test_a_home_folder_is_one(tmp_path):
     flags = ("--source=jsonl", "--input=~/train.jsonl", "--task=visual_counting", "--data_dir=~/out")
     home = ENV | {"HOME": str(tmp_path)}
     assert "train: 1 examples" in run(*flags, env=home).stdout
-    assert len(PreparedExamples(tmp_path / "out" / "jsonl" / "visual_counting" / "1.0.0", "train")) == 1
+    assert len(open_prepared(tmp_path / "out" / "jsonl" / "visual_counting" / "1.0.0", "train")) == 1
     assert "is there already" in run(*flags, env=home).stdout
 
 

@@ -1,8 +1,12 @@
-"""The command of the miniature: what it trains, and where a quick try goes. Nothing is trained here."""
+"""The command of the miniature: what it trains, where a quick try goes, and that a killed one goes on."""
 
 import importlib.util
 import json
+import os
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from absl.testing import flagsaver
 from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell
 from rrft_jax.training import stages
 from rrft_jax.training.interrupt import resume_hint
+from tests.training import runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +76,31 @@ def test_a_quick_try_leaves_the_real_table_alone(program, trained, tmp_path, mon
     (config, workdir, _) = trained[0]
     assert config.train.steps == 4 and workdir.parts[:2] == ("workdirs", "quick")
     assert "the same command of launch/reproduce.py goes on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_in_a_training_it_goes_on_and_ends_with_the_same_numbers(tmp_path):
+    def start(folder):
+        where = (f"--workdirs={folder / 'w'}", f"--results={folder / 'r'}", f"--compilation_cache={tmp_path / 'xla'}")
+        quick = ("--quick", "--tasks=counting", "--methods=cot_sft", "--questions=4")
+        command = [sys.executable, "launch/reproduce.py", *quick, *where]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        return subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(folder):
+        process = start(folder)
+        out, err = process.communicate(timeout=runs.LIMIT_S)
+        assert process.returncode == 0, err[-4000:]
+        return out
+
+    run, result = Path("w", "counting", "cot_sft-seed0", "run"), Path("r", "counting", "cot_sft-seed0.json")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    finish(whole)
+    happened = lambda: runs.steps_written(parts / run) >= 3  # noqa: E731
+    assert runs.stop_when(start(parts), happened, signal.SIGKILL) == -signal.SIGKILL
+    assert not (parts / result).exists()
+    assert "| CoT-SFT" in finish(parts)
+    assert runs.metrics_without_times(parts / run) == runs.metrics_without_times(whole / run)
+    first, second = (json.loads((folder / result).read_text()) for folder in (whole, parts))
+    assert first["benchmarks"] == second["benchmarks"] and first["training"]["series"] == second["training"]["series"]
+    assert "training in" not in finish(parts)

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from rrft_jax.rewards import reward_set
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.completions import read_completions
 from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.training.metrics import RESERVED, read_metrics
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.start import ASSETS, resolve_init
 from rrft_jax.training.workdir import read_config
@@ -31,6 +32,8 @@ TRL_NAMES = {
     "sampling/sampling_logp_difference/mean", "sampling/sampling_logp_difference/max", "num_tokens", "step_time",
     "learning_rate", "grad_norm", "loss",
 }  # fmt: skip
+ROOT = Path(__file__).parents[2]
+SECTIONS = ("What the paper draws", "Also at every step of GRPO", "In some runs")  # of docs/metrics.md
 SFT = (
     "--config.train.steps=6",
     "--config.train.prompts=4",
@@ -88,6 +91,28 @@ def test_one_object_a_step_under_trls_names(metrics):
     tokens = [record["num_tokens"] for record in metrics[1:]]
     # 16 completions, each counted with its prompt of some 70 tokens.
     assert all(16 * 60 <= after - before <= 16 * (88 + 24) for before, after in zip([0, *tokens], tokens, strict=False))
+
+
+def documented(section):
+    """Patterns of the metrics that a section of the documentation names."""
+    text = (ROOT / "docs" / "metrics.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    cells = [row.split("|")[2 if section == SECTIONS[0] else 1] for row in text.splitlines() if row.startswith("| ")]
+    names = {name for cell in cells for name in re.findall(r"`([a-z_<>/0-9]+)`", cell) if not name.endswith("/")}
+    return {re.sub(r"<\w+>", r"\\w+", name) for name in names}
+
+
+def test_every_metric_is_documented_and_what_is_documented_is_there(metrics):
+    found = {name for record in metrics for name in record} - set(RESERVED)
+    always, sometimes = documented(SECTIONS[0]) | documented(SECTIONS[1]), documented(SECTIONS[2])
+    matches = lambda pattern: {name for name in found if re.fullmatch(pattern, name)}  # noqa: E731
+    assert len(always) > 30 and len(sometimes) > 10
+    assert not [pattern for pattern in always if not matches(pattern)]
+    assert found == set().union(*map(matches, always | sometimes))
+    for record in metrics:
+        if "eval/accuracy" in record:
+            share, zero = record["eval/reasons"], lambda x: 0.0 if math.isnan(x) else x
+            parts = zero(record["eval/accuracy_reasoned"]), zero(record["eval/accuracy_direct"])
+            assert record["eval/accuracy"] == pytest.approx(share * parts[0] + (1 - share) * parts[1])
 
 
 def read_peak():

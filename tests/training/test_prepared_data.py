@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.data.records import RecordError
@@ -48,6 +49,29 @@ def test_batches_are_those_of_the_records_it_was_made_of(prepared, processor):
         np.testing.assert_array_equal(getattr(first.prompts, name), getattr(second.prompts, name))
     held = [{e.id for b in source.held_out["eval"] for e in b.examples} for source in (raw, ours)]
     assert held[0] == held[1]
+
+
+def test_no_picture_is_read_before_it_is_needed(prepared, processor, monkeypatch):
+    """A run's start measures and shares out every record; one batch then reads its own rows."""
+    as_data_source, asked = tfds.core.DatasetBuilder.as_data_source, []
+
+    class Watched:
+        def __init__(self, rows):
+            self._rows = rows
+
+        def __len__(self):
+            return len(self._rows)
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return self._rows[index]
+
+    watch = lambda *args, **options: Watched(as_data_source(*args, **options))  # noqa: E731
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "as_data_source", watch)
+    source = source_of(config_for(prepared), processor)
+    assert "48 records read" in source.report and asked == []
+    batch = source.fetch(0)
+    assert set(asked) == {image.row for example in batch.examples for image in example.images}
 
 
 def test_a_batch_is_the_same_on_any_number_of_processes(prepared, processor):

@@ -10,7 +10,9 @@ from PIL import Image
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import RecordError
-from rrft_jax.processing.processor import load_processor
+from rrft_jax.processing.buckets import Buckets
+from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.processor import load_processor, measure
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.source import _linked, make_source
@@ -143,6 +145,25 @@ def test_spatial_records_whose_answer_no_reward_can_read_are_left_out(processor,
     source = source_of(config, processor)
     assert [s["record"] for s in source.skipped] == ["words", "half"] and source.records == 2
     assert "'object 0 is large' is no sequence of functions such as change_size(7, large)" in source.report
+
+
+@pytest.mark.parametrize("size", ["nano", "2b"])
+def test_long_spatial_prompts_with_two_pictures_have_their_bucket(processor, size):
+    """Ours with ten objects and pictures of 480x320, and a published one of 1,300 tokens of text."""
+    task, pictures = get_task("spatial_transformation"), [(320, 480), (320, 480)]
+    things = ", ".join(f"('{i}','cylinder','medium','yellow','rubber')" for i in range(10))
+    example = Example("e", task.name, f"The attributes of the initial objects: [{things}]", "change_size(0, large)")
+    if size != "nano":
+        processor = load_processor(ROOT / "tests" / "fixtures" / "qwen2-tokenizer", max_pixels=480_000)
+    for recipe in ("ans_sft", "cot_sft", "reason_rft", "reason_rft_zero"):
+        config = load_config(f"{ROOT / 'configs' / recipe}_spatial.py:{size},init=x,data=x")
+        buckets = Buckets(**config.buckets)
+        for prompt in task.published:
+            needed = measure(processor, task.asker(prompt, real=True)(example), pictures)
+            # 480x320 pixels are 34 x 22 patches, four of which are one token.
+            assert needed.patches == (748, 748) and needed.prompt_tokens > 500 + 2 * 187
+            buckets.choose(needed, prompt)
+        buckets.choose(Size(1300 + 2 * 187, (748, 748)), "published")
 
 
 def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):

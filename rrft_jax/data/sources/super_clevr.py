@@ -1,7 +1,7 @@
 """Super-CLEVR as published: scenes, pictures and questions, of which the counting ones are taken.
 
     FOLDER/superCLEVR_scenes.json, or FOLDER/scenes/*.json     exact questions are made from these, with reasoning
-    FOLDER/superCLEVR_questions_*.json                          published questions with a number as answer
+    FOLDER/superCLEVR_questions_*.json                          published questions that ask for a number
     FOLDER/images/ or images.zip
 
 Made questions are in split train, validation or test, published ones in train_questions and so on, by the picture's
@@ -83,10 +83,12 @@ def _split(entry: dict) -> str:
 
 
 def _is_count(question: dict) -> bool:
-    """Whether the answer is a number, or is not there where a question asks for one. Most are yes, no or a property."""
-    answer = question.get("answer")
-    if answer in (None, ""):
-        return re.match(r"(?:.*; )?(?:how many|what number)", str(question.get("question", "")), re.I) is not None
+    """Whether a question asks for a number, or has one as its answer. Most are answered by yes, no or a property."""
+    asked = re.match(r"(?:.*; )?(?:how many|what number)", str(question.get("question", "")), re.I)
+    return asked is not None or _is_number(question.get("answer"))
+
+
+def _is_number(answer: Any) -> bool:
     return not isinstance(answer, bool) and (isinstance(answer, int) or str(answer).isdecimal())
 
 
@@ -106,6 +108,8 @@ def _published(pictures: Pictures, file: str, number: int, question: dict) -> It
         found.append(("empty problem", "has no question; remove it"))
     if answer in (None, ""):
         found.append(("empty answer", "has no answer; remove it"))
+    elif not _is_number(answer):
+        found.append(("wrong answer", f"answer {answer!r} is no count in digits; write it so, or remove it"))
     if found:
         yield tuple(Problem(file, record, *pair) for pair in found)
         return

@@ -78,3 +78,15 @@ def test_what_is_wrong_is_named(folder):
     assert picture.kind == "missing image" and "lost.png" in picture.message
     (empty,) = read_part(part(found, TASK, "train_questions")).problems
     assert empty.kind == "empty answer" and empty.record == "record 0"
+
+
+@pytest.mark.parametrize("answer", ["three", True, 2.5, [3]])
+def test_a_count_that_is_not_in_digits_is_named_and_not_passed_by(folder, answer):
+    questions = [PUBLISHED[0], PUBLISHED[1] | {"answer": answer}, *PUBLISHED[2:]]
+    common = {"image_filename": "superCLEVR_new_000002.png"}
+    write_json(folder / "superCLEVR_questions_5.json", {"questions": [q | common for q in questions]})
+    published = part(find_parts("super_clevr", folder), TASK, "train_questions")
+    records = read_part(published)
+    assert published.count == 2 and [e.answer for e in records.examples] == ["0"]
+    (wrong,) = records.problems
+    assert (wrong.kind, wrong.record) == ("wrong answer", "record 1") and repr(answer) in wrong.message
