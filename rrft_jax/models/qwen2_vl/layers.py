@@ -1,5 +1,6 @@
 """Dense, norms and attention, shared by the vision tower and the decoder."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,8 +24,43 @@ def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
     As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
     axes, the compiler transposes a copy of the larger one first.
     """
-    y = jnp.dot(x.reshape(-1, x.shape[-1]), w, precision=matmul_precision(w.dtype))
-    return y.reshape(*x.shape[:-1], w.shape[-1])
+    return _product(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
+
+
+def _plain_product(x: jax.Array, w: jax.Array) -> jax.Array:
+    return jnp.dot(x, w, precision=matmul_precision(w.dtype))
+
+
+def _forward(x, w):
+    # Not by _product: rematerialisation policies see a product only where it is plain. A frozen w wants no x kept.
+    kept = x.value if w.perturbed else None, w.value if x.perturbed else None
+    return _plain_product(x.value, w.value), kept
+
+
+def _backward(kept: tuple[jax.Array | None, jax.Array | None], dy: jax.Array):
+    x, w = kept
+    product = partial(jax.lax.dot_general, precision=matmul_precision(dy.dtype))
+
+    def in_place(x, dy):
+        return product(x, dy, (((0,), (0,)), ((), ())))
+
+    def turned(x, dy):
+        # Barriers: what makes x must not be computed in the order of the copy, nor the copy be folded into the product.
+        x = jax.lax.optimization_barrier(jax.lax.optimization_barrier(x).T)
+        return product(x, dy, (((1,), (0,)), ((), ())))
+
+    dx = dw = None
+    if w is not None:
+        dx = product(dy, w, (((1,), (1,)), ((), ())))
+    if x is not None:
+        # The fast CPU kernels take no transposed left operand; the copy pays where it is small beside the product.
+        cpu = turned if x.shape[1] <= 4 * dy.shape[1] else in_place
+        dw = jax.lax.platform_dependent(x, dy, cpu=cpu, default=in_place)
+    return dx, dw
+
+
+_product = jax.custom_vjp(_plain_product)
+_product.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 class Dense(nn.Module):
