@@ -49,7 +49,7 @@ def run(config, devices, chip) -> int:
     """Compiles, prints each report as it comes, and returns the exit code."""
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.training.ahead import check, compile_programs, to_dict
-    from rrft_jax.training.ahead_text import describe, headline, summary
+    from rrft_jax.training.ahead_text import describe, evaluation_note, headline, summary
     from rrft_jax.training.check import check_config
     from rrft_jax.training.memory_plan import make_plan
     from rrft_jax.training.start import read_sizes
@@ -69,12 +69,13 @@ def run(config, devices, chip) -> int:
         on_report=lambda report: print(describe(report, chip), flush=True),
         keep_text=lambda name, hlo: text and (text / f"{name}.txt").write_text(hlo),
     )  # fmt: skip
-    print(summary(reports, chip, config, sizes, mesh))
+    plan = make_plan(config, sizes, mesh)
+    print("\n".join(filter(None, (evaluation_note(plan, chip), summary(reports, chip, config, sizes, mesh)))))
     if _JSON.value:
         record = {
             "topology": _TOPOLOGY.value,
             "argv": sys.argv,
-            **to_dict(reports, chip, config, mesh, make_plan(config, sizes, mesh)),
+            **to_dict(reports, chip, config, mesh, plan),
         }
         Path(_JSON.value).write_text(json.dumps(record, indent=1) + "\n")
     return 0 if all(report.fits(chip) for report in reports) else 1
