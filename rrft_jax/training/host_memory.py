@@ -5,7 +5,6 @@ The devices' own arrays count where the devices are CPUs, which share that memor
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -93,7 +92,7 @@ def _parts(path: str, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, int, int
 
 def _merged_bytes(init: str) -> int:
     """Of the adapter that `init` is, which stays on the host until the base has been read; 0 for a model."""
-    return (Path(init) / peft.WEIGHTS).stat().st_size if peft.is_adapter(init) else 0
+    return peft.weights_file(init).stat().st_size if peft.is_adapter(init) else 0
 
 
 def _own_rows(tree: Any, mesh: Mesh, rows: int) -> int:

@@ -74,6 +74,11 @@ def resolve_init(init: str, name: str = "init") -> Path:
         return path / EXPORT
     if peft.is_adapter(path):
         return _base_of(path, name)
+    if (path / peft.WEIGHTS).is_file() and not (path / "config.json").is_file():
+        raise ValueError(
+            f"{name}={init} holds {peft.WEIGHTS}, but {path / peft.CONFIG} is missing: copy it there as well, a LoRA "
+            "adapter is both"
+        )
     if not (path / "config.json").is_file():
         raise ValueError(
             f"{name}={init!r}: neither 'nano', a HuggingFace directory (config.json), a finished workdir, nor a LoRA "
@@ -115,13 +120,17 @@ def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
 
 
 def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
-    """Model and processor of config.init, its weights looked at but not read: a missing file is to be known at once."""
+    """Model and processor of config.init. Its weights, and an adapter's, are looked at but not read: a missing file is
+    to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
     directory = resolve_init(config.init)
     model, processor = load_parts(
         directory, config.model.dtype, config.model.remat, *limits, attention=config.model.attention
     )
     check_tensors(directory, model.config)
+    for adapter in (config.init if peft.is_adapter(config.init) else "", config.lora.adapter):
+        if adapter:
+            peft.check_files(adapter)
     return model, processor
 
 
