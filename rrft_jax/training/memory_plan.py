@@ -103,17 +103,31 @@ class MemoryPlan:
         return max(self.sampling, self.evaluating, self.updating)
 
 
-def dry_run(config: ConfigDict) -> int:
-    """Prints the plan of a run on the devices that are here; config.init may be a size without weights (2b, 7b)."""
+def dry_run(
+    config: ConfigDict,
+    sizes: Qwen2VLConfig | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    capacity: int = 0,
+) -> int:
+    """Prints the plan of a run; config.init may be a size without weights (2b, 7b). Returns the exit code: 1 where more
+    than `capacity` bytes of a device are planned.
+
+    sizes: None for those of config.init. devices: None for those that are here. capacity: 0 where it is not known.
+    """
     check_config(config)
-    sizes, limits = read_sizes(config.init), None
-    mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
+    sizes, limits = sizes or read_sizes(config.init), None
+    mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     if config.init not in SIZES:
         processor = load_processor(resolve_init(config.init))
         limits = processor.min_pixels, processor.max_pixels
     plan = make_plan(config, sizes, mesh)
     print(describe(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
-    return 0
+    if not capacity:
+        return 0
+    fits = plan.most <= capacity
+    verdict = "fits" if fits else "DOES NOT FIT"
+    print(f"{verdict}: at most {plan.most / GIB:.2f} GiB planned, of {capacity / GIB:.2f} GiB that a device has")
+    return 0 if fits else 1
 
 
 def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:

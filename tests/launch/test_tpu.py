@@ -1,5 +1,6 @@
 """launch/tpu/tpu.sh against a stand-in gcloud that records its calls, plays a slice's states, and can fail."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ case "$*" in
     [[ "$found" != *unreachable* ]] || exit 255 ;;
 esac
 """
+# Seconds each time, for an archive that goes nowhere; one test makes it.
+GIT = '#!/usr/bin/env bash\n[[ ! -e "$PLAY/real_git" ]] || exec /usr/bin/git "$@"\n'
 QUOTA = "RESOURCE_EXHAUSTED: Quota limit 'TPUV5sLitepodPerProjectPerZone' has been exceeded."
 
 
@@ -44,8 +47,9 @@ def play(tmp_path):
     """play(command, *flags, states=..., progress=..., create=...) -> (finished process, calls of gcloud)."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
-    (binaries / "gcloud").write_text(GCLOUD)
-    (binaries / "gcloud").chmod(0o755)
+    for name, text in (("gcloud", GCLOUD), ("git", GIT)):
+        (binaries / name).write_text(text)
+        (binaries / name).chmod(0o755)
     settings = tmp_path / "mine.sh"
     text = (ROOT / "launch" / "tpu" / "settings.sh").read_text()
     settings.write_text(text.replace("my-project", "p1").replace("POLL=60", "POLL=0.05"))
@@ -80,7 +84,8 @@ def verbs(calls):
     return [v for i, v in enumerate(named) if v not in ("describe", "look") and named[i - 1 : i] != [v]]
 
 
-def test_up_from_nothing_to_done(play):
+def test_up_from_nothing_to_done(play, tmp_path):
+    (tmp_path / "real_git").touch()
     done, calls = play("up", states=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
     assert done.returncode == 0, done.stderr
     assert verbs(calls) == ["create", "scp", "setup", "run"]
@@ -194,6 +199,8 @@ def test_stopping_ends_what_is_stuck(play, tmp_path):
     """The command for the workers with stand-ins: SIGTERM first, to the program alone, and SIGKILL after the wait."""
     _, calls = play("stop")
     (command,) = [c.split("--command=")[1].split(" --project=")[0] for c in calls]
+    assert "seq 900)" in command
+    command = command.replace("seq 900)", "seq 3)")
     home = tmp_path / "worker"
     home.mkdir()
     for name, text in (("pkill", 'echo "$@" >> killed'), ("pgrep", "[[ ! -e quick ]]"), ("sleep", "echo >> slept")):
@@ -209,7 +216,7 @@ def test_stopping_ends_what_is_stuck(play, tmp_path):
     (home / "quick").unlink()
     end()
     assert (home / "killed").read_text().splitlines() == [term, term, "-KILL -f [l]aunch/train.py"]
-    assert len((home / "slept").read_text()) == 900
+    assert len((home / "slept").read_text()) == 3
 
 
 def test_the_done_file_tells_a_finished_run_from_a_stopped_one(play, tmp_path):
@@ -362,3 +369,18 @@ def test_shellcheck():
 def test_the_settings_and_the_script_fit_a_screen():
     for path in (ROOT / "launch").rglob("*.sh"):
         assert max(map(len, path.read_text().splitlines())) <= 120, path
+
+
+def test_every_last_line_is_explained():
+    """The messages that the script can end with against the first table of docs/tpu.md, both ways."""
+    script = SCRIPT.read_text().replace("\\\n", "")
+    messages = re.findall(r'(?:fail \d|say) "(?:error: )?([^"]*)"', script)
+    ends = re.findall(r'fail \d "([^"]*)"', script) + re.findall(r'say "error: ([^"]*)"', script)
+    section = (ROOT / "docs" / "tpu.md").read_text().partition("## When something goes wrong")[2]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `") or line.startswith("| ...")]
+    phrases = [phrase for row in rows for phrase in re.findall(r"`([^`]*)`", row)]
+    matches = lambda phrase, text: re.search(".*".join(map(re.escape, phrase.split("..."))), text)  # noqa: E731
+    unexplained = [text for text in ends if text != "$2" and not any(matches(phrase, text) for phrase in phrases)]
+    assert len(ends) > 15 and not unexplained
+    known = {"setup", "run", "stop", "WAITING_FOR_RESOURCES"}
+    assert not [p for p in phrases if p not in known and not any(matches(p, text) for text in messages)]

@@ -139,6 +139,17 @@ def test_what_does_not_fit_is_said_with_what_would_help(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["fits"] is False
 
 
+def test_a_plan_alone_is_that_of_the_topology(tmp_path):
+    done = launch(tmp_path, "cpu:8", "--plan", "--hbm_gib=1e-5")
+    assert done.returncode == 1, done.stderr
+    assert (
+        "memory per device, 8 device(s) (data 1 x fsdp 4 x tensor 2)" in done.stdout and "compiled" not in done.stdout
+    )
+    assert "DOES NOT FIT: at most 0." in done.stdout and not list(tmp_path.glob("*.txt"))
+    done = launch(tmp_path, "cpu:8", "--plan", "--hbm_gib=1")
+    assert done.returncode == 0 and "fits: at most 0." in done.stdout
+
+
 @pytest.mark.parametrize(
     ("topology", "fields", "message"),
     [
