@@ -3,8 +3,10 @@
     python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --config.mesh.fsdp=16
     python launch/compile.py --config=configs/grpo_counting.py --topology=cpu:8 --json=report.json
     python launch/compile.py --config=configs/grpo_counting.py:7b --topology=local
+    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --config.mesh.fsdp=16 --plan
 
-TPU topologies need the `tpu` extra (libtpu), no TPU. The exit code is 1 where a program does not fit the chip.
+TPU topologies need the `tpu` extra (libtpu), no TPU. --plan compiles nothing and prints what launch/train.py --dry-run
+would print there, in seconds. The exit code is 1 where a program, or the plan, does not fit the chip.
 """
 
 import json
@@ -26,6 +28,7 @@ _JSON = flags.DEFINE_string("json", None, "The reports are written here as well.
 _PROGRAMS = flags.DEFINE_list("programs", ["sample", "reference", "step"], "Which of them to compile.")
 _SIZES = flags.DEFINE_string("model_config", None, "config.json of the model, instead of that of config.init.")
 _TEXT = flags.DEFINE_string("text", None, "Folder for the compiled text of each program.")
+_PLAN = flags.DEFINE_bool("plan", False, "Compile nothing, and print the memory plan for these devices.")
 _HBM = flags.DEFINE_float("hbm_gib", 0.0, "Memory of a device in GiB, where it is not the chip's own or not known.")
 
 
@@ -49,14 +52,16 @@ def run(config, devices, chip) -> int:
     """Compiles, prints each report as it comes, and returns the exit code."""
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.training.ahead import check, compile_programs, to_dict
-    from rrft_jax.training.ahead_text import describe, headline, summary
+    from rrft_jax.training.ahead_text import describe, evaluation_note, headline, summary
     from rrft_jax.training.check import check_config
-    from rrft_jax.training.memory_plan import make_plan
+    from rrft_jax.training.memory_plan import dry_run, make_plan
     from rrft_jax.training.start import read_sizes
 
     if _HBM.value:
         chip = replace(chip, hbm=int(_HBM.value * 2**30))
     sizes = read_sizes(config.init, _SIZES.value)
+    if _PLAN.value:
+        return dry_run(config, sizes, devices, chip.hbm)
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     check(_PROGRAMS.value)
     check_config(config)
@@ -69,12 +74,13 @@ def run(config, devices, chip) -> int:
         on_report=lambda report: print(describe(report, chip), flush=True),
         keep_text=lambda name, hlo: text and (text / f"{name}.txt").write_text(hlo),
     )  # fmt: skip
-    print(summary(reports, chip, config, sizes, mesh))
+    plan = make_plan(config, sizes, mesh)
+    print("\n".join(filter(None, (evaluation_note(plan, chip), summary(reports, chip, config, sizes, mesh)))))
     if _JSON.value:
         record = {
             "topology": _TOPOLOGY.value,
             "argv": sys.argv,
-            **to_dict(reports, chip, config, mesh, make_plan(config, sizes, mesh)),
+            **to_dict(reports, chip, config, mesh, plan),
         }
         Path(_JSON.value).write_text(json.dumps(record, indent=1) + "\n")
     return 0 if all(report.fits(chip) for report in reports) else 1

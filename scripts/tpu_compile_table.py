@@ -3,6 +3,7 @@
     python scripts/tpu_compile_table.py --out=FOLDER   # what FOLDER does not hold yet; hours on two cores
     python scripts/tpu_compile_table.py --out=FOLDER --only=2b-v5e-2x4
     python scripts/tpu_compile_table.py --out=FOLDER --print     # the table from what is there
+    python scripts/tpu_compile_table.py --plan                   # the planned table, seconds
 
 Needs the `tpu` extra (libtpu), no TPU. The rows that tell most come first.
 """
@@ -15,9 +16,10 @@ from pathlib import Path
 
 from absl import app, flags
 
-_OUT = flags.DEFINE_string("out", None, "Folder of the JSON reports, one per row and program.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder of the JSON reports, one per row and program.")
 _ONLY = flags.DEFINE_list("only", [], "Names of rows, such as 2b-v5e-2x4 or 7b-v5p-2x2x4-lora; empty: all.")
 _PRINT = flags.DEFINE_bool("print", False, "Compile nothing.")
+_PLAN = flags.DEFINE_bool("plan", False, "Compile nothing, and print what the memory plan says of each row.")
 
 PROGRAMS = ("step", "sample", "reference")
 SHAPES = {"buckets.prompt": 2048, "buckets.images": 1, "buckets.patches": 2560, "train.prompts": 16}
@@ -89,7 +91,41 @@ def line(row: Row, folder: Path) -> str:
     return start + "| " + " | ".join(cells) + f" | {total} |"
 
 
+def planned(rows: list[Row]) -> list[str]:
+    """Lines of the planned table, full training and LoRA of a slice side by side."""
+    from rrft_jax.parallel.chips import GIB, prepare, topology_devices
+    from rrft_jax.parallel.mesh import make_mesh
+    from rrft_jax.training.memory_plan import make_plan
+    from rrft_jax.training.overrides import load_config
+    from rrft_jax.training.start import read_sizes
+
+    prepare(rows[0].topology)
+
+    def phases(row: Row, devices: list) -> str:
+        config, sizes = load_config(f"configs/grpo_counting.py:{row.size}"), read_sizes(row.size)
+        for name, value in row.settings.items():
+            room, field = name.split(".")
+            config[room][field] = (value,) if room == "buckets" else value
+        plan = make_plan(config, sizes, make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads))
+        return " / ".join(f"{n / GIB:.1f}" for n in (plan.sampling, plan.updating, plan.evaluating)) + " GiB"
+
+    lines = []
+    for lora, full in zip(rows[::2], rows[1::2], strict=True):
+        devices, chip = topology_devices(full.topology)
+        mesh = ", ".join(f"{name.split('.')[-1]} {value}" for name, value in full.fields.items())
+        start = f"| {full.size.upper()} | `{full.topology}` | {mesh} | {chip.hbm / GIB:.2f} GiB "
+        lines.append(f"{start}| {phases(full, devices)} | {phases(lora, devices)} |")
+    return lines
+
+
 def main(_) -> None:
+    if _PLAN.value:
+        print("| model | slice | mesh | chip | sampling / update / evaluation, full | the same, LoRA rank 64 |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        print("\n".join(planned(ROWS)))
+        return
+    if not _OUT.value:
+        raise app.UsageError("give --out=FOLDER, where the reports are kept, or --plan")
     folder = Path(_OUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     for row in ROWS:

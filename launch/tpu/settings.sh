@@ -16,9 +16,12 @@ SPOT=1                # 1: cheaper, and taken away at any time; the launcher sta
 VALID_UNTIL=24h       # how long a request may wait in the queue; empty: for ever
 CREATE_FLAGS=()       # more flags of `gcloud ... queued-resources create`, such as (--network=mine --reserved)
 
-# What all workers see under one path and what outlives the machines: weights, data, the run. MOUNT runs on every worker
-# before the training, each time. Filestore (NFS); a new share is root's, so the worker's user gets the folder of WORKDIR:
-MOUNT='sudo apt-get -qq update && sudo apt-get -qq install -y nfs-common && sudo mkdir -p /mnt/share && { mountpoint -q /mnt/share || sudo mount -t nfs 10.0.0.2:/share /mnt/share; } && sudo mkdir -p /mnt/share/runs && sudo chown "$(id -u)" /mnt/share/runs'
+# What all workers see under one path and what outlives the machines: weights, data, the run. MOUNT runs on every
+# worker before the training, each time. Filestore (NFS); a new share is root's, so the worker's user gets the folder of
+# WORKDIR:
+MOUNT='sudo apt-get -qq update && sudo apt-get -qq install -y nfs-common && sudo mkdir -p /mnt/share &&
+{ mountpoint -q /mnt/share || sudo mount -t nfs 10.0.0.2:/share /mnt/share; } &&
+sudo mkdir -p /mnt/share/runs && sudo chown "$(id -u)" /mnt/share/runs'
 WORKDIR=/mnt/share/runs/grpo-2b
 
 # The training, on every worker: flags of launch/train.py but for --workdir.
@@ -29,4 +32,5 @@ TRAIN_FLAGS=(
 
 PYTHON=python3.11     # installed on the workers where it is missing
 POLL=60               # seconds between two looks at the queue and at the run
-MAX_RESTARTS=20       # after preemptions, before the launcher gives up
+MAX_RESTARTS=20       # after preemptions and lost workers, before the launcher gives up
+MAX_UNKNOWN=600       # seconds that gcloud may give no state of the slice that means anything, before it gives up

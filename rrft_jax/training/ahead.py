@@ -127,7 +127,8 @@ def compile_programs(
 
 
 def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mesh, plan: MemoryPlan) -> dict:
-    """Everything known, for a JSON file. planned_bytes: what the memory plan says of a program; it has no reference."""
+    """Everything known, for a JSON file. planned_bytes: what the memory plan says of a program; it has no reference.
+    planned_evaluation_bytes: the same of the held-out evaluation, which is not compiled; None where there is none."""
     planned = {"sample": plan.sampling, "step": plan.updating}
     return {
         "chip": asdict(chip),
@@ -135,6 +136,7 @@ def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mes
         "jax": jax.__version__,
         "fits": all(r.fits(chip) for r in reports),
         "config": config.to_dict(),
+        "planned_evaluation_bytes": plan.evaluating if plan.evaluation else None,
         "programs": [
             asdict(r)
             | {

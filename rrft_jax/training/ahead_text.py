@@ -11,6 +11,7 @@ from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.training.ahead import Report
+from rrft_jax.training.memory_plan import MemoryPlan
 from rrft_jax.training.rows import group_size, step_layout
 from rrft_jax.training.shapes import largest_bucket
 
@@ -70,6 +71,17 @@ def summary(reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qw
     parts = " + ".join(f"{r.name} {r.bound:.2f}" for r in reports)
     return (
         f"{fits}; a step takes at least {total:.2f} s ({parts}) at the chip's stated speeds, rewards on the host aside"
+    )
+
+
+def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
+    """What the held-out evaluation needs, which is planned, not compiled; empty where there is none."""
+    if plan.evaluation is None:
+        return ""
+    fits = not chip.hbm or plan.evaluating <= chip.hbm
+    return (
+        f"held-out evaluation, planned and not compiled: {plan.evaluating / GIB:.2f} GiB per device"
+        + ("" if fits else f" of {chip.hbm / GIB:.2f} GiB: lower config.eval.batch")
     )
 
 

@@ -226,6 +226,7 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
             ready, record, groups = feed.take(combine(state["params"], run.frozen), step)
             clock.lap("batch")
             state, trained = run.programs.step(state, run.frozen, ready)
+            del ready  # else its arrays would lie beside the next batch's, and beside an evaluation
             clock.watch(trained)
             feed.work_ahead()
             record |= {name: float(value) for name, value in trained.items()}

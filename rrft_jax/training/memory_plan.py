@@ -18,15 +18,18 @@ from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.layers import QUERIES
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.parallel import layout
 from rrft_jax.parallel.chips import GIB
 from rrft_jax.parallel.mesh import batch_shards, make_mesh, spec_for
 from rrft_jax.processing.buckets import MERGED
 from rrft_jax.processing.images import shrunk, smart_resize
 from rrft_jax.processing.processor import load_processor
+from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.training.check import check_config
+from rrft_jax.training.host_memory import HostPlan, plan_host
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.rows import group_size
-from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes
+from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.training.start import SIZES, read_sizes, resolve_init
 
 PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
@@ -34,87 +37,155 @@ QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-V
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
-    """Bytes on one device, but for `host_*`, which are one process's.
+class Drawing:
+    """Bytes on one device of a sampler's program, beside the parameters that it is given.
 
-    Resident: parameters (trained), frozen, reference, optimizer. The sampler adds batch, prompt_cache and first
-    prefill (estimate), then decoding_weights, completion_cache and sampling_logits; the update adds gradients,
-    activations (estimate), logits and batch.
+    All the time batch and prompt_cache; first prefill (estimate), then weights (the decoder's, gathered),
+    completion_cache, logits and compacted: the caches of the smaller batch in which what is unfinished goes on.
+    """
+
+    batch: int
+    prefill: int
+    prompt_cache: int
+    weights: int
+    completion_cache: int
+    compacted: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """While prompts are read, or completions drawn: whichever is more."""
+        loop = self.weights + self.completion_cache + self.compacted + self.logits
+        return self.batch + self.prompt_cache + max(self.prefill, loop)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on one device, but for `host`, which is one process's.
+
+    Resident: parameters (trained), frozen, reference, optimizer, and the batch drawn ahead, where one is. rollout: the
+    sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none. The
+    update adds gradients, activations (estimate), logits and batch.
     """
 
     parameters: int
     frozen: int
     reference: int
     optimizer: int
-    decoding_weights: int
-    prefill: int
-    prompt_cache: int
-    completion_cache: int
-    sampling_logits: int
+    ahead: int
+    rollout: Drawing | None
+    evaluation: Drawing | None
     gradients: int
     activations: int
     logits: int
     batch: int
-    host_weights: int
-    host_batches: int
+    host: HostPlan
 
     @property
     def resident(self) -> int:
-        return self.parameters + self.frozen + self.reference + self.optimizer
+        return self.parameters + self.frozen + self.reference + self.optimizer + self.ahead
 
     @property
     def sampling(self) -> int:
-        """While prompts are read, or completions drawn: whichever is more."""
-        loop = self.decoding_weights + self.completion_cache + self.sampling_logits
-        return self.resident + self.batch + self.prompt_cache + max(self.prefill, loop)
+        return self.resident + (self.rollout.total if self.rollout else 0)
+
+    @property
+    def evaluating(self) -> int:
+        return self.resident + (self.evaluation.total if self.evaluation else 0)
 
     @property
     def updating(self) -> int:
-        """While parameters are updated."""
         return self.resident + self.gradients + self.activations + self.logits + self.batch
 
+    @property
+    def most(self) -> int:
+        """At any time of the run: the phases come one after the other."""
+        return max(self.sampling, self.evaluating, self.updating)
 
-def dry_run(config: ConfigDict) -> int:
-    """Prints the plan of a run on the devices that are here; config.init may be a size without weights (2b, 7b)."""
+
+def dry_run(
+    config: ConfigDict,
+    sizes: Qwen2VLConfig | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    capacity: int = 0,
+) -> int:
+    """Prints the plan of a run; config.init may be a size without weights (2b, 7b). Returns the exit code: 1 where more
+    than `capacity` bytes of a device are planned.
+
+    sizes: None for those of config.init. devices: None for those that are here. capacity: 0 where it is not known.
+    """
     check_config(config)
-    sizes, limits = read_sizes(config.init), None
-    mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
+    sizes, limits = sizes or read_sizes(config.init), None
+    mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     if config.init not in SIZES:
         processor = load_processor(resolve_init(config.init))
         limits = processor.min_pixels, processor.max_pixels
     plan = make_plan(config, sizes, mesh)
     print(describe(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
-    return 0
+    if not capacity:
+        return 0
+    fits = plan.most <= capacity
+    verdict = "fits" if fits else "DOES NOT FIT"
+    print(f"{verdict}: at most {plan.most / GIB:.2f} GiB planned, of {capacity / GIB:.2f} GiB that a device has")
+    return 0 if fits else 1
 
 
 def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    rows = shapes.layout.rows // batch_shards(mesh)  # of a batch on one device
-    part = rows // shapes.layout.micro_batches
+    part = shapes.layout.rows // batch_shards(mesh) // shapes.layout.micro_batches  # rows of one device at a time
     group = group_size(config) // shapes.layout.split
-    grpo = config.algorithm == "grpo"
-    trained = device_bytes(shapes.state["params"])
-    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, shapes.layout.rows, group)
+    trained, batch = device_bytes(shapes.state["params"]), device_bytes(shapes.batch)
+    weights = _decoding_weights(config, shapes, mesh)
+    rollout = evaluation = None
+    if config.algorithm == "grpo":
+        rollout = drawing_bytes(config, sizes, mesh, shapes.layout.rows, group, config.rollout.compact, weights, batch)
+    held = evaluation_rows(config, mesh)
+    if held:
+        prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
+        evaluation = drawing_bytes(config, sizes, mesh, held, 1, EVALUATION, weights, prompts)
     return MemoryPlan(
         parameters=trained,
         frozen=device_bytes(shapes.frozen),
         reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained,
-        decoding_weights=_decoding_weights(config, shapes, mesh) if grpo else 0,
-        prefill=prefill_bytes(config, sizes, mesh, rows) if grpo else 0,
-        prompt_cache=prompt_cache if grpo else 0,
-        completion_cache=completion_cache if grpo else 0,
-        sampling_logits=3 * rows * group * _vocabulary(sizes, mesh) * 4 if grpo else 0,
+        ahead=batch if config.algorithm == "grpo" and config.rollout.ahead else 0,
+        rollout=rollout,
+        evaluation=evaluation,
         # One gradient, and with several micro-batches the sum that it is added to.
         gradients=trained * (1 + (shapes.layout.micro_batches > 1)),
         activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
         logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,
-        batch=device_bytes(shapes.batch),
-        host_weights=_host_weights(shapes),
-        host_batches=3 * _host_batch(shapes),
+        batch=batch,
+        host=plan_host(config, sizes, mesh, shapes, held),
+    )
+
+
+def evaluation_rows(config: ConfigDict, mesh: Mesh) -> int:
+    """Rows of a batch of held-out prompts, of all devices; 0 where nothing is held out."""
+    if not config.eval.examples or (config.data.folder and not config.data.held_out):
+        return 0
+    return layout.plan(mesh, config.eval.batch).rows
+
+
+def drawing_bytes(
+    config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int, compact: int, weights: int, batch: int
+) -> Drawing:
+    """The sampler on `rows` prompts, all devices together, with `group` completions each. compact: see
+    `rollout.sampler.sample`. weights, batch: bytes on one device of the decoder and of what the sampler is given."""
+    mine = rows // batch_shards(mesh)
+    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, rows, group)
+    smaller = stages(rows * group, compact)[:1]  # the next sizes find the first batch's memory free
+    return Drawing(
+        batch=batch,
+        prefill=prefill_bytes(config, sizes, mesh, mine),
+        prompt_cache=prompt_cache,
+        weights=weights,
+        completion_cache=completion_cache,
+        compacted=sum(sum(cache_bytes(config, sizes, mesh, n, 1)) for n in smaller),
+        logits=3 * mine * group * _vocabulary(sizes, mesh) * 4,
     )
 
 
@@ -207,46 +278,65 @@ def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, i
 def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, visual: str) -> str:
     """The plan as `launch/train.py --dry-run` prints it."""
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    bucket = largest_bucket(config)
-    gib = lambda n: f"{n / GIB:10.3f} GiB"  # noqa: E731
-    rows = [
-        ("parameters, trained (float32)", plan.parameters),
-        ("parameters, frozen", plan.frozen),
-        ("reference policy, beside what is frozen", plan.reference),
-        ("optimizer (two moments)", plan.optimizer),
-        ("resident all the time", plan.resident),
-        None,
-        ("activations while prompts are read (estimate)", plan.prefill),
-        (f"decoding: weights in {config.model.dtype}, whole over fsdp", plan.decoding_weights),
-        (f"KV cache of {config.train.prompts} prompts of {bucket.prompt_tokens} tokens", plan.prompt_cache),
-        (
-            f"KV cache of {config.rollout.group} completions each, {config.rollout.max_completion_length} tokens",
-            plan.completion_cache,
-        ),
-        ("logits of one token", plan.sampling_logits),
-        ("sampling, with what is resident (reading, or decoding)", plan.sampling),
-        None,
+    blocks = [
+        [
+            ("parameters, trained (float32)", plan.parameters),
+            ("parameters, frozen", plan.frozen),
+            *([("reference policy, beside what is frozen", plan.reference)] if plan.rollout else []),
+            ("optimizer (two moments)", plan.optimizer),
+            *([("batch drawn one step ahead", plan.ahead)] if plan.ahead else []),
+            ("resident all the time", plan.resident),
+        ]
+    ]
+    if plan.rollout:
+        lines = _drawing_lines(plan.rollout, config, config.train.prompts, "prompts", config.rollout.group)
+        blocks.append([*lines, ("sampling, with what is resident (reading, or decoding)", plan.sampling)])
+    blocks.append([
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
         (f"logits of a chunk of {_chunk(config)} tokens, forward and backward", plan.logits),
         ("batch: patches, tokens, positions", plan.batch),
         ("update, with what is resident", plan.updating),
-    ]
-    if config.algorithm != "grpo":
-        rows = [row for row in rows[:6] + rows[13:] if row is None or not row[0].startswith("reference")]
+    ])  # fmt: skip
+    if plan.evaluation:
+        lines = _drawing_lines(plan.evaluation, config, config.eval.batch, "held-out prompts", 1)
+        blocks.append([*lines, ("evaluation, with what is resident (reading, or decoding)", plan.evaluating)])
+    blocks.append([("the most at any time", plan.most)])
+    host = [("weights while they are read: the largest leaf's part, a layer", plan.host.reading)]
+    if plan.host.shards:
+        host.append(("and the arrays they become, in the same memory on CPU devices", plan.host.shards))
+    host.append(("training batches being made, waiting and in use", plan.host.batches))
+    if plan.evaluation:
+        host.append(("held-out batches, made once and kept: at most", plan.host.held_out))
     lines = [f"memory per device, {mesh.size} device(s) ({axes}), for the largest bucket:"]
-    lines += ["" if row is None else f"  {row[0]:<66}{gib(row[1])}" for row in rows]
-    lines += [
-        "",
+    for block in blocks:
+        lines += [*map(_line, block), ""]
+    return "\n".join([
+        *lines,
         "memory of a host process:",
-        f"  {'weights while they are read, a leaf at a time':<66}{gib(plan.host_weights)}",
-        f"  {'batches being made, waiting and in use':<66}{gib(plan.host_batches)}",
+        *map(_line, host),
         "",
         f"visual tokens per image: {visual}",
         "activations: what the backward pass keeps of each layer, and three float32 copies of the largest layer's "
         "attention scores; launch/compile.py gives the compiler's own figure",
+    ])  # fmt: skip
+
+
+def _line(row: tuple[str, int]) -> str:
+    return f"  {row[0]:<66}{row[1] / GIB:10.3f} GiB"
+
+
+def _drawing_lines(drawing: Drawing, config: ConfigDict, prompts: int, kind: str, group: int) -> list[tuple[str, int]]:
+    each = f"KV cache of {group} completion{'s' * (group > 1)} each, {config.rollout.max_completion_length} tokens"
+    smaller = [("and of the smaller batch in which the unfinished go on", drawing.compacted)]
+    return [
+        ("activations while prompts are read (estimate)", drawing.prefill),
+        (f"decoding: weights in {config.model.dtype}, whole over fsdp", drawing.weights),
+        (f"KV cache of {prompts} {kind} of {largest_bucket(config).prompt_tokens} tokens", drawing.prompt_cache),
+        (each, drawing.completion_cache),
+        *(smaller if drawing.compacted else []),
+        ("logits of one token", drawing.logits),
     ]
-    return "\n".join(lines)
 
 
 def _chunk(config: ConfigDict) -> int:
@@ -271,12 +361,3 @@ def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
         spec = param_spec("/".join(k.key for k in path), leaf.shape, whole)
         total += math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape))
     return total * jnp.dtype(config.model.dtype).itemsize
-
-
-def _host_weights(shapes: Shapes) -> int:
-    """The largest leaf, this process's part of it in float32: one at a time is read on its way to the devices."""
-    return max(leaf.size * 4 for leaf in jax.tree.leaves(shapes.params)) // jax.process_count()
-
-
-def _host_batch(shapes: Shapes) -> int:
-    return sum(leaf.size * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(shapes.prompts))

@@ -1,6 +1,7 @@
 """Everything a run holds on its devices, as shapes with shardings: no array is made and no weight is read."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,9 +22,9 @@ from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.forward import Batch
 from rrft_jax.training.rows import group_size, step_layout
-from rrft_jax.training.start import lora_settings
+from rrft_jax.training.start import lora_settings, trained_paths
 from rrft_jax.training.step import init_state
-from rrft_jax.training.tree import combine, partition
+from rrft_jax.training.tree import combine
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def make_shapes(
 def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict]:
     """Trainable, frozen, and the reference's copy of what is trained in the base."""
     base, dtype = leaf_paths(abstract_params(sizes)), jnp.dtype(config.model.frozen_dtype)
-    trained = set() if config.lora.rank else set(leaf_paths(partition(from_paths(base), config.train.freeze)[0]))
+    trained = trained_paths(config, base)
     cast = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)  # noqa: E731
     trainable = {path: x for path, x in base.items() if path in trained}
     frozen = {path: cast(x) for path, x in base.items() if path not in trained}
@@ -113,15 +114,12 @@ def _on_parameters(tree: Any, mesh: Mesh) -> Any:
     )
 
 
-def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
+def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) -> Prompts:
+    """B prompts of the largest bucket, with their shardings."""
     bucket = largest_bucket(config)
-    B, C, G = layout.rows, config.rollout.max_completion_length, group_size(config) // layout.split
     P, I, n = bucket.prompt_tokens, bucket.images, bucket.patches
-
-    def rows(dtype, *shape, axis=0):
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, axis))
-
-    prompts = Prompts(
+    rows = partial(_rows, mesh)
+    return Prompts(
         prompt_id=rows(jnp.int32, B),
         tokens=rows(jnp.int32, B, P),
         token_mask=rows(bool, B, P),
@@ -131,6 +129,16 @@ def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout)
         patch_mask=rows(bool, B, I, n),
         patch_position=rows(jnp.int32, B, I, n, 2),
     )
+
+
+def _rows(mesh: Mesh, dtype: Any, *shape: int, axis: int = 0) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, axis))
+
+
+def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
+    B, C, G = layout.rows, config.rollout.max_completion_length, group_size(config) // layout.split
+    rows = partial(_rows, mesh)
+    prompts = prompt_shapes(config, sizes, mesh, B)
     targets = Targets(rows(bool, B, G, C), rows(jnp.float32, B, G))
     if config.algorithm == "grpo":
         scores = rows(jnp.float32, B, G, C)

@@ -1,8 +1,10 @@
 """The start of a run: what `init` means, and the parameters on the mesh; its end: the exported directories."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +74,11 @@ def resolve_init(init: str, name: str = "init") -> Path:
         return path / EXPORT
     if peft.is_adapter(path):
         return _base_of(path, name)
+    if (path / peft.WEIGHTS).is_file() and not (path / "config.json").is_file():
+        raise ValueError(
+            f"{name}={init} holds {peft.WEIGHTS}, but {path / peft.CONFIG} is missing: copy it there as well, a LoRA "
+            "adapter is both"
+        )
     if not (path / "config.json").is_file():
         raise ValueError(
             f"{name}={init!r}: neither 'nano', a HuggingFace directory (config.json), a finished workdir, nor a LoRA "
@@ -113,26 +120,27 @@ def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
 
 
 def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
-    """Model and processor of config.init, its weights looked at but not read: a missing file is to be known at once."""
+    """Model and processor of config.init. Its weights, and an adapter's, are looked at but not read: a missing file is
+    to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
     directory = resolve_init(config.init)
     model, processor = load_parts(
         directory, config.model.dtype, config.model.remat, *limits, attention=config.model.attention
     )
     check_tensors(directory, model.config)
+    for adapter in (config.init if peft.is_adapter(config.init) else "", config.lora.adapter):
+        if adapter:
+            peft.check_files(adapter)
     return model, processor
 
 
 def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
     """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter."""
     base = resolve_init(config.init)
-    shapes = abstract_params(model.config)
-    trained = set() if config.lora.rank else set(leaf_paths(partition(shapes, config.train.freeze)[0]))
-    shapes = leaf_paths(shapes)
-    frozen_dtype = jnp.dtype(config.model.frozen_dtype)
-    dtypes = {path: jnp.dtype(jnp.float32) if path in trained else frozen_dtype for path in shapes}
+    shapes = leaf_paths(abstract_params(model.config))
+    trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
     merged = adapter_of(config.init, base, model.config)
-    leaves = leaf_paths(load_sharded(base, model.config, mesh, dtypes, merged))
+    leaves = leaf_paths(load_sharded(base, model.config, mesh, loaded_dtypes(config, shapes), merged))
     trainable = {path: leaves[path] for path in trained}
     frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
     reference = None
@@ -144,6 +152,17 @@ def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
         trainable = {path: leaf for path, leaf in adapter.items() if is_trained(path)}
         frozen |= {path: leaf for path, leaf in adapter.items() if not is_trained(path)}
     return Weights(from_paths(trainable), from_paths(frozen), reference)
+
+
+def trained_paths(config: ConfigDict, shapes: Mapping[str, Any]) -> set[str]:
+    """Which of the model's own parameters are trained: with LoRA none, else those that config.train.freeze leaves."""
+    return set() if config.lora.rank else set(leaf_paths(partition(from_paths(dict(shapes)), config.train.freeze)[0]))
+
+
+def loaded_dtypes(config: ConfigDict, shapes: Mapping[str, Any]) -> dict[str, jnp.dtype]:
+    """The dtype in which each of the model's own parameters, by path, is read: float32 where it is trained."""
+    trained = trained_paths(config, shapes)
+    return {path: jnp.dtype("float32" if path in trained else config.model.frozen_dtype) for path in shapes}
 
 
 def load_for_inference(

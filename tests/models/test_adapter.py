@@ -8,8 +8,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rrft_jax.models.lora import LoRA
-from rrft_jax.models.qwen2_vl.adapter import CONFIG, WEIGHTS, named_base, read_adapter, save_adapter
-from rrft_jax.models.qwen2_vl.files import SINGLE, fingerprint
+from rrft_jax.models.qwen2_vl.adapter import (
+    CONFIG,
+    WEIGHTS,
+    check_files,
+    is_adapter,
+    named_base,
+    read_adapter,
+    save_adapter,
+)
+from rrft_jax.models.qwen2_vl.files import fingerprint
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, save_params
 from tests.models.build import TINY, VISION, tiny_params
 from tests.models.test_lora import BOTH, merged, random_adapter
@@ -149,7 +157,23 @@ def test_damaged_weights(adapter, base):
     path = adapter / WEIGHTS
     path.write_bytes(path.read_bytes()[:-9])
     one_line(adapter, TINY, base, f"{path}: damaged safetensors file", "download it again")
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=WEIGHTS):
+
+
+def test_an_adapter_without_one_of_its_files(adapter, base):
+    weights, config = adapter / WEIGHTS, adapter / CONFIG
+    weights.rename(adapter / "adapter_model.bin")
+    with pytest.raises(FileNotFoundError, match=f"{weights} not found: .*with PEFT again, adapter_model.bin is not"):
         read_adapter(adapter, TINY, base)
-    assert (base / SINGLE).is_file()
+    (adapter / "adapter_model.bin").unlink()
+    for look in (lambda: read_adapter(adapter, TINY, base), lambda: check_files(adapter)):
+        with pytest.raises(FileNotFoundError, match=f"{weights} not found: .*; copy it there as well$"):
+            look()
+    config.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{config} not found: give the folder that PEFT saved, with"):
+        read_adapter(adapter, TINY, base)
+
+
+def test_a_home_directory_may_be_written_short(adapter, base, monkeypatch):
+    monkeypatch.setenv("HOME", str(adapter.parent))
+    assert is_adapter("~/adapter") and named_base("~/adapter") == str(base)
+    assert_same_leaves(read_adapter("~/adapter", TINY, base), random_adapter())

@@ -124,6 +124,8 @@ def test_the_report(on_cpu):
     assert 3.5 < programs["step"]["flops"] / programs["reference"]["flops"] < 4.1
     # Sampling and the reference pass see the same tokens, one by one or together; cached steps attend to padding too.
     assert 0.9 < programs["sample"]["flops"] / programs["reference"]["flops"] < 1.6
+    assert 0 < report["planned_evaluation_bytes"] < 2**30
+    assert "held-out evaluation, planned and not compiled: 0." in out
     for word in ("memory per device", "resident beside it", "TFLOP", "interconnect", "largest arrays", "fits: at most"):
         assert word in out
 
@@ -132,9 +134,20 @@ def test_what_does_not_fit_is_said_with_what_would_help(tmp_path):
     done = launch(tmp_path, "cpu:8", "--hbm_gib=1e-5", "--programs=reference")
     assert done.returncode == 1, done.stderr
     assert "DOES NOT FIT" in done.stdout and "largest arrays" in done.stdout
-    for setting in ("group_chunks=2", "or a larger slice"):
+    for setting in ("group_chunks=2", "or a larger slice", "lower config.eval.batch"):
         assert setting in done.stdout, done.stdout
     assert json.loads((tmp_path / "report.json").read_text())["fits"] is False
+
+
+def test_a_plan_alone_is_that_of_the_topology(tmp_path):
+    done = launch(tmp_path, "cpu:8", "--plan", "--hbm_gib=1e-5")
+    assert done.returncode == 1, done.stderr
+    assert (
+        "memory per device, 8 device(s) (data 1 x fsdp 4 x tensor 2)" in done.stdout and "compiled" not in done.stdout
+    )
+    assert "DOES NOT FIT: at most 0." in done.stdout and not list(tmp_path.glob("*.txt"))
+    done = launch(tmp_path, "cpu:8", "--plan", "--hbm_gib=1")
+    assert done.returncode == 0 and "fits: at most 0." in done.stdout
 
 
 @pytest.mark.parametrize(

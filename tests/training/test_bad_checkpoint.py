@@ -1,7 +1,9 @@
-"""A checkpoint that cannot be used ends a start at once: one line with the file and what to do."""
+"""A checkpoint or a mesh that cannot be used ends a start at once: one line with the file or setting and the remedy."""
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,14 @@ def test_one_line_with_file_and_remedy(base, tmp_path, damage, remedy):
     text = str(error.value)
     assert "\n" not in text and all(part in text for part in (str(file), what, remedy)), text
     assert not (tmp_path / "run" / "config.json").exists()  # the corrected command may use the same workdir
+
+
+def test_a_mesh_larger_than_the_machine(tmp_path):
+    command = [sys.executable, "launch/train.py", f"--config={runs.GRPO}", f"--workdir={tmp_path / 'run'}"]
+    environment = runs.Launcher(tmp_path / "cache").environment() | {"JAX_LOG_COMPILES": "0"}
+    command += ["--config.mesh.data=1", "--config.mesh.fsdp=64"]
+    done = subprocess.run(command, cwd=runs.ROOT, env=environment, capture_output=True, text=True, timeout=runs.LIMIT_S)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: mesh data=1 x fsdp=64 x tensor=1 needs 64 devices, but there are ")
+    assert "change config.mesh" in line and not (tmp_path / "run" / "config.json").exists()

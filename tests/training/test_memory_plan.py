@@ -1,6 +1,7 @@
 """The plan against arrays: what it says a device holds is what a device holds."""
 
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -43,25 +44,26 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     model, _, params = load_model(config)
     plan = make_plan(config, NANO, one_device())
     assert plan.parameters == plan.reference == nbytes(params)
-    assert plan.host_weights == max(x.nbytes for x in jax.tree.leaves(params))
     optimizer, _ = make_optimizer(config.optimizer, 10)
     assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
     suffix = empty_suffix(model, B, G, C)
-    assert plan.completion_cache == nbytes((suffix.k, suffix.v))
+    assert plan.rollout.completion_cache == nbytes((suffix.k, suffix.v))
     prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
     _, prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
-    assert plan.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
+    assert plan.rollout.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
 
 
 def test_sums_hold_their_parts():
     plan = make_plan(grpo_config(), NANO, one_device())
     assert plan.resident == plan.parameters + plan.frozen + plan.reference + plan.optimizer
-    assert min(plan.sampling, plan.updating) > plan.resident > 4 * plan.parameters - 100
+    assert min(plan.sampling, plan.updating, plan.evaluating) > plan.resident > 4 * plan.parameters - 100
     # The prompts are read before the decoder's weights are gathered, so the two need not fit together.
-    always = plan.resident + plan.batch + plan.prompt_cache
-    decoding = plan.decoding_weights + plan.completion_cache + plan.sampling_logits
-    assert plan.sampling == always + max(plan.prefill, decoding) and 0 < plan.prefill < plan.activations
+    drawn = plan.rollout
+    always = plan.resident + plan.batch + drawn.prompt_cache
+    decoding = drawn.weights + drawn.completion_cache + drawn.logits
+    assert plan.sampling == always + max(drawn.prefill, decoding) and 0 < drawn.prefill < plan.activations
+    assert plan.most == max(plan.sampling, plan.updating, plan.evaluating)
 
 
 def test_frozen_parameters_need_no_moments():
@@ -92,13 +94,66 @@ def test_no_reference_without_a_penalty():
     assert shapes.reference is None and shapes.batch.targets.ref_log_probs is None and not shapes.copied
 
 
-def test_sft_draws_nothing():
+def test_sft_draws_in_its_evaluation_alone():
     config = base_config()
     config.algorithm = "sft"
     plan = make_plan(config, NANO, one_device())
-    assert plan.reference == plan.completion_cache == plan.decoding_weights == 0
+    assert plan.reference == 0 and plan.rollout is None and plan.evaluation and plan.sampling == plan.resident
     text = describe(plan, config, NANO, one_device(), "none")
-    assert "KV cache" not in text and "reference" not in text and "gradients" in text
+    assert text.count("KV cache of") == 2 and "64 held-out prompts" in text
+    assert "reference" not in text and "gradients" in text
+    config.eval.examples = 0
+    plan = make_plan(config, NANO, one_device())
+    assert plan.evaluation is None and plan.host.held_out == 0
+    text = describe(plan, config, NANO, one_device(), "none")
+    assert "KV cache" not in text and "evaluation" not in text
+
+
+def test_an_evaluation_is_planned_with_its_own_batch():
+    """By hand, against the arrays of the greedy program: 48 prompts of 88 tokens with 96 more each, then 6 of them."""
+    config = base_config()
+    config.train.prompts, config.eval.batch = 4, 48
+    drawn = make_plan(config, NANO, one_device()).evaluation
+    layers, heads, width = NANO.num_layers, NANO.num_kv_heads, NANO.head_dim
+    token = 2 * layers * heads * width * 4  # key and value, float32
+    assert (drawn.prompt_cache, drawn.completion_cache) == (48 * 88 * token, 48 * 96 * token)
+    assert drawn.compacted == 6 * (88 + 96) * token
+    assert drawn.logits == 3 * 48 * NANO.vocab_size * 4
+    assert drawn.batch > 48 * 64 * NANO.vision.patch_dim * 4
+
+
+def test_the_peak_is_that_of_the_largest_phase():
+    config = grpo_config()
+    config.train.prompts = config.train.micro_batches = config.eval.batch = 4
+    small = make_plan(config, NANO, one_device())
+    config.eval.batch = 512
+    large = make_plan(config, NANO, one_device())
+    assert small.most == max(small.sampling, small.updating) == max(large.sampling, large.updating) < large.evaluating
+    assert large.most == large.evaluating
+    text = describe(large, config, NANO, one_device(), "")
+    assert re.search(rf"the most at any time +{large.evaluating / 2**30:.3f} GiB", text), text
+
+
+def test_records_without_a_share_held_out_are_not_evaluated():
+    config = base_config()
+    config.data.folder, config.data.held_out = "somewhere", 0.0
+    assert make_plan(config, NANO, one_device()).evaluation is None
+    config.data.held_out = 0.1
+    assert make_plan(config, NANO, one_device()).evaluation is not None
+
+
+def test_what_is_drawn_ahead_and_what_goes_on_in_a_smaller_batch_is_counted():
+    config = grpo_config()
+    plain = make_plan(config, NANO, one_device())
+    config.rollout.ahead = 1
+    ahead = make_plan(config, NANO, one_device())
+    # The log-probs of the drawing policy come with the batch then: [32, 8, 96] float32.
+    assert ahead.ahead == ahead.batch == plain.batch + 32 * 8 * 96 * 4
+    assert ahead.resident == plain.resident + ahead.ahead
+    config.rollout.update({"ahead": 0, "compact": 8})
+    drawn = make_plan(config, NANO, one_device()).rollout
+    # An eighth of 8 completions of 32 prompts: one per prompt, each with a copy of the prompt's cache.
+    assert drawn.compacted == drawn.prompt_cache + drawn.completion_cache // 8
 
 
 def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
@@ -207,4 +262,4 @@ def test_bfloat16_halves_the_caches():
     wide = make_plan(config, NANO, one_device())
     config.model.dtype = "bfloat16"
     narrow = make_plan(config, NANO, one_device())
-    assert 2 * narrow.prompt_cache == wide.prompt_cache and narrow.parameters == wide.parameters
+    assert 2 * narrow.rollout.prompt_cache == wide.rollout.prompt_cache and narrow.parameters == wide.parameters

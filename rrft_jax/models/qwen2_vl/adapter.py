@@ -27,12 +27,33 @@ _PLAIN = (None, True, False, "gaussian", "eva", "orthogonal")  # of init_lora_we
 
 
 def is_adapter(directory: str | Path) -> bool:
-    return (Path(directory) / CONFIG).is_file()
+    return (Path(directory).expanduser() / CONFIG).is_file()
 
 
 def named_base(directory: str | Path) -> str:
     """The base that an adapter's adapter_config.json names: a directory, or a name on a hub; '' where it names none."""
-    return _read_config(Path(directory))["base_model_name_or_path"] or ""
+    return _read_config(Path(directory).expanduser())["base_model_name_or_path"] or ""
+
+
+def weights_file(directory: str | Path) -> Path:
+    """The file of an adapter's tensors. FileNotFoundError where the folder has none."""
+    path = Path(directory).expanduser() / WEIGHTS
+    if not path.is_file():
+        older = path.with_name("adapter_model.bin")
+        remedy = f"save it with PEFT again, {older.name} is not read" if older.is_file() else "copy it there as well"
+        raise FileNotFoundError(f"{path} not found: a LoRA adapter is {CONFIG} and {WEIGHTS} in one folder; {remedy}")
+    return path
+
+
+def check_files(directory: str | Path) -> None:
+    """Opens both files of an adapter and reads no values, so a run can do it before anything that takes long.
+
+    Raises FileNotFoundError or ValueError in one line, naming the file and the remedy.
+    """
+    directory = Path(directory).expanduser()
+    _read_config(directory)
+    weights_file(directory)
+    open_tensors(directory, WEIGHTS)
 
 
 def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
@@ -82,8 +103,9 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
 
     Raises ValueError in one line: a damaged file, a kind of LoRA that this code does not compute, another base.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     settings = _read_config(directory)
+    weights_file(directory)
     rank = settings["r"]
     scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     stored = {_module_of(name): tensor for name, tensor in open_tensors(directory, WEIGHTS).items()}
@@ -131,7 +153,9 @@ def _read_config(directory: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text())
         kind, rank, alpha = settings["peft_type"], settings["r"], settings["lora_alpha"]
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} not found: {directory} is not a PEFT adapter") from None
+        raise FileNotFoundError(
+            f"{path} not found: give the folder that PEFT saved, with {CONFIG} and {WEIGHTS}"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not the config of a LoRA adapter ({error!r}); write it with PEFT again") from error
     if kind != "LORA" or not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
