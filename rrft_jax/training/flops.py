@@ -4,6 +4,7 @@ The compiler's own count holds a loop's body once, whatever its length, so it ca
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jax.extend.core import Jaxpr
@@ -31,7 +32,8 @@ class Flops:
 
 def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops:
     """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds, a kernel its
-    grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices.
+    grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices, a choice of
+    branches the dearest.
 
     Everything that is not a dot (norms, softmax, rotary positions) is left out: a few per cent at most.
     """
@@ -42,15 +44,21 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops
             n = _dot(eqn)
             found += Flops(n, n if inside else 0.0)
             continue
-        trips = _runs(eqn, while_trips)
-        for value in eqn.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                part = getattr(part, "jaxpr", part)
-                if hasattr(part, "eqns"):
-                    part = count_flops(part, while_trips, inside).times(trips)
-                    # What each device does by itself is split as it should be, in the tower too.
-                    found += Flops(part.total) if eqn.primitive.name == "shard_map" else part
+        parts = [count_flops(part, while_trips, inside) for part in _inner(eqn)]
+        if eqn.primitive.name == "cond":
+            parts = [max(parts, key=lambda part: part.total)]
+        total = sum(parts, Flops()).times(_runs(eqn, while_trips))
+        # What each device does by itself is split as it should be, in the tower too.
+        found += Flops(total.total) if eqn.primitive.name == "shard_map" else total
     return found
+
+
+def _inner(eqn) -> Iterator[Jaxpr]:
+    for value in eqn.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns"):
+                yield part
 
 
 def _runs(eqn, while_trips: int) -> int:

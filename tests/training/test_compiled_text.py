@@ -207,3 +207,13 @@ def test_a_shard_map_counts_all_its_devices_and_is_split_over_them():
     x = jax.ShapeDtypeStruct((16, 16), jnp.float32)
     found = count_flops(jax.make_jaxpr(f)(x).jaxpr, while_trips=1)
     assert found.total == 4 * 2 * 8 * 8 * 16 and found.per_device(4, 2) == 2 * 8 * 8 * 16
+
+
+def test_of_branches_the_dearest_counts():
+    n = 8
+    x = jnp.ones((n, n))
+
+    def f(x, wide):
+        return jax.lax.cond(wide, lambda x: x @ x @ x, lambda x: x @ x, x)
+
+    assert count_flops(jax.make_jaxpr(f)(x, True).jaxpr, while_trips=1).total == 2 * 2 * n**3
