@@ -70,6 +70,13 @@ def compile_program(row: Row, program: str, folder: Path) -> None:
         raise SystemExit(f"{row.name} could not be compiled")
 
 
+def alive(found: dict) -> int:
+    """Bytes of a chip in use at the fullest moment: `peak_bytes` without the holes of the compiler's block."""
+    memory = found["compiler_memory"]
+    results = memory["output_size"] - memory.get("alias_size", 0)
+    return found["peak_bytes"] - memory["argument_size"] - memory["temp_size"] - results + memory["peak_memory"]
+
+
 def line(row: Row, folder: Path) -> str:
     """One line of the table; a dash where a program was not compiled."""
     settings = ", ".join(f"{name.split('.')[-1]} {value}" for name, value in row.fields.items())
@@ -85,8 +92,10 @@ def line(row: Row, folder: Path) -> str:
             cells.append("does not fit")
             continue
         bounds.append(found["bound_seconds"])
-        plan = f" (plan {found['planned_bytes'] / 2**30:.1f})" if found.get("planned_bytes") else ""
-        cells.append(f"{found['peak_bytes'] / 2**30:.1f} GiB{plan}, {found['bound_seconds']:.2f} s")
+        sizes = [found["peak_bytes"], alive(found), found.get("planned_bytes")]
+        memory = " / ".join(f"{n / 2**30:.1f}" for n in sizes if n)
+        slowest = max(found["seconds"], key=found["seconds"].get)
+        cells.append(f"{memory} GiB, {found['bound_seconds']:.2f} s {slowest}")
     total = f"{sum(bounds):.1f} s" if len(bounds) == len(PROGRAMS) else "-"
     return start + "| " + " | ".join(cells) + f" | {total} |"
 
