@@ -49,14 +49,15 @@ def test_groups_in_parts_change_nothing(micro_batches):
 
 
 def tower_products(jaxpr, width, runs=1):
-    """How often products over `width` (a flattened patch) are executed, a scan's body counted once per iteration."""
+    """How often products over `width` (a flattened patch) are executed: a scan's body counts once per iteration, of
+    branches one."""
     total = 0
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "dot_general":
             total += runs * any(width in x.aval.shape for x in eqn.invars)
         inner = runs * eqn.params.get("length", 1) if eqn.primitive.name == "scan" else runs
-        for sub in jax.core.jaxprs_in_params(eqn.params):
-            total += tower_products(sub, width, inner)
+        parts = [tower_products(sub, width, inner) for sub in jax.core.jaxprs_in_params(eqn.params)]
+        total += max(parts) if eqn.primitive.name == "cond" else sum(parts)
     return total
 
 
