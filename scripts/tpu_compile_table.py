@@ -1,11 +1,12 @@
 """Fills the table of docs/tpu_compile.md: every program of every row compiled by launch/compile.py, one at a time.
 
-    python scripts/tpu_compile_table.py --out=FOLDER   # what FOLDER does not hold yet; hours on two cores
-    python scripts/tpu_compile_table.py --out=FOLDER --only=2b-v5e-2x4
-    python scripts/tpu_compile_table.py --out=FOLDER --print     # the table from what is there
-    python scripts/tpu_compile_table.py --plan                   # the planned table, seconds
+    python scripts/tpu_compile_table.py          # what --out does not hold yet; 5 to 30 minutes a program on two cores
+    python scripts/tpu_compile_table.py --only=2b-v5e-2x4
+    python scripts/tpu_compile_table.py --print  # the table from what is there
+    python scripts/tpu_compile_table.py --plan   # the planned table, seconds
 
-Needs the `tpu` extra (libtpu), no TPU. The rows that tell most come first.
+Needs the `tpu` extra (libtpu), no TPU. The rows that tell most come first. A report that is there
+is not made again: delete it when the programs have changed.
 """
 
 import json
@@ -16,12 +17,16 @@ from pathlib import Path
 
 from absl import app, flags
 
-_OUT = flags.DEFINE_string("out", None, "Folder of the JSON reports, one per row and program.")
+_OUT = flags.DEFINE_string("out", "docs/tpu_compile", "Folder of the JSON reports, one per row and program.")
 _ONLY = flags.DEFINE_list("only", [], "Names of rows, such as 2b-v5e-2x4 or 7b-v5p-2x2x4-lora; empty: all.")
 _PRINT = flags.DEFINE_bool("print", False, "Compile nothing.")
 _PLAN = flags.DEFINE_bool("plan", False, "Compile nothing, and print what the memory plan says of each row.")
 
 PROGRAMS = ("step", "sample", "reference")
+FIGURES = (
+    "name", "fits", "peak_bytes", "planned_bytes", "compiler_memory", "flops", "traffic", "received", "seconds",
+    "bound_seconds", "compile_seconds",
+)  # fmt: skip
 SHAPES = {"buckets.prompt": 2048, "buckets.images": 1, "buckets.patches": 2560, "train.prompts": 16}
 LORA = {"lora.rank": 64}
 
@@ -68,6 +73,15 @@ def compile_program(row: Row, program: str, folder: Path) -> None:
     print(" ".join(command), flush=True)
     if subprocess.run(command).returncode == 2:
         raise SystemExit(f"{row.name} could not be compiled")
+    shorten(row.report(folder, program))
+
+
+def shorten(path: Path) -> None:
+    """Leaves the figures of a report; its lists of arrays and collectives are a hundred times as long."""
+    report = json.loads(path.read_text())
+    programs = [{name: program[name] for name in FIGURES} for program in report["programs"]]
+    kept = {name: report[name] for name in ("topology", "mesh", "jax", "fits")}
+    path.write_text(json.dumps({**kept, "programs": programs}, indent=1) + "\n")
 
 
 def alive(found: dict) -> int:
@@ -133,8 +147,6 @@ def main(_) -> None:
         print("| --- | --- | --- | --- | --- | --- |")
         print("\n".join(planned(ROWS)))
         return
-    if not _OUT.value:
-        raise app.UsageError("give --out=FOLDER, where the reports are kept, or --plan")
     folder = Path(_OUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     for row in ROWS:
