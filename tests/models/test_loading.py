@@ -92,27 +92,17 @@ def test_an_index_that_names_the_wrong_file(saved, tmp_path):
 
 
 PROGRAM = """
-import sys, threading, jax, numpy as np
-from pathlib import Path
+import sys, jax, numpy as np
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths, load_sharded
 from rrft_jax.parallel.mesh import make_mesh
-def anon():
-    text = Path("/proc/self/status").read_text()
-    return int(text.partition("RssAnon:")[2].split()[0]) * 1024
+from tests.anon_memory import Growth
 config, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)
 dtypes = dict.fromkeys(leaf_paths(abstract_params(config)), np.dtype(np.float32))
-before, peak, done = anon(), 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.001):
-        peak = max(peak, anon())
-thread = threading.Thread(target=watch)
-thread.start()
-params = jax.block_until_ready(load_sharded(sys.argv[1], config, mesh, dtypes))
-done.set(), thread.join()
+with Growth() as growth:
+    params = jax.block_until_ready(load_sharded(sys.argv[1], config, mesh, dtypes))
 sizes = [sum(s.data.nbytes for s in x.addressable_shards) for x in jax.tree.leaves(params)]
-print(sum(sizes), max(sizes), peak - before)
+print(sum(sizes), max(sizes), growth.bytes)
 """
 
 

@@ -68,31 +68,21 @@ def test_batches_of_training_and_of_the_held_out_sets():
 
 
 PROGRAM = """
-import sys, threading, jax
-from pathlib import Path
+import sys, jax
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.training.defaults import base_config
 from rrft_jax.training.memory_plan import make_plan
 from rrft_jax.training.start import load_weights
-def anon():
-    text = Path("/proc/self/status").read_text()
-    return int(text.partition("RssAnon:")[2].split()[0]) * 1024
+from tests.anon_memory import Growth
 config = base_config()
 config.init, config.model.frozen_dtype, config.train.freeze = sys.argv[1], sys.argv[2], ("^language/layers/",)
 sizes, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)
 plan = make_plan(config, sizes, mesh).host
-before, peak, done = anon(), 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.001):
-        peak = max(peak, anon())
-thread = threading.Thread(target=watch)
-thread.start()
-weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh))
-done.set(), thread.join()
-print(plan.reading, plan.shards, peak - before)
+with Growth() as growth:
+    weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh))
+print(plan.reading, plan.shards, growth.bytes)
 """
 
 
