@@ -26,7 +26,7 @@ from rrft_jax.models.qwen2_vl.weights import from_paths
 from tests.models.test_lora import random_adapter, split
 from tests.models.build import TINY, quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import EOS, LAW, MODEL, PAD, random_params
-from tests.training.problems import GRPO, assert_close, example_batch
+from tests.training.problems import GRPO, assert_close, example_batch, rounding
 
 LAW = jnp.asarray(LAW)
 LOSSES = {"sft": sft_loss, "grpo": partial(grpo_loss, config=GRPO)}
@@ -43,11 +43,10 @@ def host(tree):
 """
 
 SAME_NUMBERS = """
-def gradients(place, batch):
+def gradients(place):
     for kind, (trainable, frozen) in VARIANTS.items():
         for name, loss in LOSSES.items():
-            f = quick_jit(make_gradient(forward, loss))
-            yield (kind, name), host(f(place(trainable), place(frozen), batch))
+            yield (kind, name), quick_jit(make_gradient(forward, loss)), place(trainable), place(frozen)
 
 def three_steps(place, prompts_at, seen):
     optimizer = optax.sgd(0.5)
@@ -74,7 +73,10 @@ def questions(t):
     return replace(rows, prompt_id=np.arange(8 * t, 8 * t + 8, dtype=np.int32))
 
 same = lambda x: x
-expected = dict(gradients(same, example_batch()))
+expected, slack = {}, {}
+for name, f, *parameters in gradients(same):
+    expected[name] = host(f(*parameters, example_batch()))
+    slack[name] = rounding(f, *parameters, example_batch())
 steps = list(three_steps(same, questions, same))
 assert not np.array_equal(steps[1][1], steps[2][1])
 SIZES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "fsdp+tensor": (1, 4, 2)}
@@ -85,9 +87,10 @@ for preset, sizes in SIZES.items():
     kernel = placed(random_params())["language"]["layers"]["gate"]["kernel"]
     assert {s.data.size for s in kernel.addressable_shards} == {kernel.size // (sizes[1] * sizes[2])}
     with jax.set_mesh(mesh):
-        for name, (loss, metrics, gradient) in gradients(placed, on_mesh(example_batch())):
+        for name, f, *parameters in gradients(placed):
+            loss, metrics, gradient = host(f(*parameters, on_mesh(example_batch())))
             np.testing.assert_allclose(loss, expected[name][0], rtol=1e-5, err_msg=f"{preset} {name}")
-            assert_close(gradient, expected[name][2], 1e-5)
+            assert_close(gradient, expected[name][2], 1e-5, slack[name][2])
         for ours, theirs in zip(three_steps(placed, lambda t: on_mesh(questions(t)), on_mesh), steps, strict=True):
             assert ours[0] == theirs[0]
             np.testing.assert_array_equal(ours[1], theirs[1])
@@ -104,8 +107,10 @@ def rollouts_of(prompts, first, group):
     jitted = quick_jit(lambda params, prompts, key, first: draw(params, prompts, key, first_member=first))
     return jitted(random_params(), prompts, jax.random.key(1), first)
 
+f = quick_jit(make_gradient(forward, LOSSES["grpo"]))
+
 def loss_of(batch):
-    return host(quick_jit(make_gradient(forward, LOSSES["grpo"]))(random_params(), {}, batch))
+    return host(f(random_params(), {}, batch))
 
 mesh = make_mesh(preset="data")
 for B, G, rows, split in ((2, 8, 8, 4), (3, 4, 8, 2), (14, 2, 16, 1)):
@@ -117,7 +122,9 @@ for B, G, rows, split in ((2, 8, 8, 4), (3, 4, 8, 2), (14, 2, 16, 1)):
     def batch_of(prompts, r, advantages, weight):
         old = np.where(r.mask, r.log_probs - 0.1, 0)  # so that the ratio is not 1 everywhere
         return Batch(prompts, r.tokens, r.mask, Targets(r.mask, weight, advantages, old, r.log_probs - 0.2))
-    loss, metrics, gradient = loss_of(batch_of(questions, one, advantages, np.ones((B, G), np.float32)))
+    whole = batch_of(questions, one, advantages, np.ones((B, G), np.float32))
+    loss, metrics, gradient = loss_of(whole)
+    slack = rounding(f, random_params(), {}, whole)[2]
 
     layout = plan(mesh, B, G)
     assert (layout.rows, layout.split) == (rows, split), layout
@@ -132,7 +139,7 @@ for B, G, rows, split in ((2, 8, 8, 4), (3, 4, 8, 2), (14, 2, 16, 1)):
         np.testing.assert_array_equal(many.tokens[live].reshape(one.tokens.shape), one.tokens)
         ours = loss_of(to_devices(batch_of(spread, many, parts, weight), mesh))
     np.testing.assert_allclose(ours[0], loss, rtol=1e-5)
-    assert_close(ours[2], gradient, 1e-5)
+    assert_close(ours[2], gradient, 1e-5, slack)
     for name in metrics:
         for x, y in zip(jax.tree.leaves(ours[1][name]), jax.tree.leaves(metrics[name]), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -11,7 +11,7 @@ from tests.devices import run_on_devices
 from tests.models.build import TINY
 from tests.models.test_lora import gradient, random_adapter, split
 from tests.rollout.reference import random_params
-from tests.training.problems import assert_close, example_batch
+from tests.training.problems import assert_close, example_batch, rounding
 
 PROGRAM = """
 import sys, jax, numpy as np, optax
@@ -65,7 +65,8 @@ def test_eight_devices_give_the_gradient_of_one(tmp_path, micro_batches, axes, p
     expected = gradient()(trainable, frozen, example_batch())
     with np.load(tmp_path / "out.npz") as arrays:
         ours = jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in arrays.files])
-    assert_close(ours, jax.tree.map(np.asarray, expected), 1e-5)
+    slack = rounding(gradient(), trainable, frozen, example_batch())
+    assert_close(ours, jax.tree.map(np.asarray, expected), 1e-5, slack)
     # Written from eight devices: byte for byte what one wrote.
     assert (tmp_path / "again" / SINGLE).read_bytes() == (tmp_path / SINGLE).read_bytes()
     save_params(tmp_path / "here", TINY, combine(trainable, frozen), dtype="float32")
