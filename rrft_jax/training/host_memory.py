@@ -21,6 +21,7 @@ from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.parallel.layout import process_rows
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.shapes import Shapes, prompt_shapes
+from rrft_jax.training.source import KEPT
 from rrft_jax.training.start import loaded_dtypes, lora_settings
 
 STORED = 2  # bytes of a number in the file: published checkpoints are bfloat16
@@ -32,7 +33,7 @@ AT_ONCE = 3  # training batches: being made, waiting, in use
 class HostPlan:
     """Bytes of one process. reading: the most that it holds while weights come in, beside the arrays that they become;
     shards: those arrays, where the devices are CPUs, else 0; batches: of training, made, waiting and in use; held_out:
-    the batches of the held-out sets, which are made once and kept."""
+    the batches of the held-out sets, those that are kept and two beside them."""
 
     reading: int
     shards: int
@@ -49,8 +50,10 @@ def plan_host(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, shapes: Shap
     held = 0
     if evaluated:
         sets = 1 if config.data.folder else len(get_task(config.task).held_out)
-        batches = sets * -(-config.eval.examples // config.eval.batch)
-        held = batches * _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
+        count = -(-config.eval.examples // config.eval.batch)
+        batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
+        kept = min(count, KEPT // sets // batch)
+        held = sets * kept * batch + (2 * batch if kept < count else 0)  # beside them: in use, and being made
     rows = shapes.layout.rows
     return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.prompts, mesh, rows), held)
 

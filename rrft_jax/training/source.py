@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -27,6 +28,8 @@ from rrft_jax.training.targets import reference_tokens
 
 Layouts = Callable[[int], Layout]
 
+KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; real pictures are made anew beyond that
+
 
 @dataclass(frozen=True)
 class HostBatch:
@@ -44,7 +47,7 @@ class HostBatch:
 class Source:
     """Training batches by number, held-out sets by name, and what to tell the user about them.
 
-    held_out: batches that are made when they are first asked for, and kept.
+    held_out: batches that are made when they are asked for; as many as KEPT has room for are kept.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
     """
 
@@ -112,7 +115,10 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     def held_out(domain: str) -> Sequence[HostBatch]:
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
-        return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, held(config.eval.batch))
+        layout = held(config.eval.batch)
+        return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
+
+    room = KEPT // max(len(task.held_out), 1)
 
     sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
@@ -156,7 +162,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
         layout = held(min(config.eval.batch, len(out)))
-        sets["eval"] = _in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout)
+        sets["eval"] = _in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout, KEPT)
     lines = [records.report(), index.report(), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
@@ -247,9 +253,10 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 
 @dataclass(frozen=True)
 class _Made(Sequence):
-    """What each of `makers` returns, called once, when it is first asked for."""
+    """What each of `makers` returns, called when it is asked for; the first ones that `room` bytes hold are kept."""
 
     makers: tuple[Callable[[], HostBatch], ...]
+    room: int
     kept: dict[int, HostBatch] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -257,12 +264,19 @@ class _Made(Sequence):
 
     def __getitem__(self, index: int) -> HostBatch:
         index = range(len(self))[index]  # IndexError beyond the end, and counting from it
-        if index not in self.kept:
-            self.kept[index] = self.makers[index]()
-        return self.kept[index]
+        if index in self.kept:
+            return self.kept[index]
+        made = self.makers[index]()
+        if sum(map(_bytes, (made, *self.kept.values()))) <= self.room:
+            self.kept[index] = made
+        return made
 
 
-def _in_batches(processor, ask, example, buckets, layout) -> Sequence[HostBatch]:
+def _bytes(batch: HostBatch) -> int:
+    return sum(x.nbytes for x in jax.tree.leaves(batch.prompts))
+
+
+def _in_batches(processor, ask, example, buckets, layout, room) -> Sequence[HostBatch]:
     """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
     makers = []
     for bucket in dict.fromkeys(buckets):
@@ -271,7 +285,7 @@ def _in_batches(processor, ask, example, buckets, layout) -> Sequence[HostBatch]
             ids = mine[low : low + layout.prompts]
             of = lambda k, ids=ids: example(ids[k])  # noqa: E731
             makers.append(partial(make_batch, processor, ask, of, ids, bucket, layout))
-    return _Made(tuple(makers))
+    return _Made(tuple(makers), room)
 
 
 def make_source(
