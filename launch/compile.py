@@ -54,7 +54,8 @@ def run(config, devices, chip) -> int:
     from rrft_jax.training.ahead import check, compile_programs, to_dict
     from rrft_jax.training.ahead_text import describe, evaluation_note, headline, summary
     from rrft_jax.training.check import check_config
-    from rrft_jax.training.memory_plan import dry_run, make_plan
+    from rrft_jax.training.dry_run import dry_run
+    from rrft_jax.training.memory_plan import make_plan
     from rrft_jax.training.start import read_sizes
 
     if _HBM.value:

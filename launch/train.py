@@ -71,7 +71,7 @@ def main(argv):
         compilation.explain_compilations()
     try:
         if _DRY.value:
-            from rrft_jax.training.memory_plan import dry_run
+            from rrft_jax.training.dry_run import dry_run
 
             return dry_run(_CONFIG.value)
         profile_steps = parse_steps(_PROFILE.value)

@@ -22,9 +22,10 @@ def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     group, parts = group_size(config), step_layout(config, mesh).micro_batches
+    stage = "stage 2 of 2 (stage 1 has a recipe of its own; --plan plans both): " if config.stage1 else ""
     return (
-        f"{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on {mesh.size} x "
-        f"{chip.name} ({axes}): {config.train.prompts} prompts per step in {parts} micro-batches, "
+        f"{stage}{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on "
+        f"{mesh.size} x {chip.name} ({axes}): {config.train.prompts} prompts per step in {parts} micro-batches, "
         f"groups of {group} in {config.train.group_chunks} parts, prompt {bucket.prompt_tokens}, completion "
         f"{config.rollout.max_completion_length} tokens, {bucket.images} image(s) of {bucket.patches} patches, "
         f"{config.model.dtype}, remat {config.model.remat}, logits chunk {config.model.logits_chunk}, attention "

@@ -20,17 +20,14 @@ from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.chips import GIB
-from rrft_jax.parallel.mesh import batch_shards, make_mesh, spec_for
+from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.processing.buckets import MERGED
 from rrft_jax.processing.images import shrunk, smart_resize
-from rrft_jax.processing.processor import load_processor
 from rrft_jax.rollout.compaction import EVALUATION, stages
-from rrft_jax.training.check import check_config
 from rrft_jax.training.host_memory import HostPlan, plan_host
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.rows import group_size
 from rrft_jax.training.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
-from rrft_jax.training.start import SIZES, read_sizes, resolve_init
 
 PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
 QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-VL's preprocessor_config.json
@@ -101,33 +98,6 @@ class MemoryPlan:
     def most(self) -> int:
         """At any time of the run: the phases come one after the other."""
         return max(self.sampling, self.evaluating, self.updating)
-
-
-def dry_run(
-    config: ConfigDict,
-    sizes: Qwen2VLConfig | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    capacity: int = 0,
-) -> int:
-    """Prints the plan of a run; config.init may be a size without weights (2b, 7b). Returns the exit code: 1 where more
-    than `capacity` bytes of a device are planned.
-
-    sizes: None for those of config.init. devices: None for those that are here. capacity: 0 where it is not known.
-    """
-    check_config(config)
-    sizes, limits = sizes or read_sizes(config.init), None
-    mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
-    if config.init not in SIZES:
-        processor = load_processor(resolve_init(config.init))
-        limits = processor.min_pixels, processor.max_pixels
-    plan = make_plan(config, sizes, mesh)
-    print(describe(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
-    if not capacity:
-        return 0
-    fits = plan.most <= capacity
-    verdict = "fits" if fits else "DOES NOT FIT"
-    print(f"{verdict}: at most {plan.most / GIB:.2f} GiB planned, of {capacity / GIB:.2f} GiB that a device has")
-    return 0 if fits else 1
 
 
 def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:
@@ -307,7 +277,7 @@ def describe(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: M
         host.append(("and the arrays they become, in the same memory on CPU devices", plan.host.shards))
     host.append(("training batches being made, waiting and in use", plan.host.batches))
     if plan.evaluation:
-        host.append(("held-out batches, made once and kept: at most", plan.host.held_out))
+        host.append(("held-out batches that are kept, in use and being made: at most", plan.host.held_out))
     lines = [f"memory per device, {mesh.size} device(s) ({axes}), for the largest bucket:"]
     for block in blocks:
         lines += [*map(_line, block), ""]

@@ -15,7 +15,7 @@ from rrft_jax.models.qwen2_vl.model import empty_suffix, prefill
 from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.defaults import base_config
-from rrft_jax.training.memory_plan import activation_bytes, describe, dry_run, make_plan, visual_tokens
+from rrft_jax.training.memory_plan import activation_bytes, describe, make_plan, visual_tokens
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.shapes import largest_bucket, make_shapes
 from rrft_jax.training.start import load_model, lora_settings, read_sizes
@@ -194,27 +194,6 @@ def test_visual_tokens_of_the_published_size():
     text = visual_tokens(config, read_sizes("2b"))
     assert "at most 612 by max_pixels=480000" in text and "640 by config.buckets.patches" in text
     assert "640x480 gives 391" in text  # as test_real_size.py finds with the processor
-
-
-def test_dry_run_prints_and_makes_nothing(capsys, monkeypatch):
-    config = base_config()
-    config.init = "2b"
-    made = []
-    monkeypatch.setattr(jax, "device_put", lambda *a, **k: made.append(a))
-    before = len(jax.live_arrays())
-    assert dry_run(config) == 0
-    out = capsys.readouterr().out
-    assert not made and len(jax.live_arrays()) - before < 5
-    for word in (
-        "reference policy",
-        "optimizer",
-        "KV cache",
-        "activations",
-        "logits of a chunk",
-        "host",
-        "visual tokens",
-    ):
-        assert word in out
 
 
 PROGRAM = """
