@@ -53,9 +53,20 @@ def draw(z: jax.Array, keys: jax.Array, sampling: Sampling) -> tuple[jax.Array, 
     Greedy decoding is a point mass: log-prob 0. Otherwise Gumbel-max, so the draw is exact for any vocabulary.
     """
     if sampling.temperature == 0:
-        token = jnp.argmax(z, axis=-1).astype(jnp.int32)
+        token = _first_largest(z)
         return token, jnp.zeros(token.shape, jnp.float32)
     z = truncate(z, sampling)
     gumbel = jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, z.shape[-1:])))(keys)
-    token = jnp.argmax(z + gumbel, axis=-1).astype(jnp.int32)
+    token = _first_largest(z + gumbel)
     return token, target_log_probs(z, token)[0]
+
+
+def _first_largest(z: jax.Array) -> jax.Array:
+    """argmax over the last axis, int32[...]. NaN gives the last index.
+
+    As two plain reductions: XLA's CPU code for an argmax is scalar, and so is all that is fused into it, the logarithms
+    of the Gumbel noise above all.
+    """
+    numbers = jnp.arange(z.shape[-1], dtype=jnp.int32)
+    largest = jnp.max(z, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(z == largest, numbers, z.shape[-1] - 1), axis=-1)

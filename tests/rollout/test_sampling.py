@@ -93,6 +93,19 @@ def test_greedy_takes_the_first_of_the_largest():
     assert tokens.tolist() == [[1, 0]] and log_probs.tolist() == [[0.0, 0.0]]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_give_a_token_of_the_vocabulary(temperature):
+    z = jnp.array([[[0.0, jnp.nan, 3.0], [jnp.nan] * 3]])
+    tokens, _ = draw(z, jax.random.split(jax.random.key(0), (1, 2)), Sampling(temperature))
+    assert all(0 <= token < 3 for token in tokens[0].tolist())
+
+
+def test_a_draw_is_the_largest_of_logits_and_gumbel_noise():
+    z, keys = jax.random.normal(jax.random.key(1), (2, 3, 700)), jax.random.split(jax.random.key(2), (2, 3))
+    noise = np.array([[jax.random.gumbel(key, (700,)) for key in row] for row in keys])
+    assert draw(z, keys, Sampling())[0].tolist() == np.argmax(np.asarray(z) + noise, axis=-1).tolist()
+
+
 def test_equal_keys_draw_equal_tokens():
     z = jnp.zeros((1, 3, 50))
     a, b = jax.random.split(jax.random.key(0))
