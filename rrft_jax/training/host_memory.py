@@ -50,10 +50,9 @@ def plan_host(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, shapes: Shap
     held = 0
     if evaluated:
         sets = 1 if config.data.folder else len(get_task(config.task).held_out)
-        count = -(-config.eval.examples // config.eval.batch)
         batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
-        kept = min(count, KEPT // sets // batch)
-        held = sets * kept * batch + (2 * batch if kept < count else 0)  # beside them: in use, and being made
+        every, room = -(-config.eval.examples // config.eval.batch) * batch, KEPT // sets
+        held = sets * min(every, room) + (2 * batch if every > room else 0)  # beside them: in use, and being made
     rows = shapes.layout.rows
     return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.prompts, mesh, rows), held)
 

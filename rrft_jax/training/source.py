@@ -28,7 +28,7 @@ from rrft_jax.training.targets import reference_tokens
 
 Layouts = Callable[[int], Layout]
 
-KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; real pictures are made anew beyond that
+KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; those beyond are made at each evaluation
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,13 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         number = lambda k: generated_number(ids[k], start, stop)  # noqa: E731
         return make_batch(processor, ask, lambda k: task.make(config.seed, number(k), "train", "in"), ids, bucket, step)
 
+    room = KEPT // max(len(task.held_out), 1)
+
     def held_out(domain: str) -> Sequence[HostBatch]:
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
         layout = held(config.eval.batch)
         return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
-
-    room = KEPT // max(len(task.held_out), 1)
 
     sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
