@@ -72,12 +72,13 @@ def main(argv: list[str]) -> int:
     except ValueError as error:  # before jax, which is slow to load
         print(f"error: {error}", file=sys.stderr)
         return 2
+    from rrft_jax.parallel.names import LOST_OTHERS
     from rrft_jax.parallel.processes import ElsewhereError, leave, who
 
     try:
         return run()
-    except ElsewhereError:
-        return leave(2)
+    except ElsewhereError:  # which says what it was
+        return leave(LOST_OTHERS)
     except (ValueError, OSError, RuntimeError, ImportError) as error:  # the last: a package of an extra
         if not quiet:  # --verbosity=1 shows where it came from
             raise

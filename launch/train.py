@@ -51,6 +51,17 @@ def _default_workdir() -> str:
     return f"workdirs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+def _contradiction() -> str:
+    """What is wrong where --processes meets a flag that is of one process alone, else ''."""
+    if _DRY.value:
+        return (
+            "--dry-run plans for the devices of one process: leave --processes out, or name all devices with "
+            "launch/compile.py --plan --topology=..."
+        )
+    given = [f"--{flag.name}" for flag in (_ADDRESS, _COUNT, _NUMBER) if flag.value is not None]
+    return f"{given[0]} is what --processes gives to each process: leave one of them out" if given else ""
+
+
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"{' '.join(argv[1:])}: not a flag; a config field is set by --config.field=value")
@@ -59,6 +70,9 @@ def main(argv):
         logging.set_verbosity(logging.WARNING)
     workdir = _WORKDIR.value or _default_workdir()
     if _PROCESSES.value > 1 and NUMBER not in os.environ:
+        if wrong := _contradiction():
+            print(f"error: {wrong}", file=sys.stderr)
+            return 2
         command = [sys.executable, *sys.argv, f"--workdir={workdir}"]
         return run_processes(command, _PROCESSES.value, resume_hint(sys.argv, workdir))
     from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
@@ -79,8 +93,8 @@ def main(argv):
         from rrft_jax.training.stages import run
 
         return run(_CONFIG.value, workdir, sys.argv, profile_steps)
-    except ElsewhereError:
-        return leave(2)
+    except ElsewhereError:  # which says what it was
+        return leave(LOST_OTHERS)
     except (ValueError, OSError, RuntimeError) as error:
         if not quiet:  # --verbosity=1 shows where it came from
             raise

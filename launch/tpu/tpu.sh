@@ -17,6 +17,7 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(cd "$HERE/../.." && pwd)"
 REMOTE=rrft_jax # the folder of the code in the home of every worker
+LOG=train.log   # beside it, since setup makes the folder anew; a training that is started again writes on
 DRY_RUN=0
 SETTINGS="$HERE/settings.sh"
 
@@ -136,7 +137,7 @@ run() {
 { $MOUNT
 } || exit 1
 cd $REMOTE && rm -f train.exit
-setsid nohup bash -c $(printf %q ".venv/bin/python launch/train.py$flags > train.log 2>&1; echo \$? > train.exit") \
+setsid nohup bash -c $(printf %q ".venv/bin/python launch/train.py$flags >> ../$LOG 2>&1; echo \$? > train.exit") \
 < /dev/null > /dev/null 2>&1 &"
 }
 
@@ -148,7 +149,7 @@ for _ in \$(seq ${1:-900}); do pgrep -f '[l]aunch/train.py' > /dev/null || exit 
 pkill -KILL -f '[l]aunch/train.py'; exit 0"
 }
 
-logs() { on_workers 0 "tail -n 200 -F $REMOTE/train.log"; }
+logs() { on_workers 0 "tail -n 200 -F $LOG"; }
 
 # A line of each worker with its name and: done (the run left its DONE file), the exit code that it ended with before it
 # was done, running, or absent (it never started, or died without a word).
@@ -279,7 +280,7 @@ on. The slice is paid for: '$0 delete' ends it"
         partly=0
         ;;
       ACTIVE*)
-        on_workers all "[ \"\$(hostname)\" != $WHERE ] || tail -n 30 $REMOTE/train.log" || true
+        on_workers all "[ \"\$(hostname)\" != $WHERE ] || tail -n 30 $LOG" || true
         fail 1 "the training ended with code $RESULT on $WHERE, see above. The slice is still there and paid for: \
 after a fix '$0 setup' and '$0 run' start it again, '$0 delete' ends it"
         ;;

@@ -2,8 +2,11 @@
 
 import os
 import socket
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +15,8 @@ import jax
 
 from rrft_jax.parallel.names import ADDRESS, COUNT, NUMBER
 
+SPARE_S = 60  # by which jax's own limit is longer than ours: it would abort with a stack dump and no remedy
+
 
 class ClusterError(RuntimeError):
     """The processes did not come together; the message names the setting and the remedy."""
@@ -19,7 +24,8 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """address: host:port that process 0 listens on. count: processes. number: of this one, 0 <= number < count."""
+    """address: host:port that process 0 listens on, '' for one process alone. count: processes. number: of this one,
+    0 <= number < count."""
 
     address: str
     count: int
@@ -30,7 +36,8 @@ def find_cluster(
     address: str | None, count: int | None, number: int | None, environment: Mapping[str, str] = os.environ
 ) -> Cluster | None:
     """The cluster that the flags --coordinator_address, --num_processes, --process_id or else the variables
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID describe; None where they say nothing, or one process.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID describe; None where they say nothing. One process is a
+    cluster as well: this process alone, also where jax would look for others.
 
     Raises ClusterError for a part that is missing or out of range.
     """
@@ -41,8 +48,10 @@ def find_cluster(
     }
     variables = dict(zip(found, (ADDRESS, COUNT, NUMBER), strict=True))
     missing = [name for name, value in found.items() if value is None]
-    if len(missing) == len(found) or found["--num_processes"] == 1:
+    if len(missing) == len(found):
         return None
+    if found["--num_processes"] == 1 and not found["--process_id"]:
+        return Cluster("", 1, 0)
     if missing:
         raise ClusterError(f"several processes need {_and(missing)} too (or {_and([variables[m] for m in missing])})")
     address, count, number = found.values()
@@ -74,7 +83,7 @@ def managed(environment: Mapping[str, str] = os.environ, devices: Path = Path("/
     # Newer TPU machines hand the chips out by VFIO, as others do with other devices.
     chips = any(devices.glob("accel*")) or any(devices.glob("vfio/[0-9]*")) and find_spec("libtpu") is not None
     tpu = chips or bool(environment.get("TPU_WORKER_HOSTNAMES"))
-    return (tpu and platforms in ("", "tpu")) or (slurm.isdigit() and int(slurm) > 1)
+    return (tpu and (not platforms or "tpu" in platforms.split(","))) or (slurm.isdigit() and int(slurm) > 1)
 
 
 def _one_per_node(environment: Mapping[str, str] = os.environ) -> bool:
@@ -86,41 +95,68 @@ def _one_per_node(environment: Mapping[str, str] = os.environ) -> bool:
 def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int) -> None:
     """Connects this process with the others; must come before the first use of a device.
 
-    start_timeout_s: how long to wait for the coordinator and for all processes. heartbeat_timeout_s: a process that is
-    silent for so long is taken for dead, and the others end. Raises ClusterError.
+    start_timeout_s: how long to wait for the coordinator and for all processes; one that waits in vain for the others
+    says so and ends here, with code 2, since jax gives no other way out. heartbeat_timeout_s: a process that is silent
+    for so long is taken for dead, and the others end. Raises ClusterError.
     """
+    if cluster is not None and cluster.count == 1:
+        return
     # Its handler would take a SIGTERM that comes before the loop's own is in place, and nobody would look at it.
     jax.config.update("jax_enable_preemption_service", False)
-    limits = {"initialization_timeout": start_timeout_s, "heartbeat_timeout_seconds": heartbeat_timeout_s}
+    limits = {"initialization_timeout": start_timeout_s + SPARE_S, "heartbeat_timeout_seconds": heartbeat_timeout_s}
     if cluster is None:
         if managed():
-            try:
-                jax.distributed.initialize(**limits)
-                if _one_per_node() and not os.environ.get("JAX_LOCAL_DEVICE_IDS"):
-                    # Under Slurm jax gives every process one GPU, the one with its number on the node.
-                    jax.config.update("jax_cuda_visible_devices", "all")
-                    jax.config.update("jax_rocm_visible_devices", "all")
-            except (RuntimeError, ValueError) as error:
-                raise ClusterError(
-                    f"the processes of this machine's cluster did not come together: {_first_line(error)}. Start the "
-                    "program on every worker, or give --coordinator_address, --num_processes and --process_id"
-                ) from error
+            _join_managed(start_timeout_s, limits)
         return
     if cluster.number > 0:
         _wait_for_port(cluster.address, start_timeout_s)
     # Given by hand, so nothing of Slurm's or a TPU's is to be mixed in: a GPU of its number, say, and no other.
     limits["cluster_detection_method"] = "deactivate"
+    what = f"--coordinator_address={cluster.address}: {cluster.count} processes did not come together"
+    if cluster.number == 0:
+        remedy = f"start the other {cluster.count - 1}, and check that the port is free and open to them"
+    else:
+        remedy = "start all of them, with the same address and count and numbers of their own"
     try:
-        jax.distributed.initialize(cluster.address, cluster.count, cluster.number, **limits)
+        with _ends_after(start_timeout_s, f"{what} within {start_timeout_s} s; {remedy}"):
+            jax.distributed.initialize(cluster.address, cluster.count, cluster.number, **limits)
     except (RuntimeError, ValueError) as error:
-        if cluster.number == 0:
-            remedy = f"start the other {cluster.count - 1}, and check that the port is free and open to them"
-        else:
-            remedy = "start all of them, with the same address and count and numbers of their own"
-        raise ClusterError(
-            f"--coordinator_address={cluster.address}: {cluster.count} processes did not come together within "
-            f"{start_timeout_s} s ({_first_line(error)}); {remedy}"
-        ) from error
+        raise ClusterError(f"{what} ({_first_line(error)}); {remedy}") from error
+
+
+def _join_managed(start_timeout_s: int, limits: Mapping[str, int]) -> None:
+    """Joins the processes that jax finds by itself."""
+    what = "the processes of this machine's cluster did not come together"
+    remedy = (
+        "Start the program on every worker; give --coordinator_address, --num_processes and --process_id where jax "
+        "cannot find them, or --num_processes=1 to run on this one alone"
+    )
+    try:
+        with _ends_after(start_timeout_s, f"{what} within {start_timeout_s} s. {remedy}"):
+            jax.distributed.initialize(**limits)
+    except (RuntimeError, ValueError) as error:
+        raise ClusterError(f"{what}: {_first_line(error)}. {remedy}") from error
+    if _one_per_node() and not os.environ.get("JAX_LOCAL_DEVICE_IDS"):
+        # Under Slurm jax gives every process one GPU, the one with its number on the node.
+        jax.config.update("jax_cuda_visible_devices", "all")
+        jax.config.update("jax_rocm_visible_devices", "all")
+
+
+@contextmanager
+def _ends_after(limit_s: float, message: str) -> Iterator[None]:
+    """Ends the program with one line and code 2 where its body takes longer: jax cannot be told to give up waiting."""
+
+    def end() -> None:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _wait_for_port(address: str, limit_s: float) -> None:

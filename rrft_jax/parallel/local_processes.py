@@ -36,7 +36,10 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
         for i in range(count)
     ]
 
+    passed: list[int] = []
+
     def pass_on(number, _frame):
+        passed.append(number)
         for process in processes:
             if process.poll() is None:
                 process.send_signal(number)
@@ -46,14 +49,18 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
         lost = _wait(processes)
         if lost is None:
             return max((process.returncode for process in processes), default=0)
-        code = processes[lost].returncode
+        code, silent = processes[lost].returncode, [i for i, process in enumerate(processes) if process.poll() is None]
         _end(processes, patience_s)
-        if code != EXPLAINED:
-            print(
-                f"error: process {lost} of {count} was lost ({_how(code)}), so the others were ended. The run goes on "
-                f"from its last checkpoint with:\n  {resume}",
-                file=sys.stderr,
-            )
+        if passed and code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM):
+            return 128 + passed[0]  # it came before the run could save, or a second time: nothing was lost
+        if code == EXPLAINED:
+            return EXPLAINED
+        if code in _CONSEQUENCES and silent:
+            hung = ", ".join(map(str, silent))
+            what = f"process {lost} of {count} missed another one ({_how(code)}); without an answer, and ended: {hung}"
+        else:
+            what = f"process {lost} of {count} was lost ({_how(code)}), so the others were ended"
+        print(f"error: {what}. The run goes on from its last checkpoint with:\n  {resume}", file=sys.stderr)
         return EXPLAINED
     finally:
         _end(processes, 0.0)

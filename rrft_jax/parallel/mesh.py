@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXES = ("data", "fsdp", "tensor")
 PRESETS = ("data", "fsdp", "fsdp+tensor")
 
-# Logical axis -> mesh axes. Activations name "batch", "act_heads", "vocab"; parameters name the others.
+# Logical axis -> mesh axes, of activations and parameters alike.
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "embed": ("fsdp",),
@@ -19,7 +19,6 @@ RULES: dict[str, tuple[str, ...]] = {
     "vocab": ("tensor",),
     "head_batch": ("data",),  # of the logits, whose vocabulary fsdp helps to split
     "head_vocab": ("tensor", "fsdp"),
-    "vision_heads": (),
     "layers": (),
 }
 

@@ -20,6 +20,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 T = TypeVar("T")
 PIECE = 2**26  # elements of an array that come together on every device at a time
+# Status codes of the runtime for a program that is wrong or too large for its devices: nobody else's fault.
+OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED", "NOT_FOUND")
 
 
 def is_writer() -> bool:
@@ -124,7 +126,7 @@ def who() -> str:
 
 def is_loss(error: BaseException) -> bool:
     """Whether an error of the runtime is what a process sees when another one is gone."""
-    return _joined() and isinstance(error, jax.errors.JaxRuntimeError)
+    return _joined() and isinstance(error, jax.errors.JaxRuntimeError) and not any(code in str(error) for code in OWN)
 
 
 def _joined() -> bool:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.parallel.chips import GIB, Chip
+from rrft_jax.parallel.mesh import AXES
 from rrft_jax.training.ahead import Report
 from rrft_jax.training.memory_plan import MemoryPlan
 from rrft_jax.training.rows import group_size, step_layout
@@ -79,22 +80,25 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
     """What the held-out evaluation needs, which is planned, not compiled; empty where there is none."""
     if plan.evaluation is None:
         return ""
-    fits = not chip.hbm or plan.evaluating <= chip.hbm
-    return (
-        f"held-out evaluation, planned and not compiled: {plan.evaluating / GIB:.2f} GiB per device"
-        + ("" if fits else f" of {chip.hbm / GIB:.2f} GiB: lower config.eval.batch")
+    return f"held-out evaluation, planned and not compiled: {plan.evaluating / GIB:.2f} GiB per device" + (
+        "" if evaluation_fits(plan, chip) else f" of {chip.hbm / GIB:.2f} GiB: lower config.eval.batch"
     )
+
+
+def evaluation_fits(plan: MemoryPlan, chip: Chip) -> bool:
+    return plan.evaluation is None or not chip.hbm or plan.evaluating <= chip.hbm
 
 
 def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
-    data, fsdp, tensor = (mesh.shape[axis] for axis in ("data", "fsdp", "tensor"))
+    data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
     layout = step_layout(config, mesh)
     rows, members = layout.rows // layout.micro_batches, group_size(config) // layout.split
     tips = []
     if data > 1:
         tips.append(
-            f"config.mesh.fsdp={data * fsdp}: parameters and optimizer over all {mesh.size} devices, now {fsdp}"
+            f"{_sizes(config, 1, data * fsdp, tensor)}: parameters and optimizer over all {mesh.size} devices, now "
+            f"{fsdp * tensor}"
         )
     if rows > data * fsdp:
         tips.append(f"config.train.micro_batches=0: {data * fsdp} rows in memory at a time, now {rows}")
@@ -107,11 +111,19 @@ def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
         tips.append("config.model.remat=full: layers are computed again in the backward pass")
     if config.model.logits_chunk > 8:
         tips.append(f"config.model.logits_chunk={config.model.logits_chunk // 2}: smaller float32 logits")
-    if tensor < sizes.num_kv_heads and mesh.size % (2 * tensor) == 0:
-        tips.append(f"config.mesh.tensor={2 * tensor}: heads and vocabulary split, for more communication")
+    if sizes.num_kv_heads % (2 * tensor) == 0 and data * fsdp % 2 == 0:
+        halved = (data, fsdp // 2) if fsdp % 2 == 0 else (data // 2, fsdp)
+        given = _sizes(config, *halved, 2 * tensor)
+        tips.append(f"{given}: heads and vocabulary split further, for more communication")
     if config.train.prompts > data * fsdp:
         tips.append(f"config.train.prompts={data * fsdp}: fewer prompts per step, which is another recipe")
     return [*tips, "shorter config.buckets or config.rollout.max_completion_length, or a larger slice"]
+
+
+def _sizes(config: ConfigDict, *sizes: int) -> str:
+    """The flags of a mesh in place of the one that the config asks for."""
+    flags = " ".join(f"config.mesh.{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
+    return flags + (" without config.mesh.preset" if config.mesh.preset else "")
 
 
 def _refusal(message: str) -> list[str]:

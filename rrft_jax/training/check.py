@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.losses.advantages import SCALES
 from rrft_jax.models.qwen2_vl.attention import check_name
+from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rollout.compaction import stages
 from rrft_jax.rollout.sampling import Sampling
@@ -23,8 +24,6 @@ LEAST = {
     "train.max_skipped": 1,
     "model.logits_chunk": 1,
     "processor.nearest_pixels": 0,
-    "mesh.fsdp": 1,
-    "mesh.tensor": 1,
     "rollout.max_completion_length": 1,
     "advantages.ddof": 0,
     "advantages.epsilon": 0,
@@ -49,6 +48,9 @@ def check_config(config: ConfigDict) -> None:
         value = (config[group] if group else config)[field]
         if not value >= least:
             raise ValueError(f"config.{name}={value} must be at least {least}")
+    for axis in AXES:
+        if config.mesh[axis] < 1 and config.mesh[axis] != -1:
+            raise ValueError(f"config.mesh.{axis}={config.mesh[axis]} must be at least 1, or -1 for the devices left")
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")

@@ -282,6 +282,17 @@ def _with_content(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {name: leaf for name, leaf in flat.items() if leaf.size}
 
 
+def released(state: Any) -> Any:
+    """A target for `restore` in place of `state`, whose arrays are deleted: both would not fit beside each other."""
+
+    def one(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+        shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        leaf.delete()
+        return shape
+
+    return jax.tree.map(one, state)
+
+
 def _abstract(leaf: Any) -> Any:
     """What Orbax needs to know to read a leaf; without a sharding it goes to the first device."""
     if isinstance(leaf, np.ndarray):

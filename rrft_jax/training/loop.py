@@ -1,8 +1,9 @@
 """The driver of both loops. Order of a start: resume, else init; then evaluate, train, save, evaluate, export."""
 
+import fnmatch
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import Pool, RewardSet, reward_set
 from rrft_jax.tasks.registry import Task, get_task
 from rrft_jax.training.check import check_config
-from rrft_jax.training.checkpoints import Checkpoints
+from rrft_jax.training.checkpoints import Checkpoints, released
 from rrft_jax.training.feed import AheadFeed, Feed, InFlight, restore, save
 from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop, resume_hint
@@ -54,7 +55,12 @@ from rrft_jax.training.tree import combine, parameter_count
 from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config, write_lines
 
 UNEVALUATED = "unevaluated"  # in the host state: the metrics of a step that was saved before it was evaluated
-MAY_CHANGE = ("log.*", "checkpoint.*", "train.max_skipped")
+# Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
+HARMLESS = ("log.*", "checkpoint.*", "train.max_skipped")
+LAST_BITS = (
+    "mesh.*", "train.micro_batches", "train.group_chunks", "model.remat", "model.logits_chunk", "model.attention"
+)  # fmt: skip
+MAY_CHANGE = tuple(f"{stage}{name}" for stage in ("", "stage1.") for name in HARMLESS + LAST_BITS)
 SFT_SHOWN = (("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}"))
 
 
@@ -84,12 +90,14 @@ def train(
     argv: list[str] | None = None,
     profile_steps: Sequence[int] = (),
     began: float = 0.0,
+    stop: GracefulStop | None = None,
 ) -> int:
     """Runs or resumes a training; returns the exit code: 0 done, or stopped by SIGTERM after saving (then the workdir
     has no DONE file); 130 stopped by Ctrl-C after saving.
 
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
-    consecutive steps to trace. began: `cpu_seconds` that this process had used for something else before.
+    consecutive steps to trace. began: `cpu_seconds` that this process had used for something else before. stop: an
+    entered context that watches for signals already.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     together(lambda: check_config(config))
@@ -101,14 +109,14 @@ def train(
         if is_writer():
             print(f"{path} holds a finished run:\n{result_table(path)}\nGive another --workdir to start a new one.")
         return 0
-    for note in run_dir.notes if is_writer() else ():
+    for note in (*run_dir.notes, *_moved(run_dir.changed)) if is_writer() else ():
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
     with ExitStack() as stack:
-        stop = stack.enter_context(GracefulStop())
+        stop = stop or stack.enter_context(GracefulStop())
         pool = stack.enter_context(Pool())
         try:
             run, trainable = together(lambda: _start(config, pool))
-        except (ValueError, OSError):
+        except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
             if is_writer() and not resumed:  # nothing has run: the corrected command may use the same --workdir
                 (path / CONFIG).unlink()
             raise
@@ -123,7 +131,9 @@ def train(
         # cpu_seconds: of this and all former sessions. pixels: the limits that pictures were resized to.
         step, in_flight, host = 0, None, {"num_tokens": 0, "cpu_seconds": 0.0, "pixels": pixels}
         if checkpoints.latest_step() is not None:
-            state, host, step, in_flight = restore(checkpoints, state, config, rewards=len(run.rewards.rewards))
+            state, host, step, in_flight = restore(
+                checkpoints, released(state), config, rewards=len(run.rewards.rewards)
+            )
             together(lambda: _check_pixels(host["pixels"], pixels, path, config.init))
             say(f"resuming {path} at step {step} of {config.train.steps}")
         earlier = host["cpu_seconds"] - began
@@ -176,6 +186,15 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     return Run(config, task, model, processor, mesh, source, programs, rewards, frozen, reference), weights.trainable
 
 
+def _moved(changed: Mapping[str, tuple]) -> list[str]:
+    """What a resume computes in another way than the session before, in words."""
+    return [
+        f"config.{name}: {old} -> {new}"
+        for name, (old, new) in changed.items()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in LAST_BITS)
+    ]
+
+
 def _check_pixels(stored: list[int], given: list[int], path: Path, init: str) -> None:
     if stored != given:
         raise ValueError(
@@ -202,12 +221,12 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
         # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
         greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
         return evaluate(
-            greedy, params, run.processor, run.rewards, eval_sets, run.task.metric, lambda: _asked_to_stop(stop)
+            greedy, params, run.processor, run.rewards, eval_sets, run.task.metric, lambda: asked_to_stop(stop)
         )
 
     shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
-        if step == 0 and not _asked_to_stop(stop) and (before := held_out()) is not None:
+        if step == 0 and not asked_to_stop(stop) and (before := held_out()) is not None:
             journal.write(0, before)
             if before:
                 journal.note(eval_line(0, before))
@@ -221,7 +240,7 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
         feed = _make_feed(run, step, in_flight, clock)
         saved = step
         clock.start()
-        while step < total and not _asked_to_stop(stop):
+        while step < total and not asked_to_stop(stop):
             profiler.before(step + 1)
             ready, record, groups = feed.take(combine(state["params"], run.frozen), step)
             clock.lap("batch")
@@ -264,7 +283,7 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
     return state, step
 
 
-def _asked_to_stop(stop: GracefulStop) -> bool:
+def asked_to_stop(stop: GracefulStop) -> bool:
     """Whether any process got a signal: all of them stop at the same place."""
     agreed = next((signal for signal in exchange(stop.signal) if signal is not None), None)
     if agreed is not None:  # a signal that comes during the exchange is for the next one, and must not be lost

@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from rrft_jax.parallel.processes import say, together
 from rrft_jax.training.check import check_config
-from rrft_jax.training.loop import train
+from rrft_jax.training.interrupt import GracefulStop, resume_hint
+from rrft_jax.training.loop import asked_to_stop, train
 from rrft_jax.training.timing import cpu_seconds
 from rrft_jax.training.workdir import DONE, STAGE1, flatten
 
@@ -30,14 +31,18 @@ def run(
     together(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
     say(f"stage 1 of 2, in {first}")
-    code = train(config.stage1, first, argv, began=began)
-    if not together(lambda: (first / DONE).exists()):
-        return code
-    say(f"stage 2 of 2, from {first}")
-    began = cpu_seconds()
-    config = config.copy_and_resolve_references()
-    config.init = str(first)
-    return train(config, workdir, argv, profile_steps, began)
+    with GracefulStop() as stop:  # of both: a signal while the first one ends must reach the second
+        code = train(config.stage1, first, argv, began=began, stop=stop)
+        if not together(lambda: (first / DONE).exists()):
+            return code
+        if asked_to_stop(stop):
+            say(f"\nstopped before stage 2; to go on:\n  {resume_hint(argv, workdir)}")
+            return stop.exit_code
+        say(f"stage 2 of 2, from {first}")
+        began = cpu_seconds()
+        config = config.copy_and_resolve_references()
+        config.init = str(first)
+        return train(config, workdir, argv, profile_steps, began, stop)
 
 
 def check_stages(config: ConfigDict) -> None:

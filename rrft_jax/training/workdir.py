@@ -67,8 +67,8 @@ class Workdir:
 def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change: Sequence[str] = ()) -> Workdir:
     """Creates the directory of a new run, or resumes the run that is there.
 
-    may_change: fnmatch patterns of dotted fields that cannot change the result ("log.*"); every other difference
-    to the stored config is refused with a list. Only the first process of a multi-process run calls this.
+    may_change: fnmatch patterns of dotted fields that a resume may change ("log.*"); every other difference to the
+    stored config is refused with a list. Only the first process of a multi-process run calls this.
     """
     path = Path(path).expanduser().absolute()
     _refuse_foreign(path)

@@ -189,6 +189,14 @@ def test_an_error_of_another_worker_is_the_end_and_its_log_is_shown(play):
     assert "!= w-2 ]" in shown and "--worker=all" in shown
 
 
+def test_the_log_shown_is_that_of_the_worker_that_said_what_was_wrong(play):
+    """The others end for want of it, with code 3 (ElsewhereError), whatever their numbers."""
+    done, calls = play("watch", progress=["3,3,2,3"])
+    assert done.returncode == 1 and "the training ended with code 2 on w-2" in done.stderr
+    (shown,) = [call for call in calls if "tail -n 30" in call]
+    assert "!= w-2 ]" in shown
+
+
 def test_a_worker_that_was_lost_to_a_preemption_is_none_to_start_again(play):
     done, calls = play("watch", states=["ACTIVE", "SUSPENDED", "SUSPENDED", "ACTIVE"], progress=["3,absent", "done"])
     assert done.returncode == 0, done.stderr

@@ -95,6 +95,15 @@ def put(value, *path):
         (put(0, "num_key_value_heads"), "num_key_value_heads is 0"),
         (put("12", "num_attention_heads"), "num_attention_heads is '12'"),
         (put("yarn", "rope_scaling", "type"), "rope type 'yarn' is not supported"),
+        (put("28", "num_hidden_layers"), "num_hidden_layers is '28', a positive whole number is wanted"),
+        (put(True, "intermediate_size"), "intermediate_size is True"),
+        (put(-1, "image_token_id"), "image_token_id is -1, a token id"),
+        (put([], "vision_config"), "vision_config is .., an object is wanted"),
+        (put("mrope", "rope_scaling"), "rope_scaling is 'mrope', an object is wanted"),
+        (put([16, 24], "rope_scaling", "mrope_section"), "mrope_section is .16, 24., three whole numbers"),
+        (put("1e-6", "rms_norm_eps"), "rms_norm_eps is '1e-6', a positive number"),
+        (put(0, "vision_config", "num_heads"), "num_heads is 0"),
+        (put(7, "vision_config", "num_heads"), "vision_config.num_heads 7 must divide embed_dim 1280"),
     ],
 )
 def test_errors_name_file_and_field(change, message):

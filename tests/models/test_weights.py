@@ -148,6 +148,21 @@ def test_one_error_lists_missing_unexpected_and_misshaped_tensors(saved):
         assert line in str(error.value)
 
 
+def test_weights_of_another_size_are_not_listed_to_the_last(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 9}))
+    with pytest.raises(ValueError, match="84 tensors do not fit; config.json and weights are not of") as error:
+        load_params(saved)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 14 and lines[-1] == "  and 72 more"
+
+
+def test_an_index_that_names_no_file(saved):
+    (saved / INDEX).write_text(json.dumps({"weight_map": {"model.norm.weight": 3}}))
+    with pytest.raises(ValueError, match="the file of model.norm.weight is 3, not a name; download it again"):
+        load_params(saved)
+
+
 def test_an_untied_config_needs_its_head(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))

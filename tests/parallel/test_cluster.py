@@ -1,5 +1,8 @@
 """Which processes belong together, by flags and environment, and the words for what does not fit."""
 
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -11,7 +14,7 @@ VARIABLES = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "
 
 def test_flags_or_environment():
     assert find_cluster(None, None, None, {}) is None
-    assert find_cluster("host:1234", 1, 0, {}) is None
+    assert find_cluster("host:1234", 1, 0, {}) == find_cluster(None, 1, None, {}) == Cluster("", 1, 0)
     assert find_cluster("host:1234", 2, 1, {}) == Cluster("host:1234", 2, 1)
     assert find_cluster(None, None, None, VARIABLES) == Cluster("host:1234", 4, 3)
     assert find_cluster(None, None, 0, VARIABLES) == Cluster("host:1234", 4, 0)  # a flag wins, also when it is 0
@@ -44,7 +47,36 @@ def test_an_unreachable_coordinator():
         join(Cluster("127.0.0.1:1", 2, 1), start_timeout_s=0, heartbeat_timeout_s=10)
 
 
+def test_one_process_alone_looks_for_no_others(monkeypatch):
+    monkeypatch.setattr(cluster, "managed", lambda: True)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("it looked"))
+    join(find_cluster(None, 1, None, {}), 1, 10)
+
+
+WAITS = """
+import sys
+from rrft_jax.parallel.cluster import Cluster, join
+import socket
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+join(Cluster(address, 2, 0), start_timeout_s=1, heartbeat_timeout_s=10)
+"""
+
+
+def test_a_coordinator_that_waits_in_vain_says_so_in_one_line():
+    done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: --coordinator_address=127.0.0.1:")
+    assert line.endswith(
+        ": 2 processes did not come together within 1 s; start the other 1, and check that the port is free and open "
+        "to them"
+    )
+
+
 def test_where_jax_finds_the_others_itself():
+    assert managed({"JAX_PLATFORMS": "tpu,cpu", "TPU_WORKER_HOSTNAMES": "a,b"})
     assert managed({"SLURM_STEP_NUM_TASKS": "2"}) and managed({"TPU_WORKER_HOSTNAMES": "a,b"})
     assert not managed({"JAX_PLATFORMS": "cpu", "SLURM_STEP_NUM_TASKS": "1", "TPU_WORKER_HOSTNAMES": "a,b"})
 

@@ -44,24 +44,40 @@ def test_consequences_are_not_taken_for_the_cause(capfd):
     assert "process 2 of 3 was lost (exit code 7)" in capfd.readouterr().err
 
 
+def test_a_process_that_does_not_answer_is_named(capfd):
+    body = "time.sleep(600) if i == 1 else os._exit(3)"
+    assert run_processes(children(body), 2, "again", patience_s=0.5) == 2
+    line = "error: process 0 of 2 missed another one (exit code 3); without an answer, and ended: 1. The run goes on"
+    assert capfd.readouterr().err.startswith(line)
+
+
 def test_an_error_that_was_explained_is_not_repeated(capfd):
     body = "print('error: no', file=sys.stderr) if i == 0 else None; sys.exit(2)"
     assert run_processes(children(body), 2, "again") == 2
     assert capfd.readouterr().err == "error: no\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_signals_reach_every_process(number, code):
-    handler = f"lambda *_: sys.exit({code})"
+@pytest.mark.parametrize(
+    ("number", "code", "handler"),
+    [
+        (signal.SIGINT, 130, "lambda *_: sys.exit(130)"),
+        (signal.SIGTERM, 0, "lambda *_: sys.exit(0)"),
+        (signal.SIGTERM, 143, "signal.SIG_DFL"),  # before a run watches for it
+        (signal.SIGINT, 130, "signal.SIG_DFL"),
+    ],
+)
+def test_signals_reach_every_process(number, code, handler):
     body = f"signal.signal({int(number)}, {handler}); os.write(1, b'up\\n')\ntime.sleep(600)"
     program = f"import sys\nfrom {run_processes.__module__} import run_processes\n"
     program += f"sys.exit(run_processes({children(body)!r}, 2, 'again'))"
     path = os.pathsep.join(sys.path)
     environment = {**os.environ, "PYTHONPATH": path}
-    parent = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    parent = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=pipe, stderr=pipe, text=True)
     try:
         assert [parent.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
         parent.send_signal(number)
         assert parent.wait(60) == code
+        assert "was lost" not in parent.stderr.read()
     finally:
         parent.kill()

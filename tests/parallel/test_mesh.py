@@ -22,7 +22,6 @@ SIZES = {"data": 2, "fsdp": 2, "tensor": 2}
         ((61, 32), ("vocab", "embed"), P(None, ("fsdp",))),  # a prime vocabulary stays whole
         ((64, 32), ("vocab", "embed"), P(("tensor",), ("fsdp",))),
         ((2, 32, 48), ("layers", "embed", "mlp"), P(None, ("fsdp",), ("tensor",))),
-        ((4, 4), ("vision_heads", None), P(None, None)),
     ],
 )
 def test_spec_for(shape, names, spec):

@@ -16,6 +16,7 @@ import pytest
 
 from rrft_jax.models.qwen2_vl.config import config_to_dict
 from rrft_jax.training.compiled_text import CompiledText
+from tests.devices import run_on_devices
 from tests.models.build import TINY, VISION
 
 ROOT = Path(__file__).parents[2]
@@ -66,10 +67,10 @@ def on_tpu(tmp_path_factory):
 
 
 def texts(folder):
-    return {name: CompiledText((folder / f"{name}.txt").read_text()) for name in ("sample", "reference", "step")}
+    return {file.stem: CompiledText(file.read_text()) for file in folder.glob("*.txt")}
 
 
-def check_collectives(folder):
+def check_collectives(folder, mesh=MESH):
     """One layer, or the embedding outside loops, comes together at a time; the decode loop gathers nothing."""
     layer = D * M  # its largest kernel
     for name, text in texts(folder).items():
@@ -78,14 +79,15 @@ def check_collectives(folder):
             size = 1
             for length in shape:
                 size *= length
-            table = D in shape and size >= V * D // MESH["tensor"]
+            table = D in shape and size >= V * D // mesh["tensor"]
             assert not (c.in_loop and table), f"{name}: {c} moves the vocabulary table in a loop"
             several = c.kind == "all-gather" and size >= 2 * layer and L in shape
             assert not several or name == "sample" and not c.in_loop, f"{name}: {c} gathers more than a layer"
 
 
-def check_replication(folder):
+def check_replication(folder, mesh=MESH):
     """Patches, logits and caches are split as the rule table says."""
+    shards = mesh["fsdp"]
     for name, text in texts(folder).items():
         for computation, body in text.computations.items():
             for i in body.values():
@@ -93,11 +95,14 @@ def check_replication(folder):
                     rows = 1
                     for length in a.shape[:-2]:
                         rows *= length
-                    patches = a.shape[-2:] == (n, 1176) and rows > B // 4
+                    patches = a.shape[-2:] == (n, 1176) and rows > B // shards
                     assert not patches, f"{name}/{computation}: patches {a} of more than a device's prompts"
                     logits = len(a.shape) > 1 and a.shape[-1] == V and a.dtype == "f32" and a.shape[0] != D
+                    # While sampling they are whole where the heads are, of a device's own members.
+                    if logits and name == "sample" and mesh["tensor"] == 1:
+                        logits = rows * a.shape[-2] > B // shards * G
                     assert not logits, f"{name}/{computation}: logits {a} over the whole vocabulary"
-                    cache = len(a.shape) == 6 and a.shape[-3:] == (C, K, A)
+                    cache = mesh["tensor"] > 1 and len(a.shape) == 6 and a.shape[-3:] == (C, K, A)
                     assert not cache, f"{name}/{computation}: cache {a} not split over tensor"
 
 
@@ -107,6 +112,41 @@ def test_no_more_than_a_layer_at_a_time_comes_together(on_cpu):
 
 def test_patches_logits_and_caches_are_split(on_cpu):
     check_replication(on_cpu[0])
+
+
+@pytest.mark.slow
+def test_the_same_on_a_mesh_of_fsdp_alone(tmp_path):
+    mesh = {"fsdp": 8, "tensor": 1}
+    fields = {**{f"mesh.{axis}": size for axis, size in mesh.items()}, "train.micro_batches": 1}
+    done = launch(tmp_path, "cpu:8", "--hbm_gib=1", "--programs=sample,step", **fields)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_collectives(tmp_path, mesh)
+    check_replication(tmp_path, mesh)
+
+
+ADVICE = """
+from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.training.ahead_text import advice
+from rrft_jax.training.overrides import load_config
+from tests.training.test_ahead import K, MODEL
+for given in ({"fsdp": 8, "data": 1}, {"data": 8}, {"preset": "data"}):
+    config = load_config("configs/grpo_counting.py")
+    config.mesh.update(given)
+    tips = advice(config, MODEL, make_mesh(**config.mesh, kv_heads=K))
+    print(*(tip for tip in tips if "mesh" in tip), sep="|")
+"""
+
+
+def test_advice_is_a_mesh_of_the_same_devices():
+    one, two, three = run_on_devices(ADVICE).splitlines()
+    whole = "config.mesh.data=1 config.mesh.fsdp=8 config.mesh.tensor=1"
+    split = ": heads and vocabulary split further, for more communication"
+    spread = ": parameters and optimizer over all 8 devices, now 1"
+    assert one == f"config.mesh.data=1 config.mesh.fsdp=4 config.mesh.tensor=2{split}"
+    by_hand = "config.mesh.data=4 config.mesh.fsdp=1 config.mesh.tensor=2"
+    assert two == f"{whole}{spread}|{by_hand}{split}"
+    none = " without config.mesh.preset"
+    assert three == f"{whole}{none}{spread}|{by_hand}{none}{split}"
 
 
 def test_the_report(on_cpu):

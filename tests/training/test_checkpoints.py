@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from rrft_jax.training.checkpoints import CheckpointError, Checkpoints, differences, flatten_state
+from rrft_jax.training.checkpoints import CheckpointError, Checkpoints, differences, flatten_state, released
 
 # Saves forever; every leaf of step s is a function of s, and the host state holds a digest of all of them.
 SAVER = """
@@ -88,6 +88,19 @@ def test_round_trip_is_bit_exact(tmp_path):
     assert isinstance(plain["params"]["layer.0"]["kernel"], np.ndarray)
     assert bits(plain["params"]["layer.0"]["kernel"]) == bits(state["params"]["layer.0"]["kernel"])
     assert plain["counts"]["1"]["0"].tolist() == [True, False]
+
+
+def test_a_target_that_gave_its_memory_back_is_filled_again(tmp_path):
+    sharding = jax.sharding.NamedSharding(jax.make_mesh((1,), ("a",)), jax.sharding.PartitionSpec("a"))
+    values = np.arange(64, dtype=np.float32).reshape(8, 8)
+    state = {"w": jax.device_put(values, sharding), "step": jnp.int32(3), "none": jnp.zeros((0, 2))}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state, {})
+        target = released(state)
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+        restored, _, _ = checkpoints.restore(target)
+    assert restored["w"].sharding == sharding and restored["none"].shape == (0, 2)
+    np.testing.assert_array_equal(restored["w"], values)
 
 
 def abstract(leaf):

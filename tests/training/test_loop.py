@@ -14,9 +14,11 @@ from PIL import Image
 
 from rrft_jax.data.example import Example
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.parallel.processes import ElsewhereError
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.rewards import reward_set
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.training import loop
 from rrft_jax.training.completions import read_completions
 from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
 from rrft_jax.training.metrics import RESERVED, read_metrics
@@ -46,6 +48,17 @@ SFT = (
     "--config.buckets.patches=64",
     "--config.rollout.max_completion_length=96",
 )
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ElsewhereError("process 1 failed"), MemoryError("not ours")])
+def test_a_start_that_failed_leaves_the_workdir_to_the_corrected_command(monkeypatch, tmp_path, error):
+    def start(config, pool):
+        raise error
+
+    monkeypatch.setattr(loop, "_start", start)
+    with pytest.raises(type(error)):
+        train(load_config(str(ROOT / "configs" / "grpo_counting.py")), tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").exists() == isinstance(error, MemoryError)
 
 
 @pytest.fixture(scope="module")

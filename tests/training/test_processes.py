@@ -7,10 +7,14 @@ import signal
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from rrft_jax.models.qwen2_vl.adapter import WEIGHTS
+from rrft_jax.models.qwen2_vl.files import open_tensors
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.parallel import processes
 from rrft_jax.training.completions import read_completions
 from rrft_jax.training.metrics import read_metrics
 from tests.training import runs
@@ -85,7 +89,8 @@ def test_two_processes_give_the_result_of_one(launcher_of_all, one, tmp_path):
 def test_a_lost_process_ends_the_run_which_resumes_on_other_devices(launcher_of_all, one, tmp_path):
     workdir = tmp_path / "run"
     two = launcher(launcher_of_all, 4)
-    parent = two.start(workdir, *OPTIONS, "--processes=2", "--heartbeat_timeout=20")
+    mesh = ("--config.mesh.data=4", "--config.mesh.fsdp=2")
+    parent = two.start(workdir, *OPTIONS, *mesh, "--processes=2", "--heartbeat_timeout=20")
     try:
         deadline = time.monotonic() + runs.LIMIT_S
         while not (workdir / "checkpoints" / "1").exists():
@@ -107,8 +112,11 @@ def test_a_lost_process_ends_the_run_which_resumes_on_other_devices(launcher_of_
 
     other = tmp_path / "other"
     shutil.copytree(workdir, other)
-    for folder, how, extra in ((workdir, two, ["--processes=2"]), (other, launcher(launcher_of_all, 2), [])):
-        assert f"resuming {folder} at step" in how.run(folder, *OPTIONS, *extra)
+    fewer = ["--config.mesh.data=1", "--config.mesh.fsdp=2", "--config.model.remat=none"]
+    for folder, how, extra in ((workdir, two, [*mesh, "--processes=2"]), (other, launcher(launcher_of_all, 2), fewer)):
+        output = how.run(folder, *OPTIONS, *extra)
+        assert f"resuming {folder} at step" in output
+        assert ("last bits may differ: config.mesh.data: 4 -> 1" in output) == (extra is fewer)
         assert_close_result(folder, one[0])
 
 
@@ -126,6 +134,24 @@ def test_a_bad_picture_is_said_once(launcher_of_all, records, tmp_path):  # noqa
     assert output.count("nothing is saved yet; to start again") == 1
 
 
+def test_what_an_error_of_the_runtime_means(monkeypatch):
+    monkeypatch.setattr(processes, "_joined", lambda: True)
+    lost = "FAILED_PRECONDITION: Buffer Definition Event: Gloo all-reduce failed: Connection closed by peer"
+    assert processes.is_loss(jax.errors.JaxRuntimeError(lost))
+    for own in ("RESOURCE_EXHAUSTED: Out of memory allocating 5 bytes", "INVALID_ARGUMENT: no", "UNIMPLEMENTED: no"):
+        assert not processes.is_loss(jax.errors.JaxRuntimeError(own))
+    assert not processes.is_loss(ValueError(lost))
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [("--dry-run", "--dry-run plans for the devices of one"), ("--process_id=0", "--process_id is what --processes")],
+)
+def test_flags_of_one_process_beside_processes_are_one_line(launcher_of_all, tmp_path, flag, words):
+    output = launcher_of_all.run(tmp_path / "run", "--processes=2", flag, code=2)
+    assert output.splitlines()[-1].startswith(f"error: {words}") and "Traceback" not in output
+
+
 def test_an_unreachable_coordinator_is_one_line(launcher_of_all, tmp_path):
     options = ("--coordinator_address=127.0.0.1:1", "--num_processes=2", "--process_id=1", "--start_timeout=1")
     output = launcher_of_all.run(tmp_path / "run", *options, code=2)
@@ -136,17 +162,24 @@ def test_an_unreachable_coordinator_is_one_line(launcher_of_all, tmp_path):
 
 @pytest.mark.slow
 def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
-    """One step ahead: what two processes drew, with groups split over rows, is trained on by one with half the rows."""
+    """One step ahead: what two processes drew, with groups split over rows, is trained on by one with half the rows.
+    With LoRA, whose adapter both save and one reads."""
     workdir, other = tmp_path / "run", tmp_path / "other"
     options = (
         *OPTIONS,
         "--config.rollout.ahead=1",
         "--config.loss.surrogate=clipped",
         "--config.checkpoint.keep_last=3",
+        "--config.lora.rank=2",
     )
     launcher(launcher_of_all, 4).run(workdir, *options, "--processes=2")
     shutil.copytree(workdir, other)
     (other / "DONE").unlink()
     shutil.rmtree(other / "checkpoints" / str(STEPS))
+    shutil.rmtree(other / "adapter")
     assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
     assert_close_result(other, workdir)
+    ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
+    assert ours.keys() == theirs.keys() and ours
+    for name, tensor in ours.items():
+        np.testing.assert_allclose(tensor.read(), theirs[name].read(), rtol=0, atol=1e-4, err_msg=name)

@@ -1,11 +1,13 @@
 """One command for two stages, killed in each of them."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from rrft_jax.training import stages
 from rrft_jax.training.overrides import load_config
 from rrft_jax.training.stages import check_stages
 from tests.training import runs
@@ -36,6 +38,24 @@ def test_two_stages_in_one_command_resume_where_they_were(launcher, tmp_path):
     stored = json.loads((workdir / "config.json").read_text())
     assert stored["init"] == str(first) and stored["data"]["range"] == [1600, 0]
     assert "holds a finished run" in launcher.run(workdir, *options, config=TWO)
+
+
+def test_a_signal_while_the_first_stage_ends_reaches_the_second(monkeypatch, tmp_path, capsys):
+    trained = []
+
+    def train(config, workdir, argv, *_, stop, **__):
+        trained.append(workdir)
+        workdir.mkdir(parents=True)
+        (workdir / "DONE").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    monkeypatch.setattr(stages, "train", train)
+    config = load_config(str(ROOT / "configs" / "reason_rft_counting.py"))
+    assert stages.run(config, tmp_path / "two", ["launch/train.py"]) == 0
+    assert trained == [tmp_path / "two" / "stage1"]
+    out = capsys.readouterr().out
+    assert "stopped before stage 2; to go on:" in out and f"launch/train.py --workdir={tmp_path / 'two'}" in out
 
 
 def test_what_one_stage_alone_is_told_is_refused():

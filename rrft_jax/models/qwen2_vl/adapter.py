@@ -1,6 +1,7 @@
 """LoRA adapters in PEFT's format: adapter_config.json and adapter_model.safetensors, written and read back."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.parallel.processes import is_writer, whole
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_log = logging.getLogger(__name__)
 BASE = "base_fingerprint"  # in the metadata of the weights, which PEFT does not read
 
 # What changes the meaning of A and B, or comes beside them; a value that is true or not empty is refused.
@@ -144,6 +146,9 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
             f"{directory / WEIGHTS}: an adapter of another base than {base} ({named}): the sizes fit, the weights are "
             "others; give its own base as init"
         )
+    elsewhere = settings["base_model_name_or_path"]
+    if not known and elsewhere and Path(elsewhere).name != base.resolve().name:
+        _log.warning("%s: %s, and it goes on %s: the sizes fit, and nothing says more", directory, named, base)
     return leaves
 
 
@@ -169,6 +174,8 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: {', '.join(used)} is not supported; merge the adapter with PEFT and give the merged directory"
         )
+    if not isinstance(base := settings.get("base_model_name_or_path"), str | None):
+        raise ValueError(f"{path}: base_model_name_or_path is {base!r}, a directory is wanted; write it there")
     return {"base_model_name_or_path": None, **settings}
 
 

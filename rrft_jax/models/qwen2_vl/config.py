@@ -54,6 +54,11 @@ class Qwen2VLConfig:
             raise ValueError(
                 f"config.json: mrope_section {list(self.mrope_section)} must sum to half of head_dim {self.head_dim}"
             )
+        if self.vision.embed_dim % self.vision.num_heads:
+            raise ValueError(
+                f"config.json: vision_config.num_heads {self.vision.num_heads} must divide embed_dim "
+                f"{self.vision.embed_dim}"
+            )
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"config.json: num_key_value_heads {self.num_kv_heads} must divide num_attention_heads {self.num_heads}"
@@ -74,6 +79,29 @@ def _field(section: dict, path: Path, *names: str, default=None):
     return default
 
 
+def _section(section: dict, path: Path, name: str) -> dict:
+    """The JSON object of this name, empty where there is none."""
+    value = section.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{path}: {name} is {value!r}, an object is wanted; get the model's config.json again")
+    return value or {}
+
+
+def _count(section: dict, path: Path, *names: str, default: int | None = None, least: int = 1) -> int:
+    value = _field(section, path, *names, default=default)
+    if type(value) is not int or value < least:
+        kind = "a positive whole number" if least else "a token id, 0 or more,"
+        raise ValueError(f"{path}: {' or '.join(names)} is {value!r}, {kind} is wanted")
+    return value
+
+
+def _positive(section: dict, path: Path, name: str, default: float) -> float:
+    value = _field(section, path, name, default=default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{path}: {name} is {value!r}, a positive number is wanted")
+    return value
+
+
 def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConfig:
     """Reads both layouts: the published flat one and transformers 5's nested text_config / rope_parameters.
 
@@ -86,13 +114,14 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
             f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only: give the directory of "
             "a Qwen2-VL"
         )
-    text = {**raw, **(raw.get("text_config") or {})}
-    vision = _field(raw, path, "vision_config")
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    for name in ("hidden_size", "num_attention_heads", "num_key_value_heads"):
-        if not isinstance(_field(text, path, name), int) or text[name] < 1:
-            raise ValueError(f"{path}: {name} is {text[name]!r}, a positive whole number is wanted")
-    hidden, heads = text["hidden_size"], text["num_attention_heads"]
+    text = {**raw, **_section(raw, path, "text_config")}
+    _field(raw, path, "vision_config")
+    vision = _section(raw, path, "vision_config")
+    rope = _section(text, path, "rope_parameters") or _section(text, path, "rope_scaling")
+    hidden, heads = (_count(text, path, name) for name in ("hidden_size", "num_attention_heads"))
+    section = _field(rope, path, "mrope_section", default=(16, 24, 24))
+    if not isinstance(section, list | tuple) or [type(x) for x in section] != [int] * 3:
+        raise ValueError(f"{path}: mrope_section is {section!r}, three whole numbers are wanted")
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ("default", "mrope"):
         raise ValueError(f"{path}: rope type {kind!r} is not supported; Qwen2-VL as released has 'mrope'")
@@ -104,35 +133,35 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
     if acts != ("silu", "quick_gelu"):
         raise ValueError(f"{path}: hidden_act {acts} is not Qwen2-VL's ('silu', 'quick_gelu')")
     return Qwen2VLConfig(
-        vocab_size=_field(text, path, "vocab_size"),
+        vocab_size=_count(text, path, "vocab_size"),
         hidden_size=hidden,
-        intermediate_size=_field(text, path, "intermediate_size"),
-        num_layers=_field(text, path, "num_hidden_layers"),
+        intermediate_size=_count(text, path, "intermediate_size"),
+        num_layers=_count(text, path, "num_hidden_layers"),
         num_heads=heads,
-        num_kv_heads=_field(text, path, "num_key_value_heads"),
-        head_dim=text.get("head_dim") or hidden // heads,
-        mrope_section=tuple(_field(rope, path, "mrope_section", default=(16, 24, 24))),
-        rms_norm_eps=_field(text, path, "rms_norm_eps", default=1e-6),
-        rope_theta=float(rope.get("rope_theta") or text.get("rope_theta") or 1e6),
+        num_kv_heads=_count(text, path, "num_key_value_heads"),
+        head_dim=_count(text, path, "head_dim", default=hidden // heads or 1),
+        mrope_section=tuple(section),
+        rms_norm_eps=_positive(text, path, "rms_norm_eps", 1e-6),
+        rope_theta=float(_positive(rope, path, "rope_theta", _positive(text, path, "rope_theta", 1e6))),
         tie_word_embeddings=bool(raw.get("tie_word_embeddings") or text.get("tie_word_embeddings")),
-        image_token_id=_field(raw, path, "image_token_id"),
-        video_token_id=_field(raw, path, "video_token_id"),
-        vision_start_token_id=_field(raw, path, "vision_start_token_id"),
-        vision_end_token_id=_field(raw, path, "vision_end_token_id"),
+        image_token_id=_count(raw, path, "image_token_id", least=0),
+        video_token_id=_count(raw, path, "video_token_id", least=0),
+        vision_start_token_id=_count(raw, path, "vision_start_token_id", least=0),
+        vision_end_token_id=_count(raw, path, "vision_end_token_id", least=0),
         eos_token_id=text.get("eos_token_id"),
         pad_token_id=text.get("pad_token_id"),
         max_position_embeddings=text.get("max_position_embeddings", 32768),
         vision=VisionConfig(
-            depth=_field(vision, path, "depth"),
-            embed_dim=_field(vision, path, "embed_dim"),
-            num_heads=_field(vision, path, "num_heads"),
-            hidden_size=_field(vision, path, "hidden_size", default=hidden),
-            mlp_ratio=_field(vision, path, "mlp_ratio", default=4),
-            in_channels=_field(vision, path, "in_channels", "in_chans", default=3),
-            patch_size=_field(vision, path, "patch_size", default=14),
-            temporal_patch_size=_field(vision, path, "temporal_patch_size", default=2),
-            spatial_merge_size=_field(vision, path, "spatial_merge_size", default=2),
-            rope_theta=float((vision.get("rope_parameters") or {}).get("rope_theta", 10000.0)),
+            depth=_count(vision, path, "depth"),
+            embed_dim=_count(vision, path, "embed_dim"),
+            num_heads=_count(vision, path, "num_heads"),
+            hidden_size=_count(vision, path, "hidden_size", default=hidden),
+            mlp_ratio=_positive(vision, path, "mlp_ratio", 4),
+            in_channels=_count(vision, path, "in_channels", "in_chans", default=3),
+            patch_size=_count(vision, path, "patch_size", default=14),
+            temporal_patch_size=_count(vision, path, "temporal_patch_size", default=2),
+            spatial_merge_size=_count(vision, path, "spatial_merge_size", default=2),
+            rope_theta=float(_positive(_section(vision, path, "rope_parameters"), path, "rope_theta", 10000.0)),
         ),
     )
 

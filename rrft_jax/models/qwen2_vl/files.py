@@ -127,6 +127,8 @@ def _shards(directory: Path, single: str) -> dict[str, list[str]]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{index}: not a safetensors index ({error!r}); download it again") from error
         for name, file in homes:
+            if not isinstance(file, str):
+                raise ValueError(f"{index}: the file of {name} is {file!r}, not a name; download it again")
             shards.setdefault(file, []).append(name)
         missing = sorted(f for f in shards if not (directory / f).is_file())
         if missing:

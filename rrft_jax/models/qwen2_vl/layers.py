@@ -80,8 +80,9 @@ class Dense(nn.Module):
         x = x.astype(self.dtype)
         y = flat_dot(x, kernel.astype(self.dtype))
         if self.has_variable("params", "lora_a"):
-            a, b, scale = (self.get_variable("params", name).astype(self.dtype) for name in lora.LEAVES)
-            y = y + scale * flat_dot(flat_dot(x, a), b)
+            a, b, scale = (self.get_variable("params", name) for name in lora.LEAVES)
+            low = flat_dot(flat_dot(x, a.astype(self.dtype)), b.astype(self.dtype))
+            y = y + (scale * low).astype(self.dtype)  # scale is float32: rounded, it would not be the export's
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y

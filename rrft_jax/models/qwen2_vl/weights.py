@@ -23,6 +23,8 @@ from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_nam
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel.processes import is_writer, whole
 
+SHOWN = 12  # tensors that an error names
+
 __all__ = [
     "INDEX", "SINGLE", "abstract_params", "check_tensors", "from_paths", "leaf_paths", "load_params", "load_sharded",
     "published_name", "published_sizes", "save_params",
@@ -91,7 +93,12 @@ def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTen
         elif tensor.shape != wanted[name]:
             problems.append(f"misshaped {name}: file has {list(tensor.shape)}, config.json says {list(wanted[name])}")
     if problems:
-        raise ValueError(f"{directory}: {len(problems)} tensors do not fit:\n  " + "\n  ".join(sorted(problems)))
+        shown = sorted(problems)[:SHOWN]
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise ValueError(
+            f"{directory}: {len(problems)} tensors do not fit; config.json and weights are not of one model, or a "
+            "download was cut short: get the directory again\n  " + "\n  ".join(shown + more)
+        )
     return tensors
 
 
