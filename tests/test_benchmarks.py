@@ -76,9 +76,74 @@ def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     done = run(str(FOLDER / "gpu.py"), "--tiny", "--json", str(out))
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    parts = {name: found[name] for name in ("rates", "decode", "update", "full_step")}
+    names = "setup rates parity decode update full_step parity_cudnn update_lora full_step_lora".split()
+    parts = {name: found[name] for name in names}
     assert not any("error" in part for part in parts.values()), parts
-    assert parts["update"]["mfu_of_measured_rate"] > 0 and parts["full_step"]["tokens_per_s"] > 0
+    assert parts["decode"]["prefill_tokens_per_s"] > parts["decode"]["prefill_images_per_s"] > 0
+    for name in ("", "_lora"):
+        assert parts[f"update{name}"]["mfu_of_measured_rate"] > 0 and parts[f"full_step{name}"]["tokens_per_s"] > 0
+    assert parts["update_lora"]["rank"] == 64
+    # Here the device is the host: only rounding to bfloat16 shows, and it does.
+    parity = parts["parity"]
+    assert parity["within"] and parity["float32"]["gradient"] <= 1e-5 < parity["bfloat16"]["gradient"]
+    assert "cpu" in parts["parity_cudnn"]["skipped"]
+
+
+def test_a_gpu_benchmark_that_cannot_be_set_up_says_so_in_its_json(tmp_path):
+    out = tmp_path / "out.json"
+    done = run(str(FOLDER / "gpu.py"), "--tiny", "--attention=cudnn", "--json", str(out))
+    found = json.loads(out.read_text())
+    assert done.returncode == 1 and "machine" in found and "rates" not in found
+    assert found["setup"]["error"].startswith("ValueError: config.model.attention=cudnn does not run on cpu")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("gpu")
+
+
+def test_a_part_of_the_gpu_benchmark_that_fails_costs_no_other(gpu, tmp_path, monkeypatch):
+    def fails(self, found):
+        raise RuntimeError("RESOURCE_EXHAUSTED:\n  out of memory")
+
+    for name in gpu.PARTS:
+        monkeypatch.setattr(gpu.Bench, name, fails if name == "decode" else lambda self, found: {})
+    out = tmp_path / "out.json"
+    found = gpu.main(["--json", str(out)])
+    assert json.loads(out.read_text()) == found and gpu.failed(found)
+    assert found.pop("decode")["error"] == "RuntimeError: RESOURCE_EXHAUSTED: out of memory"
+    assert not gpu.failed(found) and list(found) == [name for name in gpu.PARTS if name != "decode"]
+    assert gpu.failed({"parity": {"within": False}})
+
+
+@pytest.mark.parametrize(("scale", "right"), [(None, True), pytest.param(0.5, False, marks=pytest.mark.slow)])
+def test_the_gpu_benchmark_compares_an_attention_with_xla(scale, right, gpu, monkeypatch):
+    """jax's dense attention in cuDNN's place, with the right scale of its scores and a wrong one."""
+    from common.parity import kernel_against_xla
+
+    dense = jax.nn.dot_product_attention
+
+    def stand_in(*args, implementation, **kwargs):
+        assert implementation == "cudnn"
+        return dense(*args, **kwargs, scale=scale, implementation="xla")
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    found = kernel_against_xla("cudnn", tiny=True)
+    assert found["within"] is right, found
+    assert set(found) == {"tower", "prompt", "completions", "tolerance", "within"}
+
+
+def test_a_difference_that_is_no_number_is_not_within_a_tolerance(gpu):
+    from common.parity import TOLERANCE, difference
+
+    expected = np.zeros(3), {"a": np.ones(2), "b": np.ones(2)}
+    limits = TOLERANCE["float32"]
+    assert difference(expected, expected, limits)["within"]
+    for wrong in (np.float64("nan"), 1.01):
+        found = difference((expected[0], {"a": np.ones(2), "b": np.array([1, wrong])}), expected, limits)
+        assert not found["within"] and found["gradient_of"] == "b"
+    assert not difference((np.full(3, np.nan), expected[1]), expected, limits)["within"]
 
 
 @pytest.mark.slow
@@ -101,6 +166,9 @@ def test_peak_memory_over_prompts(tmp_path):
         ("roofline", ["--image=113"], "--image=113 must be a multiple of 28"),
         ("roofline", ["--svg=x.svg"], "name some with --sweep"),
         ("sft_step", ["--group=2"], "unrecognized arguments: --group=2"),
+        ("gpu", ["--minutes=0"], "--minutes: 0 is not a positive number"),
+        ("gpu", ["--minutes=nan"], "--minutes: nan is not a positive number"),
+        ("gpu", ["--json=/dev/null/out.json"], "--json=/dev/null/out.json: "),
     ],
 )
 def test_bad_options_are_named(script, options, message, monkeypatch, capsys):
@@ -251,7 +319,8 @@ import sys, time
 sys.path.insert(0, {folder!r})
 import gpu
 gpu.measure = lambda *_: time.sleep(600)
-gpu.main(["--tiny", "--minutes=-1.79"])
+gpu.GRACE = 0.005
+gpu.main(["--tiny", "--minutes=0.005"])
 """
 
 

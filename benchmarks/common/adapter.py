@@ -1,0 +1,36 @@
+"""LoRA as a run with config.lora.rank sets it up: the split of the parameters, and the least FLOPs of its update."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from common.cost import Shapes, phases, tower
+from rrft_jax.models.lora import init_adapter, is_trained
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths
+from rrft_jax.training.defaults import base_config
+from rrft_jax.training.start import lora_settings
+
+RANK = 64  # of docs/tpu_compile.md's table
+
+
+def with_adapter(params: dict, dtype) -> tuple[dict, dict, dict]:
+    """(trainable, frozen, base): a new adapter on every layer of the decoder; its base, a copy in `dtype`, which is the
+    reference as well, and with the adapter's constants what the step is given as frozen."""
+    config = base_config()
+    config.lora.rank = RANK
+    adapter = init_adapter(leaf_paths(params), lora_settings(config), config.seed)
+    base = jax.jit(partial(jax.tree.map, lambda x: x.astype(dtype)))(params)
+    on_device = {path: jnp.asarray(leaf) for path, leaf in adapter.items()}
+    trainable = {path: leaf for path, leaf in on_device.items() if is_trained(path)}
+    constants = {path: leaf for path, leaf in on_device.items() if not is_trained(path)}
+    return from_paths(trainable), from_paths(leaf_paths(base) | constants), base
+
+
+def update_flops(c: Qwen2VLConfig, s: Shapes, trained: int) -> float:
+    """As common/cost.py counts them. The frozen tower has no backward pass, the frozen decoder none of its kernels, but
+    attention both of its products'; every token goes through all `trained` numbers of the adapter, three times."""
+    forward, own, seen = phases(c, s)["reference"].flops, s.B * s.G * (s.C - 1), s.P + s.C / 2
+    attention = 4 * c.num_layers * c.num_heads * c.head_dim * (s.B * s.P * s.P / 2 + own * seen)
+    return 2 * forward - tower(c, s) + attention + 6 * (s.B * s.P + own) * trained
