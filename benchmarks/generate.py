@@ -67,9 +67,10 @@ def transformers_side(options: Options, turn: Turn) -> None:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    args = parser(__doc__, "transformers").parse_args(argv)
+    flags = parser(__doc__, "transformers")
+    args = flags.parse_args(argv)
     sides = {"ours": our_side} | ({"transformers": transformers_side} if args.against else {})
-    with problem(args) as options:
+    with problem(flags, args) as options:
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
     greedy = {name: report.pop("greedy") for name, report in reports.items()}
     result = {"options": chosen(args), "machine": machine(), **reports}

@@ -12,7 +12,7 @@ import tempfile
 
 import numpy as np
 from common.floor import describe, floors, rates_side
-from common.options import Options, count, parser, problem
+from common.options import Options, count, parser, problem, weight
 from common.report import chosen, machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
@@ -304,14 +304,14 @@ def check_parity(a: dict, b: dict) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> dict:
     flags = parser(__doc__, "trl")
-    flags.add_argument("--beta", type=float, default=0.04, help="of the KL penalty; 0 skips the reference pass")
+    flags.add_argument("--beta", type=weight, default=0.04, help="of the KL penalty; 0 skips the reference pass")
     flags.add_argument("--micro-batches", type=count, default=1, help="of our update")
     args = flags.parse_args(argv)
     if args.prompts % args.micro_batches:
         flags.error(f"--micro-batches={args.micro_batches} must divide --prompts={args.prompts}")
     if args.against and args.group < 2:
         flags.error(f"--group={args.group}: TRL wants at least 2 completions of a prompt")
-    with problem(args) as options:
+    with problem(flags, args) as options:
         sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {}) | {"rates": rates_side}
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
     rates = reports.pop("rates")

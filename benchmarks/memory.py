@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--json", help="file to write")
     flags.add_argument("--against", type=a_peer("trl"), metavar="trl", help="measure this too (extra `bench`)")
     args = flags.parse_args(argv)
+    if args.against and args.group < 2:
+        flags.error(f"--group={args.group}: TRL wants at least 2 completions of a prompt")
     sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
     rows, result = [], {"options": chosen(args), "machine": machine(), "peaks": []}
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,9 +13,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from common.options import a_size, count
+from common.options import a_core, a_size, count
 from common.report import chosen, machine, save, table
-from common.turns import pin
+from common.turns import pin, usable_cores
 
 SWEEPS = {
     "group": (1, 2, 4, 8, 16, 32),
@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--remat", default="dots", choices=("none", "dots", "full"), help="policy of the update")
     flags.add_argument("--repeats", type=count, default=3)
     flags.add_argument("--threads", type=int, default=1, choices=(0, 1), help="1: pinned to one core; 0: all cores")
-    flags.add_argument("--core", type=int, default=0)
+    flags.add_argument("--core", type=a_core, default=usable_cores()[0])
     flags.add_argument("--sweep", nargs="+", choices=sorted(SWEEPS), default=[], help="instead of the floors")
     flags.add_argument("--svg", help="picture of the sweeps to write")
     flags.add_argument("--json", help="file to write")

@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> dict:
     if args.prompts % args.micro_batches:
         flags.error(f"--micro-batches={args.micro_batches} must divide --prompts={args.prompts}")
     sides = {"ours": our_side} | ({"transformers": transformers_side} if args.against else {})
-    with problem(args) as options:
+    with problem(flags, args) as options:
         reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
     result = {"options": chosen(args), "machine": machine(), **reports}
     print(side_by_side(reports["ours"], reports.get("transformers"), "transformers"))

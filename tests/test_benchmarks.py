@@ -17,6 +17,7 @@ from tests.models.build import quick_jit
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
+NANO = f"--checkpoint={ROOT / 'rrft_jax' / 'assets' / 'nano'}"
 HELP = """
 import runpy, sys
 sys.modules["torch"] = sys.modules["trl"] = None
@@ -100,14 +101,25 @@ def test_peak_memory_over_prompts(tmp_path):
         ("memory", ["--prompts", "2", "0"], "--prompts: 0 is not a whole number"),
         ("roofline", ["--image=113"], "--image=113 must be a multiple of 28"),
         ("roofline", ["--svg=x.svg"], "name some with --sweep"),
+        ("roofline", ["--core=4000"], "--core: 4000: choose one of "),
+        ("generate", ["--core=-1"], "--core: -1: choose one of "),
+        ("grpo_step", ["--beta=-0.1"], "--beta: -0.1 is not a number of at least 0"),
+        ("grpo_step", ["--beta=nan"], "--beta: nan is not a number of at least 0"),
+        ("generate", ["--checkpoint=no/such"], "--checkpoint: no/such is no HuggingFace directory"),
+        ("grpo_step", [NANO, "--text-tokens=3"], "--text-tokens=3: the chat template with 1 pictures is "),
+        ("sft_step", [NANO, "--text-tokens=9", "--images=2"], "--text-tokens=9: the chat template with 2 pictures is "),
+        ("long_tail", ["--compact", "8", "1"], "--compact: 1 is not a whole number of at least 2"),
+        ("long_tail", ["--new-tokens=7"], "--new-tokens=7: give 8 or more"),
+        ("start_up", ["--starts=0"], "--starts: 0 is not a whole number of at least 1"),
         ("sft_step", ["--group=2"], "unrecognized arguments: --group=2"),
     ],
 )
 def test_bad_options_are_named(script, options, message, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(FOLDER))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         importlib.import_module(script).main(options)
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and message in said.splitlines()[-1] and "Traceback" not in said
 
 
 def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch, capsys):
@@ -139,14 +151,6 @@ def test_a_process_does_not_inherit_the_peak_memory_of_its_parent(tmp_path):
     done = run(str(tmp_path / "script.py"))
     child, parent = map(int, done.stdout.split())
     assert child < 2**27 < 2**28 < parent, done.stderr
-
-
-def test_a_core_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    from common.turns import take_turns
-
-    with pytest.raises(RuntimeError, match="--core=4000: choose one of "):
-        take_turns({"ours": print}, None, steps=1, threads=1, core=4000)
 
 
 def test_a_report_tells_median_and_spread_of_every_phase(monkeypatch):

@@ -75,13 +75,17 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def pin(core: int) -> dict[str, str]:
-    """Gives this process one core; returns the environment that keeps the libraries' pools to one thread, too.
+def usable_cores() -> list[int]:
+    """The cores this process may run on, in order; all that there are where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
-    Before jax or torch is imported. Raises ValueError for a core that this process may not use.
+
+def pin(core: int) -> dict[str, str]:
+    """Gives this process one of `usable_cores`; returns the environment that keeps the libraries' pools to one thread,
+    too. Before jax or torch is imported.
     """
-    if core not in (usable := os.sched_getaffinity(0)):
-        raise ValueError(f"--core={core}: choose one of {', '.join(map(str, sorted(usable)))}")
     os.sched_setaffinity(0, {core})
     return dict(ONE_THREAD)
 
