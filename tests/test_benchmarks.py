@@ -57,6 +57,7 @@ def test_our_side_of_a_grpo_step(tmp_path):
     for side in (found["ours"], *found["ours"]["phases"].values()):
         assert side["cpu_s"] >= 0 and side["wall_s"] >= 0
     assert found["ours"]["cpu_s"] > 0 and found["ours"]["steps"] == 2 and found["ours"]["memory"] > 2**20
+    assert found["rates"]["gflop_per_s"] > 0 and found["rates"]["gb_per_s"] > 0 and found["rates"]["steps"] == 2
     assert set(found["floors"]) == {"prefill", "decode", "reference", "update"}
     assert all(0 < one["floor_s"] for one in found["floors"].values()) and "in the way: " in done.stdout
     assert str(tmp_path) not in out.read_text()
@@ -209,10 +210,12 @@ def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     from common import floor
 
-    # By hand: 1 GFLOP/s and 1 GB/s.
+    # By hand: 1 GFLOP/s and 1 GB/s with one core, half of that by the clock on the wall.
     matmul, copy = 2 * floor.SIZE**3 / 1e9, 2 * floor.COPIED / 1e9
     seconds = lambda x: {"cpu_s": x, "wall_s": 2 * x}  # noqa: E731
-    rates = {"phases": {"matmul": seconds(matmul), "copy": seconds(copy)}}
+    side = {"phases": {"matmul": seconds(matmul), "copy": seconds(copy)}, "steps": 5, "busy_steps": 1, "left_out": 3}
+    rates = floor.machine_rates(side, threads=1)
+    assert rates == {"gflop_per_s": pytest.approx(1), "gb_per_s": pytest.approx(1), "steps": 8, "busy_steps": 4}
     report = {"phases": {"prefill": seconds(6.0), "update": seconds(5.0), "host": seconds(1.0)}}
     least = {"prefill": (3e9, 1e9), "update": (1e9, 4e9), "reference": (1e9, 1e9)}
     found = floor.floors(report, least, rates, threads=1)
@@ -220,9 +223,11 @@ def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):
         "prefill": {"least_gflop": 3.0, "floor_s": pytest.approx(3), "seconds": 6.0, "over_floor": pytest.approx(2)},
         "update": {"least_gflop": 1.0, "floor_s": pytest.approx(4), "seconds": 5.0, "over_floor": pytest.approx(1.25)},
     }
-    text = floor.describe(found, {"cpu_s": 21.0}, "trl", threads=1)
+    text = floor.describe(found, rates, {"cpu_s": 21.0}, "trl", threads=1)
+    assert "1 GFLOP/s, 1.0 GB/s; 4 of the 8 times they were measured not quiet" in text
     assert "in the way: prefill, 3.000 of the 4.000 s" in text and "trl / floors: 3.00, and no more" in text
-    assert floor.floors(report, least, rates, threads=0)["update"]["floor_s"] == pytest.approx(8)
+    wall = floor.machine_rates(side, threads=0)
+    assert floor.floors(report, least, wall, threads=0)["update"]["floor_s"] == pytest.approx(8)
 
 
 def test_the_least_cost_grows_as_it_should(monkeypatch):
