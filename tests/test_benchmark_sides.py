@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,57 @@ def test_no_side_scores_the_parity_batch_where_memory_is_measured(monkeypatch):
     monkeypatch.setattr(memory, "make_checkpoint", lambda folder, config: folder)
     assert memory.main(["--against=trl", "--prompts=1"])["peaks"] == [{"prompts": 1, "ours": 1.0, "trl": 1.0}]
     assert asked == [("ours", None), ("trl", None)]
+
+
+def test_the_rates_are_the_largest_around_the_phases(monkeypatch, capsys):
+    import roofline
+    from common import rates
+    from common.checkpoint import model_config
+    from common.cost import Shapes
+
+    matmul, copy = iter([3e9, 1e9, 4e9]), iter([1e9, 2e9, 1e9])
+    monkeypatch.setattr(rates, "matmul_rate", lambda clock: next(matmul))
+    monkeypatch.setattr(rates, "copy_rate", lambda clock: next(copy))
+
+    def measure(*_, around, **__):
+        for _ in range(3):
+            around()
+        phase = {"compiled_flops": 8e9, "least_flops": 8e9, "least_bytes": 1e9}
+        return {"prefill": {"seconds": 1.0, **phase}, "reference": {"seconds": 4.0, **phase}}
+
+    monkeypatch.setattr(roofline, "measure", measure)
+    args = SimpleNamespace(remat="none", repeats=1, threads=1)
+    found = roofline.floors(model_config("tiny"), Shapes(1, 1, 32, 8, 1, 64), args, None)
+    assert found["rates"]["matmul_flops_per_s"] == 4e9 and found["rates"]["copy_bytes_per_s"] == 2e9
+    assert [phase["floor_s"] for phase in found["phases"].values()] == [2, 2]
+    said = capsys.readouterr().out
+    assert "the largest of 3 measurements (the least 1 and 1.0)" in said
+    assert said.count("NOT A FLOOR: ") == 1 and "NOT A FLOOR: prefill ran at 200.0% of the matmul rate" in said
+
+
+def test_the_growth_of_time_stands_beside_that_of_the_counted_cost():
+    from roofline import PHASES, growth
+
+    quadratic = lambda x: {name: float(x * x) for name in PHASES}  # noqa: E731
+    linear = lambda x: {name: 5.0 + x for name in PHASES}  # noqa: E731
+    found = [{"value": x, **quadratic(x), "least_gflop": {**linear(x), "prefill": 1.0}} for x in (1, 2, 4)]
+    assert growth(found)["update"] == {"seconds": 2.0, "least_gflop": 1.0}
+    assert growth(found)["prefill"] == {"seconds": 2.0, "least_gflop": None}
+
+
+def test_a_sweep_saves_both_growths(monkeypatch, tmp_path, capsys):
+    import roofline
+
+    def measure(config, s, *_, **__):
+        return {name: {"seconds": float(s.G), "least_flops": 1e9 * s.G} for name in roofline.PHASES}
+
+    monkeypatch.setattr(roofline, "measure", measure)
+    out = tmp_path / "out.json"
+    roofline.main(["--sweep", "group", "--threads=0", f"--json={out}"])
+    found = json.loads(out.read_text())
+    assert [one["least_gflop"]["update"] for one in found["sweeps"]["group"]] == [1, 2, 4, 8, 16, 32]
+    assert found["growth"]["group"]["update"] == {"seconds": 1, "least_gflop": 1}
+    assert capsys.readouterr().out.count("  least GFLOP") == 4
 
 
 def run(script, *flags, out):
