@@ -5,7 +5,7 @@
 
 Parts, the most important first, each saved as soon as it is there:
     rates           matmul and copy rate of the device
-    parity          a small model on the device beside float32 on the host's CPU (common/parity.py)
+    parity          a small model on the device beside float32 on the host's CPU (common/device_parity.py)
     decode          tokens and pictures read a second; decoding as achieved / floor of its memory traffic
     update          model FLOPs utilisation: the least FLOPs of common/cost.py / measured time / measured matmul rate,
                     rematerialisation not counted as work
@@ -33,7 +33,7 @@ import numpy as np
 from common.adapter import RANK, update_flops, with_adapter
 from common.checkpoint import model_config
 from common.cost import Shapes, phases
-from common.parity import against_host, cudnn_against_xla
+from common.device_parity import against_host, cudnn_against_xla
 from common.problem import random_prompts
 from common.rates import copy_rate, matmul_rate, seconds
 from common.report import machine, save

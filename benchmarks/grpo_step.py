@@ -11,8 +11,9 @@ pictures and texts to arrays, rollout, reference pass, rewards, update. Needs th
 import tempfile
 
 import numpy as np
-from common.floor import describe, floors, rates_side
-from common.options import Options, count, parser, problem
+from common.floor import describe, floors, machine_rates, rates_side
+from common.options import Options, count, parser, problem, weight
+from common.parity import relative, same_tokens, within
 from common.report import chosen, machine, save, side_by_side, summary
 from common.turns import Clock, Turn, take_turns
 
@@ -152,8 +153,7 @@ def our_side(options: Options, turn: Turn) -> None:
 def trl_side(options: Options, turn: Turn) -> None:
     import time
 
-    import torch
-    from common.torch_side import load_problem, load_processor, model_inputs
+    from common.torch_side import load_problem, load_processor
     from datasets import Dataset, Features, Image, List, Value
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -253,83 +253,97 @@ def trl_side(options: Options, turn: Turn) -> None:
         trainer.model.register_forward_pre_hook(started, with_kwargs=True)
         trainer.model.register_forward_hook(stopped, with_kwargs=True)
 
-        fixed = fixed_completions(options, law)
-        flat = lambda x: torch.tensor(x.reshape(B * G, *x.shape[2:]))  # noqa: E731
-        inputs = model_inputs(trainer.processing_class, questions, G)
-        prompt_ids, prompt_mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
-        kinds = inputs.pop("mm_token_type_ids")
-        tokens, mask = flat(fixed["tokens"]).long(), flat(fixed["mask"]).long()
-        batch = {
-            "prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "completion_ids": tokens, "completion_mask": mask,
-            "advantages": flat(fixed["advantages"]), **inputs, "num_images": [options.images] * (B * G),
-            "mm_token_type_ids": torch.cat([kinds, torch.zeros_like(tokens)], 1),
-        }  # fmt: skip
-        trainer.model.train()
-        trainer.current_gradient_accumulation_steps = 1
-        pictures = {k: batch[k] for k in (*inputs, "num_images", "mm_token_type_ids")}
-        with torch.no_grad():
-            log_probs = trainer._get_per_token_logps_and_entropies(
-                trainer.model, torch.cat([prompt_ids, tokens], 1), torch.cat([prompt_mask, mask], 1), C, **pictures
-            )[0]
-        old, ref = (log_probs + flat(noise) for noise in fixed["noise"])
-        loss = trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": old, "ref_per_token_logps": ref})
-        loss.backward()
-        norm = torch.sqrt(sum((p.grad**2).sum() for p in trainer.model.parameters() if p.grad is not None))
-        trainer.model.zero_grad()
-        found = {
-            "prompt": [ids[keep > 0].tolist() for ids, keep in zip(prompt_ids[::G], prompt_mask[::G], strict=True)],
-            "log_probs": np.where(fixed["mask"], log_probs.numpy().reshape(B, G, C), 0), "loss": float(loss.detach()),
-            "grad_norm": float(norm),
-        }  # fmt: skip
-        turn.ready(parity=found)
+        turn.ready(parity=trl_on_fixed_batch(options, trainer, questions, law) if options.against else None)
         try:
             trainer.train()
         except KeyboardInterrupt:
             pass
 
 
+def trl_on_fixed_batch(options: Options, trainer, questions: list, law: np.ndarray) -> dict:
+    """What TRL's trainer finds for the batch both sides score."""
+    import torch
+    from common.torch_side import model_inputs
+
+    B, G, C = options.prompts, options.group, options.new_tokens
+    fixed = fixed_completions(options, law)
+    flat = lambda x: torch.tensor(x.reshape(B * G, *x.shape[2:]))  # noqa: E731
+    inputs = model_inputs(trainer.processing_class, questions, G)
+    prompt_ids, prompt_mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
+    kinds = inputs.pop("mm_token_type_ids")
+    tokens, mask = flat(fixed["tokens"]).long(), flat(fixed["mask"]).long()
+    batch = {
+        "prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "completion_ids": tokens, "completion_mask": mask,
+        "advantages": flat(fixed["advantages"]), **inputs, "num_images": [options.images] * (B * G),
+        "mm_token_type_ids": torch.cat([kinds, torch.zeros_like(tokens)], 1),
+    }  # fmt: skip
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    pictures = {k: batch[k] for k in (*inputs, "num_images", "mm_token_type_ids")}
+    with torch.no_grad():
+        log_probs = trainer._get_per_token_logps_and_entropies(
+            trainer.model, torch.cat([prompt_ids, tokens], 1), torch.cat([prompt_mask, mask], 1), C, **pictures
+        )[0]
+    old, ref = (log_probs + flat(noise) for noise in fixed["noise"])
+    loss = trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": old, "ref_per_token_logps": ref})
+    loss.backward()
+    norm = torch.sqrt(sum((p.grad**2).sum() for p in trainer.model.parameters() if p.grad is not None))
+    trainer.model.zero_grad()
+    return {
+        "prompt": [ids[keep > 0].tolist() for ids, keep in zip(prompt_ids[::G], prompt_mask[::G], strict=True)],
+        "log_probs": np.where(fixed["mask"], log_probs.numpy().reshape(B, G, C), 0), "loss": float(loss.detach()),
+        "grad_norm": float(norm),
+    }  # fmt: skip
+
+
 def check_parity(a: dict, b: dict) -> dict[str, float]:
-    """The differences, all within TOLERANCE, or AssertionError: two programs that disagree are not compared."""
-    assert a["prompt"] == b["prompt"], "the sides read different prompt tokens"
-    relative = lambda name: abs(a[name] - b[name]) / abs(b[name])  # noqa: E731
+    """The differences, all within TOLERANCE, or SystemExit: two programs that disagree are not compared."""
+    for p, (ours, peers) in enumerate(zip(a["prompt"], b["prompt"], strict=True)):
+        same_tokens(f"prompt {p}", ours, peers)
     found = {
         "log_probs": float(np.abs(a["log_probs"] - b["log_probs"]).max()),
-        "loss": relative("loss"),
-        "grad_norm": relative("grad_norm"),
+        "loss": relative(a["loss"], b["loss"]),
+        "grad_norm": relative(a["grad_norm"], b["grad_norm"]),
     }
-    for name, limit in TOLERANCE.items():
-        assert found[name] <= limit, f"the sides disagree: {name} differs by {found[name]:.2e}, more than {limit:.0e}"
-    return found
+    return within(found, TOLERANCE)
 
 
 def main(argv: list[str] | None = None) -> dict:
     flags = parser(__doc__, "trl")
-    flags.add_argument("--beta", type=float, default=0.04, help="of the KL penalty; 0 skips the reference pass")
+    flags.add_argument("--beta", type=weight, default=0.04, help="of the KL penalty; 0 skips the reference pass")
     flags.add_argument("--micro-batches", type=count, default=1, help="of our update")
     args = flags.parse_args(argv)
     if args.prompts % args.micro_batches:
         flags.error(f"--micro-batches={args.micro_batches} must divide --prompts={args.prompts}")
     if args.against and args.group < 2:
         flags.error(f"--group={args.group}: TRL wants at least 2 completions of a prompt")
-    with problem(args) as options:
-        sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {}) | {"rates": rates_side}
-        reports = take_turns(sides, options, args.steps, args.threads, core=args.core)
-    rates = reports.pop("rates")
+    parity = {}
+
+    def agree(ready: dict[str, dict]) -> None:
+        found = [ready[side].pop("parity") for side in sides]
+        if args.against:
+            parity.update(check_parity(*found))
+
+    sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
+    with problem(flags, args) as options:
+        reports = take_turns(
+            sides | {"rates": rates_side}, options, args.steps, args.threads, core=args.core, agree=agree,
+            aside=("rates",),
+        )  # fmt: skip
+    rates = machine_rates(reports.pop("rates"), args.threads)
     floor = floors(reports["ours"], reports["ours"].pop("least"), rates, args.threads)
-    result = {"options": chosen(args), "machine": machine(), **reports}
-    result["floors"] = floor
-    parity = {name: report.pop("parity") for name, report in reports.items()}
+    result = {"options": chosen(args), "machine": machine(), **reports, "rates": rates, "floors": floor}
     tokens = args.prompts * args.group * args.new_tokens
     for report in reports.values():
         spent = [sum(report["phases"][p][k] for p in ("prefill", "decode")) for k in ("cpu_s", "wall_s")]
         report["tokens_per_cpu_s"], report["tokens_per_s"] = (tokens / x for x in spent)
     if args.against:
-        result["parity"] = check_parity(parity["ours"], parity["trl"])
+        result["parity"] = parity
         result["ratio"] = reports["trl"]["cpu_s"] / reports["ours"]["cpu_s"]
     print(side_by_side(reports["ours"], reports.get("trl"), "trl"))
     for name, report in reports.items():
         print(summary(name, report) + f"; rollout {report['tokens_per_cpu_s']:,.0f} tokens per CPU-s")
-    print(describe(floor, reports.get("trl"), "trl", args.threads))
+    print(describe(floor, rates, reports.get("trl"), "trl", args.threads))
     if args.against:
         print("parity: " + ", ".join(f"{name} {x:.1e}" for name, x in result["parity"].items()))
         print(f"TRL / ours in CPU-seconds: {result['ratio']:.2f}")

@@ -11,7 +11,7 @@ early and the long one never drew.
 """
 
 import numpy as np
-from common.options import Options, parser, problem
+from common.options import Options, at_least, parser, problem
 from common.report import chosen, machine, save, table
 from common.turns import Clock, Turn, take_turns
 
@@ -77,10 +77,12 @@ def our_side(options: Options, turn: Turn) -> None:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    arguments = parser(__doc__, None, prompts=8, new_tokens=256, image=56, steps=3)
-    arguments.add_argument("--compact", type=int, nargs="+", default=[8], help="factors to measure")
-    args = arguments.parse_args(argv)
-    with problem(args) as options:
+    flags = parser(__doc__, None, prompts=8, new_tokens=256, image=56, steps=3)
+    flags.add_argument("--compact", type=at_least(2), nargs="+", default=[8], help="factors to measure")
+    args = flags.parse_args(argv)
+    if args.new_tokens < TIMES_LONGER:
+        flags.error(f"--new-tokens={args.new_tokens}: give {TIMES_LONGER} or more: one completion is that much longer")
+    with problem(flags, args) as options:
         report = take_turns({"ours": our_side}, options, args.steps, args.threads, core=args.core)["ours"]
     cpu = {name: phase["cpu_s"] for name, phase in report["phases"].items()}
     floor = cpu["apart: all rows, short"] + cpu["apart: one row, long"] - cpu["apart: one row, short"]

@@ -4,7 +4,8 @@
 
 The model is the small one of grpo_step.py with the large vocabulary, so that logits weigh what they weigh in a real
 one. Each figure is the peak resident memory of a process of its own, less what it held before it loaded the model
-(interpreter and libraries). Sides run one after the other: nothing is timed here.
+(interpreter and libraries). Sides run one after the other: nothing is timed here, and neither scores the batch with
+which grpo_step.py checks parity, so that a peak is that of training steps alone.
 """
 
 import argparse
@@ -32,12 +33,15 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--json", help="file to write")
     flags.add_argument("--against", type=a_peer("trl"), metavar="trl", help="measure this too (extra `bench`)")
     args = flags.parse_args(argv)
+    if args.against and args.group < 2:
+        flags.error(f"--group={args.group}: TRL wants at least 2 completions of a prompt")
     sides = {"ours": our_side} | ({"trl": trl_side} if args.against else {})
     rows, result = [], {"options": chosen(args), "machine": machine(), "peaks": []}
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = str(make_checkpoint(Path(scratch) / "model", model_config(args.size, args.vocabulary)))
         for prompts in args.prompts:
             parts = prompts if args.micro_batches == "prompts" else 1
+            # Without `against` neither side scores the batch for parity.
             options = Options(checkpoint, prompts, args.group, args.new_tokens, args.image, 1, 106, 0.04, parts)
             peaks = {}
             for name, side in sides.items():

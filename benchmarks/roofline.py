@@ -4,18 +4,20 @@
     python benchmarks/roofline.py --size 5.8M --sweep group images length vocabulary layers --svg growth.svg
 
 For prefill, decode, reference and update: the least FLOPs and bytes (common/cost.py), the FLOPs of the products in the
-compiled program (common/hlo.py), the time, and achieved / floor at this machine's own matmul and copy rates. The
-process is pinned to one core and counts CPU-seconds, unless --threads 0.
+compiled program (common/hlo.py), the time, and achieved / floor at this machine's own matmul and copy rates: the
+largest of those measured before and after each phase, since others on the machine slow them from minute to minute. The
+process is pinned to one core and counts CPU-seconds, unless --threads 0. With --sweep, beside the growth of the time
+the growth of the least FLOPs at the same points.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from common.options import a_size, count
+from common.options import a_core, a_size, count
 from common.report import chosen, machine, save, table
-from common.turns import pin
+from common.turns import pin, usable_cores
 
 SWEEPS = {
     "group": (1, 2, 4, 8, 16, 32),
@@ -25,10 +27,16 @@ SWEEPS = {
     "layers": (2, 4, 8, 16),
 }
 PHASES = ("prefill", "decode", "reference", "update")
+KINDS = ("seconds", "least_gflop")
 
 
-def measure(config, shapes, remat: str, clock, repeats: int, count: bool) -> dict[str, dict[str, float]]:
-    """Seconds of each phase by `clock`, its least cost, and with `count` the FLOPs of its compiled products."""
+def measure(
+    config, shapes, remat: str, clock, repeats: int, count: bool, around: Callable[[], None] = lambda: None
+) -> dict[str, dict[str, float]]:
+    """Seconds of each phase by `clock`, its least cost, and with `count` the FLOPs of its compiled products.
+
+    around: called before and after each phase is timed.
+    """
     from functools import partial
 
     import jax
@@ -68,9 +76,11 @@ def measure(config, shapes, remat: str, clock, repeats: int, count: bool) -> dic
     found = {}
     for name, (program, arguments) in programs.items():
         compiled = jax.jit(program).lower(*arguments).compile()
+        around()
         found[name] = {"seconds": seconds(compiled, *arguments, repeats=repeats, clock=clock)}
         if count:
             found[name]["compiled_flops"] = dot_flops(compiled.as_text(), unknown_trips=s.C)
+        around()
     for key in found["decode"]:  # sampling starts with its own prefill
         found["decode"][key] -= found["prefill"][key]
     for name, cost in phases(config, s).items():
@@ -82,30 +92,49 @@ def floors(config, shapes, args, clock) -> dict:
     from common.cost import Cost, rematerialised
     from common.rates import copy_rate, matmul_rate
 
-    rates = {"matmul_flops_per_s": matmul_rate(clock=clock), "copy_bytes_per_s": copy_rate(clock=clock)}
-    found, rows = measure(config, shapes, args.remat, clock, args.repeats, count=True), []
+    measured = {"matmul_flops_per_s": [], "copy_bytes_per_s": []}
+
+    def around() -> None:
+        measured["matmul_flops_per_s"].append(matmul_rate(clock=clock))
+        measured["copy_bytes_per_s"].append(copy_rate(clock=clock))
+
+    found = measure(config, shapes, args.remat, clock, args.repeats, count=True, around=around)
+    rates = {name: max(values) for name, values in measured.items()}
     for name, one in found.items():
         one["floor_s"] = Cost(one["least_flops"], one["least_bytes"]).floor(*rates.values())
         again = rematerialised(config, shapes, args.remat) if name == "update" else 0.0
         one["compiled_over_least"] = one["compiled_flops"] / (one["least_flops"] + again)
         one["of_matmul_rate"] = one["least_flops"] / one["seconds"] / rates["matmul_flops_per_s"]
-        rows.append([
+    print(f"{'one core' if args.threads else 'all cores'}: {describe(rates, measured)}")
+    print_floors(found)
+    return {"rates": {**rates, "measured": measured}, "phases": found}
+
+
+def describe(rates: dict[str, float], measured: dict[str, list[float]]) -> str:
+    matmul, copy = (rates[name] / 1e9 for name in measured)
+    least = [min(values) / 1e9 for values in measured.values()]
+    return (
+        f"matmul {matmul:.0f} GFLOP/s, copy {copy:.1f} GB/s, the largest of {len(measured['copy_bytes_per_s'])} "
+        f"measurements (the least {least[0]:.0f} and {least[1]:.1f})"
+    )
+
+
+def print_floors(found: dict[str, dict[str, float]]) -> None:
+    head = ["phase", "least GFLOP", "compiled / (least + remat)", "seconds", "floor", "seconds / floor"]
+    rows = [
+        [
             name, one["least_flops"] / 1e9, one["compiled_over_least"], one["seconds"], one["floor_s"],
             one["seconds"] / one["floor_s"], f"{one['of_matmul_rate']:.0%}",
-        ])  # fmt: skip
-    speed = f"matmul {rates['matmul_flops_per_s'] / 1e9:.0f} GFLOP/s, copy {rates['copy_bytes_per_s'] / 1e9:.1f} GB/s"
-    print(f"{'one core' if args.threads else 'all cores'}: {speed}")
-    head = [
-        "phase",
-        "least GFLOP",
-        "compiled / (least + remat)",
-        "seconds",
-        "floor",
-        "seconds / floor",
-        "of matmul rate",
-    ]
-    print(table(head, rows))
-    return {"rates": rates, "phases": found}
+        ]
+        for name, one in found.items()
+    ]  # fmt: skip
+    print(table([*head, "of matmul rate"], rows))
+    for name, one in found.items():
+        if one["of_matmul_rate"] > 1:
+            print(
+                f"NOT A FLOOR: {name} ran at {one['of_matmul_rate']:.1%} of the matmul rate, which was measured too "
+                "low, and so the floors are too high: something slowed the machine then"
+            )
 
 
 def points(sweep: str, size: str, shapes) -> Iterator[tuple[int, object, object]]:
@@ -130,20 +159,42 @@ def points(sweep: str, size: str, shapes) -> Iterator[tuple[int, object, object]
         yield value, config, s
 
 
-def grow(sweep: str, shapes, args, clock) -> list[dict]:
-    """Seconds of every phase for each value. What is linear pays per further unit at the end what it paid before."""
+def grow(sweep: str, shapes, args, clock) -> tuple[list[dict], dict[str, dict]]:
+    """Seconds and least GFLOP of every phase for each value, and the growth of both."""
     found = []
     for value, config, s in points(sweep, args.size, shapes):
         one = measure(config, s, args.remat, clock, args.repeats, count=False)
-        found.append({"value": value, **{name: one[name]["seconds"] for name in PHASES}})
+        least = {name: one[name]["least_flops"] / 1e9 for name in PHASES}
+        found.append({"value": value, **{name: one[name]["seconds"] for name in PHASES}, "least_gflop": least})
+    steeper = growth(found)
     rows = []
     for name in PHASES:
-        first, middle, last = found[0], found[-2], found[-1]
-        slope = lambda a, b, name=name: (b[name] - a[name]) / (b["value"] - a["value"])  # noqa: E731
-        steeper = slope(middle, last) / slope(first, middle) if slope(first, middle) > 1e-6 else float("nan")
-        rows.append([name, *(f[name] for f in found), steeper])
+        seconds, least = ("" if steeper[name][kind] is None else steeper[name][kind] for kind in KINDS)
+        rows.append([name, *(f[name] for f in found), seconds])
+        rows.append(["  least GFLOP", *(f["least_gflop"][name] for f in found), least])
     print(table([sweep, *(str(f["value"]) for f in found), "last slope / earlier"], rows))
-    return found
+    return found, steeper
+
+
+def growth(found: list[dict]) -> dict[str, dict[str, float | None]]:
+    """How many times steeper each phase grows over the last two values than before them, in seconds and in least FLOPs.
+
+    What is linear pays per further unit at the end what it paid before: 1. None for what hardly grows. Time that is
+    steeper than linear is worse than it need be only where the counted cost is not.
+    """
+    values = [f["value"] for f in found]
+
+    def steeper(costs: list[float]) -> float | None:
+        before = (costs[-2] - costs[0]) / (values[-2] - values[0])
+        return (costs[-1] - costs[-2]) / (values[-1] - values[-2]) / before if before > 1e-6 else None
+
+    return {
+        name: {
+            "seconds": steeper([f[name] for f in found]),
+            "least_gflop": steeper([f["least_gflop"][name] for f in found]),
+        }
+        for name in PHASES
+    }
 
 
 COLOURS = ("#1b6ca8", "#c8553d", "#4b8b3b", "#7a4f9a")
@@ -184,7 +235,7 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--remat", default="dots", choices=("none", "dots", "full"), help="policy of the update")
     flags.add_argument("--repeats", type=count, default=3)
     flags.add_argument("--threads", type=int, default=1, choices=(0, 1), help="1: pinned to one core; 0: all cores")
-    flags.add_argument("--core", type=int, default=0)
+    flags.add_argument("--core", type=a_core, default=usable_cores()[0])
     flags.add_argument("--sweep", nargs="+", choices=sorted(SWEEPS), default=[], help="instead of the floors")
     flags.add_argument("--svg", help="picture of the sweeps to write")
     flags.add_argument("--json", help="file to write")
@@ -203,7 +254,9 @@ def main(argv: list[str] | None = None) -> dict:
     s = Shapes(args.prompts, args.group, args.text_tokens + args.images * n // 4, args.new_tokens, args.images, n)
     result = {"options": chosen(args), "machine": machine()}
     if args.sweep:
-        result["sweeps"] = {sweep: grow(sweep, s, args, clock) for sweep in args.sweep}
+        result |= {"sweeps": {}, "growth": {}}
+        for sweep in args.sweep:
+            result["sweeps"][sweep], result["growth"][sweep] = grow(sweep, s, args, clock)
         if args.svg:
             with open(args.svg, "w", encoding="utf-8") as file:
                 file.write(svg(result["sweeps"]))

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from common.options import count
 from common.report import machine, save, table
 
 ROOT = Path(__file__).parents[1]
@@ -41,12 +42,12 @@ def start(config: str, workdir: Path, cache: Path) -> dict[str, float]:
     raise SystemExit(f"{' '.join(command)} ended before its first step:\n{''.join(said[-10:])}")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--config", default="configs/grpo_counting.py", help="what to start, as for launch/train.py")
-    flags.add_argument("--starts", type=int, default=3, help="one that compiles, and those after it")
+    flags.add_argument("--starts", type=count, default=3, help="one that compiles, and those after it")
     flags.add_argument("--json", help="file to write")
-    args = flags.parse_args()
+    args = flags.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         starts = [start(args.config, folder / f"run{k}", folder / "programs") for k in range(args.starts)]

@@ -17,6 +17,7 @@ from tests.models.build import quick_jit
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
+NANO = f"--checkpoint={ROOT / 'rrft_jax' / 'assets' / 'nano'}"
 HELP = """
 import runpy, sys
 sys.modules["torch"] = sys.modules["trl"] = None
@@ -56,6 +57,7 @@ def test_our_side_of_a_grpo_step(tmp_path):
     for side in (found["ours"], *found["ours"]["phases"].values()):
         assert side["cpu_s"] >= 0 and side["wall_s"] >= 0
     assert found["ours"]["cpu_s"] > 0 and found["ours"]["steps"] == 2 and found["ours"]["memory"] > 2**20
+    assert found["rates"]["gflop_per_s"] > 0 and found["rates"]["gb_per_s"] > 0 and found["rates"]["steps"] == 2
     assert set(found["floors"]) == {"prefill", "decode", "reference", "update"}
     assert all(0 < one["floor_s"] for one in found["floors"].values()) and "in the way: " in done.stdout
     assert str(tmp_path) not in out.read_text()
@@ -120,7 +122,7 @@ def test_a_part_of_the_gpu_benchmark_that_fails_costs_no_other(gpu, tmp_path, mo
 @pytest.mark.parametrize(("scale", "right"), [(None, True), pytest.param(0.5, False, marks=pytest.mark.slow)])
 def test_the_gpu_benchmark_compares_an_attention_with_xla(scale, right, gpu, monkeypatch):
     """jax's dense attention in cuDNN's place, with the right scale of its scores and a wrong one."""
-    from common.parity import kernel_against_xla
+    from common.device_parity import kernel_against_xla
 
     dense = jax.nn.dot_product_attention
 
@@ -135,7 +137,7 @@ def test_the_gpu_benchmark_compares_an_attention_with_xla(scale, right, gpu, mon
 
 
 def test_a_difference_that_is_no_number_is_not_within_a_tolerance(gpu):
-    from common.parity import TOLERANCE, difference
+    from common.device_parity import TOLERANCE, difference
 
     expected = np.zeros(3), {"a": np.ones(2), "b": np.ones(2)}
     limits = TOLERANCE["float32"]
@@ -165,6 +167,16 @@ def test_peak_memory_over_prompts(tmp_path):
         ("memory", ["--prompts", "2", "0"], "--prompts: 0 is not a whole number"),
         ("roofline", ["--image=113"], "--image=113 must be a multiple of 28"),
         ("roofline", ["--svg=x.svg"], "name some with --sweep"),
+        ("roofline", ["--core=4000"], "--core: 4000: choose one of "),
+        ("generate", ["--core=-1"], "--core: -1: choose one of "),
+        ("grpo_step", ["--beta=-0.1"], "--beta: -0.1 is not a number of at least 0"),
+        ("grpo_step", ["--beta=nan"], "--beta: nan is not a number of at least 0"),
+        ("generate", ["--checkpoint=no/such"], "--checkpoint: no/such is no HuggingFace directory"),
+        ("grpo_step", [NANO, "--text-tokens=3"], "--text-tokens=3: the chat template with 1 pictures is "),
+        ("sft_step", [NANO, "--text-tokens=9", "--images=2"], "--text-tokens=9: the chat template with 2 pictures is "),
+        ("long_tail", ["--compact", "8", "1"], "--compact: 1 is not a whole number of at least 2"),
+        ("long_tail", ["--new-tokens=7"], "--new-tokens=7: give 8 or more"),
+        ("start_up", ["--starts=0"], "--starts: 0 is not a whole number of at least 1"),
         ("sft_step", ["--group=2"], "unrecognized arguments: --group=2"),
         ("gpu", ["--minutes=0"], "--minutes: 0 is not a positive number"),
         ("gpu", ["--minutes=nan"], "--minutes: nan is not a positive number"),
@@ -173,9 +185,10 @@ def test_peak_memory_over_prompts(tmp_path):
 )
 def test_bad_options_are_named(script, options, message, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(FOLDER))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         importlib.import_module(script).main(options)
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and message in said.splitlines()[-1] and "Traceback" not in said
 
 
 def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch, capsys):
@@ -207,14 +220,6 @@ def test_a_process_does_not_inherit_the_peak_memory_of_its_parent(tmp_path):
     done = run(str(tmp_path / "script.py"))
     child, parent = map(int, done.stdout.split())
     assert child < 2**27 < 2**28 < parent, done.stderr
-
-
-def test_a_core_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    from common.turns import take_turns
-
-    with pytest.raises(RuntimeError, match="--core=4000: choose one of "):
-        take_turns({"ours": print}, None, steps=1, threads=1, core=4000)
 
 
 def test_a_report_tells_median_and_spread_of_every_phase(monkeypatch):
@@ -273,10 +278,12 @@ def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     from common import floor
 
-    # By hand: 1 GFLOP/s and 1 GB/s.
+    # By hand: 1 GFLOP/s and 1 GB/s with one core, half of that by the clock on the wall.
     matmul, copy = 2 * floor.SIZE**3 / 1e9, 2 * floor.COPIED / 1e9
     seconds = lambda x: {"cpu_s": x, "wall_s": 2 * x}  # noqa: E731
-    rates = {"phases": {"matmul": seconds(matmul), "copy": seconds(copy)}}
+    side = {"phases": {"matmul": seconds(matmul), "copy": seconds(copy)}, "steps": 5, "busy_steps": 1, "left_out": 3}
+    rates = floor.machine_rates(side, threads=1)
+    assert rates == {"gflop_per_s": pytest.approx(1), "gb_per_s": pytest.approx(1), "steps": 8, "busy_steps": 4}
     report = {"phases": {"prefill": seconds(6.0), "update": seconds(5.0), "host": seconds(1.0)}}
     least = {"prefill": (3e9, 1e9), "update": (1e9, 4e9), "reference": (1e9, 1e9)}
     found = floor.floors(report, least, rates, threads=1)
@@ -284,9 +291,11 @@ def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):
         "prefill": {"least_gflop": 3.0, "floor_s": pytest.approx(3), "seconds": 6.0, "over_floor": pytest.approx(2)},
         "update": {"least_gflop": 1.0, "floor_s": pytest.approx(4), "seconds": 5.0, "over_floor": pytest.approx(1.25)},
     }
-    text = floor.describe(found, {"cpu_s": 21.0}, "trl", threads=1)
+    text = floor.describe(found, rates, {"cpu_s": 21.0}, "trl", threads=1)
+    assert "1 GFLOP/s, 1.0 GB/s; 4 of the 8 times they were measured not quiet" in text
     assert "in the way: prefill, 3.000 of the 4.000 s" in text and "trl / floors: 3.00, and no more" in text
-    assert floor.floors(report, least, rates, threads=0)["update"]["floor_s"] == pytest.approx(8)
+    wall = floor.machine_rates(side, threads=0)
+    assert floor.floors(report, least, wall, threads=0)["update"]["floor_s"] == pytest.approx(8)
 
 
 def test_the_least_cost_grows_as_it_should(monkeypatch):

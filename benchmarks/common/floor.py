@@ -35,28 +35,47 @@ def rates_side(options: Any, turn: Turn) -> None:
         turn.end(clock.phases)
 
 
+def unit(threads: int) -> str:
+    """CPU-seconds with one thread, wall seconds with all."""
+    return "cpu_s" if threads == 1 else "wall_s"
+
+
+def machine_rates(report: Mapping, threads: int) -> dict[str, float]:
+    """The report of `rates_side` as rates, and how many of all its steps met a busy machine."""
+    phases = report["phases"]
+    return {
+        "gflop_per_s": 2 * SIZE**3 / phases["matmul"][unit(threads)] / 1e9,
+        "gb_per_s": 2 * COPIED / phases["copy"][unit(threads)] / 1e9,
+        "steps": report["steps"] + report["left_out"],
+        "busy_steps": report["busy_steps"] + report["left_out"],
+    }
+
+
 def floors(report: Mapping, least: Mapping, rates: Mapping, threads: int) -> dict[str, dict[str, float]]:
     """Of every phase with a least cost: its floor, and the seconds it took over that.
 
-    least: (FLOPs, bytes) by phase; rates: the report of `rates_side`. Seconds are CPU-seconds with one thread, wall
-    seconds with all.
+    least: (FLOPs, bytes) by phase; rates: from `machine_rates`.
     The floor is the longer of products and traffic at this machine's rates: they may overlap.
     """
-    unit = "cpu_s" if threads == 1 else "wall_s"
-    flops_per_s = 2 * SIZE**3 / rates["phases"]["matmul"][unit]
-    bytes_per_s = 2 * COPIED / rates["phases"]["copy"][unit]
+    flops_per_s, bytes_per_s = rates["gflop_per_s"] * 1e9, rates["gb_per_s"] * 1e9
     found = {}
     for phase, (flops, moved) in least.items():
         if phase in report["phases"]:
-            floor, took = max(flops / flops_per_s, moved / bytes_per_s), report["phases"][phase][unit]
+            floor, took = max(flops / flops_per_s, moved / bytes_per_s), report["phases"][phase][unit(threads)]
             found[phase] = {"least_gflop": flops / 1e9, "floor_s": floor, "seconds": took, "over_floor": took / floor}
     return found
 
 
-def describe(found: Mapping[str, Mapping[str, float]], peer: Mapping | None, name: str, threads: int) -> str:
+def describe(
+    found: Mapping[str, Mapping[str, float]], rates: Mapping, peer: Mapping | None, name: str, threads: int
+) -> str:
     """The table of `floors`, which phase costs most above its floor, and what the floors alone would be worth."""
     head = ["at the machine's rates", "least GFLOP", "floor, s", "ours, s", "ours / floor"]
     lines = [table(head, [[phase, *f.values()] for phase, f in found.items()])]
+    lines.append(
+        f"these rates: {rates['gflop_per_s']:.0f} GFLOP/s, {rates['gb_per_s']:.1f} GB/s; "
+        f"{rates['busy_steps']} of the {rates['steps']} times they were measured not quiet"
+    )
     above = {phase: f["seconds"] - f["floor_s"] for phase, f in found.items()}
     worst = max(above, key=above.get)
     lines.append(
@@ -65,5 +84,5 @@ def describe(found: Mapping[str, Mapping[str, float]], peer: Mapping | None, nam
     )
     if peer:
         least = sum(f["floor_s"] for f in found.values())
-        lines.append(f"{name} / floors: {peer['cpu_s' if threads == 1 else 'wall_s'] / least:.2f}, and no more")
+        lines.append(f"{name} / floors: {peer[unit(threads)] / least:.2f}, and no more")
     return "\n".join(lines)

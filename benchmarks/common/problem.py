@@ -27,6 +27,15 @@ def picture(seed: int, pixels: int) -> Image.Image:
     return Image.fromarray(x)
 
 
+def check_template(processor: Processor, sizes: list[tuple[int, int]], text_tokens: int) -> None:
+    """Raises ValueError where the chat template around these pictures is longer than `text_tokens`."""
+    bare = measure(processor, "", sizes)
+    if (template := bare.prompt_tokens - sum(bare.patches) // 4) > text_tokens:
+        raise ValueError(
+            f"--text-tokens={text_tokens}: the chat template with {len(sizes)} pictures is {template} already"
+        )
+
+
 def make_questions(processor: Processor, prompts: int, images: int, pixels: int, text_tokens: int) -> list[Question]:
     """`prompts` questions with `images` square pictures each; all tokens but the visual ones number `text_tokens`.
 
@@ -35,9 +44,7 @@ def make_questions(processor: Processor, prompts: int, images: int, pixels: int,
     words = [w for w in processor.tokenizer.get_vocab() if w.isascii() and w.isalpha() and len(w) > 1]
     words = sorted(words) or ["a"]
     sizes, questions = [(pixels, pixels)] * images, []
-    bare = measure(processor, "", sizes)
-    if (template := bare.prompt_tokens - sum(bare.patches) // 4) > text_tokens:
-        raise ValueError(f"--text-tokens={text_tokens}: the chat template with {images} pictures is {template} already")
+    check_template(processor, sizes, text_tokens)
     for p in range(prompts):
         rng = np.random.default_rng(p)
         length = lambda text: measure(processor, text, sizes)  # noqa: E731

@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,17 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def pin(core: int) -> dict[str, str]:
-    """Gives this process one core; returns the environment that keeps the libraries' pools to one thread, too.
+def usable_cores() -> list[int]:
+    """The cores this process may run on, in order; all that there are where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
-    Before jax or torch is imported. Raises ValueError for a core that this process may not use.
+
+def pin(core: int) -> dict[str, str]:
+    """Gives this process one of `usable_cores`; returns the environment that keeps the libraries' pools to one thread,
+    too. Before jax or torch is imported.
     """
-    if core not in (usable := os.sched_getaffinity(0)):
-        raise ValueError(f"--core={core}: choose one of {', '.join(map(str, sorted(usable)))}")
     os.sched_setaffinity(0, {core})
     return dict(ONE_THREAD)
 
@@ -107,13 +111,22 @@ def _receive(name: str, line) -> Any:
 
 
 def take_turns(
-    sides: Mapping[str, Callable], options: Any, steps: int, threads: int, warm_up: int = 1, core: int = 0
+    sides: Mapping[str, Callable],
+    options: Any,
+    steps: int,
+    threads: int,
+    warm_up: int = 1,
+    core: int = 0,
+    agree: Callable[[Mapping[str, dict]], Any] | None = None,
+    aside: Collection[str] = (),
 ) -> dict[str, dict]:
     """Runs `warm_up` + `steps` steps of every side in turn; the report of each.
 
     threads: 1 pins every side to `core` (NPROC=1 OMP_NUM_THREADS=1 and the affinity of taskset); 0 takes all cores.
     A pinned step that got less than 90 % of its core is measured again, as often as there are steps; what remains
-    busy is counted in report["busy_steps"].
+    busy is counted in report["busy_steps"], what was replaced in report["left_out"].
+    agree: called once, with what every side told when it was ready and before the first step; raises SystemExit for
+    sides that disagree. aside: sides whose busy steps are no reason to measure again.
     """
     if threads not in (0, 1):
         raise ValueError(f"--threads={threads}: 1 pins to one core, 0 takes all cores")
@@ -126,16 +139,9 @@ def take_turns(
             children[name].start()
             end.close()
             infos[name] = _receive(name, lines[name])  # one after the other: set-up must not disturb set-up
-        records: dict[str, list] = {name: [] for name in sides}
-        quiet = 0
-        for turn in range(warm_up + 2 * steps):
-            for name, line in lines.items():
-                line.send("step")
-                records[name].append(_receive(name, line))
-            busy = threads == 1 and any(_share(r[-1]) < QUIET for r in records.values())
-            quiet += turn >= warm_up and not busy
-            if quiet == steps:
-                break
+        if agree:
+            agree(infos)
+        records = _rounds(lines, steps, threads, warm_up, aside)
         for name, line in lines.items():
             line.send("stop")
             infos[name] |= _receive(name, line)
@@ -144,6 +150,21 @@ def take_turns(
             child.terminate()
             child.join()
     return {name: _report(records[name][warm_up:], infos[name], steps, threads) for name in sides}
+
+
+def _rounds(lines: Mapping, steps: int, threads: int, warm_up: int, aside: Collection[str]) -> dict[str, list]:
+    """The records of every side's steps, until `steps` rounds were quiet or twice as many are over."""
+    records: dict[str, list] = {name: [] for name in lines}
+    quiet = 0
+    for turn in range(warm_up + 2 * steps):
+        for name, line in lines.items():
+            line.send("step")
+            records[name].append(_receive(name, line))
+        busy = threads == 1 and any(_share(r[-1]) < QUIET for name, r in records.items() if name not in aside)
+        quiet += turn >= warm_up and not busy
+        if quiet == steps:
+            break
+    return records
 
 
 def _total(record: Mapping[str, tuple[float, float]], which: int) -> float:
@@ -177,7 +198,8 @@ def _report(records: list[dict], info: dict, steps: int, threads: int) -> dict:
         "cpu_s_max": max(totals),
         "steps": len(used),
         "cpu_over_wall": share,
-        "busy_steps": len(used) - len([r for r in used if threads != 1 or _share(r) >= QUIET]),
+        "busy_steps": len(used) - len(quiet),
+        "left_out": len(records) - len(used),
         "phases": phases,
         **info,
     }
