@@ -125,7 +125,7 @@ class Bench:
 
     def decode(self, found: dict) -> dict:
         key = jax.random.key(0)
-        first = jax.jit(lambda params, prompts: prefill(self.model, params, prompts)[1])
+        first = jax.jit(lambda params, prompts: prefill(self.model, params, prompts))
         before = seconds(first, self.params, self.prompts)
         whole = seconds(self.sampler, self.params, self.prompts, key)
         floor = self.cost["decode"].floor(found["rates"]["matmul_flops_per_s"], found["rates"]["copy_bytes_per_s"])

@@ -81,7 +81,7 @@ def our_side(options: Options, turn: Turn) -> None:
     loss = partial(grpo_loss, config=trl("grpo", beta=options.beta))
     optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
     program = {
-        "prefill": jax.jit(lambda params, prompts: prefill(model, params, prompts)[1]),
+        "prefill": jax.jit(lambda params, prompts: prefill(model, params, prompts)),
         "sample": jax.jit(partial(sample, model, allowed=side.law, group=G, length=C, stop_at_eos=False, **side.stops)),
         "reference": jax.jit(lambda params, *batch: score(model, params, *batch, None)[0]),
         "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),

@@ -67,7 +67,7 @@ def measure(
         length=s.C, stop_at_eos=False,
     )  # fmt: skip
     programs = {
-        "prefill": (lambda p, x: prefill(model, p, x)[1], (params, prompts)),
+        "prefill": (lambda p, x: prefill(model, p, x), (params, prompts)),
         "decode": (lambda p, x, k: draw(p, x, k), (params, prompts, jax.random.key(0))),
         "reference": (lambda p, x, t, m: score(model, p, x, t, m, None)[0], (params, prompts, tokens, mask)),
         # Without the optimizer, whose products are none.

@@ -29,7 +29,7 @@ def score(
     tower and prompt stay outside and run once. Raises ValueError where it does not divide G.
     """
     B, G, C = tokens.shape
-    _, prefix = prefill(model, params, prompts)
+    prefix = prefill(model, params, prompts)
 
     def members(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tokens, token_mask = part

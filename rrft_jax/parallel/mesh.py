@@ -103,12 +103,18 @@ def dropped_rules(shape: Sequence[int], names: Sequence[str | None], sizes: dict
     return found
 
 
-def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """`x` with its axes sharded as the rule table says; does nothing outside a mesh context (jax.set_mesh)."""
+def on_one_device() -> bool:
+    """Whether nothing is split: outside a mesh context (jax.set_mesh), or on a mesh of one device."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1:
+    return mesh.empty or mesh.size == 1
+
+
+def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+    """`x` with its axes sharded as the rule table says; does nothing on one device."""
+    if on_one_device():
         return x
-    return jax.lax.with_sharding_constraint(x, spec_for(x.shape, names, dict(mesh.shape)))
+    sizes = dict(jax.sharding.get_abstract_mesh().shape)
+    return jax.lax.with_sharding_constraint(x, spec_for(x.shape, names, sizes))
 
 
 def divides(length: int, name: str) -> bool:

@@ -90,7 +90,7 @@ def sample(
     its own in the program; a smaller batch copies the prompt's cache for each of its rows.
     """
     B = prompts.tokens.shape[0]
-    _, prefix = prefill(model, params, prompts)
+    prefix = prefill(model, params, prompts)
     # The prompt's activations are gone before the weights of the loop are made, and these never lie in a stack too.
     params, prefix = jax.lax.optimization_barrier((params, prefix))
     params, prefix = layers_apart(model, params, prefix)

@@ -49,7 +49,7 @@ def make_stream(
 
     @jax.jit
     def start(params: dict, prompts: Prompts, key: jax.Array) -> tuple[Prefix, jax.Array, _State]:
-        _, prefix = prefill(model, params, prompts)
+        prefix = prefill(model, params, prompts)
         keys = row_keys(key, prompts.prompt_id, 1)
         return prefix, keys, _State(jnp.int32(0), prefix.last_hidden[:, None], empty_suffix(model, 1, 1, length))
 

@@ -187,8 +187,8 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
     prompts, params = random_prompts(), tiny_params()
     tokens = jnp.zeros((B, G, C), jnp.int32)
     calls = lambda f, *args: len(re.findall(r"\bpallas_call\b", str(jax.make_jaxpr(f)(*args))))  # noqa: E731
-    assert calls(lambda p: prefill(model, p, prompts)[0], params) == 2  # the scanned tower's and the scanned decoder's
-    prefix = jax.eval_shape(lambda p: prefill(model, p, prompts)[1], params)
+    assert calls(lambda p: prefill(model, p, prompts), params) == 2  # the scanned tower's and the scanned decoder's
+    prefix = jax.eval_shape(lambda p: prefill(model, p, prompts), params)
 
     def whole(params, prefix):
         return extend(model, params, tokens, jnp.zeros((3, B, G, C), int), tokens == 0, prefix)[0]

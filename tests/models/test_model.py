@@ -11,7 +11,16 @@ import optax
 import pytest
 
 from rrft_jax.models.head import target_log_probs, token_log_probs
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, completion_positions, empty_suffix, extend, output_table, prefill
+from rrft_jax.models.qwen2_vl import model as model_module
+from rrft_jax.models.qwen2_vl.model import (
+    Qwen2VL,
+    completion_positions,
+    empty_suffix,
+    extend,
+    hidden_states,
+    output_table,
+    prefill,
+)
 from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.models.score import score
 from tests.models.build import (
@@ -100,13 +109,27 @@ def test_recomputation_does_not_change_the_gradient(remat):
     assert_same(value_and_grad(*problem(), remat=remat))
 
 
+def test_a_last_layer_for_one_token_gives_what_it_gives_for_all(monkeypatch):
+    """On one device it computes of a prompt's tokens the last one's output alone; on several, all of them."""
+    params, prompts, *_ = problem()
+    prefix = quick_jit(lambda p, x: prefill(MODEL, p, x))(params, prompts)
+    every = quick_jit(lambda p, x: hidden_states(MODEL, p, x))(params, prompts)
+    last = prompts.token_mask.sum(-1) - 1
+    np.testing.assert_allclose(prefix.last_hidden, every[np.arange(len(last)), last], rtol=0, atol=1e-5)
+    monkeypatch.setattr(model_module, "on_one_device", lambda: False)
+    assert_same(value_and_grad(*problem()))
+    whole = quick_jit(lambda p, x: prefill(MODEL, p, x))(params, prompts)
+    for ours, theirs in zip(jax.tree.leaves(prefix), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
 def test_decoding_token_by_token_equals_scoring():
     params, prompts, tokens, mask, _ = problem()
     B = len(tokens)
 
     @quick_jit
     def decode(params, prompts, tokens, mask):
-        _, prefix = prefill(MODEL, params, prompts)
+        prefix = prefill(MODEL, params, prompts)
         first = jnp.broadcast_to(prefix.last_hidden[:, None], (B, G, TINY.hidden_size))
 
         def step(carry, t):

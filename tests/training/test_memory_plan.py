@@ -50,7 +50,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     suffix = empty_suffix(model, B, G, C)
     assert plan.rollout.completion_cache == nbytes((suffix.k, suffix.v))
     prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
-    _, prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
+    prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
     assert plan.rollout.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
 
 

@@ -13,10 +13,10 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.attention import BACKENDS, attend_members
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
-from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend_in_parts
+from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend, attend_in_parts
 from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
-from rrft_jax.parallel.mesh import constrain
+from rrft_jax.parallel.mesh import constrain, on_one_device
 
 REMAT_POLICIES = {
     "none": None,
@@ -158,10 +158,11 @@ def embed_prompts(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
     return constrain(jnp.where(visual[..., None], features, x), "batch", None, None)
 
 
-def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_index=0):
+def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_index=0, last=None):
     """Runs the layers over x float[B, G, T, D].
 
-    known bool[B, G, S], which own keys are real: S = T without a suffix cache, else the cache's length.
+    known bool[B, G, S], which own keys are real: S = T without a suffix cache, else the cache's length. last int32[B]:
+    the one token per row whose hidden state is wanted, after which there are none; x then comes back with T = 1.
     Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, K, T, A] of these tokens without a
     suffix cache, else the cache's own arrays with these tokens written at write_index.
     """
@@ -176,8 +177,20 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
     layer = DecoderLayer(c, dtype)
     act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
 
+    def attended_and_finished(x, q, k, v, shared, weights):
+        if by_kernel:
+            out = attend_members(model.attention, q, k, v, known, shared)
+        else:
+            out = attend_in_parts(q, k, v, mask, shared)
+        return act(layer.apply({"params": weights}, x, out, method="finish"))
+
+    def last_alone(x, q, k, v, shared, weights):
+        one = _take(x, last)
+        out = attend(_take(q, last), k, v, known[:, :, None, :], shared)
+        return jnp.broadcast_to(layer.apply({"params": weights}, one, out, method="finish"), x.shape)
+
     def body(x, inputs):
-        weights, prompt, cache = inputs
+        weights, prompt, cache, at_the_end = inputs
         q, *new = layer.apply({"params": weights}, x, cos, sin, method="project")
         if cache is not None:
             at = (0, 0, 0, write_index, 0)
@@ -185,29 +198,39 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
                 jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at) for old, y in zip(cache, new, strict=True)
             ]
         shared = None if prompt is None else (*prompt, prefix.mask)
-        if by_kernel:
-            out = attend_members(model.attention, q, *new, known, shared)
+        arguments = (x, q, *new, shared, weights)
+        if at_the_end is None:
+            x = attended_and_finished(*arguments)
         else:
-            out = attend_in_parts(q, *new, mask, shared)
-        x = layer.apply({"params": weights}, x, out, method="finish")
-        return act(x), tuple(new)
+            x = jax.lax.cond(at_the_end, last_alone, attended_and_finished, *arguments)
+        return x, tuple(new)
 
     layers = params["language"]["layers"]
+    # Of the other tokens the last layer's keys and values are all that is read. Not on several devices: what fsdp
+    # brings together inside a branch could not be fetched ahead.
+    trimmed = last is not None and on_one_device()
     x = act(x)
     if suffix is None:
         prompt = None if prefix is None else (prefix.k, prefix.v)
-        x, (k, v) = jax.lax.scan(_remat(model, body), x, (layers, prompt, None))
+        ends = jnp.arange(c.num_layers) == c.num_layers - 1 if trimmed else None
+        x, (k, v) = jax.lax.scan(_remat(model, body), x, (layers, prompt, None, ends))
     else:
         layers = layers if isinstance(layers, tuple) else _apart(layers, c.num_layers)
         # Or every layer would compute them again, once for each head, inside its own fused loop.
         cos, sin = jax.lax.optimization_barrier((cos, sin))
         caches = []
         for weights, *prompt, old_k, old_v in zip(layers, prefix.k, prefix.v, suffix.k, suffix.v, strict=True):
-            x, cache = body(x, (weights, prompt, (old_k, old_v)))
+            x, cache = body(x, (weights, prompt, (old_k, old_v), None))
             caches.append(cache)
         k, v = zip(*caches, strict=True)
+    x = x if last is None else _take(x, last)
     x = RMSNorm(c.rms_norm_eps, dtype).apply({"params": params["language"]["norm"]}, x)
     return x, k, v
+
+
+def _take(x: jax.Array, at: jax.Array) -> jax.Array:
+    """x float[B, 1, T, ...] at token `at` int32[B] of each row: float[B, 1, 1, ...]."""
+    return jnp.take_along_axis(x, at.reshape(-1, *[1] * (x.ndim - 1)), axis=2)
 
 
 def _apart(stacked, count: int) -> tuple:
@@ -227,15 +250,22 @@ def layers_apart(model: Qwen2VL, params: dict, prefix: Prefix) -> tuple[dict, Pr
     return params, replace(prefix, k=tuple(prefix.k), v=tuple(prefix.v))
 
 
-def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
-    """Hidden states float[B, P, D] of the prompts (after the final norm) and their keys and values."""
-    x = embed_prompts(model, params, prompts)
-    x, k, v = _decode(model, params, x[:, None], prompts.positions[:, :, None], prompts.token_mask[:, None])
-    x = x[:, 0]
+def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> Prefix:
+    """Keys and values of the prompts, and the hidden state of each one's last token."""
     last = jnp.sum(prompts.token_mask, axis=-1) - 1
-    last = jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
+    x, k, v = _read(model, params, prompts, last)
     k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
-    return x, Prefix(k, v, prompts.token_mask, prompts.next_position, last)
+    return Prefix(k, v, prompts.token_mask, prompts.next_position, x[:, 0, 0])
+
+
+def hidden_states(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
+    """Hidden states float[B, P, D] of all tokens of the prompts, after the final norm."""
+    return _read(model, params, prompts)[0][:, 0]
+
+
+def _read(model, params, prompts, last=None):
+    x = embed_prompts(model, params, prompts)[:, None]
+    return _decode(model, params, x, prompts.positions[:, :, None], prompts.token_mask[:, None], last=last)
 
 
 def empty_suffix(model: Qwen2VL, batch: int, group: int, length: int) -> Suffix:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rrft_jax.parallel.mesh import dropped_rules, spec_for
+from rrft_jax.parallel.mesh import dropped_rules, on_one_device, spec_for
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ def gathered(language: dict, dtype: Any) -> dict:
 
     A decode loop that read fsdp's shards would bring every layer and the embedding together again for each token.
     """
-    mesh = jax.sharding.get_abstract_mesh()
     language = jax.tree.map(lambda x: x.astype(dtype), language)
-    if mesh.empty or mesh.size == 1:
+    if on_one_device():
         return language
+    mesh = jax.sharding.get_abstract_mesh()
 
     def one(path, x):
         name = "/".join(["language", *(k.key for k in path if isinstance(k, jax.tree_util.DictKey))])
