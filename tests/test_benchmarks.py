@@ -233,23 +233,25 @@ def test_a_report_tells_median_and_spread_of_every_phase(monkeypatch):
 
 
 def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
-    """One layer of everything: D 4, 2 query heads of 2 on 1 key-value head, F 8, V 16; tower width 2."""
+    """Two layers, one block: D 4, 2 query heads of 2 on 1 key-value head, F 8, V 16; tower width 2."""
     monkeypatch.syspath_prepend(str(FOLDER))
     from common.cost import Shapes, phases, rematerialised
 
     from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
 
     vision = VisionConfig(1, 2, 1, 4, in_channels=1, patch_size=2, temporal_patch_size=1)
-    config = Qwen2VLConfig(16, 4, 8, 1, 2, 1, 2, (1, 0, 0), vision, 0, 1, 2, 3)
+    config = Qwen2VLConfig(16, 4, 8, 2, 2, 1, 2, (1, 0, 0), vision, 0, 1, 2, 3)
     s = Shapes(B=3, G=2, P=10, C=4, I=2, n=8)
-    layer = 2 * (4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 8)  # q; k and v; o; gate, up and down
+    kv, rest = 2 * (2 * 4 * 2), 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8)  # k and v; q; o; gate, up and down
+    layer = kv + rest
     pair = 2 * 2 * 2 * 2  # a query and a key: two products, two heads of two
     patches, blocks = 3 * 2 * 8, 2 * (4 * 2 * 2 + 2 * 2 * 8)  # qkv and proj; fc1 and fc2
     seen = 2 * 2 * 2 * 8  # a patch sees the 8 of its own picture
     embed, merger = 2 * 4 * 2, 2 * (8 * 8 + 8 * 4) / 4
     tower = patches * (embed + blocks + seen + merger)
     prompt = 3 * 10 * (layer + pair * 5)  # half of the prompt's keys on average
-    own = 3 * 2 * 3 * (layer + pair * 12)  # three tokens of four are read again, each sees the prompt and half of four
+    prompt += 3 * (10 * kv + rest + pair * 10)  # the last layer: keys and values of all, the rest for one token
+    own = 2 * 3 * 2 * 3 * (layer + pair * 12)  # three tokens of four are read again, each sees prompt and half of four
     head = 2 * 3 * 2 * 4 * 16 * 4
     found = phases(config, s)
     assert found["prefill"].flops == tower + prompt
@@ -258,7 +260,7 @@ def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
     assert found["update"].flops == 3 * found["reference"].flops - patches * embed  # no gradient of the pixels
     assert rematerialised(config, s, "none") == head
     assert rematerialised(config, s, "full") == head + prompt + own + patches * (blocks + seen)
-    assert rematerialised(config, s, "dots") == head + 30 * pair * 5 + 18 * pair * 12 + patches * seen
+    assert rematerialised(config, s, "dots") == head + (30 * 5 + 3 * 10) * pair + 2 * 18 * pair * 12 + patches * seen
 
 
 def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):
@@ -272,6 +274,19 @@ def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeyp
     text = quick_jit(program).lower(jnp.ones((4, 16)), jnp.ones((3, 16, 16))).compile().as_text()
     product = 2 * 4 * 16 * 16
     assert dot_flops(text) == 4 * product and dot_flops(text, unknown_trips=5) == 8 * product
+
+
+def test_the_cheaper_branch_counts_in_one_round_of_its_loop(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.hlo import dot_flops
+
+    def program(x, w):
+        cheap, dear = (lambda x, w: jnp.tanh(x[:1] @ w) + x), (lambda x, w: jnp.tanh(x @ w) @ w)
+        body = lambda x, i: (jax.lax.cond(i == 4, cheap, dear, x, w[i]), None)  # noqa: E731
+        return jax.lax.scan(body, x, jnp.arange(5))[0]
+
+    text = quick_jit(program).lower(jnp.ones((4, 16)), jnp.ones((5, 16, 16))).compile().as_text()
+    assert dot_flops(text) == 2 * 16 * 16 * (4 * 2 * 4 + 1)
 
 
 def test_a_floor_is_the_longer_of_products_and_traffic(monkeypatch):

@@ -1,7 +1,8 @@
 """The least a phase can cost: FLOPs of its products and bytes it must move, from the config and the shapes alone.
 
-Shared-prefix count: tower and prompt once per prompt. Only products count (2 m n k); attention inside a completion
-counts the causal half. A backward pass is twice its forward pass.
+Shared-prefix count: tower and prompt once per prompt, and of a prompt's tokens but the last only keys and values in the
+last layer, since nothing else of it is read. Only products count (2 m n k); attention inside a completion counts the
+causal half. A backward pass is twice its forward pass.
 """
 
 from dataclasses import dataclass
@@ -34,10 +35,15 @@ class Cost:
         return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
 
 
+def kv_weights(c: Qwen2VLConfig) -> int:
+    """Entries of the kernels that make keys and values in one decoder layer."""
+    return 2 * c.hidden_size * c.head_dim * c.num_kv_heads
+
+
 def layer_weights(c: Qwen2VLConfig) -> int:
     """Entries of the kernels of one decoder layer."""
     D, A = c.hidden_size, c.head_dim
-    return D * A * (2 * c.num_heads + 2 * c.num_kv_heads) + 3 * D * c.intermediate_size
+    return 2 * D * A * c.num_heads + kv_weights(c) + 3 * D * c.intermediate_size
 
 
 def tower_weights(c: Qwen2VLConfig) -> tuple[int, int, int]:
@@ -60,6 +66,18 @@ def _layers(c: Qwen2VLConfig, tokens: float, keys: float) -> float:
     return c.num_layers * tokens * (2 * layer_weights(c) + 4 * c.num_heads * c.head_dim * keys)
 
 
+def _pairs(c: Qwen2VLConfig, s: Shapes) -> float:
+    """Queries times keys in all layers over the prompts: the causal half of each, and one query in the last layer."""
+    return (c.num_layers - 1) * s.B * s.P * s.P / 2 + s.B * s.P
+
+
+def _prompt(c: Qwen2VLConfig, s: Shapes) -> float:
+    """FLOPs of the decoder's layers over the prompts."""
+    whole = (c.num_layers - 1) * s.B * s.P * layer_weights(c)
+    last = s.B * s.P * kv_weights(c) + s.B * (layer_weights(c) - kv_weights(c))
+    return 2 * (whole + last) + 4 * c.num_heads * c.head_dim * _pairs(c, s)
+
+
 def _head(c: Qwen2VLConfig, tokens: float) -> float:
     return 2 * tokens * c.vocab_size * c.hidden_size
 
@@ -71,7 +89,7 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
     head = c.vocab_size * c.hidden_size
     vision = sum(tower_weights(c))
     kv = 2 * c.num_layers * c.num_kv_heads * c.head_dim * cache_bytes  # of one token
-    prefill = Cost(tower(c, s) + _layers(c, s.B * s.P, s.P / 2), (decoder + vision) * weight_bytes + s.B * s.P * kv)
+    prefill = Cost(tower(c, s) + _prompt(c, s), (decoder + vision) * weight_bytes + s.B * s.P * kv)
     decode = Cost(
         _layers(c, rows * (s.C - 1), s.P + s.C / 2) + _head(c, rows * s.C),
         # Weights, prompt cache and the live half of the completion caches, once a token; nothing follows the last one.
@@ -98,8 +116,8 @@ def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
     if remat == "full":
         embed, _, merger = tower_weights(c)
         outside = 2 * s.B * s.I * s.n * (embed + merger / c.vision.spatial_merge_size**2)  # of the tower's blocks
-        again += tower(c, s) - outside + _layers(c, s.B * s.P, s.P / 2) + _layers(c, own, seen)
+        again += tower(c, s) - outside + _prompt(c, s) + _layers(c, own, seen)
     if remat == "dots":
         again += 4 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
-        again += 4 * c.num_layers * c.num_heads * c.head_dim * (s.B * s.P * s.P / 2 + own * seen)
+        again += 4 * c.num_heads * c.head_dim * (_pairs(c, s) + c.num_layers * own * seen)
     return again
