@@ -1,6 +1,6 @@
 """Fills the table of docs/tpu_compile.md: every program of every row compiled by launch/compile.py, one at a time.
 
-    python scripts/tpu_compile_table.py          # what --out does not hold yet; 5 to 30 minutes a program on two cores
+    python scripts/tpu_compile_table.py          # what --out does not hold yet; 1 to 30 minutes a program on two cores
     python scripts/tpu_compile_table.py --only=2b-v5e-2x4
     python scripts/tpu_compile_table.py --print  # the table from what is there
     python scripts/tpu_compile_table.py --plan   # the planned table, seconds

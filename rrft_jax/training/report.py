@@ -58,8 +58,13 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
     print(result_table(path))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
-    idle = [record["timing/idle_share"] for record in read_metrics(path) if "timing/idle_share" in record]
-    print(f"no program ran for {np.median(idle):.0%} of the time of a step (median)")
+    steps = [record for record in read_metrics(path) if "timing/idle_share" in record]
+    idle, between = (np.median([step[f"timing/{name}"] for step in steps]) for name in ("idle_share", "between"))
+    taken = np.median([step["step_time"] for step in steps])
+    print(
+        f"no program ran for {idle:.1%} of the time of a step (median); between two steps, for what is written, "
+        f"{between / (taken + between):.1%} of the time went"
+    )
     print(f"written to {path}:")
     for name, what in (
         (EXPORT, "the result as a HuggingFace directory (bfloat16)"),

@@ -20,16 +20,18 @@ class Clock:
 
     start() begins a step; lap(name) gives the time since the last call to phase `name`; watch(arrays), called when a
     program has just been dispatched, counts as "a program runs" until its results are there; finish() ends the step.
-    What lies between finish() and start() (evaluation, checkpoints, writing) belongs to no step.
+    What lies between finish() and start() (evaluation, checkpoints, writing) belongs to no step; it is told apart.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter):
         self._now = now
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="clock")
+        self._ended: float | None = None
         self.start()
 
     def start(self) -> None:
         self._begin = self._last = self._now()
+        self._between = 0.0 if self._ended is None else self._begin - self._ended
         self._phases: dict[str, float] = {}
         self._runs: list[tuple[float, Future]] = []
 
@@ -42,14 +44,15 @@ class Clock:
         self._runs.append((self._now(), self._waiter.submit(self._ready, arrays)))
 
     def finish(self) -> dict[str, float]:
-        """step_time, the timing/<phase> seconds that add up to it, and timing/idle_share: the share of step_time with
-        no program running (of this process)."""
-        end = self._last
+        """step_time, the timing/<phase> seconds that add up to it, timing/idle_share: the share of step_time with no
+        program running (of this process), and timing/between: seconds since the step before."""
+        self._ended, end = self._now(), self._last
         runs = [(begin, min(done.result(), end)) for begin, done in self._runs]
         total = end - self._begin
         busy = covered(runs)
         phases = {f"timing/{name}": seconds for name, seconds in self._phases.items()}
-        return {"step_time": total, **phases, "timing/idle_share": 1 - busy / total if total else 0.0}
+        idle = 1 - busy / total if total else 0.0
+        return {"step_time": total, **phases, "timing/idle_share": idle, "timing/between": self._between}
 
     def close(self) -> None:
         self._waiter.shutdown()

@@ -18,17 +18,17 @@ class Hands:
 def test_phases_add_up_and_gaps_are_of_no_step():
     hands = Hands()
     with Clock(hands) as clock:
-        for _ in range(2):
+        for gap in (0, 50 + 7):  # what follows the last phase is no part of a step, either
             hands.time += 50  # evaluation, checkpoints
             clock.start()
             for name, seconds in (("data", 1), ("rollout", 4), ("reward", 2), ("update", 3), ("reward", 0.5)):
                 hands.time += seconds
                 clock.lap(name)
-            hands.time += 7
             times = clock.finish()
+            hands.time += 7
             assert times == {
                 "step_time": 10.5, "timing/data": 1, "timing/rollout": 4, "timing/reward": 2.5, "timing/update": 3,
-                "timing/idle_share": 1.0,
+                "timing/idle_share": 1.0, "timing/between": gap,
             }  # fmt: skip
 
 
