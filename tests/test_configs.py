@@ -170,6 +170,7 @@ def test_overrides_take_their_types():
         ("model.attention", "flash", "config.model.attention='flash': choose one of auto, xla, splash, cudnn"),
         ("rollout.max_completion_length", 0, "config.rollout.max_completion_length=0"),
         ("rollout.temperature", 0.0, "config.rollout.temperature=0 draws equal completions"),
+        ("rollout.cache_parts", 0, "config.rollout.cache_parts=0: give 1 to"),
         ("rollout.compact", 1, "config.rollout.compact=1: give how many times smaller"),
         ("rollout.top_p", 2.0, "config.rollout.top_p 2.0 must lie in"),
         ("loss.temperature", 0.0, "config.loss.temperature=0.0 must be positive"),

@@ -1,6 +1,6 @@
 """The grouped sampler: the prompt once, then one loop that extends all members of all groups together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -22,6 +22,7 @@ from rrft_jax.models.qwen2_vl.model import (
 from rrft_jax.models.qwen2_vl.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
+from rrft_jax.rollout.growth import bounds, grown
 from rrft_jax.rollout.sampling import Sampling, draw
 
 
@@ -79,6 +80,7 @@ def sample(
     stop_at_eos: bool = True,
     first_member: jax.Array | None = None,
     compact: int = 0,
+    cache_parts: int = 1,
 ) -> Rollouts:
     """Draws `group` completions of at most `length` tokens for each prompt; a pure function, to be jitted.
 
@@ -88,6 +90,8 @@ def sample(
     compact: as soon as the unfinished members fit into a batch so many times smaller, they go on in one, down to
     a single row; 0 never. The tokens are the same up to rounding, since every draw is addressed. Each size is a loop of
     its own in the program; a smaller batch copies the prompt's cache for each of its rows.
+    cache_parts: the cache of the completions grows in so many steps, each a loop of its own, and attention reads no
+    more than the part that is there. The tokens are the same up to rounding.
     """
     B = prompts.tokens.shape[0]
     prefix = prefill(model, params, prompts)
@@ -101,13 +105,14 @@ def sample(
     step_keys = jax.vmap(lambda t: jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))(jnp.arange(length))
     shape = (B, group, length)
     rows = lambda x: constrain(x, "batch", *[None] * (x.ndim - 1))  # noqa: E731
+    lengths = bounds(length, cache_parts)
     zeros = rows(jnp.zeros(shape, jnp.float32))
     hidden = jnp.broadcast_to(prefix.last_hidden[:, None], (B, group, prefix.last_hidden.shape[-1]))
     none_done = rows(jnp.zeros((B, group), bool))
     state = _State(
         step=jnp.int32(0),
         hidden=rows(hidden),
-        suffix=empty_suffix(model, B, group, length),
+        suffix=empty_suffix(model, B, group, lengths[0]),
         done=none_done,
         out=Rollouts(
             rows(jnp.full(shape, pad_token_id, jnp.int32)), rows(jnp.zeros(shape, bool)), zeros, zeros, none_done
@@ -136,14 +141,18 @@ def sample(
         done = state.done | ended if stop_at_eos else state.done
         return _State(t + 1, hidden[:, :, 0], suffix, done, out)
 
-    def decode(prefix: Prefix, step_keys: jax.Array, state: _State, smaller: tuple[int, ...]) -> Rollouts:
+    def decode(
+        prefix: Prefix, step_keys: jax.Array, state: _State, smaller: tuple[int, ...], lengths: tuple[int, ...]
+    ) -> Rollouts:
         fits = smaller[0] if smaller else 0
 
-        def goes_on(state: _State) -> jax.Array:
+        def goes_on(end: int, state: _State) -> jax.Array:
             live = ~jnp.all(state.done) if fits == 0 else jnp.sum(~state.done) > fits
-            return (state.step < length) & live
+            return (state.step < end) & live
 
-        state = jax.lax.while_loop(goes_on, partial(one_token, prefix, step_keys), state)
+        for end in lengths:
+            state = replace(state, suffix=grown(state.suffix, end))
+            state = jax.lax.while_loop(partial(goes_on, end), partial(one_token, prefix, step_keys), state)
         if not smaller:
             return state.out
         members = live_first(state.done, fits)
@@ -152,10 +161,10 @@ def sample(
         prefix = jax.tree.map(lambda x: _split_as_before(x[prompt_of]), prefix)
         keys = jnp.moveaxis(take_members(jnp.moveaxis(step_keys, 0, 2), members), 2, 0)
         smaller_state = _State(state.step, *map(few, (state.hidden, state.suffix, state.done, state.out)))
-        out = decode(prefix, keys, smaller_state, smaller[1:])
+        out = decode(prefix, keys, smaller_state, smaller[1:], lengths[-1:])
         return jax.tree.map(rows, put_members(state.out, members, out))
 
-    return decode(prefix, step_keys, state, stages(B * group, compact))
+    return decode(prefix, step_keys, state, stages(B * group, compact), lengths)
 
 
 def _split_as_before(x: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from rrft_jax.models.qwen2_vl.attention import check_name
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.growth import bounds
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.optimizer import make_optimizer
@@ -57,6 +58,7 @@ def check_config(config: ConfigDict) -> None:
     _check_named("config.", lambda: Buckets(**config.buckets))
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
+    _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
     check_name(config.model.attention)
     check_trained(config)
     _check_task(config)

@@ -55,6 +55,7 @@ def base_config() -> ConfigDict:
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
         "ahead": 0,  # 1: completions are drawn one step ahead, by the parameters before the update they overlap with
         "compact": 0,  # 8: once 1/8 of the completions is unfinished, go on in a batch of that size; 0: never
+        "cache_parts": 1,  # 4: the completions' cache grows in 4 steps, and attention reads no more than is there
     })  # fmt: skip
     # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
     config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})

@@ -24,6 +24,7 @@ from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.processing.buckets import MERGED
 from rrft_jax.processing.images import shrunk, smart_resize
 from rrft_jax.rollout.compaction import EVALUATION, stages
+from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.host_memory import HostPlan, plan_host
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.rows import group_size
@@ -38,7 +39,8 @@ class Drawing:
     """Bytes on one device of a sampler's program, beside the parameters that it is given.
 
     All the time batch and prompt_cache; first prefill (estimate), then weights (the decoder's, gathered),
-    completion_cache, logits and compacted: the caches of the smaller batch in which what is unfinished goes on.
+    completion_cache, logits and the more of compacted: the caches of the smaller batch in which what is unfinished goes
+    on; and growing: the cache before its last step, of which it is a copy.
     """
 
     batch: int
@@ -47,12 +49,13 @@ class Drawing:
     weights: int
     completion_cache: int
     compacted: int
+    growing: int
     logits: int
 
     @property
     def total(self) -> int:
         """While prompts are read, or completions drawn: whichever is more."""
-        loop = self.weights + self.completion_cache + self.compacted + self.logits
+        loop = self.weights + self.completion_cache + max(self.compacted, self.growing) + self.logits
         return self.batch + self.prompt_cache + max(self.prefill, loop)
 
 
@@ -110,11 +113,12 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
     weights = _decoding_weights(config, shapes, mesh)
     rollout = evaluation = None
     if config.algorithm == "grpo":
-        rollout = drawing_bytes(config, sizes, mesh, shapes.layout.rows, group, config.rollout.compact, weights, batch)
+        how = config.rollout.compact, config.rollout.cache_parts
+        rollout = drawing_bytes(config, sizes, mesh, shapes.layout.rows, group, *how, weights, batch)
     held = evaluation_rows(config, mesh)
     if held:
         prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
-        evaluation = drawing_bytes(config, sizes, mesh, held, 1, EVALUATION, weights, prompts)
+        evaluation = drawing_bytes(config, sizes, mesh, held, 1, EVALUATION, 1, weights, prompts)
     return MemoryPlan(
         parameters=trained,
         frozen=device_bytes(shapes.frozen),
@@ -141,13 +145,16 @@ def evaluation_rows(config: ConfigDict, mesh: Mesh) -> int:
 
 
 def drawing_bytes(
-    config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int, compact: int, weights: int, batch: int
-) -> Drawing:
-    """The sampler on `rows` prompts, all devices together, with `group` completions each. compact: see
+    config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int, compact: int, cache_parts: int,
+    weights: int, batch: int,
+) -> Drawing:  # fmt: skip
+    """The sampler on `rows` prompts, all devices together, with `group` completions each. compact, cache_parts: see
     `rollout.sampler.sample`. weights, batch: bytes on one device of the decoder and of what the sampler is given."""
     mine = rows // batch_shards(mesh)
     prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, rows, group)
     smaller = stages(rows * group, compact)[:1]  # the next sizes find the first batch's memory free
+    length = config.rollout.max_completion_length
+    before = [0, *bounds(length, cache_parts)][-2]
     return Drawing(
         batch=batch,
         prefill=prefill_bytes(config, sizes, mesh, mine),
@@ -155,6 +162,7 @@ def drawing_bytes(
         weights=weights,
         completion_cache=completion_cache,
         compacted=sum(sum(cache_bytes(config, sizes, mesh, n, 1)) for n in smaller),
+        growing=completion_cache * before // length,
         logits=3 * mine * group * _vocabulary(sizes, mesh) * 4,
     )
 
@@ -305,6 +313,7 @@ def _drawing_lines(drawing: Drawing, config: ConfigDict, prompts: int, kind: str
         (f"KV cache of {prompts} {kind} of {largest_bucket(config).prompt_tokens} tokens", drawing.prompt_cache),
         (each, drawing.completion_cache),
         *(smaller if drawing.compacted else []),
+        *([("and of the part that it grows from", drawing.growing)] if drawing.growing > drawing.compacted else []),
         ("logits of one token", drawing.logits),
     ]
 

@@ -90,8 +90,9 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         members = rollout.group // layout.split
         drawn = draw(
-            params, prompts, key, group=members, sampling=sampling, first_member=first_member, compact=rollout.compact
-        )
+            params, prompts, key, group=members, sampling=sampling, first_member=first_member, compact=rollout.compact,
+            cache_parts=rollout.cache_parts,
+        )  # fmt: skip
         return by_rows(drawn)
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:

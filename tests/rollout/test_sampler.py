@@ -9,6 +9,7 @@ import pytest
 from rrft_jax.models.score import score
 from rrft_jax.rollout import sampler
 from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.growth import bounds
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.models.build import Visual, pack, quick_jit, random_patches, random_prompts, select_prompts, text
@@ -181,6 +182,19 @@ def test_a_batch_that_shrinks_draws_the_same_tokens(program, rollouts, compact):
     """12 members, of which some end early and some never do, over 4 batch sizes or 2."""
     shrinking = make_sampler(group=GROUP, length=LENGTH, compact=compact)
     assert_same(shrinking(random_params(), prompts_with_images(), KEY), rollouts)
+
+
+@pytest.mark.parametrize(("parts", "compact"), [(3, 0), (10, 0), (2, 4)])
+def test_a_cache_that_grows_draws_the_same_tokens(rollouts, parts, compact):
+    growing = make_sampler(group=GROUP, length=LENGTH, cache_parts=parts, compact=compact)
+    assert_same(growing(random_params(), prompts_with_images(), KEY), rollouts)
+
+
+def test_a_cache_grows_to_the_length_of_a_completion():
+    assert [bounds(10, parts) for parts in (1, 3, 10)] == [(10,), (4, 7, 10), tuple(range(1, 11))]
+    for parts in (0, 11):
+        with pytest.raises(ValueError, match=f"cache_parts={parts}: give 1 to 10"):
+            bounds(10, parts)
 
 
 def test_no_turn_of_a_smaller_loop_is_wasted(monkeypatch):

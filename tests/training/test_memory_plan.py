@@ -154,6 +154,10 @@ def test_what_is_drawn_ahead_and_what_goes_on_in_a_smaller_batch_is_counted():
     drawn = make_plan(config, NANO, one_device()).rollout
     # An eighth of 8 completions of 32 prompts: one per prompt, each with a copy of the prompt's cache.
     assert drawn.compacted == drawn.prompt_cache + drawn.completion_cache // 8
+    config.rollout.update({"compact": 0, "cache_parts": 4})
+    growing = make_plan(config, NANO, one_device()).rollout
+    assert growing.growing == growing.completion_cache * 3 // 4
+    assert growing.total - growing.growing == plain.rollout.total or growing.prefill > growing.weights
 
 
 def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
