@@ -52,7 +52,7 @@ def run(config, devices, chip) -> int:
     """Compiles, prints each report as it comes, and returns the exit code."""
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.training.ahead import check, compile_programs, to_dict
-    from rrft_jax.training.ahead_text import describe, evaluation_fits, evaluation_note, headline, summary
+    from rrft_jax.training.ahead_text import describe, evaluation_note, headline, summary
     from rrft_jax.training.check import check_config
     from rrft_jax.training.dry_run import dry_run
     from rrft_jax.training.memory_plan import make_plan
@@ -76,7 +76,7 @@ def run(config, devices, chip) -> int:
         keep_text=lambda name, hlo: text and (text / f"{name}.txt").write_text(hlo),
     )  # fmt: skip
     plan = make_plan(config, sizes, mesh)
-    print("\n".join(filter(None, (evaluation_note(plan, chip), summary(reports, chip, config, sizes, mesh)))))
+    print("\n".join(filter(None, (evaluation_note(plan, chip), summary(reports, chip, config, sizes, mesh, plan)))))
     if _JSON.value:
         record = {
             "topology": _TOPOLOGY.value,
@@ -84,7 +84,7 @@ def run(config, devices, chip) -> int:
             **to_dict(reports, chip, config, mesh, plan),
         }
         Path(_JSON.value).write_text(json.dumps(record, indent=1) + "\n")
-    return 0 if evaluation_fits(plan, chip) and all(report.fits(chip) for report in reports) else 1
+    return 0 if plan.evaluation_fits(chip.hbm) and all(report.fits(chip) for report in reports) else 1
 
 
 if __name__ == "__main__":

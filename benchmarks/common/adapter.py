@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from common.cost import Shapes, phases, tower
+from common.cost import Shapes, pairs, phases, tower
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths
@@ -30,7 +30,9 @@ def with_adapter(params: dict, dtype) -> tuple[dict, dict, dict]:
 
 def update_flops(c: Qwen2VLConfig, s: Shapes, trained: int) -> float:
     """As common/cost.py counts them. The frozen tower has no backward pass, the frozen decoder none of its kernels, but
-    attention both of its products'; every token goes through all `trained` numbers of the adapter, three times."""
+    attention both of its products'; every token goes through all `trained` numbers of the adapter, three times, but for
+    the prompt's in the last layer, of which few need more than those of k and v: none of it is counted."""
     forward, own, seen = phases(c, s)["reference"].flops, s.B * s.G * (s.C - 1), s.P + s.C / 2
-    attention = 4 * c.num_layers * c.num_heads * c.head_dim * (s.B * s.P * s.P / 2 + own * seen)
-    return 2 * forward - tower(c, s) + attention + 6 * (s.B * s.P + own) * trained
+    attention = 4 * c.num_heads * c.head_dim * (pairs(c, s) + c.num_layers * own * seen)
+    prompt = s.B * s.P * (c.num_layers - 1) / c.num_layers
+    return 2 * forward - tower(c, s) + attention + 6 * (prompt + own) * trained

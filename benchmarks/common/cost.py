@@ -66,7 +66,7 @@ def _layers(c: Qwen2VLConfig, tokens: float, keys: float) -> float:
     return c.num_layers * tokens * (2 * layer_weights(c) + 4 * c.num_heads * c.head_dim * keys)
 
 
-def _pairs(c: Qwen2VLConfig, s: Shapes) -> float:
+def pairs(c: Qwen2VLConfig, s: Shapes) -> float:
     """Queries times keys in all layers over the prompts: the causal half of each, and one query in the last layer."""
     return (c.num_layers - 1) * s.B * s.P * s.P / 2 + s.B * s.P
 
@@ -75,7 +75,7 @@ def _prompt(c: Qwen2VLConfig, s: Shapes) -> float:
     """FLOPs of the decoder's layers over the prompts."""
     whole = (c.num_layers - 1) * s.B * s.P * layer_weights(c)
     last = s.B * s.P * kv_weights(c) + s.B * (layer_weights(c) - kv_weights(c))
-    return 2 * (whole + last) + 4 * c.num_heads * c.head_dim * _pairs(c, s)
+    return 2 * (whole + last) + 4 * c.num_heads * c.head_dim * pairs(c, s)
 
 
 def _head(c: Qwen2VLConfig, tokens: float) -> float:
@@ -119,5 +119,5 @@ def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
         again += tower(c, s) - outside + _prompt(c, s) + _layers(c, own, seen)
     if remat == "dots":
         again += 4 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
-        again += 4 * c.num_heads * c.head_dim * (_pairs(c, s) + c.num_layers * own * seen)
+        again += 4 * c.num_heads * c.head_dim * (pairs(c, s) + c.num_layers * own * seen)
     return again

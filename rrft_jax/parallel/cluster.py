@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from rrft_jax.parallel.names import ADDRESS, COUNT, NUMBER
+from rrft_jax.parallel.names import ADDRESS, COUNT, LOST_OTHERS, NUMBER
 
 SPARE_S = 60  # by which jax's own limit is longer than ours: it would abort with a stack dump and no remedy
 
@@ -50,7 +50,9 @@ def find_cluster(
     missing = [name for name, value in found.items() if value is None]
     if len(missing) == len(found):
         return None
-    if found["--num_processes"] == 1 and not found["--process_id"]:
+    if found["--num_processes"] == 1:
+        if found["--process_id"]:
+            raise ClusterError(f"--process_id={found['--process_id']} of --num_processes=1: it can only be 0")
         return Cluster("", 1, 0)
     if missing:
         raise ClusterError(f"several processes need {_and(missing)} too (or {_and([variables[m] for m in missing])})")
@@ -96,8 +98,8 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
     """Connects this process with the others; must come before the first use of a device.
 
     start_timeout_s: how long to wait for the coordinator and for all processes; one that waits in vain for the others
-    says so and ends here, with code 2, since jax gives no other way out. heartbeat_timeout_s: a process that is silent
-    for so long is taken for dead, and the others end. Raises ClusterError.
+    says so and ends here, with code 2 or 3, since jax gives no other way out. heartbeat_timeout_s: a process that is
+    silent for so long is taken for dead, and the others end. Raises ClusterError.
     """
     if cluster is not None and cluster.count == 1:
         return
@@ -132,7 +134,8 @@ def _join_managed(start_timeout_s: int, limits: Mapping[str, int]) -> None:
         "cannot find them, or --num_processes=1 to run on this one alone"
     )
     try:
-        with _ends_after(start_timeout_s, f"{what} within {start_timeout_s} s. {remedy}"):
+        # For want of others, as a launcher that watches the machines must know: it starts all of them again.
+        with _ends_after(start_timeout_s, f"{what} within {start_timeout_s} s. {remedy}", LOST_OTHERS):
             jax.distributed.initialize(**limits)
     except (RuntimeError, ValueError) as error:
         raise ClusterError(f"{what}: {_first_line(error)}. {remedy}") from error
@@ -143,12 +146,12 @@ def _join_managed(start_timeout_s: int, limits: Mapping[str, int]) -> None:
 
 
 @contextmanager
-def _ends_after(limit_s: float, message: str) -> Iterator[None]:
-    """Ends the program with one line and code 2 where its body takes longer: jax cannot be told to give up waiting."""
+def _ends_after(limit_s: float, message: str, code: int = 2) -> Iterator[None]:
+    """Ends the program with one line and `code` where its body takes longer: jax cannot be told to give up waiting."""
 
     def end() -> None:
         print(f"error: {message}", file=sys.stderr, flush=True)
-        os._exit(2)
+        os._exit(code)
 
     timer = threading.Timer(limit_s, end)
     timer.daemon = True

@@ -49,18 +49,20 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
         lost = _wait(processes)
         if lost is None:
             return max((process.returncode for process in processes), default=0)
-        code, silent = processes[lost].returncode, [i for i, process in enumerate(processes) if process.poll() is None]
-        _end(processes, patience_s)
+        code = processes[lost].returncode
+        killed = _end(processes, patience_s)
+        goes_on = f"The run goes on from its last checkpoint with:\n  {resume}"
         if passed and code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM):
-            return 128 + passed[0]  # it came before the run could save, or a second time: nothing was lost
+            print(f"stopped before it could save. {goes_on}", file=sys.stderr)
+            return 128 + passed[0]
         if code == EXPLAINED:
             return EXPLAINED
-        if code in _CONSEQUENCES and silent:
-            hung = ", ".join(map(str, silent))
-            what = f"process {lost} of {count} missed another one ({_how(code)}); without an answer, and ended: {hung}"
+        if code in _CONSEQUENCES and killed:
+            hung = ", ".join(map(str, killed))
+            what = f"process {lost} of {count} had no answer from another one ({_how(code)}); ended, as it hung: {hung}"
         else:
             what = f"process {lost} of {count} was lost ({_how(code)}), so the others were ended"
-        print(f"error: {what}. The run goes on from its last checkpoint with:\n  {resume}", file=sys.stderr)
+        print(f"error: {what}. {goes_on}", file=sys.stderr)
         return EXPLAINED
     finally:
         _end(processes, 0.0)
@@ -89,14 +91,17 @@ def _wait(processes: Sequence[subprocess.Popen]) -> int | None:
         time.sleep(0.1)
 
 
-def _end(processes: Sequence[subprocess.Popen], patience_s: float) -> None:
-    end = time.monotonic() + patience_s
-    for process in processes:
+def _end(processes: Sequence[subprocess.Popen], patience_s: float) -> list[int]:
+    """Waits for all, and kills those that take longer; the numbers of these."""
+    end, killed = time.monotonic() + patience_s, []
+    for number, process in enumerate(processes):
         try:
             process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            killed.append(number)
+    return killed
 
 
 def _how(code: int) -> str:

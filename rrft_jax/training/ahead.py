@@ -134,7 +134,7 @@ def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mes
         "chip": asdict(chip),
         "mesh": dict(mesh.shape),
         "jax": jax.__version__,
-        "fits": all(r.fits(chip) for r in reports),
+        "fits": all(r.fits(chip) for r in reports) and plan.evaluation_fits(chip.hbm),
         "config": config.to_dict(),
         "planned_evaluation_bytes": plan.evaluating if plan.evaluation else None,
         "programs": [

@@ -58,7 +58,9 @@ def describe(report: Report, chip: Chip) -> str:
     return "\n".join(lines)
 
 
-def summary(reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> str:
+def summary(
+    reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, plan: MemoryPlan
+) -> str:
     """The verdict: time per step, or the settings that would help."""
     failed = [r for r in reports if not r.fits(chip)]
     if failed:
@@ -68,6 +70,8 @@ def summary(reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qw
         )
     total = sum(r.bound for r in reports)
     fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
+    if not plan.evaluation_fits(chip.hbm):
+        return f"does not fit: the held-out evaluation, as planned. What is compiled {fits}"
     if not total:
         return fits
     parts = " + ".join(f"{r.name} {r.bound:.2f}" for r in reports)
@@ -81,12 +85,10 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
     if plan.evaluation is None:
         return ""
     return f"held-out evaluation, planned and not compiled: {plan.evaluating / GIB:.2f} GiB per device" + (
-        "" if evaluation_fits(plan, chip) else f" of {chip.hbm / GIB:.2f} GiB: lower config.eval.batch"
+        ""
+        if plan.evaluation_fits(chip.hbm)
+        else f" of {chip.hbm / GIB:.2f} GiB: DOES NOT FIT, lower config.eval.batch"
     )
-
-
-def evaluation_fits(plan: MemoryPlan, chip: Chip) -> bool:
-    return plan.evaluation is None or not chip.hbm or plan.evaluating <= chip.hbm
 
 
 def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:

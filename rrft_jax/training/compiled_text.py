@@ -101,18 +101,31 @@ class CompiledText:
 
     @cached_property
     def runs(self) -> dict[str, float]:
-        """How often each computation runs in one execution of the program."""
+        """How often each computation runs in one execution of the program. Of two branches in a loop the smaller one
+        runs in one of its rounds, as the prompt's last layer does."""
         counts: dict[str, float] = defaultdict(float)
 
-        def visit(name: str, times: float) -> None:
+        def visit(name: str, times: float, rounds: int) -> None:
             counts[name] += times
             for instruction in self.computations[name].values():
-                for callee in _called(instruction):
-                    if callee in self.computations:
-                        visit(callee, times * self._trips(instruction, self.computations[name]))
+                callees = [c for c in _called(instruction) if c in self.computations]
+                if instruction.opcode == "conditional" and len(callees) == 2 and rounds > 1:
+                    smaller, larger = sorted(callees, key=self._size)
+                    visit(smaller, times / rounds, 1)
+                    visit(larger, times * (1 - 1 / rounds), rounds)
+                    continue
+                trips = self._trips(instruction, self.computations[name])
+                for callee in callees:
+                    visit(callee, times * trips, trips if instruction.opcode == "while" else rounds)
 
-        visit(self.entry, 1.0)
+        visit(self.entry, 1.0, 1)
         return counts
+
+    def _size(self, name: str) -> int:
+        """Bytes of all results of a computation and of those that it calls."""
+        own = self.computations[name].values()
+        inside = (c for i in own for c in _called(i) if c in self.computations)
+        return sum(a.bytes for i in own for a in i.arrays) + sum(map(self._size, inside))
 
     def _trips(self, instruction: Instruction, body: dict[str, Instruction]) -> int:
         """Rounds of an instruction of `body`: the largest number that its condition compares with, where it is a loop.

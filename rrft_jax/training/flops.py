@@ -30,10 +30,11 @@ class Flops:
         return (self.total - self.tower) / devices + self.tower / (devices // tensor)
 
 
-def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops:
+def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False, rounds: int = 1) -> Flops:
     """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds, a kernel its
-    grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices, a choice of
-    branches the dearest.
+    grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices. Of branches
+    in a scan the cheapest runs in one of its rounds, as the prompt's last layer does, elsewhere the dearest counts.
+    rounds: of the scan around this jaxpr.
 
     Everything that is not a dot (norms, softmax, rotary positions) is left out: a few per cent at most.
     """
@@ -44,13 +45,19 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False) -> Flops
             n = _dot(eqn)
             found += Flops(n, n if inside else 0.0)
             continue
-        parts = [count_flops(part, while_trips, inside) for part in _inner(eqn)]
+        scanned = eqn.params["length"] if eqn.primitive.name == "scan" else rounds
+        parts = [count_flops(part, while_trips, inside, scanned) for part in _inner(eqn)]
         if eqn.primitive.name == "cond":
-            parts = [max(parts, key=lambda part: part.total)]
+            parts = _weighted(sorted(parts, key=lambda part: part.total), rounds)
         total = sum(parts, Flops()).times(_runs(eqn, while_trips))
         # What each device does by itself is split as it should be, in the tower too.
         found += Flops(total.total) if eqn.primitive.name == "shard_map" else total
     return found
+
+
+def _weighted(parts: list[Flops], rounds: int) -> list[Flops]:
+    cheapest, dearest = parts[0], parts[-1]
+    return [dearest] if rounds == 1 else [dearest.times(1 - 1 / rounds), cheapest.times(1 / rounds)]
 
 
 def _inner(eqn) -> Iterator[Jaxpr]:

@@ -39,8 +39,8 @@ class Drawing:
     """Bytes on one device of a sampler's program, beside the parameters that it is given.
 
     All the time batch and prompt_cache; first prefill (estimate), then weights (the decoder's, gathered),
-    completion_cache, logits and the more of compacted: the caches of the smaller batch in which what is unfinished goes
-    on; and growing: the cache before its last step, of which it is a copy.
+    completion_cache, logits, and the larger of compacted (the caches of the smaller batch in which what is unfinished
+    goes on) and growing (the shorter cache that the last one is copied from).
     """
 
     batch: int
@@ -92,6 +92,10 @@ class MemoryPlan:
     @property
     def evaluating(self) -> int:
         return self.resident + (self.evaluation.total if self.evaluation else 0)
+
+    def evaluation_fits(self, capacity: int) -> bool:
+        """Whether the held-out evaluation, where there is one, fits `capacity` bytes; 0: not known."""
+        return self.evaluation is None or not capacity or self.evaluating <= capacity
 
     @property
     def updating(self) -> int:
@@ -306,6 +310,7 @@ def _line(row: tuple[str, int]) -> str:
 
 def _drawing_lines(drawing: Drawing, config: ConfigDict, prompts: int, kind: str, group: int) -> list[tuple[str, int]]:
     each = f"KV cache of {group} completion{'s' * (group > 1)} each, {config.rollout.max_completion_length} tokens"
+    shorter = [("and the shorter cache that it is copied from", drawing.growing)]
     smaller = [("and of the smaller batch in which the unfinished go on", drawing.compacted)]
     return [
         ("activations while prompts are read (estimate)", drawing.prefill),
@@ -313,7 +318,7 @@ def _drawing_lines(drawing: Drawing, config: ConfigDict, prompts: int, kind: str
         (f"KV cache of {prompts} {kind} of {largest_bucket(config).prompt_tokens} tokens", drawing.prompt_cache),
         (each, drawing.completion_cache),
         *(smaller if drawing.compacted else []),
-        *([("and of the part that it grows from", drawing.growing)] if drawing.growing > drawing.compacted else []),
+        *(shorter if drawing.growing > drawing.compacted else []),
         ("logits of one token", drawing.logits),
     ]
 

@@ -59,8 +59,8 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
     print(result_table(path))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     steps = [record for record in read_metrics(path) if "timing/idle_share" in record]
-    idle, between = (np.median([step[f"timing/{name}"] for step in steps]) for name in ("idle_share", "between"))
-    taken = np.median([step["step_time"] for step in steps])
+    names = "timing/idle_share", "between_steps", "step_time"
+    idle, between, taken = (np.median([step[name] for step in steps]) for name in names)
     print(
         f"no program ran for {idle:.1%} of the time of a step (median); between two steps, for what is written, "
         f"{between / (taken + between):.1%} of the time went"

@@ -45,14 +45,15 @@ class Clock:
 
     def finish(self) -> dict[str, float]:
         """step_time, the timing/<phase> seconds that add up to it, timing/idle_share: the share of step_time with no
-        program running (of this process), and timing/between: seconds since the step before."""
-        self._ended, end = self._now(), self._last
+        program running (of this process), and between_steps: seconds since the step before."""
+        end = self._last
         runs = [(begin, min(done.result(), end)) for begin, done in self._runs]
         total = end - self._begin
         busy = covered(runs)
         phases = {f"timing/{name}": seconds for name, seconds in self._phases.items()}
         idle = 1 - busy / total if total else 0.0
-        return {"step_time": total, **phases, "timing/idle_share": idle, "timing/between": self._between}
+        self._ended = self._now()
+        return {"step_time": total, **phases, "timing/idle_share": idle, "between_steps": self._between}
 
     def close(self) -> None:
         self._waiter.shutdown()

@@ -24,6 +24,7 @@ def test_flags_or_environment():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        ((None, 1, 1), "--process_id=1 of --num_processes=1: it can only be 0"),
         (("host:1", 2, None), "need --process_id too (or JAX_PROCESS_ID)"),
         ((None, 2, 1), "need --coordinator_address too"),
         (("host", 2, 1), "--coordinator_address=host must be host:port"),

@@ -30,7 +30,7 @@ TINY = (
 )
 LIMIT_S = 900  # of one process; only a hanging one comes near it
 QUICK_COMPILE = "--xla_backend_optimization_level=0"
-TIMES = ("time", "step_time", "tokens_per_second")
+TIMES = ("time", "step_time", "between_steps", "tokens_per_second")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,7 @@ def texts(folder):
 
 
 def check_collectives(folder, mesh=MESH):
+    assert {"sample", "step"} <= set(texts(folder))
     """One layer, or the embedding outside loops, comes together at a time; the decode loop gathers nothing."""
     layer = D * M  # its largest kernel
     for name, text in texts(folder).items():

@@ -209,11 +209,16 @@ def test_a_shard_map_counts_all_its_devices_and_is_split_over_them():
     assert found.total == 4 * 2 * 8 * 8 * 16 and found.per_device(4, 2) == 2 * 8 * 8 * 16
 
 
-def test_of_branches_the_dearest_counts():
+def test_of_branches_the_dearest_counts_and_in_a_loop_the_cheapest_once():
     n = 8
     x = jnp.ones((n, n))
 
     def f(x, wide):
-        return jax.lax.cond(wide, lambda x: x @ x @ x, lambda x: x @ x, x)
+        return jax.lax.cond(wide, lambda x: jnp.tanh(x @ x) @ x, lambda x: x @ x, x)
 
     assert count_flops(jax.make_jaxpr(f)(x, True).jaxpr, while_trips=1).total == 2 * 2 * n**3
+    looped = jax.jit(lambda x: jax.lax.scan(lambda x, i: (f(x, i < 4), None), x, jnp.arange(5))[0])
+    assert count_flops(looped.trace(x).jaxpr.jaxpr, while_trips=1).total == pytest.approx((4 * 2 + 1) * 2 * n**3)
+    text = CompiledText(looped.lower(x).compile().as_text())
+    dots = [text.runs[name] for name, body in text.computations.items() for i in body.values() if i.opcode == "dot"]
+    assert sum(dots) == pytest.approx(4 * 2 + 1)

@@ -28,7 +28,7 @@ def test_phases_add_up_and_gaps_are_of_no_step():
             hands.time += 7
             assert times == {
                 "step_time": 10.5, "timing/data": 1, "timing/rollout": 4, "timing/reward": 2.5, "timing/update": 3,
-                "timing/idle_share": 1.0, "timing/between": gap,
+                "timing/idle_share": 1.0, "between_steps": gap,
             }  # fmt: skip
 
 

@@ -147,8 +147,11 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
             "others; give its own base as init"
         )
     elsewhere = settings["base_model_name_or_path"]
-    if not known and elsewhere and Path(elsewhere).name != base.resolve().name:
-        _log.warning("%s: %s, and it goes on %s: the sizes fit, and nothing says more", directory, named, base)
+    if not known and elsewhere and base.resolve().name not in (Path(elsewhere).name, Path(elsewhere).resolve().name):
+        _log.warning(
+            "%s: %s, and it is applied to %s. The sizes fit, but nothing in the adapter says whether this is its base: "
+            "make sure that it is", directory, named, base,
+        )  # fmt: skip
     return leaves
 
 

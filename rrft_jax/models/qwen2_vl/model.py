@@ -15,6 +15,7 @@ from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
 from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend, attend_in_parts
 from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
+from rrft_jax.models.qwen2_vl.sharding import cast
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
 from rrft_jax.parallel.mesh import constrain, on_one_device
 
@@ -207,8 +208,9 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
 
     layers = params["language"]["layers"]
     # Of the other tokens the last layer's keys and values are all that is read. Not on several devices: what fsdp
-    # brings together inside a branch could not be fetched ahead.
-    trimmed = last is not None and on_one_device()
+    # brings together inside a branch could not be fetched ahead. Not without rematerialisation: the backward pass would
+    # keep what goes into a branch, every layer's weights.
+    trimmed = last is not None and on_one_device() and model.remat != "none"
     x = act(x)
     if suffix is None:
         prompt = None if prefix is None else (prefix.k, prefix.v)
@@ -245,7 +247,7 @@ def layers_apart(model: Qwen2VL, params: dict, prefix: Prefix) -> tuple[dict, Pr
     decode time). It costs the memory of one copy of the decoder while the loop runs.
     """
     language, dtype = params["language"], model.compute_dtype
-    layers = _apart(jax.tree.map(lambda y: y.astype(dtype), language["layers"]), model.config.num_layers)
+    layers = _apart(cast(language["layers"], dtype), model.config.num_layers)
     params = {**params, "language": {**language, "layers": layers}}
     return params, replace(prefix, k=tuple(prefix.k), v=tuple(prefix.v))
 

@@ -61,12 +61,21 @@ def tree_shardings(tree: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def cast(tree: Any, dtype: Any) -> Any:
+    """Parameters in the dtype that products run in; an adapter's scale stays exact."""
+
+    def one(path, x):
+        return x if path[-1].key == "lora_scale" else x.astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(one, tree)
+
+
 def gathered(language: dict, dtype: Any) -> dict:
     """The decoder's parameters, its layers apart, in `dtype`, whole over fsdp and still split over tensor; inside jit.
 
     A decode loop that read fsdp's shards would bring every layer and the embedding together again for each token.
     """
-    language = jax.tree.map(lambda x: x.astype(dtype), language)
+    language = cast(language, dtype)
     if on_one_device():
         return language
     mesh = jax.sharding.get_abstract_mesh()
