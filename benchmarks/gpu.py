@@ -41,7 +41,7 @@ from common.report import machine, save
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
 from rrft_jax.models.qwen2_vl.attention import CHOICES, choose
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
 from rrft_jax.models.score import score
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.training.defaults import base_config
@@ -125,7 +125,7 @@ class Bench:
 
     def decode(self, found: dict) -> dict:
         key = jax.random.key(0)
-        first = jax.jit(lambda params, prompts: prefill(self.model, params, prompts))
+        first = jax.jit(lambda params, prompts: prefix_of(self.model, params, prompts))
         before = seconds(first, self.params, self.prompts)
         whole = seconds(self.sampler, self.params, self.prompts, key)
         floor = self.cost["decode"].floor(found["rates"]["matmul_flops_per_s"], found["rates"]["copy_bytes_per_s"])

@@ -48,7 +48,7 @@ def measure(
 
     from rrft_jax.losses import Targets, grpo_loss
     from rrft_jax.losses.trl import trl
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefill
+    from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
     from rrft_jax.models.score import score
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.training.forward import Batch, make_forward
@@ -67,7 +67,7 @@ def measure(
         length=s.C, stop_at_eos=False,
     )  # fmt: skip
     programs = {
-        "prefill": (lambda p, x: prefill(model, p, x), (params, prompts)),
+        "prefill": (lambda p, x: prefix_of(model, p, x), (params, prompts)),
         "decode": (lambda p, x, k: draw(p, x, k), (params, prompts, jax.random.key(0))),
         "reference": (lambda p, x, t, m: score(model, p, x, t, m, None)[0], (params, prompts, tokens, mask)),
         # Without the optimizer, whose products are none.

@@ -140,7 +140,7 @@ def ours(dtype: str) -> dict:
 
     from rrft_jax.data.index import Bucket
     from rrft_jax.models.head import logits
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, hidden_states, output_table
+    from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
     from rrft_jax.processing.buckets import collate
     from rrft_jax.processing.processor import encode_prompt, load_processor
     from rrft_jax.rollout.sampler import sample
@@ -155,7 +155,7 @@ def ours(dtype: str) -> dict:
         sizes, params = weights("bfloat16")
         loaded = time.perf_counter()
         model = Qwen2VL(sizes, dtype)
-        all_logits = jax.jit(lambda p, b: logits(hidden_states(model, p, b), output_table(p), None)[0])
+        all_logits = jax.jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None)[0])
         z = np.asarray(all_logits(params, prompts))
         scored = time.perf_counter()
         draw = functools.partial(sample, model, allowed=None, eos_token_ids=processor.eos_token_ids, group=1,

@@ -232,13 +232,6 @@ def test_sampling(tmp_path):
     assert "greedy" not in found["ours"] and ("ratio" in found) == bool(TORCH)
 
 
-@pytest.mark.slow
-def test_the_long_tail(tmp_path):
-    found = run("long_tail.py", "--new-tokens=32", "--group=2", "--compact", "2", out=tmp_path / "out.json")
-    assert set(found["ways"]) == {"as it is", "compact 2", "floor"} and all(found["ours"]["same_tokens"].values())
-    assert found["ours"]["lengths"][0] == 32 and max(found["ours"]["lengths"][1:]) <= 4
-
-
 @pytest.mark.parity
 def test_a_grpo_step_against_trl(tmp_path):
     pytest.importorskip("trl")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from rrft_jax.models.head import token_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, completion_positions, extend, output_table, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, completion_positions, extend, output_table, prefix_of
 
 
 def score(
@@ -29,7 +29,7 @@ def score(
     tower and prompt stay outside and run once. Raises ValueError where it does not divide G.
     """
     B, G, C = tokens.shape
-    prefix = prefill(model, params, prompts)
+    prefix = prefix_of(model, params, prompts)
 
     def members(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tokens, token_mask = part

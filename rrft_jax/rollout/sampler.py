@@ -17,7 +17,7 @@ from rrft_jax.models.qwen2_vl.model import (
     extend,
     layers_apart,
     output_table,
-    prefill,
+    prefix_of,
 )
 from rrft_jax.models.qwen2_vl.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
@@ -94,7 +94,7 @@ def sample(
     more than the part that is there. The tokens are the same up to rounding.
     """
     B = prompts.tokens.shape[0]
-    prefix = prefill(model, params, prompts)
+    prefix = prefix_of(model, params, prompts)
     # The prompt's activations are gone before the weights of the loop are made, and these never lie in a stack too.
     params, prefix = jax.lax.optimization_barrier((params, prefix))
     params, prefix = layers_apart(model, params, prefix)

@@ -17,7 +17,7 @@ from rrft_jax.models.qwen2_vl.model import (
     empty_suffix,
     extend,
     output_table,
-    prefill,
+    prefix_of,
 )
 from rrft_jax.rollout.sampler import row_keys
 from rrft_jax.rollout.sampling import Sampling, draw
@@ -49,7 +49,7 @@ def make_stream(
 
     @jax.jit
     def start(params: dict, prompts: Prompts, key: jax.Array) -> tuple[Prefix, jax.Array, _State]:
-        prefix = prefill(model, params, prompts)
+        prefix = prefix_of(model, params, prompts)
         keys = row_keys(key, prompts.prompt_id, 1)
         return prefix, keys, _State(jnp.int32(0), prefix.last_hidden[:, None], empty_suffix(model, 1, 1, length))
 

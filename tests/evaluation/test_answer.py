@@ -72,8 +72,8 @@ def test_rungs_hold_and_are_few(tokens, patches):
 
 def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
     model, processor, params = nano
-    traces, prefill = [], stream_module.prefill
-    monkeypatch.setattr(stream_module, "prefill", lambda *a: traces.append(a[2].tokens.shape) or prefill(*a))
+    traces, read = [], stream_module.prefix_of
+    monkeypatch.setattr(stream_module, "prefix_of", lambda *a: traces.append(a[2].tokens.shape) or read(*a))
     sampling, length = Sampling(1.0, top_k=50), 24
     answer = make_answer(model, params, processor, sampling, length, seed=3)
     scene = example(0, 1, "val", "in")

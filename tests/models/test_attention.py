@@ -16,7 +16,7 @@ import pytest
 from rrft_jax.models.qwen2_vl import attention
 from rrft_jax.models.qwen2_vl.attention import GroupMask, attend_members, attend_whole, choose
 from rrft_jax.models.qwen2_vl.layers import attend
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefix_of
 from rrft_jax.models.score import score
 from tests.devices import run_on_devices
 from tests.models.build import TINY, quick_jit, random_completions, random_prompts, select_prompts, tiny_params
@@ -187,8 +187,8 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
     prompts, params = random_prompts(), tiny_params()
     tokens = jnp.zeros((B, G, C), jnp.int32)
     calls = lambda f, *args: len(re.findall(r"\bpallas_call\b", str(jax.make_jaxpr(f)(*args))))  # noqa: E731
-    assert calls(lambda p: prefill(model, p, prompts), params) == 2  # the scanned tower's and the scanned decoder's
-    prefix = jax.eval_shape(lambda p: prefill(model, p, prompts), params)
+    assert calls(lambda p: prefix_of(model, p, prompts), params) == 2  # the scanned tower's and the scanned decoder's
+    prefix = jax.eval_shape(lambda p: prefix_of(model, p, prompts), params)
 
     def whole(params, prefix):
         return extend(model, params, tokens, jnp.zeros((3, B, G, C), int), tokens == 0, prefix)[0]

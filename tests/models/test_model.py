@@ -17,9 +17,9 @@ from rrft_jax.models.qwen2_vl.model import (
     completion_positions,
     empty_suffix,
     extend,
-    hidden_states,
     output_table,
     prefill,
+    prefix_of,
 )
 from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.models.score import score
@@ -112,13 +112,13 @@ def test_recomputation_does_not_change_the_gradient(remat):
 def test_a_last_layer_for_one_token_gives_what_it_gives_for_all(monkeypatch):
     """On one device it computes of a prompt's tokens the last one's output alone; on several, all of them."""
     params, prompts, *_ = problem()
-    prefix = quick_jit(lambda p, x: prefill(MODEL, p, x))(params, prompts)
-    every = quick_jit(lambda p, x: hidden_states(MODEL, p, x))(params, prompts)
+    prefix = quick_jit(lambda p, x: prefix_of(MODEL, p, x))(params, prompts)
+    every = quick_jit(lambda p, x: prefill(MODEL, p, x)[0])(params, prompts)
     last = prompts.token_mask.sum(-1) - 1
     np.testing.assert_allclose(prefix.last_hidden, every[np.arange(len(last)), last], rtol=0, atol=1e-5)
     monkeypatch.setattr(model_module, "on_one_device", lambda: False)
     assert_same(value_and_grad(*problem()))
-    whole = quick_jit(lambda p, x: prefill(MODEL, p, x))(params, prompts)
+    whole = quick_jit(lambda p, x: prefix_of(MODEL, p, x))(params, prompts)
     for ours, theirs in zip(jax.tree.leaves(prefix), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
@@ -129,7 +129,7 @@ def test_decoding_token_by_token_equals_scoring():
 
     @quick_jit
     def decode(params, prompts, tokens, mask):
-        prefix = prefill(MODEL, params, prompts)
+        prefix = prefix_of(MODEL, params, prompts)
         first = jnp.broadcast_to(prefix.last_hidden[:, None], (B, G, TINY.hidden_size))
 
         def step(carry, t):

@@ -9,7 +9,7 @@ import pytest
 
 from rrft_jax.models.head import logits
 from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, hidden_states, output_table
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
 from rrft_jax.models.qwen2_vl.weights import load_params, save_params
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
@@ -112,7 +112,7 @@ def their_logits(models, model, segments, patches):
 
 def our_logits(config, params, batch):
     model = Qwen2VL(config)
-    return np.asarray(quick_jit(lambda p, b: logits(hidden_states(model, p, b), output_table(p), None))(params, batch))
+    return np.asarray(quick_jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None))(params, batch))
 
 
 def one_batch(models):

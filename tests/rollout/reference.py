@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, hidden_states, init_params, output_table
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, output_table, prefill
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.rollout.sampler import Rollouts, sample
 from tests.models.build import TINY, pack, quick_jit, select_prompts, text
@@ -56,7 +56,7 @@ def text_prompts(lengths=(4, 7)):
 
 @cache
 def _whole():
-    return quick_jit(lambda params, prompts: hidden_states(MODEL, params, prompts))
+    return quick_jit(lambda params, prompts: prefill(MODEL, params, prompts)[0])
 
 
 def sequence_logits(params, prompts, completion):

@@ -21,7 +21,7 @@ PROMPTS = replace(THREE, prompt_id=np.array([7, 100_003, 2**31 - 1], np.int32))
 def traces(monkeypatch):
     """Grows by one whenever a program that holds the prompt, or one token, is compiled."""
     seen = []
-    for name in ("prefill", "extend"):
+    for name in ("prefix_of", "extend"):
         original = getattr(stream_module, name)
         monkeypatch.setattr(stream_module, name, lambda *a, n=name, f=original, **k: seen.append(n) or f(*a, **k))
     return seen
@@ -39,7 +39,7 @@ def test_stream_is_the_first_member_of_the_group(sampling, traces):
         assert tokens == rollouts.tokens[b, 0][rollouts.mask[b, 0]].tolist()
         assert (tokens[-1] in EOS) == bool(rollouts.finished[b, 0])
         ended.add(tokens[-1] in EOS)
-    assert traces == ["prefill", "extend"], "three prompts of one shape compile once"
+    assert traces == ["prefix_of", "extend"], "three prompts of one shape compile once"
     if sampling.temperature == 1:
         assert ended == {True, False}
 

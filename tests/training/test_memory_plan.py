@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.lora import init_adapter, is_trained
-from rrft_jax.models.qwen2_vl.model import empty_suffix, prefill
+from rrft_jax.models.qwen2_vl.model import empty_suffix, prefix_of
 from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.defaults import base_config
@@ -50,7 +50,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     suffix = empty_suffix(model, B, G, C)
     assert plan.rollout.completion_cache == nbytes((suffix.k, suffix.v))
     prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
-    prefix = jax.eval_shape(lambda p, x: prefill(model, p, x), params, prompts)
+    prefix = jax.eval_shape(lambda p, x: prefix_of(model, p, x), params, prompts)
     assert plan.rollout.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
 
 

@@ -1,7 +1,8 @@
 """Qwen2-VL as three pure functions: encode the images, prefill the prompt, extend it by completions.
 
 The vision tower and the prompt run once per prompt; completions attend to the prompt's keys and values in place.
-Sampling is `prefill` and a loop of `extend` with T = 1; scoring is `prefill` and one `extend` with T = C.
+Sampling is a prefill and a loop of `extend` with T = 1; scoring is a prefill and one `extend` with T = C. Both take
+`prefix_of`, the prefill of which nothing but keys, values and the last token is wanted.
 """
 
 from dataclasses import dataclass, replace
@@ -252,22 +253,32 @@ def layers_apart(model: Qwen2VL, params: dict, prefix: Prefix) -> tuple[dict, Pr
     return params, replace(prefix, k=tuple(prefix.k), v=tuple(prefix.v))
 
 
-def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> Prefix:
-    """Keys and values of the prompts, and the hidden state of each one's last token."""
-    last = jnp.sum(prompts.token_mask, axis=-1) - 1
-    x, k, v = _read(model, params, prompts, last)
-    k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
-    return Prefix(k, v, prompts.token_mask, prompts.next_position, x[:, 0, 0])
+def prefill(model: Qwen2VL, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
+    """Hidden states float[B, P, D] of all tokens of the prompts (after the final norm), and their keys and values."""
+    last = _last(prompts)
+    x, k, v = _read(model, params, prompts)
+    return x[:, 0], _prefix(prompts, k, v, _take(x, last))
 
 
-def hidden_states(model: Qwen2VL, params: dict, prompts: Prompts) -> jax.Array:
-    """Hidden states float[B, P, D] of all tokens of the prompts, after the final norm."""
-    return _read(model, params, prompts)[0][:, 0]
+def prefix_of(model: Qwen2VL, params: dict, prompts: Prompts) -> Prefix:
+    """The same keys and values, where of hidden states nothing but each prompt's last one is wanted: what sampling and
+    scoring begin with."""
+    x, k, v = _read(model, params, prompts, _last(prompts))
+    return _prefix(prompts, k, v, x)
+
+
+def _last(prompts: Prompts) -> jax.Array:
+    return jnp.sum(prompts.token_mask, axis=-1) - 1
 
 
 def _read(model, params, prompts, last=None):
     x = embed_prompts(model, params, prompts)[:, None]
     return _decode(model, params, x, prompts.positions[:, :, None], prompts.token_mask[:, None], last=last)
+
+
+def _prefix(prompts, k, v, last) -> Prefix:
+    k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
+    return Prefix(k, v, prompts.token_mask, prompts.next_position, last[:, 0, 0])
 
 
 def empty_suffix(model: Qwen2VL, batch: int, group: int, length: int) -> Suffix:
