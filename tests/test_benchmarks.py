@@ -73,6 +73,7 @@ def test_a_start_is_timed_as_far_as_its_first_step(tmp_path):
     assert 0 < start["held-out sets evaluated"] < start["first step done"]
 
 
+@pytest.mark.slow
 def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     out = tmp_path / "out.json"
     done = run(str(FOLDER / "gpu.py"), "--tiny", "--json", str(out))

@@ -160,8 +160,8 @@ def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(monkeypatch):
 
     monkeypatch.setattr(loop, "exchange", exchange)
     with GracefulStop() as stop:
-        assert not loop._asked_to_stop(stop)  # as the other processes
-        assert stop.requested and loop._asked_to_stop(stop)
+        assert not loop.asked_to_stop(stop)  # as the other processes
+        assert stop.requested and loop.asked_to_stop(stop)
 
 
 @pytest.mark.slow
