@@ -110,7 +110,8 @@ def test_the_remote_command_is_what_was_meant(play, tmp_path):
     home = tmp_path / "worker"
     (home / "rrft_jax" / ".venv" / "bin").mkdir(parents=True)
     python = home / "rrft_jax" / ".venv" / "bin" / "python"
-    python.write_text('#!/bin/bash\nprintf "%s\\n" "$@" > given\nexit 7\n')
+    python.write_text('#!/bin/bash\nprintf "%s\\n" "$@" > given\necho said\nexit 7\n')
+    (home / "train.log").write_text("said before\n")
     python.chmod(0o755)
     command = next(c for c in calls if "setsid" in c).split("--command=")[1].split(" --project=")[0]
     subprocess.run(["bash", "-c", command.replace(" ; ", "\n")], cwd=home, check=True)
@@ -120,6 +121,7 @@ def test_the_remote_command_is_what_was_meant(play, tmp_path):
             break
         subprocess.run(["sleep", "0.05"])
     assert exit_code.read_text() == "7\n" and (home / "mounted").exists()
+    assert (home / "train.log").read_text() == "said before\nsaid\n"  # a training that is started again writes on
     given = (home / "rrft_jax" / "given").read_text().splitlines()
     assert given == [
         "launch/train.py", "--config=a.py:2b,x=1", "--note=two words", "--workdir=/mnt/share/runs/grpo-2b"

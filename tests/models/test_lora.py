@@ -1,13 +1,15 @@
 """Adapters beside the kernels: a merged kernel's values and gradients; which layers get one; shardings."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
 from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_trained, target_modules
-from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.models.qwen2_vl.model import Prefix, Qwen2VL, layers_apart
+from rrft_jax.models.qwen2_vl.sharding import gathered, param_spec
 from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
 from rrft_jax.training.forward import make_forward
 from rrft_jax.training.step import make_gradient
@@ -157,3 +159,12 @@ def test_delta_of_a_part_is_the_part_of_the_delta():
     part = delta(leaves, "language/layers/down", (slice(1, 2), slice(8, 24), slice(3, 17)))
     np.testing.assert_allclose(part, whole[1:2, 8:24, 3:17], rtol=1e-6)
     assert is_adapter("language/layers/q/lora_scale") and not is_trained("language/layers/q/lora_scale")
+
+
+def test_the_scale_is_exact_in_the_decode_loop():
+    """1 / 3 has no bfloat16, and scoring and export take the exact value."""
+    leaves = leaf_paths(random_params()) | random_adapter(LoRA(3, 1.0))
+    prefix = Prefix(*[jnp.zeros(TINY.num_layers)] * 2, *[jnp.zeros(1)] * 3)
+    apart, _ = layers_apart(Qwen2VL(TINY, "bfloat16"), from_paths(leaves), prefix)
+    q = gathered(apart["language"], jnp.bfloat16)["layers"][1]["q"]
+    assert q["kernel"].dtype == q["lora_a"].dtype == jnp.bfloat16 and q["lora_scale"] == np.float32(1 / 3)

@@ -76,6 +76,23 @@ def test_a_coordinator_that_waits_in_vain_says_so_in_one_line():
     )
 
 
+MANAGED = """
+import os, time
+os.environ["TPU_WORKER_HOSTNAMES"] = "a,b"
+os.environ.pop("JAX_PLATFORMS", None)
+import jax
+jax.distributed.initialize = lambda **_: time.sleep(60)
+from rrft_jax.parallel.cluster import join
+join(None, start_timeout_s=1, heartbeat_timeout_s=10)
+"""
+
+
+def test_a_worker_of_a_pod_that_waits_in_vain_ends_for_want_of_the_others():
+    done = subprocess.run([sys.executable, "-c", MANAGED], capture_output=True, text=True, timeout=60)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 3 and "cluster did not come together within 1 s. Start the program on every" in line
+
+
 def test_where_jax_finds_the_others_itself():
     assert managed({"JAX_PLATFORMS": "tpu,cpu", "TPU_WORKER_HOSTNAMES": "a,b"})
     assert managed({"SLURM_STEP_NUM_TASKS": "2"}) and managed({"TPU_WORKER_HOSTNAMES": "a,b"})

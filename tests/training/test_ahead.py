@@ -11,10 +11,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rrft_jax.models.qwen2_vl.config import config_to_dict
+from rrft_jax.training.ahead_text import summary
 from rrft_jax.training.compiled_text import CompiledText
 from tests.devices import run_on_devices
 from tests.models.build import TINY, VISION
@@ -123,6 +125,14 @@ def test_the_same_on_a_mesh_of_fsdp_alone(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     check_collectives(tmp_path, mesh)
     check_replication(tmp_path, mesh)
+
+
+def test_programs_that_fit_beside_an_evaluation_that_does_not():
+    chip, memory = SimpleNamespace(hbm=8), SimpleNamespace(peak=4)
+    report = SimpleNamespace(fits=lambda _: True, bound=1.0, memory=memory)
+    plan = SimpleNamespace(evaluation_fits=lambda capacity: capacity > 8)
+    said = summary([report], chip, None, None, None, plan)
+    assert said.startswith("does not fit: the held-out evaluation, as planned. What is compiled fits: at most 0.00 GiB")
 
 
 ADVICE = """
