@@ -1,26 +1,27 @@
 # make train: from a clean machine (Python 3.11+ and make) to reinforcement fine-tuning that raises accuracy.
-# make test: the fast suite, without torch. make parity: slow tests and comparisons with torch. make lint, make clean.
+# make test: the fast suite; make slow: the slow one; neither has torch. make parity: comparisons with torch.
+# make aot: what compiles for a TPU by libtpu, without one. make lint, make clean.
 #
 #   PYTHON       the interpreter that creates the environments (default python3)
-#   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity)
+#   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity);
+#                TPU_VENV the one with libtpu (default .venv-tpu)
 #   ARGS         more flags for the training command: make train ARGS="--config.train.steps=20"
 #   PYTEST_ARGS  more flags for pytest
-#   AOT          ,tpu lets make parity compile for a TPU as well (libtpu; no TPU is needed): make parity AOT=,tpu
 #   TORCH_INDEX  package index to take torch from, where the default one serves a CUDA build
 
 PYTHON ?= python3
 VENV ?= .venv
 PARITY_VENV ?= .venv-parity
+TPU_VENV ?= .venv-tpu
 CONFIG ?= configs/grpo_counting.py
 ARGS ?=
 PYTEST_ARGS ?=
 TORCH_INDEX ?=
-AOT ?=
 
 PIP_INSTALL = -m pip install --quiet -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
-.PHONY: train test parity lint lock clean
+.PHONY: train test slow parity aot lint lock clean
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
@@ -28,8 +29,14 @@ train: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
+slow: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -m "slow and not parity" $(PYTEST_ARGS)
+
 parity: $(PARITY_VENV)/.installed-parity
-	$(if $(AOT),JAX_PLATFORMS=cpu) $(PARITY_VENV)/bin/python -m pytest -m "slow or parity" $(PYTEST_ARGS)
+	$(PARITY_VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS)
+
+aot: $(TPU_VENV)/.installed-tpu
+	JAX_PLATFORMS=cpu $(TPU_VENV)/bin/python -m pytest -m slow tests/training/test_ahead.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
@@ -49,10 +56,14 @@ $(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)
 	$(VENV)/bin/python $(PIP_INSTALL) -e '.[test]'
 	@touch $(VENV)/.installed $@
 
+$(TPU_VENV)/.installed-tpu: $(TPU_VENV)/.python $(REQUIREMENTS)
+	$(TPU_VENV)/bin/python $(PIP_INSTALL) -e '.[test,tpu]'
+	@touch $@
+
 # torch comes first and alone, so that TORCH_INDEX decides its build and the rest comes from the default index.
 $(PARITY_VENV)/.installed-parity: $(PARITY_VENV)/.python $(REQUIREMENTS)
 	$(PARITY_VENV)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
-	$(PARITY_VENV)/bin/python $(PIP_INSTALL) -e '.[test,parity$(AOT)]'
+	$(PARITY_VENV)/bin/python $(PIP_INSTALL) -e '.[test,parity]'
 	@touch $@
 
 # The newest versions that setup.py allows, in a fresh environment, become the lock. The header is kept.
@@ -66,5 +77,5 @@ lock:
 	  cp $$dir/lock requirements.lock
 
 clean:
-	rm -rf $(VENV) $(PARITY_VENV) build dist rrft_jax.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) $(TPU_VENV) build dist rrft_jax.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

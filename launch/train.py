@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from rrft_jax.garbage import kept_for_good
 from rrft_jax.parallel.local_processes import run_processes
 from rrft_jax.parallel.names import LOST_OTHERS, NUMBER
 from rrft_jax.training.interrupt import resume_hint
@@ -90,7 +91,8 @@ def main(argv):
             return dry_run(_CONFIG.value)
         profile_steps = parse_steps(_PROFILE.value)
         join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
-        from rrft_jax.training.stages import run
+        with kept_for_good():
+            from rrft_jax.training.stages import run
 
         return run(_CONFIG.value, workdir, sys.argv, profile_steps)
     except ElsewhereError:  # which says what it was

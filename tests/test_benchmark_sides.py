@@ -6,7 +6,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -215,21 +214,19 @@ def run(script, *flags, out):
     return json.loads(out.read_text())
 
 
-TORCH = ["--against=transformers"] if find_spec("torch") else []  # without torch, our side alone
-
-
-@pytest.mark.slow
+@pytest.mark.parity
 def test_a_supervised_step(tmp_path):
-    found = run("sft_step.py", "--new-tokens=4", "--micro-batches=2", *TORCH, out=tmp_path / "out.json")
+    against = "--against=transformers"
+    found = run("sft_step.py", "--new-tokens=4", "--micro-batches=2", against, out=tmp_path / "out.json")
     assert found["ours"]["steps"] == 2 and found["ours"]["cpu_s"] > 0 and np.isfinite(found["ours"]["loss"])
-    assert not TORCH or (found["ratio"] > 0 and set(found["parity"]) == {"loss", "grad_norm"})
+    assert found["ratio"] > 0 and set(found["parity"]) == {"loss", "grad_norm"}
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 def test_sampling(tmp_path):
-    found = run("generate.py", "--new-tokens=4", "--group=2", *TORCH, out=tmp_path / "out.json")
+    found = run("generate.py", "--new-tokens=4", "--group=2", "--against=transformers", out=tmp_path / "out.json")
     assert found["ours"]["tokens_per_s"] > 0 and set(found["ours"]["phases"]) == {"generate"}
-    assert "greedy" not in found["ours"] and ("ratio" in found) == bool(TORCH)
+    assert "greedy" not in found["ours"] and found["ratio"] > 0
 
 
 @pytest.mark.parity

@@ -64,8 +64,9 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
         return value, metrics, gradient
 
     def in_parts(trainable, frozen, batch):
-        blank = jax.eval_shape(forward, trainable, frozen, batch)
-        terms, _ = loss_fn(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), blank), batch.targets)
+        # Any scores give the weights. Asking the model for their shapes would trace it once more.
+        blank = T.Scores(*[jnp.zeros(batch.targets.loss_mask.shape, jnp.float32)] * len(dataclasses.fields(T.Scores)))
+        terms, _ = loss_fn(blank, batch.targets)
         weights = {name: term.weight for name, term in terms.items()}
 
         def add(carry, part):

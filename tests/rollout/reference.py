@@ -35,7 +35,7 @@ def random_params(seed=1):
 
 
 def make_sampler(**options):
-    """jitted f(params, prompts, key); f.traces holds the token shape of every compilation."""
+    """jitted f(params, prompts, key); f.traces holds the token shape of every compilation, f.lower is jit's."""
     fixed = {"eos_token_ids": EOS, "pad_token_id": PAD, "allowed": jnp.asarray(LAW), **options}
     traces = []
 
@@ -45,7 +45,7 @@ def make_sampler(**options):
 
     jitted = quick_jit(program)
     call = lambda params, prompts, key: jax.tree.map(np.asarray, jitted(params, prompts, key))  # noqa: E731
-    call.traces = traces
+    call.traces, call.lower = traces, jitted.lower
     return call
 
 

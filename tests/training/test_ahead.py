@@ -1,6 +1,6 @@
 """The real programs compiled for eight devices that are not there: what must not be in their text, and the launcher.
 
-On fake CPU devices always; for a TPU (the tests marked slow) where libtpu is installed: pip install -e '.[tpu]'.
+On fake CPU devices always; for a TPU (the tests marked slow) where libtpu is installed: make aot.
 """
 
 import importlib.util
@@ -61,7 +61,7 @@ def on_cpu(tmp_path_factory):
 @pytest.fixture(scope="module")
 def on_tpu(tmp_path_factory):
     if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("libtpu is not installed: pip install -c requirements.lock -e '.[tpu]'")
+        pytest.skip("libtpu is not installed: make aot")
     folder = tmp_path_factory.mktemp("tpu")
     done = launch(folder, "v5e:2x4")
     assert done.returncode == 0, done.stdout + done.stderr

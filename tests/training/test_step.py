@@ -78,6 +78,17 @@ def test_micro_batches_must_divide_the_prompts(count):
         make_gradient(toy_forward, sft_loss, count)(toy_params(), {}, example_batch())
 
 
+def test_micro_batches_trace_the_model_once():
+    traced = []
+
+    def forward(*arguments):
+        traced.append(arguments)
+        return toy_forward(*arguments)
+
+    jax.make_jaxpr(make_gradient(forward, both_losses, 4))(toy_params(), {}, example_batch())
+    assert len(traced) == 1
+
+
 def test_micro_batches_hold_whole_rows():
     batch = example_batch()
     batch = replace(batch, prompts=replace(batch.prompts, prompt_id=np.arange(ROWS)))

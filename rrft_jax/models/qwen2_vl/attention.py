@@ -11,7 +11,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 from jax.sharding import PartitionSpec
 
 from rrft_jax.parallel.mesh import spec_for
@@ -54,7 +53,7 @@ def check_name(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class GroupMask(splash_attention_mask.Mask):
+class GroupMask:
     """Which of the keys [prefix + members * length] each of the members * length queries sees: all of the prefix, and
     of its own member's keys those up to itself. causal=False: every key. Indexing gives a bool array."""
 
@@ -136,21 +135,12 @@ def _sharded(backend, q, k, v, own, seen, mask: GroupMask, heads: tuple[str, str
 
 
 def _splash(q, k, v, own, seen, mask: GroupMask, interpret: bool = False) -> jax.Array:
-    """Blocks that the mask leaves out are neither read nor computed. The head width is filled up to a multiple of 128
-    with zeros, which change no score and are cut off the result."""
-    A, H = q.shape[-1], q.shape[2]
-    q = jnp.swapaxes(q * A**-0.5, 1, 2)
-    q, k, v = (_padded(x, 3) for x in (q, k, v))
-    b = _block(mask.length)
-    blocks = splash_attention_kernel.BlockSizes(
-        block_q=b, block_kv=b, block_q_dkv=b, block_kv_dkv=b, block_q_dq=b, block_kv_dq=b
-    )
-    kernel = splash_attention_kernel.make_splash_mha(
-        splash_attention_mask.MultiHeadMask([mask] * H), block_sizes=blocks, head_shards=1, q_seq_shards=1,
-        interpret=interpret,
-    )  # fmt: skip
-    segments = splash_attention_kernel.SegmentIds(own.astype(jnp.int32), seen.astype(jnp.int32))
-    return jnp.swapaxes(jax.vmap(kernel)(q, k, v, segments), 1, 2)[..., :A]
+    """The head width is filled up to a multiple of 128 with zeros, which change no score and are cut off the result."""
+    from rrft_jax.models.qwen2_vl.splash import splash  # slow to load, and for TPUs alone
+
+    A = q.shape[-1]
+    q, k, v = (_padded(x, 3) for x in (jnp.swapaxes(q * A**-0.5, 1, 2), k, v))
+    return jnp.swapaxes(splash(q, k, v, own, seen, mask, _block(mask.length), interpret), 1, 2)[..., :A]
 
 
 def _cudnn(q, k, v, own, seen, mask: GroupMask) -> jax.Array:

@@ -221,9 +221,10 @@ def _decode(model, params, x, positions, known, prefix=None, suffix=None, write_
         layers = layers if isinstance(layers, tuple) else _apart(layers, c.num_layers)
         # Or every layer would compute them again, once for each head, inside its own fused loop.
         cos, sin = jax.lax.optimization_barrier((cos, sin))
+        one_layer = jax.jit(body)  # traced and lowered once instead of once a layer; the compiler inlines it
         caches = []
         for weights, *prompt, old_k, old_v in zip(layers, prefix.k, prefix.v, suffix.k, suffix.v, strict=True):
-            x, cache = body(x, (weights, prompt, (old_k, old_v), None))
+            x, cache = one_layer(x, (weights, prompt, (old_k, old_v), None))
             caches.append(cache)
         k, v = zip(*caches, strict=True)
     x = x if last is None else _take(x, last)
