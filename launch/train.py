@@ -76,10 +76,11 @@ def main(argv):
             return 2
         command = [sys.executable, *sys.argv, f"--workdir={workdir}"]
         return run_processes(command, _PROCESSES.value, resume_hint(sys.argv, workdir))
-    from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
-    from rrft_jax.parallel.cluster import find_cluster, join
-    from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
-    from rrft_jax.training.profile import parse_steps
+    with kept_for_good():
+        from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
+        from rrft_jax.parallel.cluster import find_cluster, join
+        from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
+        from rrft_jax.training.profile import parse_steps
 
     compilation.keep_programs(_CACHE.value)
     if _EXPLAIN.value:

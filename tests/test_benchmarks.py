@@ -66,11 +66,12 @@ def test_our_side_of_a_grpo_step(tmp_path):
 @pytest.mark.slow
 def test_a_start_is_timed_as_far_as_its_first_step(tmp_path):
     out = tmp_path / "out.json"
-    small = ["--config=configs/grpo_counting.py:runlocal", "--starts=1", f"--json={out}"]
+    small = ["--config=configs/grpo_counting.py:runlocal", "--starts=1", f"--against={ROOT}", f"--json={out}"]
     done = run(str(FOLDER / "start_up.py"), *small)
     assert done.returncode == 0, done.stderr
-    (start,) = json.loads(out.read_text())["starts"]
-    assert 0 < start["held-out sets evaluated"] < start["first step done"]
+    found = json.loads(out.read_text())
+    for (start,) in (found["starts"], found["against"]):
+        assert 0 < start["held-out sets evaluated"] < start["first step done"] and start["CPU-seconds"] > 1
 
 
 @pytest.mark.slow
@@ -178,6 +179,7 @@ def test_peak_memory_over_prompts(tmp_path):
         ("long_tail", ["--compact", "8", "1"], "--compact: 1 is not a whole number of at least 2"),
         ("long_tail", ["--new-tokens=7"], "--new-tokens=7: give 8 or more"),
         ("start_up", ["--starts=0"], "--starts: 0 is not a whole number of at least 1"),
+        ("start_up", ["--against=/dev"], "--against: /dev is no checkout of this repository"),
         ("sft_step", ["--group=2"], "unrecognized arguments: --group=2"),
         ("gpu", ["--minutes=0"], "--minutes: 0 is not a positive number"),
         ("gpu", ["--minutes=nan"], "--minutes: nan is not a positive number"),

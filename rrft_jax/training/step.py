@@ -65,7 +65,8 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
 
     def in_parts(trainable, frozen, batch):
         # Any scores give the weights. Asking the model for their shapes would trace it once more.
-        blank = T.Scores(*[jnp.zeros(batch.targets.loss_mask.shape, jnp.float32)] * len(dataclasses.fields(T.Scores)))
+        zeros = jnp.zeros(batch.targets.loss_mask.shape, jnp.float32)
+        blank = T.Scores(zeros, zeros, zeros)
         terms, _ = loss_fn(blank, batch.targets)
         weights = {name: term.weight for name, term in terms.items()}
 

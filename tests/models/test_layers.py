@@ -1,11 +1,11 @@
-"""Attention in parts is attention; the product of the dense layers has the gradients of a plain one."""
+"""Attention in parts is attention; dense layers check their shapes, and their product has a plain one's gradients."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.layers import attend, attend_in_parts, flat_dot
+from rrft_jax.models.qwen2_vl.layers import Dense, attend, attend_in_parts, flat_dot
 from tests.models.build import quick_jit
 
 
@@ -74,3 +74,11 @@ def test_other_platforms_contract_the_gradient_in_place():
     gradient = jax.jit(jax.grad(lambda w: flat_dot(x, w).sum()))
     text = {p: gradient.trace(w).lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "tpu")}
     assert "optimization_barrier" in text["cpu"] and "optimization_barrier" not in text["tpu"]
+
+
+def test_a_parameter_of_another_shape_is_refused():
+    x, dense = jnp.ones((2, 3)), Dense(4)
+    params = dense.init(jax.random.key(0), x)["params"]
+    for name, wrong in (("bias", (1,)), ("kernel", (3, 1))):  # either would be broadcast
+        with pytest.raises(ValueError, match=rf"Dense: parameter {name} has shape \({wrong[0]},"):
+            dense.apply({"params": {**params, name: jnp.ones(wrong)}}, x)

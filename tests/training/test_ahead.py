@@ -1,6 +1,6 @@
 """The real programs compiled for eight devices that are not there: what must not be in their text, and the launcher.
 
-On fake CPU devices always; for a TPU (the tests marked slow) where libtpu is installed: make aot.
+On fake CPU devices always; for a TPU where libtpu is installed: make aot.
 """
 
 import importlib.util

@@ -19,11 +19,16 @@ def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
 
 
 def parameter(module: nn.Module, name: str, init: Any, *shape: int) -> jax.Array:
-    """`module.param`, for use inside it. Where the parameter is there, flax would trace `init` to compare shapes, a
-    tenth of all tracing; the loaders compare them once."""
-    if module.has_variable("params", name):
-        return module.get_variable("params", name)
-    return module.param(name, init, shape)
+    """`module.param(name, init, shape)`, called from inside the module; ValueError where another shape is stored.
+
+    To compare shapes, flax traces `init` wherever a module is applied, a tenth of all tracing.
+    """
+    if not module.has_variable("params", name):
+        return module.param(name, init, shape)
+    value = module.get_variable("params", name)
+    if value.shape != shape:
+        raise ValueError(f"{type(module).__name__}: parameter {name} has shape {value.shape}, not {shape}")
+    return value
 
 
 def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
