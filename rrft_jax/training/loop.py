@@ -37,7 +37,7 @@ from rrft_jax.training.programs import Programs, make_programs, to_devices
 from rrft_jax.training.progress import SHOWN
 from rrft_jax.training.references import sft_batch
 from rrft_jax.training.report import eval_line, finish, result_table
-from rrft_jax.training.rollouts import draw_batch, score_batch
+from rrft_jax.training.rollouts import draw_batch, score_batch, unscored_batch
 from rrft_jax.training.rows import step_layout
 from rrft_jax.training.source import Source, make_source
 from rrft_jax.training.start import (
@@ -237,7 +237,7 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
             journal.note(eval_line(step, scores))
             journal.flush()
             checkpoints.add_metric(step, scores["eval/accuracy"])
-        feed = _make_feed(run, step, in_flight, clock)
+        feed = _make_feed(run, state, step, in_flight, clock)
         saved = step
         clock.start()
         while step < total and not asked_to_stop(stop):
@@ -291,14 +291,24 @@ def asked_to_stop(stop: GracefulStop) -> bool:
     return agreed is not None
 
 
-def _make_feed(run: Run, step: int, in_flight: InFlight | None, clock: Clock) -> Feed:
+def _make_feed(run: Run, state: dict, step: int, in_flight: InFlight | None, clock: Clock) -> Feed:
     config, batches = run.config, make_loader(run.source.fetch, step, run.config.train.steps, prefetch=2, threads=2)
     if config.algorithm == "sft":
         make = partial(sft_batch, config, run.task, run.processor, run.mesh)
         return Feed(batches, lambda params, host, t: (*make(host), []), clock)
 
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+    lowered = set()
+
     def draw(params, host, t, stored=None):
-        return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
+        drawn = draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
+        bucket = host.prompts.tokens.shape, host.prompts.patches.shape
+        if bucket not in lowered:
+            # The step is traced and lowered while the devices draw: seconds of the host alone. Compiling waits for its
+            # turn, since a GPU's compiler times kernels on the device.
+            run.programs.step.lower(shapes, run.frozen, unscored_batch(config, run.mesh, drawn))
+            lowered.add(bucket)
+        return drawn
 
     score = partial(score_batch, config, run.processor, run.rewards, run.mesh, clock)
     if config.rollout.ahead:

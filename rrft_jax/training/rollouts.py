@@ -156,12 +156,7 @@ def score_batch(
     advantages = np.asarray(advantages)
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
-    weighted = to_devices({"row_weight": by_row(row_weight), "advantages": by_row(advantages)}, mesh)
-    targets = Targets(
-        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if config.rollout.ahead else None,
-        ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
-    )  # fmt: skip
-    batch = Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
+    batch = _batch(config, mesh, drawn, by_row(row_weight), by_row(advantages))
     live = everything.live
     lengths = everything.lengths[live].reshape(-1)
     metrics = {
@@ -176,6 +171,27 @@ def score_batch(
     }
     verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
     return Scored(batch, metrics, _groups(config, host, own.names, everything, advantages), verdicts)
+
+
+def unscored_batch(config: ConfigDict, mesh: Mesh, drawn: Drawn) -> Batch:
+    """The batch of `score_batch` in shapes, dtypes and shardings, with zeros for what scoring decides.
+
+    It waits for nothing: the train step can be lowered with it while the devices still draw.
+    """
+    layout = drawn.host.layout
+    zeros = np.zeros((len(layout.mine), config.rollout.group // layout.split), np.float32)
+    return _batch(config, mesh, drawn, zeros, zeros)
+
+
+def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray, advantages: np.ndarray) -> Batch:
+    """row_weight, advantages: float32[r, g] of this process's rows."""
+    rollouts = drawn.rollouts
+    weighted = to_devices({"row_weight": row_weight, "advantages": advantages}, mesh)
+    targets = Targets(
+        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if config.rollout.ahead else None,
+        ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
+    )  # fmt: skip
+    return Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
 
 
 @dataclass(frozen=True)

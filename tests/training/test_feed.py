@@ -91,7 +91,7 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
         run, trainable = loop._start(config, pool)
         with jax.set_mesh(run.mesh):
             state = make_state(trainable, run.programs.optimizer, run.mesh)
-            feed = loop._make_feed(run, 0, None, clock)
+            feed = loop._make_feed(run, state, 0, None, clock)
             past, clipped = [], []
             for t in range(3):
                 past.append(jax.tree.map(np.array, combine(state["params"], run.frozen)))
