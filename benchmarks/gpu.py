@@ -15,7 +15,8 @@ Parts, the most important first, each saved as soon as it is there:
 
 A part that fails, out of memory for instance, is recorded with its error and the next one runs. After --minutes no
 further part is started, and a part that is still running 1.8 minutes later (a compiler that does not come back) ends
-the process. Exit code 1: a part is missing, or a difference is larger than its tolerance; the JSON says which.
+the process. Exit code 1: a part is missing, or a difference is larger than its tolerance; the JSON says which. TRL at
+these shapes: gpu_trl.py.
 """
 
 import argparse
@@ -32,8 +33,9 @@ import jax.numpy as jnp
 import numpy as np
 from common.adapter import RANK, update_flops, with_adapter
 from common.checkpoint import model_config
-from common.cost import Shapes, phases
+from common.cost import PAPER, TINY, phases
 from common.device_parity import against_host, cudnn_against_xla
+from common.options import minutes
 from common.problem import random_prompts
 from common.rates import copy_rate, matmul_rate, seconds
 from common.report import machine, save
@@ -50,9 +52,6 @@ from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.step import init_state, make_train_step
 from rrft_jax.training.tree import combine, parameter_count
 
-# The paper: 8 completions a prompt; a 480,000-pixel picture is at most 2,448 patches, 612 visual tokens.
-PAPER = Shapes(B=2, G=8, P=1024, C=512, I=1, n=2448)
-TINY = Shapes(B=2, G=2, P=32, C=8, I=1, n=16)
 PARTS = (
     "setup", "rates", "parity", "decode", "update", "full_step", "parity_cudnn", "update_lora", "full_step_lora",
 )  # fmt: skip
@@ -187,18 +186,10 @@ class Bench:
         return {"step_s": took, "first_call_s": times[0], "tokens_per_s": s.B * s.G * s.C / took}
 
 
-def positive(text: str) -> float:
-    """The type of --minutes."""
-    value = float(text)
-    if not 0 < value <= 24 * 60:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of minutes (at most a day's)")
-    return value
-
-
 def main(argv: list[str] | None = None) -> dict:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--tiny", action="store_true", help="a small model and small shapes, for a CPU")
-    flags.add_argument("--minutes", type=positive, default=7.0, help="after these, no further part is started")
+    flags.add_argument("--minutes", type=minutes, default=7.0, help="after these, no further part is started")
     flags.add_argument("--attention", default="auto", choices=CHOICES, help="as config.model.attention")
     flags.add_argument("--json", help="file to write")
     args = flags.parse_args(argv)

@@ -151,113 +151,15 @@ def our_side(options: Options, turn: Turn) -> None:
 
 
 def trl_side(options: Options, turn: Turn) -> None:
-    import time
-
-    from common.torch_side import load_problem, load_processor
-    from datasets import Dataset, Features, Image, List, Value
-    from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from common.torch_side import load_problem
+    from common.trl_trainer import make_trainer
 
     turn.imported()
-    B, G, C = options.prompts, options.group, options.new_tokens
-    questions, law, eos = load_problem(options)
-    forbidden = [i for i in np.flatnonzero(~law).tolist() if i not in eos]
-
-    class Timed(GRPOTrainer):
-        """Reports where the time goes; computes what its parent does."""
-
-        clock = Clock()
-        prefilled = None
-
-        def _generate_single_turn(self, *args, **kwargs):
-            self.prefilled = None
-            with self.clock("decode"):
-                out = super()._generate_single_turn(*args, **kwargs)
-            # The first forward pass of generate() is the prefill.
-            cpu, wall = self.prefilled
-            self.clock.add("prefill", cpu, wall)
-            self.clock.add("decode", -cpu, -wall)
-            return out
-
-        def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
-            if model is not self.ref_model:
-                return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-            with self.clock("reference"):
-                return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-
-        def training_step(self, *args, **kwargs):
-            began = time.process_time(), time.perf_counter()
-            out = super().training_step(*args, **kwargs)
-            spent = time.process_time() - began[0], time.perf_counter() - began[1]
-            self.clock.add("update", *(x - y for x, y in zip(spent, self.prepared, strict=True)))
-            return out
-
-        def _prepare_inputs(self, batch):
-            began = time.process_time(), time.perf_counter()
-            known = [sum(p[k] for p in self.clock.phases.values()) for k in (0, 1)]
-            out = super()._prepare_inputs(batch)
-            self.prepared = time.process_time() - began[0], time.perf_counter() - began[1]
-            inside = [sum(p[k] for p in self.clock.phases.values()) - known[k] for k in (0, 1)]
-            self.clock.add("host", *(x - y for x, y in zip(self.prepared, inside, strict=True)))
-            return out
-
-    class Turns(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if not turn.begin():
-                control.should_training_stop = True
-                raise KeyboardInterrupt  # between two steps, so that nothing is computed after the last one
-            trainer.clock = Clock()
-            self.began = time.process_time(), time.perf_counter()
-
-        def on_step_end(self, args, state, control, **kwargs):
-            total = time.process_time() - self.began[0], time.perf_counter() - self.began[1]
-            phases = trainer.clock.phases
-            # Clipping and the optimizer come after training_step.
-            rest = tuple(total[k] - sum(p[k] for p in phases.values()) for k in (0, 1))
-            trainer.clock.add("update", *rest)
-            turn.end(phases)
-
-    features = Features({
-        "prompt": List({"role": Value("string"), "content": Value("string")}), "images": List(Image()),
-    })  # fmt: skip
-    rows = {
-        "prompt": [[{"role": "user", "content": q.text}] for q in questions] * 500,
-        "images": [list(q.images) for q in questions] * 500,
-    }
-    with tempfile.TemporaryDirectory() as out:
-        arguments = GRPOConfig(
-            out, per_device_train_batch_size=B * G, num_generations=G, max_completion_length=C, beta=options.beta,
-            loss_type="grpo", temperature=1.0, learning_rate=1e-6, max_steps=1000, use_cpu=True, bf16=False,
-            gradient_checkpointing=False, report_to="none", logging_strategy="no", save_strategy="no",
-            disable_tqdm=True, shuffle_dataset=False, model_init_kwargs={"dtype": "float32"},
-            # No EOS, so that both sides draw as many tokens; TRL itself suppresses the image token only.
-            generation_kwargs={"min_new_tokens": C, "suppress_tokens": forbidden},
-        )  # fmt: skip
-
-        def rewards(completions, **_):
-            return [reward(completion[0]["content"]) for completion in completions]
-
-        trainer = Timed(
-            model=options.checkpoint, reward_funcs=rewards, args=arguments, callbacks=[Turns()],
-            train_dataset=Dataset.from_dict(rows, features), processing_class=load_processor(options.checkpoint),
-        )  # fmt: skip
-
-        def started(module, args, kwargs):
-            if trainer.prefilled is None:
-                module.began = time.process_time(), time.perf_counter()
-
-        def stopped(module, args, kwargs, output):
-            if trainer.prefilled is None:
-                trainer.prefilled = time.process_time() - module.began[0], time.perf_counter() - module.began[1]
-
-        trainer.model.register_forward_pre_hook(started, with_kwargs=True)
-        trainer.model.register_forward_hook(stopped, with_kwargs=True)
-
-        turn.ready(parity=trl_on_fixed_batch(options, trainer, questions, law) if options.against else None)
-        try:
-            trainer.train()
-        except KeyboardInterrupt:
-            pass
+    problem = load_problem(options)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(options, *problem, reward, folder, turn.begin, turn.end)
+        turn.ready(parity=trl_on_fixed_batch(options, trainer, *problem[:2]) if options.against else None)
+        trainer.run()
 
 
 def trl_on_fixed_batch(options: Options, trainer, questions: list, law: np.ndarray) -> dict:

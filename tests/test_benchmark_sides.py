@@ -244,3 +244,26 @@ def test_a_grpo_step_against_trl(tmp_path):
     found = run("grpo_step.py", "--new-tokens=4", "--group=2", "--against=trl", out=tmp_path / "out.json")
     assert found["parity"]["log_probs"] < 2e-5 and found["ratio"] > 0
     assert {"prefill", "decode", "reference", "update"} <= set(found["trl"]["phases"])
+
+
+@pytest.mark.parity
+def test_trl_on_a_gpu_runs_dry_on_a_cpu(tmp_path):
+    pytest.importorskip("trl")
+    out = tmp_path / "out.json"
+    command = [sys.executable, str(FOLDER / "gpu_trl.py"), "--tiny", "--rows=2", "--steps=2", f"--json={out}"]
+    done = subprocess.run(command, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert len(found["steps"]) == 3 and found["step_s"] > 0 and str(tmp_path) not in out.read_text()
+    assert {"prefill", "decode", "reference", "update"} <= set(found["phases"])
+
+
+@pytest.mark.parity
+def test_trl_without_a_gpu_says_so(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    out = tmp_path / "out.json"
+    done = subprocess.run([sys.executable, str(FOLDER / "gpu_trl.py"), f"--json={out}"], capture_output=True, text=True)
+    assert done.returncode == 1 and "torch sees no GPU" in json.loads(out.read_text())["error"]

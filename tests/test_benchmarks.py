@@ -101,6 +101,21 @@ def test_a_gpu_benchmark_that_cannot_be_set_up_says_so_in_its_json(tmp_path):
     assert found["setup"]["error"].startswith("ValueError: config.model.attention=cudnn does not run on cpu")
 
 
+def test_trl_on_a_gpu_is_compared_with_the_same_device_and_shapes_only(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from gpu_trl import compare
+
+    ours, found = tmp_path / "gpu.json", {"device": "H200", "shapes": {"B": 2}}
+    step = {"full_step": {"step_s": 2.0}}
+    for there, message in (({"device": "H100"}, "its device is H100, here it is H200"), ({}, "it holds no full_step")):
+        ours.write_text(json.dumps({**found, **there}))
+        with pytest.raises(ValueError, match=message):
+            compare(str(ours), found)
+    ours.write_text(json.dumps({**found, **step}))
+    compare(str(ours), found)
+    assert found["ours"] == step["full_step"]
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
@@ -184,6 +199,8 @@ def test_peak_memory_over_prompts(tmp_path):
         ("gpu", ["--minutes=0"], "--minutes: 0 is not a positive number"),
         ("gpu", ["--minutes=nan"], "--minutes: nan is not a positive number"),
         ("gpu", ["--json=/dev/null/out.json"], "--json=/dev/null/out.json: "),
+        ("gpu_trl", ["--minutes=0"], "--minutes: 0 is not a positive number"),
+        ("gpu_trl", ["--rows=3"], "--rows=3 must divide the 16 completions of a step"),
     ],
 )
 def test_bad_options_are_named(script, options, message, monkeypatch, capsys):

@@ -67,8 +67,8 @@ def _tokenizer(vocabulary: int) -> tokenizers.Tokenizer:
     return fresh
 
 
-def make_checkpoint(directory: str | Path, config) -> Path:
-    """Writes weights (float32, seed 0), tokenizer and processor files of a Qwen2VLConfig; returns the directory."""
+def make_checkpoint(directory: str | Path, config, dtype: str = "float32") -> Path:
+    """Writes weights (seed 0), tokenizer and processor files of a Qwen2VLConfig; returns the directory."""
     import jax
 
     from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
@@ -76,7 +76,7 @@ def make_checkpoint(directory: str | Path, config) -> Path:
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    save_params(directory, config, init_params(Qwen2VL(config), jax.random.key(0)), "float32")
+    save_params(directory, config, init_params(Qwen2VL(config), jax.random.key(0)), dtype)
     _tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
     shutil.copy(ASSETS / "chat_template.jinja", directory)
     shutil.copy(ASSETS / "tokenizer_config.json", directory)

@@ -22,6 +22,11 @@ class Shapes:
     n: int
 
 
+# The paper: 8 completions a prompt; a 480,000-pixel picture is at most 2,448 patches, 612 visual tokens.
+PAPER = Shapes(B=2, G=8, P=1024, C=512, I=1, n=2448)
+TINY = Shapes(B=2, G=2, P=64, C=8, I=1, n=16)
+
+
 @dataclass(frozen=True)
 class Cost:
     flops: float

@@ -16,7 +16,10 @@ NEEDS = {"trl": ("torch", "trl", "datasets"), "transformers": ("torch",)}  # wha
 
 @dataclass(frozen=True)
 class Options:
-    """A problem both sides can build for themselves; image in pixels a side, the rest counts."""
+    """A problem both sides can build for themselves; image in pixels a side, the rest counts.
+
+    width: of a picture that is no square, image being its height.
+    """
 
     checkpoint: str
     prompts: int
@@ -29,6 +32,12 @@ class Options:
     micro_batches: int = 1
     against: str | None = None
     compact: tuple[int, ...] = ()
+    width: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a picture in pixels."""
+        return self.image, self.width or self.image
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -53,6 +62,14 @@ def weight(text: str) -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0")
+    return value
+
+
+def minutes(text: str) -> float:
+    """The type of --minutes."""
+    value = float(text)
+    if not 0 < value <= 24 * 60:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of minutes (at most a day's)")
     return value
 
 

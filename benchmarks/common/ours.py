@@ -43,7 +43,7 @@ def load(options: Options) -> Ours:
         processor,
         allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids),
         {"eos_token_ids": processor.eos_token_ids, "pad_token_id": processor.pad_token_id},
-        make_questions(processor, options.prompts, options.images, options.image, options.text_tokens),
+        make_questions(processor, options.prompts, options.images, options.size, options.text_tokens),
     )
 
 

@@ -18,12 +18,14 @@ class Question:
     images: tuple[Image.Image, ...]
 
 
-def picture(seed: int, pixels: int) -> Image.Image:
+def picture(seed: int, size: tuple[int, int]) -> Image.Image:
+    """size: height and width in pixels."""
     rng = np.random.default_rng(seed)
-    x = rng.integers(0, 255, (pixels, pixels, 3), np.uint8)
+    height, width = size
+    x = rng.integers(0, 255, (height, width, 3), np.uint8)
     for _ in range(5):
-        top, left = rng.integers(0, pixels * 3 // 4, 2)
-        x[top : top + pixels // 4, left : left + pixels // 4] = rng.integers(0, 255, 3)
+        top, left = rng.integers(0, (height * 3 // 4, width * 3 // 4))
+        x[top : top + height // 4, left : left + width // 4] = rng.integers(0, 255, 3)
     return Image.fromarray(x)
 
 
@@ -36,27 +38,30 @@ def check_template(processor: Processor, sizes: list[tuple[int, int]], text_toke
         )
 
 
-def make_questions(processor: Processor, prompts: int, images: int, pixels: int, text_tokens: int) -> list[Question]:
-    """`prompts` questions with `images` square pictures each; all tokens but the visual ones number `text_tokens`.
+def make_questions(
+    processor: Processor, prompts: int, images: int, size: tuple[int, int], text_tokens: int
+) -> list[Question]:
+    """`prompts` questions with `images` pictures each, of (height, width) `size` in pixels; all tokens but the visual
+    ones number `text_tokens`.
 
     Raises ValueError where the chat template alone is longer.
     """
     words = [w for w in processor.tokenizer.get_vocab() if w.isascii() and w.isalpha() and len(w) > 1]
     words = sorted(words) or ["a"]
-    sizes, questions = [(pixels, pixels)] * images, []
+    sizes, questions = [size] * images, []
     check_template(processor, sizes, text_tokens)
     for p in range(prompts):
         rng = np.random.default_rng(p)
         length = lambda text: measure(processor, text, sizes)  # noqa: E731
         text = ""
         for word in [*rng.choice(words, text_tokens), *"a" * text_tokens]:
-            size = length(f"{text} {word}".strip())
-            visual = sum(size.patches) // 4
-            if size.prompt_tokens - visual <= text_tokens:
+            found = length(f"{text} {word}".strip())
+            words_only = found.prompt_tokens - sum(found.patches) // 4
+            if words_only <= text_tokens:
                 text = f"{text} {word}".strip()
-            if size.prompt_tokens - visual == text_tokens:
+            if words_only == text_tokens:
                 break
-        questions.append(Question(text, tuple(picture(100 * p + i, pixels) for i in range(images))))
+        questions.append(Question(text, tuple(picture(100 * p + i, size) for i in range(images))))
     return questions
 
 

@@ -57,5 +57,5 @@ def load_problem(options: Options) -> tuple[list[Question], np.ndarray, tuple[in
     processor = our_processor(options.checkpoint)
     law = allowed_tokens(read_config(options.checkpoint), processor.vocab_tokens, processor.eos_token_ids)
     law[list(processor.eos_token_ids)] = False
-    questions = make_questions(processor, options.prompts, options.images, options.image, options.text_tokens)
+    questions = make_questions(processor, options.prompts, options.images, options.size, options.text_tokens)
     return questions, law, processor.eos_token_ids

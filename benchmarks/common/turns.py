@@ -28,17 +28,29 @@ ONE_THREAD = {"NPROC": "1", "OMP_NUM_THREADS": "1"}
 PINNED = 1.05  # CPU / wall of one thread, with room for the clock's grain
 
 
-class Clock:
-    """Adds up process-CPU and wall seconds by phase."""
+def now() -> tuple[float, float]:
+    """CPU-seconds of this process, and wall seconds from some moment on."""
+    return time.process_time(), time.perf_counter()
 
-    def __init__(self):
+
+class Clock:
+    """Adds up process-CPU and wall seconds by phase. now: what it reads, as `now`, which waits for no device."""
+
+    def __init__(self, now: Callable[[], tuple[float, float]] = now):
         self.phases: dict[str, tuple[float, float]] = {}
+        self.now = now
 
     @contextmanager
     def __call__(self, name: str):
-        cpu, wall = time.process_time(), time.perf_counter()
+        began = self.now()
         yield
-        self.add(name, time.process_time() - cpu, time.perf_counter() - wall)
+        self.add(name, *self.since(began))
+
+    def since(self, began: tuple[float, float]) -> tuple[float, float]:
+        return tuple(a - b for a, b in zip(self.now(), began, strict=True))
+
+    def total(self) -> tuple[float, float]:
+        return tuple(sum(phase[k] for phase in self.phases.values()) for k in (0, 1))
 
     def add(self, name: str, cpu: float, wall: float) -> None:
         before = self.phases.get(name, (0.0, 0.0))
