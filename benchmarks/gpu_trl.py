@@ -5,9 +5,10 @@
 
 Needs the extra `bench` with a CUDA build of torch. Weights in --dtype are trained as they are, AdamW's moments with
 them, in passes of --rows completions with activations computed again, as TRL does by default; gpu.py trains float32
-parameters. Every completion is as long as ours, none ends early. A step is rollout, reference pass, rewards and
-update; the first one is not counted. It is saved step by step, no step is started after --minutes, and whatever
-hangs ends 1.8 minutes later. Exit code 1: no step was counted, and the JSON says why; out of memory, give less --rows.
+parameters. Every completion is as long as ours, none ends early. A step is rollout, reference pass and update, as in
+gpu.py; what the host does besides, pictures and texts to arrays and rewards, is in the phases and not in the step. The
+first step is not counted. It is saved step by step, no step is started after --minutes, and whatever hangs ends 1.8
+minutes later. Exit code 1: something failed, and the JSON says what; out of memory, give less --rows.
 """
 
 import argparse
@@ -60,12 +61,13 @@ class Steps:
 
     def end(self, phases: dict) -> None:
         wall = {name: seconds for name, (_, seconds) in phases.items()}
-        self.found["steps"].append({**wall, "step": sum(wall.values())})
+        self.found["steps"].append({**wall, "step": sum(wall.values()) - wall["host"]})
+        summarise(self.found)
         print(f"step {len(self.found['steps']) - 1}:", self.found["steps"][-1], flush=True)
         save(self.args.json, self.found)
 
 
-def measure(args: argparse.Namespace, found: dict, deadline: float) -> None:
+def measure(args: argparse.Namespace, beside: dict | None, found: dict, deadline: float) -> None:
     import torch
 
     gpu = torch.cuda.is_available()
@@ -74,7 +76,8 @@ def measure(args: argparse.Namespace, found: dict, deadline: float) -> None:
     found["device"] = torch.cuda.get_device_name() if gpu else "cpu"
     if not (gpu or args.tiny):
         raise RuntimeError("torch sees no GPU: install a CUDA build of it, or give --tiny for a dry run on the CPU")
-    compare(args.beside, found)
+    if beside is not None:
+        compare(beside, found)
     with tempfile.TemporaryDirectory() as scratch:
         folder = str(Path(scratch) / "model")
         writer = multiprocessing.get_context("spawn").Process(
@@ -103,27 +106,43 @@ def measure(args: argparse.Namespace, found: dict, deadline: float) -> None:
         trainer.run()
     if gpu:
         found["peak_bytes"] = torch.cuda.max_memory_allocated()
-    counted = found["steps"][1:]
-    if not counted:
+    if "step_s" not in found:
         raise RuntimeError(f"{args.minutes} minutes were over before a second step: nothing is counted")
-    found["phases"] = {name: statistics.median(step[name] for step in counted) for name in counted[0]}
-    found["step_s"] = found["phases"].pop("step")
-    found["tokens_per_s"] = rows * options.new_tokens / found["step_s"]
-    if "ours" in found:
-        found["ratio"] = found["step_s"] / found["ours"]["step_s"]
 
 
-def compare(beside: str | None, found: dict) -> None:
+def summarise(found: dict) -> None:
+    """Medians of the steps after the first, in seconds, and TRL / ours where ours is known."""
+    counted = found["steps"][1:]
+    if counted:
+        found["phases"] = {name: statistics.median(step[name] for step in counted) for name in counted[0]}
+        found["step_s"] = found["phases"].pop("step")
+        shapes = found["shapes"]
+        found["tokens_per_s"] = shapes["B"] * shapes["G"] * shapes["C"] / found["step_s"]
+        if "ours" in found:
+            found["ratio"] = found["step_s"] / found["ours"]["step_s"]
+
+
+def compare(ours: dict, found: dict) -> None:
     """Puts our step into `found`. ValueError where it was not measured on this device at these shapes."""
-    if not beside:
-        return
-    ours = json.loads(Path(beside).read_text())
     for name in ("device", "shapes"):
         if ours.get(name) != found[name]:
-            raise ValueError(f"--beside={beside}: its {name} is {ours.get(name)}, here it is {found[name]}")
-    if "step_s" not in ours.get("full_step", {}):
-        raise ValueError(f"--beside={beside}: it holds no full_step")
+            raise ValueError(f"--beside: its {name} is {ours.get(name)}, here it is {found[name]}")
+    if "step_s" not in (ours.get("full_step") or {}):
+        raise ValueError("--beside: it holds no full_step")
     found["ours"] = ours["full_step"]
+
+
+def read_beside(path: str, written: str | None) -> dict:
+    """What gpu.py wrote. ValueError where it is something else, or would be written over; OSError."""
+    if written and Path(written).resolve() == Path(path).resolve():
+        raise ValueError(f"--json and --beside are the same file, {path}: it would be written over")
+    try:
+        found = json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--beside={path} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"--beside={path} is not what gpu.py writes")
+    return found
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -140,16 +159,18 @@ def main(argv: list[str] | None = None) -> dict:
     shapes = (DRY if args.tiny else PROBLEM)[0]
     if shapes.B * shapes.G % args.rows:
         flags.error(f"--rows={args.rows} must divide the {shapes.B * shapes.G} completions of a step")
+    found = {"options": chosen(args), "machine": machine(), "steps": [], "error": "started, and never ended"}
     try:
         a_peer("trl")("trl")
-        found = {"options": chosen(args), "machine": machine(), "steps": []}
+        beside = read_beside(args.beside, args.json) if args.beside else None
         save(args.json, found)  # now, not after the first step
-    except (argparse.ArgumentTypeError, OSError) as error:
+    except (argparse.ArgumentTypeError, OSError, ValueError) as error:
         flags.error(str(error))
     os.environ["JAX_PLATFORMS"] = "cpu"  # what writes the weights is to leave the GPU's memory alone
     faulthandler.dump_traceback_later(60 * (args.minutes + GRACE), exit=True)
     try:
-        measure(args, found, time.perf_counter() + 60 * args.minutes)
+        measure(args, beside, found, time.perf_counter() + 60 * args.minutes)
+        del found["error"]
     except Exception as error:  # the steps before it are worth keeping
         found["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
         traceback.print_exc()
