@@ -101,19 +101,38 @@ def test_a_gpu_benchmark_that_cannot_be_set_up_says_so_in_its_json(tmp_path):
     assert found["setup"]["error"].startswith("ValueError: config.model.attention=cudnn does not run on cpu")
 
 
-def test_trl_on_a_gpu_is_compared_with_the_same_device_and_shapes_only(tmp_path, monkeypatch):
+def test_trl_on_a_gpu_is_compared_with_the_same_device_and_shapes_only(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     from gpu_trl import compare
 
-    ours, found = tmp_path / "gpu.json", {"device": "H200", "shapes": {"B": 2}}
-    step = {"full_step": {"step_s": 2.0}}
-    for there, message in (({"device": "H100"}, "its device is H100, here it is H200"), ({}, "it holds no full_step")):
-        ours.write_text(json.dumps({**found, **there}))
+    found, step = {"device": "H200", "shapes": {"B": 2}}, {"full_step": {"step_s": 2.0}}
+    for there, message in (
+        ({"device": "H100", **step}, "its device is H100, here it is H200"),
+        ({"shapes": {"B": 4}, **step}, "its shapes is {'B': 4}, here it is {'B': 2}"),
+        ({}, "it holds no full_step"),
+        ({"full_step": {"error": "out of memory"}}, "it holds no full_step"),
+    ):
         with pytest.raises(ValueError, match=message):
-            compare(str(ours), found)
-    ours.write_text(json.dumps({**found, **step}))
-    compare(str(ours), found)
+            compare({**found, **there}, found)
+    compare({**found, **step}, found)
     assert found["ours"] == step["full_step"]
+
+
+def test_what_trl_is_compared_with_is_read_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import gpu_trl
+
+    monkeypatch.setattr(gpu_trl, "a_peer", lambda name: lambda _: name)
+    beside = tmp_path / "gpu.json"
+    for text, message in ((None, "No such file"), ("[", "is no JSON"), ("[]", "is not what gpu.py writes")):
+        if text is not None:
+            beside.write_text(text)
+        with pytest.raises(SystemExit):
+            gpu_trl.main([f"--beside={beside}", f"--json={tmp_path / 'out.json'}"])
+        assert message in capsys.readouterr().err and not (tmp_path / "out.json").exists()
+    with pytest.raises(SystemExit):
+        gpu_trl.main([f"--beside={beside}", f"--json={beside}"])
+    assert "the same file" in capsys.readouterr().err and beside.read_text() == "[]"
 
 
 @pytest.fixture
@@ -278,9 +297,9 @@ def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
     assert found["decode"].flops == own + head
     assert found["reference"].flops == tower + prompt + own + head
     assert found["update"].flops == 3 * found["reference"].flops - patches * embed  # no gradient of the pixels
-    assert rematerialised(config, s, "none") == head
-    assert rematerialised(config, s, "full") == head + prompt + own + patches * (blocks + seen)
-    assert rematerialised(config, s, "dots") == head + (30 * 5 + 3 * 10) * pair + 2 * 18 * pair * 12 + patches * seen
+    again = head + ((30 * 5 + 3 * 10) * pair + 2 * 18 * pair * 12 + patches * seen) / 2  # scores, not what they weigh
+    assert rematerialised(config, s, "none") == rematerialised(config, s, "dots") == again
+    assert rematerialised(config, s, "full") == again + prompt + own + patches * (blocks + seen)
 
 
 def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):

@@ -114,15 +114,14 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
 
 
 def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
-    """FLOPs the update repeats on purpose: the LM head of every chunk; with remat "dots" attention, with "full" all
-    blocks of tower and decoder."""
+    """FLOPs the update repeats on purpose: the LM head of every chunk and attention's scores; with remat "full" all
+    blocks of tower and decoder as well."""
     again = _head(c, s.B * s.G * s.C)
     own, seen = s.B * s.G * (s.C - 1), s.P + s.C / 2
+    again += 2 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
+    again += 2 * c.num_heads * c.head_dim * (pairs(c, s) + c.num_layers * own * seen)
     if remat == "full":
         embed, _, merger = tower_weights(c)
         outside = 2 * s.B * s.I * s.n * (embed + merger / c.vision.spatial_merge_size**2)  # of the tower's blocks
         again += tower(c, s) - outside + _prompt(c, s) + _layers(c, own, seen)
-    if remat == "dots":
-        again += 4 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
-        again += 4 * c.num_heads * c.head_dim * (pairs(c, s) + c.num_layers * own * seen)
     return again

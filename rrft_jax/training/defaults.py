@@ -35,7 +35,7 @@ def base_config() -> ConfigDict:
     config.model = ConfigDict({
         "dtype": "float32",  # of products and activations
         "frozen_dtype": "float32",  # of parameters that are not trained, and of the reference; trained ones are float32
-        "remat": "dots",  # what the backward pass computes again: none | dots (what lies between products) | full
+        "remat": "dots",  # what the backward pass computes again: none | dots (all but projections, attention) | full
         "attention": "auto",  # of many tokens at once, not of the decode loop: auto | xla | splash (TPU) | cudnn (GPU)
         "logits_chunk": 32,
     })  # fmt: skip

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.models.qwen2_vl.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.layers import QUERIES
+from rrft_jax.models.qwen2_vl.dense_attention import QUERIES
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel import layout
@@ -187,8 +187,9 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
     """Estimate for the update of `rows` prompts with `group` completions each on one device.
 
     What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
-    projections as well; none: everything inside it), plus the inside of the layer being differentiated: three copies of
-    float32 attention scores, three of the widest features. Decoder and tower are added up: the tower's outlive it.
+    projections and, without a kernel, of attention as well; none: all inside it but scores), plus the inside of the
+    layer being differentiated: three copies of float32 attention scores, three of the widest features. Decoder and
+    tower are added up: the tower's outlive it.
     """
     v, width = sizes.vision, jnp.dtype(config.model.dtype).itemsize
     bucket, C = largest_bucket(config), config.rollout.max_completion_length
@@ -198,21 +199,19 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
     heads = sizes.num_heads // tensor
     tokens = rows * (P + members * C)
 
-    def layer(tokens: int, scores: int, features: int, mlp: int, projections: int) -> tuple[int, int]:
-        kept = {
-            "full": features * tokens * width,
-            "dots": (features + projections) * tokens * width,
-            "none": (2 * features + projections + 2 * mlp) * tokens * width + 2 * scores * 4,
-        }[config.model.remat]
-        return kept, _inside(scores, mlp * tokens * width)
+    def layer(tokens: int, scores: int, features: int, mlp: int, products: int) -> tuple[int, int]:
+        kept = {"full": features, "dots": features + products, "none": 2 * features + products + 2 * mlp}
+        return kept[config.model.remat] * tokens * width, _inside(scores, mlp * tokens * width)
 
     scores = _scores(config, mesh, rows * heads, ((P, P), (C, members * (P + C))))
     mlp = sizes.intermediate_size // tensor
-    attention = (sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
+    by_xla = _by_xla(config, mesh)
+    attention = ((1 + by_xla) * sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
     kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
     tower_scores = _scores(config, mesh, rows * bucket.images * v.num_heads, ((bucket.patches, bucket.patches),))
     tower_mlp = int(v.embed_dim * v.mlp_ratio)
-    tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, 5 * v.embed_dim + tower_mlp)
+    products = (5 + by_xla) * v.embed_dim + tower_mlp
+    tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, products)
     return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
 
 
@@ -230,8 +229,11 @@ def prefill_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: in
 def _scores(config: ConfigDict, mesh: Mesh, heads: int, shapes: Sequence[tuple[int, int]]) -> int:
     """Attention scores at a time, for `heads` rows times heads and the larger of the (queries, keys): of a part of the
     queries; none where a kernel keeps them in the chip's fast memory."""
-    by_xla = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
-    return by_xla * heads * max(min(queries, QUERIES) * keys for queries, keys in shapes)
+    return _by_xla(config, mesh) * heads * max(min(queries, QUERIES) * keys for queries, keys in shapes)
+
+
+def _by_xla(config: ConfigDict, mesh: Mesh) -> bool:
+    return choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
 
 
 def _inside(scores: int, widest: int) -> int:

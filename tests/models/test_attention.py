@@ -1,4 +1,4 @@
-"""Every kernel attends as `layers.attend` does: values and gradients, with padding, ragged groups and grouped queries.
+"""Every kernel attends as `dense_attention.attend` does, values and gradients: padding, ragged groups, grouped queries.
 
 splash is interpreted here, the same kernel that a TPU compiles. cuDNN needs a GPU; elsewhere only what it is handed is
 checked, with jax's own dense attention in its place.
@@ -15,7 +15,7 @@ import pytest
 
 from rrft_jax.models.qwen2_vl import attention
 from rrft_jax.models.qwen2_vl.attention import GroupMask, attend_members, attend_whole, choose
-from rrft_jax.models.qwen2_vl.layers import attend
+from rrft_jax.models.qwen2_vl.dense_attention import attend
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefix_of
 from rrft_jax.models.score import score
 from tests.devices import run_on_devices

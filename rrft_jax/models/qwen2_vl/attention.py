@@ -1,4 +1,4 @@
-"""Attention of many queries at once by a kernel written for the hardware, instead of `layers.attend`.
+"""Attention of many queries at once by a kernel written for the hardware, instead of `dense_attention.attend`.
 
 A kernel gets one call a layer, on the prompt's keys and all members' keys side by side, with a static mask (every
 member sees the whole prompt and its own earlier tokens) and segment ids that keep real tokens and padding apart. Two
@@ -83,7 +83,7 @@ def attend_members(
     valid: jax.Array,
     prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
 ) -> jax.Array:
-    """What `layers.attend` computes for tokens that see each other causally, in one call of a kernel.
+    """What `dense_attention.attend` computes for tokens that see each other causally, in one call of a kernel.
 
     q float[B, G, T, H, A]; k, v float[B, G, K, T, A]; valid bool[B, G, T], which of the tokens are real.
     prefix = (k, v float[B, K, P, A], mask bool[B, P]). Returns float[B, G, T, H, A]: exact for real tokens; padding

@@ -1,4 +1,4 @@
-"""Dense, norms and attention, shared by the vision tower and the decoder."""
+"""Dense layers and norms, shared by the vision tower and the decoder."""
 
 from functools import partial
 from typing import Any
@@ -8,9 +8,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrft_jax.models import lora
-
-_SMALLEST = jnp.finfo(jnp.float32).min
-QUERIES = 256  # that attend at a time
 
 
 def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
@@ -62,13 +59,17 @@ def _backward(kept: tuple[jax.Array | None, jax.Array | None], dy: jax.Array):
         x = jax.lax.optimization_barrier(jax.lax.optimization_barrier(x).T)
         return product(x, dy, (((1,), (0,)), ((), ())))
 
+    def narrower_turned(x, dy):
+        # The fast CPU kernels take no transposed left operand, so the smaller operand is copied; if that is dy, the
+        # result is the gradient transposed, and turned back by a second copy.
+        (N, D), F = x.shape, dy.shape[1]
+        return turned(x, dy) if N * D <= N * F + D * F else jax.lax.optimization_barrier(turned(dy, x)).T
+
     dx = dw = None
     if w is not None:
         dx = product(dy, w, (((1,), (1,)), ((), ())))
     if x is not None:
-        # The fast CPU kernels take no transposed left operand; the copy pays where it is small beside the product.
-        cpu = turned if x.shape[1] <= 4 * dy.shape[1] else in_place
-        dw = jax.lax.platform_dependent(x, dy, cpu=cpu, default=in_place)
+        dw = jax.lax.platform_dependent(x, dy, cpu=narrower_turned, default=in_place)
     return dx, dw
 
 
@@ -129,79 +130,3 @@ class LayerNorm(nn.Module):
         x = x - jnp.mean(x, axis=-1, keepdims=True)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
         return (x * scale + bias).astype(self.dtype)
-
-
-def attend(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    mask: jax.Array,
-    prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
-) -> jax.Array:
-    """Softmax attention of every group member over its own keys and, unrepeated, its prompt's.
-
-    q float[B, G, T, H, A]; k, v float[B, G, K, S, A]; mask bool, broadcastable to [B, G, T, S].
-    prefix = (k, v float[B, K, P, A], mask bool[B, P]): one softmax over both sets of keys, as if concatenated, but the
-    prompt's keys are never copied G times. H is a multiple of K (grouped queries). Returns float[B, G, T, H, A].
-    Scores and softmax are float32; a query that may see no key returns a finite value.
-    """
-    B, G, T, H, A = q.shape
-    K = k.shape[2]
-    precision = matmul_precision(q.dtype)
-
-    def scores(spec: str, keys: jax.Array) -> jax.Array:
-        return jnp.einsum(spec, q, keys, precision=precision, preferred_element_type=jnp.float32)
-
-    def values(spec: str, weights: jax.Array, v: jax.Array) -> jax.Array:
-        return jnp.einsum(spec, weights.astype(v.dtype), v, precision=precision, preferred_element_type=jnp.float32)
-
-    q = (q * A**-0.5).reshape(B, G, T, K, H // K, A)
-    own = jnp.where(mask[:, :, None, :, None, :], scores("bgtkra,bgksa->bgktrs", k), _SMALLEST)
-    top = jnp.max(own, axis=-1, keepdims=True)
-    if prefix is not None:
-        prefix_k, prefix_v, prefix_mask = prefix
-        # One product for the whole group, batch axes first: other orders make a CPU copy, and refuse bfloat16.
-        shared = jnp.swapaxes(scores("bgtkra,bkpa->bkgtrp", prefix_k), 1, 2)
-        shared = jnp.where(prefix_mask[:, None, None, None, None, :], shared, _SMALLEST)
-        top = jnp.maximum(top, jnp.max(shared, axis=-1, keepdims=True))
-    top = jax.lax.stop_gradient(top)
-    own = jnp.exp(own - top)
-    total = jnp.sum(own, axis=-1)
-    out = values("bgktrs,bgksa->bgktra", own, v)
-    if prefix is not None:
-        shared = jnp.exp(shared - top)
-        total = total + jnp.sum(shared, axis=-1)
-        out = out + jnp.swapaxes(values("bgktrp,bkpa->bkgtra", shared, prefix_v), 1, 2)
-    out = (out / total[..., None]).astype(q.dtype)
-    return jnp.transpose(out, (0, 1, 3, 2, 4, 5)).reshape(B, G, T, H, A)
-
-
-def attend_in_parts(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    mask: jax.Array,
-    prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
-    most: int = QUERIES,
-) -> jax.Array:
-    """`attend` for at most `most` queries at a time.
-
-    Scores of a large picture or a long prompt are far larger than anything else: in parts they stay in a cache instead
-    of going through memory (at 1,024 patches a third of the time), and the backward pass computes each part again.
-    """
-    B, G, T, H, A = q.shape
-    count = -(-T // most)
-    if count == 1:
-        return attend(q, k, v, mask, prefix)
-    each = -(-T // count)
-
-    def parted(x: jax.Array) -> jax.Array:
-        """Axis 2, the queries, in `count` parts, which come first."""
-        x = jnp.pad(x, [(0, count * each - T if axis == 2 else 0) for axis in range(x.ndim)])
-        return jnp.moveaxis(x.reshape(*x.shape[:2], count, each, *x.shape[3:]), 2, 0)
-
-    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-    same = mask.shape[2] == 1  # for all queries
-    part = jax.checkpoint(lambda x: attend(x[0], k, v, mask if same else x[1], prefix))
-    out = jax.lax.map(part, (parted(q), None if same else parted(mask)))
-    return jnp.moveaxis(out, 0, 2).reshape(B, G, count * each, H, A)[:, :, :T]

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.attention import BACKENDS, attend_members
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.dense_attention import ATTENDED, attend, attend_in_parts
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
-from rrft_jax.models.qwen2_vl.layers import RMSNorm, attend, attend_in_parts
+from rrft_jax.models.qwen2_vl.layers import RMSNorm
 from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
 from rrft_jax.models.qwen2_vl.sharding import cast
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
@@ -23,7 +24,10 @@ from rrft_jax.parallel.mesh import constrain, on_one_device
 REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(ATTENDED),
+    ),
 }
 
 

@@ -8,7 +8,8 @@ from flax import linen as nn
 
 from rrft_jax.models.qwen2_vl.attention import attend_whole
 from rrft_jax.models.qwen2_vl.config import VisionConfig
-from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm, attend_in_parts
+from rrft_jax.models.qwen2_vl.dense_attention import attend_in_parts
+from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm
 from rrft_jax.models.qwen2_vl.rope import rotate
 
 
@@ -26,8 +27,7 @@ class VisionBlock(nn.Module):
         """x float[S, n, E], mask bool[S, n], cos and sin float32[S, n, A/2], S slots."""
         c, dtype = self.config, self.dtype
         qkv = Dense(3 * c.embed_dim, dtype=dtype, name="qkv")(LayerNorm(dtype=dtype, name="norm1")(x))
-        qkv = qkv.reshape(*x.shape[:2], 3, c.num_heads, c.head_dim)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k, v = (y.reshape(*x.shape[:2], c.num_heads, c.head_dim) for y in jnp.split(qkv, 3, axis=-1))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
         if self.attention == "xla":
