@@ -24,19 +24,20 @@ import traceback
 from pathlib import Path
 
 from common.cost import PAPER, TINY, Shapes
-from common.options import Options, a_peer, count, minutes, weight
+from common.options import Options, a_peer, count, minutes
 from common.report import chosen, machine, save
 from common.turns import now
 
+BETA = 0.04  # of the KL penalty, as in gpu.py: both make the reference pass
 GRACE = 1.8  # minutes that the last step may take beyond --minutes
 # Shapes, and height and width in pixels of a picture that has so many patches; size of the model.
 PROBLEM, DRY = (PAPER, (504, 952), "2B"), (TINY, (56, 56), "tiny")
 
 
-def options_of(shapes: Shapes, picture: tuple[int, int], checkpoint: str, beta: float) -> Options:
+def options_of(shapes: Shapes, picture: tuple[int, int], checkpoint: str) -> Options:
     """picture: height and width in pixels, shapes.n patches."""
     text = shapes.P - shapes.I * shapes.n // 4
-    return Options(checkpoint, shapes.B, shapes.G, shapes.C, picture[0], shapes.I, text, beta, width=picture[1])
+    return Options(checkpoint, shapes.B, shapes.G, shapes.C, picture[0], shapes.I, text, BETA, width=picture[1])
 
 
 def write_checkpoint(folder: str, size: str, dtype: str) -> None:
@@ -96,7 +97,7 @@ def measure(args: argparse.Namespace, beside: dict | None, found: dict, deadline
                 torch.cuda.synchronize()
             return now()
 
-        options, steps = options_of(shapes, picture, folder, args.beta), Steps(args, found, deadline)
+        options, steps = options_of(shapes, picture, folder), Steps(args, found, deadline)
         rows = options.prompts * options.group
         trainer = make_trainer(
             options, *load_problem(options), reward, scratch, steps.begin, steps.end, after_the_device,
@@ -150,7 +151,6 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--tiny", action="store_true", help="a small model and small shapes, for a CPU")
     flags.add_argument("--rows", type=count, default=4, help="completions in one pass of the update and the reference")
     flags.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of weights and moments")
-    flags.add_argument("--beta", type=weight, default=0.04, help="of the KL penalty; 0 skips the reference pass")
     flags.add_argument("--steps", type=count, default=3, help="counted, after a first one")
     flags.add_argument("--minutes", type=minutes, default=7.0, help="after these, no further step is started")
     flags.add_argument("--beside", metavar="JSON", help="what gpu.py wrote on this device, to compare with")

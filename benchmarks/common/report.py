@@ -31,7 +31,7 @@ def machine() -> dict[str, Any]:
 
 
 def chosen(args: argparse.Namespace) -> dict[str, Any]:
-    """The options a figure depends on: all but the names of the files it is written to."""
+    """The options a figure depends on: all but the names of files."""
     return {name: value for name, value in vars(args).items() if name not in ("json", "svg", "beside")}
 
 
