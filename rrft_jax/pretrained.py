@@ -24,7 +24,7 @@ from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
 from rrft_jax.run.workdir import DONE, EXPORT
 
-ASSETS = Path(__file__).parent.parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
 SIZES = ("2b", "7b")  # whose config.json the package has, without weights
 def resolve_init(init: str, name: str = "init") -> Path:
     """The HuggingFace directory behind 'nano', a directory, a finished run's workdir, or a LoRA adapter (its base).
