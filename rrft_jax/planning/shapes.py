@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
+from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets

@@ -15,8 +15,8 @@ from rrft_jax.losses import terms as T
 from rrft_jax.losses.terms import Scores, Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.models.score import score
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.training.parameters import combine
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.weights import abstract_params
 
 IMAGE, VIDEO, START, END = 57, 58, 54, 55
 

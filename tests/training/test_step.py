@@ -168,7 +168,7 @@ def test_metrics_are_scalars_with_their_names(stepping):
 
 ON_A_MESH = """
 import sys, jax, numpy as np
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices
 from tests.models.build import quick_jit
