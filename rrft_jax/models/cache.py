@@ -37,6 +37,6 @@ class Suffix:
 
 
 def completion_positions(prefix_next: jax.Array, group: int, length: int) -> jax.Array:
-    """M-RoPE positions int32[3, B, G, C] of completions: text, so all three components count on from the prompt."""
-    steps = prefix_next[:, None, None] + jnp.arange(length)
-    return jnp.broadcast_to(steps, (3, prefix_next.shape[0], group, length))
+    """M-RoPE positions int32[B, 3, G, C] of completions: text, so all three components count on from the prompt."""
+    steps = prefix_next[:, None, None, None] + jnp.arange(length)
+    return jnp.broadcast_to(steps, (prefix_next.shape[0], 3, group, length))

@@ -122,7 +122,7 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
         prompt_id=rows(jnp.int32, B),
         tokens=rows(jnp.int32, B, P),
         token_mask=rows(bool, B, P),
-        positions=rows(jnp.int32, 3, B, P, axis=1),
+        positions=rows(jnp.int32, B, 3, P),
         next_position=rows(jnp.int32, B),
         patches=rows(jnp.float32, B, I, n, sizes.vision.patch_dim),
         patch_mask=rows(bool, B, I, n),
@@ -130,8 +130,8 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
     )
 
 
-def _rows(mesh: Mesh, dtype: Any, *shape: int, axis: int = 0) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, axis))
+def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
 
 def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:

@@ -192,10 +192,10 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
     prefix = jax.eval_shape(lambda p: prefix_of(model, p, prompts), params)
 
     def whole(params, prefix):
-        return extend(model, params, tokens, jnp.zeros((3, B, G, C), int), tokens == 0, prefix)[0]
+        return extend(model, params, tokens, jnp.zeros((B, 3, G, C), int), tokens == 0, prefix)[0]
 
     def one(params, prefix):
-        positions = jnp.zeros((3, B, G, 1), int)
+        positions = jnp.zeros((B, 3, G, 1), int)
         suffix = empty_suffix(model, B, G, C)
         return extend(model, params, tokens[..., :1], positions, tokens[..., :1] == 0, prefix, suffix)[0]
 

@@ -276,7 +276,7 @@ def extend(
     suffix: Suffix | None = None,
     write_index: jax.Array | int = 0,
 ) -> tuple[jax.Array, Suffix]:
-    """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[3, B, G, T], token_mask bool.
+    """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[B, 3, G, T], token_mask bool.
 
     They see their prompt, the valid part of the suffix cache, and each other causally. write_index is one int32 for
     all rows: rows of unequal length leave masked gaps, as positions are given explicitly. Without a suffix the tokens
