@@ -224,7 +224,7 @@ def _sampler(directory: Path, decoding):
     import jax.numpy as jnp
 
     from rrft_jax.evaluation.sampled import make_answerer
-    from rrft_jax.models.qwen2_vl.config import read_config
+    from rrft_jax.models.registry import read_config
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.pretrained import adapter_of, load_for_inference, load_parts
 

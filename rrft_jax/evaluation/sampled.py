@@ -10,7 +10,7 @@ from rrft_jax.data.index import Bucket, image_size
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
@@ -23,7 +23,7 @@ from rrft_jax.rollout.sampling import Sampling
 
 
 def make_answerer(
-    model: Qwen2VL, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
+    model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
 ) -> Answerer:
     """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
 
@@ -95,7 +95,7 @@ def _batches(
                 f"question {question.id}: {size.prompt_tokens} prompt tokens and {decoding.max_new_tokens} new ones "
                 f"exceed the model's {positions} positions: lower --max_new_tokens or --max_pixels"
             )
-        by_bucket.setdefault(rung(size), []).append(question)
+        by_bucket.setdefault(rung(size, processor.merge_size), []).append(question)
     for bucket in sorted(by_bucket, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens)):
         mine = by_bucket[bucket]
         for low in range(0, len(mine), batch):

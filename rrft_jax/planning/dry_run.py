@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
 from rrft_jax.parallel.chips import GIB
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
@@ -18,7 +18,7 @@ from rrft_jax.training.validate import check_config
 
 def dry_run(
     config: ConfigDict,
-    sizes: Qwen2VLConfig | None = None,
+    sizes: Sizes | None = None,
     devices: Sequence[jax.Device] | None = None,
     capacity: int = 0,
 ) -> int:

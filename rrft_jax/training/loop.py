@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.files import write_lines
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
@@ -68,7 +68,7 @@ class Run:
 
     config: ConfigDict
     task: Task
-    model: Qwen2VL
+    model: Model
     processor: Processor
     mesh: Mesh
     source: Source

@@ -15,7 +15,7 @@ from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import Layout, plan
@@ -59,7 +59,7 @@ def scored_temperature(config: ConfigDict) -> float:
     return config.rollout.temperature if config.loss.temperature is None else config.loss.temperature
 
 
-def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layout: Layout) -> Programs:
+def make_programs(config: ConfigDict, model: Model, processor: Processor, layout: Layout) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
     layout: of a training batch. Where rows share a group, each holds rollout.group / layout.split members.

@@ -163,6 +163,7 @@ def make_source(
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
     held(n): the same for evaluation batches of n prompts."""
+    Buckets(**config.buckets).check_merged(processor.merge_size**2)
     build = folder_source if config.data.folder else generated_source
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)

@@ -180,7 +180,7 @@ def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
     shutil.rmtree(other / "adapter")
     assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
     assert_close_result(other, workdir)
-    ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
+    ours, theirs = (open_tensors(folder / "adapter", single=WEIGHTS) for folder in (workdir, other))
     assert ours.keys() == theirs.keys() and ours
     for name, tensor in ours.items():
         np.testing.assert_allclose(tensor.read(), theirs[name].read(), rtol=0, atol=1e-4, err_msg=name)
