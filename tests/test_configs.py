@@ -14,7 +14,7 @@ from rrft_jax.config.command_line import ConfigError, load_config, parse_config_
 from rrft_jax.models.qwen2_vl.config import config_from_dict
 from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.rewards.registry import REWARDS
-from rrft_jax.training.programs import loss_config
+from rrft_jax.training.algorithms.grpo import loss_config
 from rrft_jax.training.validate import check_config
 
 ROOT = Path(__file__).parents[1]

@@ -10,16 +10,13 @@ them again.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rrft_jax.data.loader import make_loader
 from rrft_jax.parallel.processes import together
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
-from rrft_jax.training.algorithm import Run
 from rrft_jax.training.batches import HostBatch
-from rrft_jax.training.minibatches import Minibatches, padded
-from rrft_jax.training.programs import step_layout
 from rrft_jax.training.rewarding import Verdicts
-from rrft_jax.training.rollouts import Drawn, Ready, Scored, by_prompt, draw_batch, score_batch
+from rrft_jax.training.rollouts import Drawn, Ready, Scored, by_prompt
+from rrft_jax.training.step import Batch
 
 
 @dataclass(frozen=True)
@@ -55,56 +52,59 @@ class Feed:
 
 
 class RolloutFeed(Feed):
-    """Sampled and rewarded batches, each for as many updates as `minibatches` says.
+    """Sampled and rewarded batches, each for `updates` updates.
 
-    step: the first update of this session. in_flight: what it trains on, where an earlier session drew it.
+    draw(params, host batch, t, stored=None) dispatches the rollouts of batch t, score(drawn, verdicts=None) waits for
+    them; part(batch, t, update) is what an update takes of a batch. ahead: see the top of the file. in_flight: what the
+    first update trains on, where an earlier session drew it.
     """
 
-    def __init__(self, run: Run, clock: Clock, minibatches: Minibatches, step: int, in_flight: InFlight | None = None):
-        config, updates = run.config, minibatches.updates
-        last = -(-config.train.steps // updates)
-        self._batches = make_loader(run.source.fetch, step // updates, last, prefetch=2, threads=2)
-        self._run, self._clock, self._minibatches = run, clock, minibatches
-        self._layout = step_layout(config, run.algorithm.group(config), run.mesh)
+    def __init__(
+        self,
+        batches: Iterator[HostBatch],
+        draw: Callable[..., Drawn],
+        score: Callable[..., Scored],
+        clock: Clock,
+        *,
+        updates: int = 1,
+        ahead: bool = False,
+        part: Callable[[Batch, int, int], Batch] = lambda batch, t, update: batch,
+        in_flight: InFlight | None = None,
+    ):
+        self._batches, self._draw, self._score, self._clock = batches, draw, score, clock
+        self._updates, self._ahead, self._part = updates, ahead, part
         self._stored = in_flight
-        self._step = step
         self._current: tuple[Drawn, Scored] | None = None  # of the batch that updates are taken on
         self._next: tuple[Drawn, Scored] | None = None  # of the one after it, where that is there already
         self._drawn: Drawn | None = None
+        self._last = False  # whether the update under way is the last on its batch
 
     def take(self, params: dict, step: int) -> Ready:
-        t, update = divmod(step, self._minibatches.updates)
-        new = update == 0 or self._current is None
-        if new:
+        t, update = divmod(step, self._updates)
+        self._last = update == self._updates - 1
+        fresh = self._current is None
+        if fresh:
             self._current, self._next = self._next or self._first(params, t), None
-        if self._ahead(update):
+        if self._ahead and self._last:
             following = self._next_host()
             self._drawn = None if following is None else self._draw(params, following, t + 1)
-        if not new:
-            for phase in ("rollout", "reward"):  # every step has these metrics
-                self._clock.lap(phase)
-        self._step = step + 1
+        if not fresh:
+            self._no_time()
         batch, metrics, groups = self._current[1].ready()
-        if self._minibatches.count > 1:
-            numbers = self._minibatches.prompts_of(self._run.config.seed, t, update, self._layout.drawn.prompts)
-            batch = self._run.programs.select(batch, *padded(numbers, self._layout.update))
+        batch = self._part(batch, t, update)
         return (batch, metrics, groups) if update == 0 else (batch, {}, [])
 
     def work_ahead(self) -> None:
         if self._drawn is not None:
             self._next, self._drawn = (self._drawn, self._score(self._drawn)), None
-        elif self._ahead((self._step - 1) % self._minibatches.updates):
-            for phase in ("rollout", "reward"):  # the last step has these metrics, too
-                self._clock.lap(phase)
-        if self._step % self._minibatches.updates == 0:
+        elif self._ahead and self._last:
+            self._no_time()
+        if self._last:
             self._current = None  # or its arrays would lie beside the next batch's, and beside an evaluation
 
     def in_flight(self) -> InFlight | None:
         waiting = self._current or self._next
         return InFlight(by_prompt(waiting[0]), waiting[1].verdicts) if waiting else None
-
-    def _ahead(self, update: int) -> bool:
-        return bool(self._run.config.rollout.ahead) and update == self._minibatches.updates - 1
 
     def _first(self, params: dict, t: int) -> tuple[Drawn, Scored]:
         host, known, self._stored = self._next_host(), self._stored, None
@@ -114,11 +114,7 @@ class RolloutFeed(Feed):
         drawn = self._draw(params, host, t, known.rollouts)
         return drawn, self._score(drawn, known.verdicts)
 
-    def _draw(self, params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
-        run = self._run
-        return draw_batch(run.config, run.programs, run.mesh, params, run.reference, host, t, self._clock, stored)
-
-    def _score(self, drawn: Drawn, known: Verdicts | None = None) -> Scored:
-        run = self._run
-        advantages = run.algorithm.advantages(run.config)
-        return score_batch(run.config, run.processor, run.rewards, advantages, run.mesh, self._clock, drawn, known)
+    def _no_time(self) -> None:
+        """Every step has these metrics, also one that neither draws nor scores."""
+        for phase in ("rollout", "reward"):
+            self._clock.lap(phase)

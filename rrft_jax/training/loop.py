@@ -190,7 +190,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             if state.unevaluated is None:  # else the run that resumes here writes it, with what is missing
                 journal.write(step, record)
             journal.update(step, drawn | record)
-            _check_finite(state, config)
+            check_finite(state, config)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 journal.flush()
                 save(checkpoints, state, feed.in_flight(), accuracy)
@@ -252,7 +252,8 @@ def _counters(record: Mapping[str, float], state: TrainState, run: Run) -> dict[
     return {"num_tokens": state.num_tokens, "tokens_per_second": speed}
 
 
-def _check_finite(state: TrainState, config: ConfigDict) -> None:
+def check_finite(state: TrainState, config: ConfigDict) -> None:
+    """Raises DivergedError after config.train.max_skipped updates in a row that were not finite."""
     skipped = int(state.arrays["skipped"])
     if skipped >= config.train.max_skipped:
         if not is_writer():

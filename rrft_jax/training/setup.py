@@ -45,7 +45,7 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         say(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
     programs = make_programs(config, algorithm.loss(config), model, processor, layout)
     chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
-    rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))
+    rewards = reward_set(chosen, pool=pool, options=reward_options(chosen, processor))
     weights = load_weights(config, model, mesh, algorithm.reference(config))
     if config.lora.rank:
         say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
@@ -55,7 +55,8 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     return run, weights.trainable
 
 
-def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
+def reward_options(weights: dict[str, float], processor: Processor) -> dict:
+    """What a reward needs to know of this run: how many tokens a text has."""
     if "length" not in weights:
         return {}
     count = lambda texts: [len(ids) for ids in processor.tokenizer(list(texts)).input_ids]  # noqa: E731

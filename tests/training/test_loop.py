@@ -24,7 +24,9 @@ from rrft_jax.run.metrics import RESERVED, read_metrics
 from rrft_jax.run.workdir import stored_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training import loop
-from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
+from rrft_jax.training.loop import DivergedError, check_finite, train
+from rrft_jax.training.setup import reward_options
+from rrft_jax.training.state import TrainState
 from tests.run.test_metrics import events
 from tests.training import runs
 
@@ -250,9 +252,9 @@ def test_an_unfinished_run_is_no_init(workdir, tmp_path):
 
 def test_too_many_updates_that_are_not_finite():
     config = load_config(runs.GRPO)
-    _check_finite({"skipped": np.int32(config.train.max_skipped - 1)}, config, 12)
+    check_finite(TrainState({"skipped": np.int32(config.train.max_skipped - 1)}, [], 12), config)
     with pytest.raises(DivergedError, match="step 12: 10 updates in a row were not finite"):
-        _check_finite({"skipped": np.int32(config.train.max_skipped)}, config, 12)
+        check_finite(TrainState({"skipped": np.int32(config.train.max_skipped)}, [], 12), config)
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +349,7 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
 def test_the_length_reward_counts_tokens_of_the_run_s_tokenizer():
     processor = load_processor(resolve_init("nano"))
     weights = {"accuracy": 1.0, "length": 0.5}
-    scored = reward_set(weights, options=_reward_options(weights, processor)).score(
+    scored = reward_set(weights, options=reward_options(weights, processor)).score(
         ["4", "4 objects are left"], [Example("a", "visual_counting", "?", "4")] * 2, [0, 0], 0
     )
     assert scored.values[1].tolist() == [0.5, -0.5] and not scored.failures

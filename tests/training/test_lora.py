@@ -45,7 +45,7 @@ def lora_config(**fields):
 
 def weights_of(config):
     model, _ = load_init(config)
-    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]))
+    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]), bool(config.loss.beta))
 
 
 def test_the_reference_is_the_base_itself_and_no_copy():

@@ -6,16 +6,21 @@ from functools import partial
 import jax
 from ml_collections import ConfigDict
 
+from rrft_jax.data.loader import make_loader
 from rrft_jax.losses.advantages import SCALES, group_advantages
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.trl import LOSS_TYPES
+from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.clock import Clock
 from rrft_jax.tasks.registry import Task
 from rrft_jax.training.algorithm import Algorithm, Run, Shown
+from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
-from rrft_jax.training.minibatches import Minibatches
-from rrft_jax.training.rollouts import samples_what_it_scores
+from rrft_jax.training.minibatches import Minibatches, padded
+from rrft_jax.training.programs import step_layout
+from rrft_jax.training.rollouts import Drawn, draw_batch, samples_what_it_scores, score_batch
+from rrft_jax.training.step import Batch
 
 # One small program instead of some fifty that are compiled one by one.
 _advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
@@ -136,8 +141,29 @@ def shown(config: ConfigDict, task: Task) -> Shown:
     )
 
 
-def _feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> RolloutFeed:
-    return RolloutFeed(run, clock, minibatches(run.config), step, in_flight)
+def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> RolloutFeed:
+    """Sampled batches from update `step` on, each for the updates that config.train asks for."""
+    config, parts = run.config, minibatches(run.config)
+    layout = step_layout(config, run.algorithm.group(config), run.mesh)
+
+    def part(batch: Batch, t: int, update: int) -> Batch:
+        if parts.count == 1:
+            return batch
+        numbers = parts.prompts_of(config.seed, t, update, layout.drawn.prompts)
+        return run.programs.select(batch, *padded(numbers, layout.update))
+
+    def draw(params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
+        return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
+
+    score = partial(
+        score_batch, config, run.processor, run.rewards, run.algorithm.advantages(config), run.mesh, clock
+    )
+    last = -(-config.train.steps // parts.updates)
+    batches = make_loader(run.source.fetch, step // parts.updates, last, prefetch=2, threads=2)
+    ahead = bool(config.rollout.ahead)
+    return RolloutFeed(
+        batches, draw, score, clock, updates=parts.updates, ahead=ahead, part=part, in_flight=in_flight
+    )
 
 
 GRPO = Algorithm(
@@ -150,6 +176,6 @@ GRPO = Algorithm(
     advantages=advantages,
     check=check,
     check_example=lambda config, task, processor: lambda example: None,
-    feed=_feed,
+    feed=feed,
     shown=shown,
 )
