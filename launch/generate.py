@@ -85,7 +85,7 @@ def answer_all() -> None:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
 

@@ -62,7 +62,7 @@ def serve() -> int:
     import numpy as np
 
     from rrft_jax.compilation import keep_programs
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.serving.app import make_app
     from rrft_jax.serving.engine import Engine

@@ -14,7 +14,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
+from rrft_jax.models.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.parallel.chips import Chip

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
+from rrft_jax.models.attention import choose
+from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.dense_attention import QUERIES
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
-from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.models.sharding import param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
@@ -254,7 +254,7 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
 
 
 def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
-    """The decoder in the compute dtype, not split over fsdp: see `models.qwen2_vl.sharding.gathered`."""
+    """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):

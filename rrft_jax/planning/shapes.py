@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
+from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
@@ -129,7 +130,7 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
         prompt_id=rows(jnp.int32, B),
         tokens=rows(jnp.int32, B, P),
         token_mask=rows(bool, B, P),
-        positions=rows(jnp.int32, 3, B, P, axis=1),
+        positions=rows(jnp.int32, B, 3, P),
         next_position=rows(jnp.int32, B),
         patches=rows(jnp.float32, B, I, n, sizes.vision.patch_dim),
         patch_mask=rows(bool, B, I, n),
@@ -137,8 +138,8 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
     )
 
 
-def _rows(mesh: Mesh, dtype: Any, *shape: int, axis: int = 0) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, axis))
+def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
 
 def _batch(

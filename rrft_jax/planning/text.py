@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
+from rrft_jax.models.attention import choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import AXES

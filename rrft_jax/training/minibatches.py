@@ -50,15 +50,14 @@ def select(batch: Batch, numbers: jax.Array, weight: jax.Array, of: Layout, to: 
     numbers, weight: as `padded` gives them. A group is split over as many rows as `to` wants.
     """
 
-    def prompt(x, axis=0):
-        x = jnp.repeat(jnp.take(x, numbers * of.split, axis), to.split, axis)
-        return constrain(x, *[None] * axis, "batch", *[None] * (x.ndim - axis - 1))
+    def prompt(x):
+        return _on_rows(jnp.repeat(x[numbers * of.split], to.split, 0))
 
     def completions(x):
         whole = x.reshape(x.shape[0] // of.split, of.split * x.shape[1], *x.shape[2:])[numbers]
         return _on_rows(whole.reshape(to.rows, whole.shape[1] // to.split, *whole.shape[2:]))
 
-    prompts = replace(jax.tree.map(prompt, batch.prompts), positions=prompt(batch.prompts.positions, 1))
+    prompts = jax.tree.map(prompt, batch.prompts)
     rest = jax.tree.map(completions, (batch.tokens, batch.token_mask, batch.targets))
     tokens, token_mask, targets = rest
     kept = targets.row_weight * jnp.repeat(weight, to.split)[:, None]

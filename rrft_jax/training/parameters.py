@@ -12,17 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
-from rrft_jax.models.qwen2_vl import adapter as peft
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import (
-    abstract_params,
-    from_paths,
-    leaf_paths,
-    load_sharded,
-)
+from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import abstract_params, load_sharded
 from rrft_jax.pretrained import adapter_of, resolve_init
 
 

@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.processes import say

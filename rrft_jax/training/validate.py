@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import check_name
+from rrft_jax.models.attention import check_name
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rollout.compaction import stages

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.layers import Dense, flat_dot
+from rrft_jax.models.layers import Dense, flat_dot
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 12), (5, 12, 3)], ids=["x is narrower", "y is narrower"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.defaults import base_config
-from rrft_jax.models.qwen2_vl import weights
-from rrft_jax.models.qwen2_vl.adapter import CONFIG, WEIGHTS
+from rrft_jax.models import weights
+from rrft_jax.models.adapter import CONFIG, WEIGHTS
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.pretrained import read_sizes

@@ -5,7 +5,7 @@ from tests.devices import run_on_devices
 PROGRAM = """
 import jax, numpy as np
 from dataclasses import replace
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices
 from tests.models.build import random_prompts, select_prompts

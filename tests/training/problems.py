@@ -49,10 +49,10 @@ def toy_params(seed=0, vocabulary=61):
 
 
 def toy_forward(trainable, frozen, batch):
-    """No model, but it reads what a micro-batch must carry, positions [3, B, P] too, and compiles quickly."""
+    """No model, but it reads what a micro-batch must carry, positions [B, 3, P] too, and compiles quickly."""
     params = combine(trainable, frozen)
     table, out, prompts = params["embed"]["embedding"], params["out"], batch.prompts
-    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(0)), 0)
+    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(1)), 0)
     state = (table[prompts.tokens] * seen).sum(1)[:, None, None]  # [B, 1, 1]
     word = table[batch.tokens]
     a, b, c = (state * out["kernel"][0, i] + word * out["kernel"][1, i] + out["bias"][i] for i in range(3))

@@ -14,7 +14,8 @@ from PIL import Image
 
 from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import load_params
 from rrft_jax.parallel.processes import ElsewhereError
 from rrft_jax.pretrained import ASSETS, resolve_init
 from rrft_jax.processing.processor import load_processor

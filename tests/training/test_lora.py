@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.models.adapter import read_adapter
 from rrft_jax.models.lora import is_adapter
-from rrft_jax.models.qwen2_vl.adapter import read_adapter
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, load_sharded, save_params
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS, load_init, load_model, resolve_init
 from rrft_jax.processing.processor import save_processor

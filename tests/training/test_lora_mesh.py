@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.files import SINGLE
-from rrft_jax.models.qwen2_vl.weights import from_paths, save_params
+from rrft_jax.models.files import SINGLE
+from rrft_jax.models.paths import from_paths
+from rrft_jax.models.weights import save_params
 from rrft_jax.training.parameters import combine
 from tests.devices import run_on_devices
 from tests.models.build import TINY
@@ -16,8 +17,9 @@ from tests.training.problems import assert_close, example_batch, rounding
 PROGRAM = """
 import sys, jax, numpy as np, optax
 from pathlib import Path
-from rrft_jax.models.qwen2_vl.sharding import param_spec
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
+from rrft_jax.models.sharding import param_spec
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_sharded, save_params
 from rrft_jax.parallel import processes
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices

@@ -15,7 +15,7 @@ from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import questions, sources
 from rrft_jax.evaluation.benchmarks import choose
 from rrft_jax.losses import Scores, Targets, grpo_loss, total
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.parallel.layout import whole
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.images import shrunk

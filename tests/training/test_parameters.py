@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.training.parameters import combine, partition
 from rrft_jax.training.step import init_state, make_train_step
 from tests.models.build import quick_jit

@@ -10,19 +10,12 @@ import numpy as np
 import optax
 import pytest
 
+from rrft_jax.models.cache import completion_positions
 from rrft_jax.models.head import target_log_probs, token_log_probs
 from rrft_jax.models.qwen2_vl import model as model_module
-from rrft_jax.models.qwen2_vl.model import (
-    Qwen2VL,
-    completion_positions,
-    empty_suffix,
-    extend,
-    output_table,
-    prefill,
-    prefix_of,
-)
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, output_table, prefill, prefix_of
 from rrft_jax.models.score import score
+from rrft_jax.models.weights import abstract_params
 from tests.models.build import (
     TINY,
     pack,
