@@ -44,11 +44,11 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of para
 
 def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
-    from rrft_jax.training.workdir import VERSIONS, read_config
+    from rrft_jax.run.workdir import VERSIONS, stored_config
 
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
-        config = read_config(workdir)
+        config = stored_config(workdir)
         ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", config.task, question, "A" if LISTED.search(question) else ""))
@@ -86,8 +86,8 @@ def answer_all() -> None:
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
     from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
-    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
 
     keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)

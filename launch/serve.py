@@ -66,6 +66,7 @@ def serve() -> int:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.serving.app import make_app
     from rrft_jax.serving.connection import Connection
     from rrft_jax.serving.engine import Engine
@@ -73,7 +74,6 @@ def serve() -> int:
     from rrft_jax.serving.prepare import Limits
     from rrft_jax.serving.programs import Programs
     from rrft_jax.serving.text import answer_pieces
-    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
 
     try:
         trusted = host_check(_HOST.value, _ALLOWED_HOSTS.value)

@@ -256,7 +256,7 @@ def step(algorithm: str) -> dict:
             code = process.wait()
     report = {"exit_code": code, "seconds": time.perf_counter() - begin, "peak_gb": peak.bytes / GB}
     if code == 0:
-        from rrft_jax.training.metrics import read_metrics
+        from rrft_jax.run.metrics import read_metrics
 
         *_, last = read_metrics(workdir)
         wanted = ("loss", "grad_norm", "reward", "kl", "step_time", "completions/mean_length", "update_skipped")

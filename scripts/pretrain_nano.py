@@ -33,10 +33,9 @@ from rrft_jax.processing.processor import Processor, decode, encode_completion, 
 from rrft_jax.rewards.registry import get
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.tasks.registry import Task, get_task
-from rrft_jax.training.checkpoints import Checkpoints
-from rrft_jax.training.forward import make_forward
-from rrft_jax.training.step import init_state, make_train_step
+from rrft_jax.training.step import init_state, make_forward, make_train_step
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.config.command_line import ConfigError, load_config, parse_config_overrides
 from rrft_jax.models.qwen2_vl.config import config_from_dict
+from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.rewards.registry import REWARDS
-from rrft_jax.training.check import check_config
-from rrft_jax.training.overrides import ConfigError, load_config, parse_config_overrides
 from rrft_jax.training.programs import loss_config
-from rrft_jax.training.start import read_sizes, resolve_init
+from rrft_jax.training.validate import check_config
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))

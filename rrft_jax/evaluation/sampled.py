@@ -13,13 +13,13 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
+from rrft_jax.parallel.placement import by_rows, to_devices
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.training.programs import by_rows, to_devices
 
 
 def make_answerer(

@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 
 from rrft_jax.parallel.processes import together
 from rrft_jax.rollout.sampler import Rollouts
-from rrft_jax.training.checkpoints import Checkpoints
-from rrft_jax.training.rollouts import Drawn, Ready, Scored, Verdicts, by_prompt
-from rrft_jax.training.source import HostBatch
-from rrft_jax.training.timing import Clock
+from rrft_jax.run.checkpoints import Checkpoints
+from rrft_jax.run.clock import Clock
+from rrft_jax.training.batches import HostBatch
+from rrft_jax.training.grpo import Drawn, Ready, Scored, by_prompt
+from rrft_jax.training.rewarding import Verdicts
 
 IN_FLIGHT = "in_flight"  # in a checkpoint's arrays and host state
 

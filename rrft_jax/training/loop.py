@@ -15,44 +15,38 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
+from rrft_jax.files import write_lines
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.parallel.placement import to_devices
 from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say, together
+from rrft_jax.pretrained import export, export_adapter, load_init, resolve_init
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
-from rrft_jax.rewards import Pool, RewardSet, reward_set
+from rrft_jax.rewards import Pool, RewardSet, reward_set, symbolic
+from rrft_jax.run.checkpoints import Checkpoints, released
+from rrft_jax.run.clock import Clock, cpu_seconds
+from rrft_jax.run.journal import Journal
+from rrft_jax.run.metrics import from_json, to_json
+from rrft_jax.run.profiler import Profiler
+from rrft_jax.run.progress import SHOWN
+from rrft_jax.run.report import eval_line, finish, result_table
+from rrft_jax.run.resume import resume_hint
+from rrft_jax.run.workdir import ADAPTER, CONFIG, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import Task, get_task
-from rrft_jax.training.check import check_config
-from rrft_jax.training.checkpoints import Checkpoints, released
 from rrft_jax.training.feed import AheadFeed, Feed, InFlight, restore, save
+from rrft_jax.training.grpo import draw_batch, score_batch, unscored_batch
 from rrft_jax.training.held_out import evaluate
-from rrft_jax.training.interrupt import GracefulStop, resume_hint
-from rrft_jax.training.journal import Journal
-from rrft_jax.training.metrics import from_json, to_json
-from rrft_jax.training.profile import Profiler
-from rrft_jax.training.programs import Programs, make_programs, to_devices
-from rrft_jax.training.progress import SHOWN
-from rrft_jax.training.references import sft_batch
-from rrft_jax.training.report import eval_line, finish, result_table
-from rrft_jax.training.rollouts import draw_batch, score_batch, unscored_batch
-from rrft_jax.training.rows import step_layout
+from rrft_jax.training.interrupt import GracefulStop
+from rrft_jax.training.parameters import combine, load_weights, parameter_count
+from rrft_jax.training.programs import Programs, make_programs, step_layout
+from rrft_jax.training.sft import sft_batch
 from rrft_jax.training.source import Source, make_source
-from rrft_jax.training.start import (
-    ADAPTER,
-    EXPORT,
-    export,
-    export_adapter,
-    load_init,
-    load_weights,
-    make_state,
-    resolve_init,
-)
-from rrft_jax.training.timing import Clock, cpu_seconds
-from rrft_jax.training.tree import combine, parameter_count
-from rrft_jax.training.workdir import CONFIG, open_workdir, resolve_config, write_lines
+from rrft_jax.training.step import make_state
+from rrft_jax.training.validate import check_config
 
 UNEVALUATED = "unevaluated"  # in the host state: the metrics of a step that was saved before it was evaluated
 # Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
@@ -113,7 +107,7 @@ def train(
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
     with ExitStack() as stack:
         stop = stop or stack.enter_context(GracefulStop())
-        pool = stack.enter_context(Pool())
+        pool = stack.enter_context(Pool(initializer=symbolic.load))
         try:
             run, trainable = together(lambda: _start(config, pool))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -19,15 +18,14 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
-from rrft_jax.parallel.layout import Layout
-from rrft_jax.parallel.mesh import batch_sharding, constrain
+from rrft_jax.parallel.layout import Layout, plan
+from rrft_jax.parallel.placement import by_rows
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.training.forward import make_forward
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.step import make_train_step
+from rrft_jax.training.step import make_forward, make_train_step
 
 
 @dataclass(frozen=True)
@@ -107,17 +105,21 @@ def make_programs(config: ConfigDict, model: Qwen2VL, processor: Processor, layo
     )
 
 
-def to_devices(tree: Any, mesh: Mesh) -> Any:
-    """A batch on the mesh, B sharded over it, from the rows that this process holds; M-RoPE positions carry B on axis
-    1."""
+def step_layout(config: ConfigDict, mesh: Mesh) -> Layout:
+    """The layout of a training batch, with its micro-batches.
 
-    def put(path, x):
-        axis = 1 if path and getattr(path[-1], "name", None) == "positions" else 0
-        return jax.make_array_from_process_local_data(batch_sharding(mesh, axis), np.asarray(x))
+    Raises ValueError where config.train.micro_batches or group_chunks do not divide what a device holds.
+    """
+    group = group_size(config)
+    layout = plan(mesh, config.train.prompts, group, config.train.micro_batches)
+    if (group // layout.split) % config.train.group_chunks:
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {group // layout.split} "
+            f"completions that a row holds: {layout.describe()}"
+        )
+    return layout
 
-    return jax.tree_util.tree_map_with_path(put, tree)
 
-
-def by_rows(rollouts: Rollouts) -> Rollouts:
-    """Each process finds the completions of its own prompts on its own devices."""
-    return jax.tree.map(lambda x: constrain(x, "batch", *[None] * (x.ndim - 1)), rollouts)
+def group_size(config: ConfigDict) -> int:
+    """G: completions of a prompt that a step trains on."""
+    return config.rollout.group if config.algorithm == "grpo" else 1

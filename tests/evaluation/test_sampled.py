@@ -7,9 +7,9 @@ from rrft_jax.evaluation.answer import make_answer
 from rrft_jax.evaluation.questions import Decoding, Question
 from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.pretrained import ASSETS, load_for_inference, load_parts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.training.start import ASSETS, load_for_inference, load_parts
 from tests.devices import run_on_devices
 
 NANO = ASSETS / "nano"

@@ -14,8 +14,9 @@ import optax
 import pytest
 
 from rrft_jax.models.qwen2_vl import attention
-from rrft_jax.models.qwen2_vl.attention import GroupMask, attend_members, attend_whole, choose
+from rrft_jax.models.qwen2_vl.attention import attend_members, attend_whole, choose
 from rrft_jax.models.qwen2_vl.dense_attention import attend
+from rrft_jax.models.qwen2_vl.group_mask import GroupMask
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefix_of
 from rrft_jax.models.score import score
 from tests.devices import run_on_devices

@@ -15,8 +15,7 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import load_params
-from rrft_jax.training.forward import Batch, make_forward
-from rrft_jax.training.step import make_gradient
+from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.golden import golden_path
 from tests.models.build import Visual, merge_order, quick_jit, rope_positions, select_prompts
 

@@ -14,7 +14,7 @@ from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.files import SINGLE, open_tensors
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.start import ASSETS
+from rrft_jax.pretrained import ASSETS
 from tests.devices import run_on_devices
 from tests.models.build import TINY, tiny_params
 

@@ -11,9 +11,8 @@ from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_train
 from rrft_jax.models.qwen2_vl.model import Prefix, Qwen2VL, layers_apart
 from rrft_jax.models.qwen2_vl.sharding import gathered, param_spec
 from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
-from rrft_jax.training.forward import make_forward
-from rrft_jax.training.step import make_gradient
-from rrft_jax.training.tree import combine
+from rrft_jax.training.parameters import combine
+from rrft_jax.training.step import make_forward, make_gradient
 from tests.models.build import TINY, quick_jit
 from tests.rollout.reference import LAW, MODEL, random_params
 from tests.training.problems import assert_close, both_losses, example_batch, whole_gradient

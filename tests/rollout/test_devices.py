@@ -7,7 +7,7 @@ import jax, numpy as np
 from dataclasses import replace
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
+from rrft_jax.parallel.placement import to_devices
 from tests.models.build import random_prompts, select_prompts
 from tests.rollout.reference import make_sampler, random_params
 prompts = replace(select_prompts(random_prompts(), [0, 1, 2] * 2 + [0, 1]), prompt_id=np.arange(8, dtype=np.int32))

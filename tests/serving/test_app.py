@@ -12,12 +12,12 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from starlette.testclient import TestClient
 
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.serving.app import make_app
 from rrft_jax.serving.engine import Engine
 from rrft_jax.serving.prepare import Limits
 from rrft_jax.serving.text import answer_pieces
-from rrft_jax.training.start import resolve_init
 from tests.web import running
 
 WAIT = 60

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_prompt, load_processor
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.pictures import read_picture
 from rrft_jax.serving.prepare import Limits, draw_number, prepare
 from rrft_jax.serving.protocol import ApiError, ChatRequest, Message, Picture
-from rrft_jax.training.start import resolve_init
 
 LIMITS = Limits(positions=4096, max_new_tokens=512, max_rows=8, max_images=2)
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.serving.protocol import Answer
 from rrft_jax.serving.text import answer_pieces, until_stop
-from rrft_jax.training.start import resolve_init
 
 
 @pytest.fixture(scope="module")

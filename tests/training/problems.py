@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, sft_loss
-from rrft_jax.training.forward import Batch, make_forward
-from rrft_jax.training.step import make_gradient
-from rrft_jax.training.tree import combine
+from rrft_jax.training.parameters import combine
+from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.models.build import quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import LAW, MODEL, random_params
 

@@ -7,17 +7,18 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.rewards import Pool
+from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rollout.sampler import Rollouts
-from rrft_jax.training import loop, rollouts
-from rrft_jax.training.check import check_config
+from rrft_jax.run.clock import Clock
+from rrft_jax.training import grpo as rollouts
+from rrft_jax.training import loop
 from rrft_jax.training.feed import AheadFeed, InFlight
-from rrft_jax.training.overrides import load_config
-from rrft_jax.training.start import make_state
-from rrft_jax.training.timing import Clock
-from rrft_jax.training.tree import combine
+from rrft_jax.training.parameters import combine
+from rrft_jax.training.step import make_state
+from rrft_jax.training.validate import check_config
 from tests.training import runs
 
 AHEAD = ("--config.rollout.ahead=1", "--config.loss.surrogate=clipped")
@@ -87,7 +88,7 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
     config.rollout.update({"ahead": 1, "temperature": temperature, "max_completion_length": 8, "group": 4})
     config.loss.update({"surrogate": "clipped", "epsilon_low": 1e-4, "epsilon_high": 1e-4})  # a move of any size counts
     config.optimizer.schedule.update({"peak": 1e-2, "warmup_steps": 0})
-    with Pool() as pool, Clock() as clock:
+    with Pool(initializer=symbolic.load) as pool, Clock() as clock:
         run, trainable = loop._start(config, pool)
         with jax.set_mesh(run.mesh):
             state = make_state(trainable, run.programs.optimizer, run.mesh)

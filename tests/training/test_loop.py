@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
 from rrft_jax.parallel.processes import ElsewhereError
+from rrft_jax.pretrained import ASSETS, resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.rewards import reward_set
+from rrft_jax.run.completions import read_completions
+from rrft_jax.run.metrics import RESERVED, read_metrics
+from rrft_jax.run.workdir import stored_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training import loop
-from rrft_jax.training.completions import read_completions
 from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
-from rrft_jax.training.metrics import RESERVED, read_metrics
-from rrft_jax.training.overrides import load_config
-from rrft_jax.training.start import ASSETS, resolve_init
-from rrft_jax.training.workdir import read_config
+from tests.run.test_metrics import events
 from tests.training import runs
-from tests.training.test_metrics import events
 
 TRL_NAMES = {
     "reward", "reward_std", "rewards/accuracy/mean", "rewards/format/mean", "frac_reward_zero_std", "kl", "entropy",
@@ -216,14 +216,14 @@ def test_it_says_what_it_does_and_where_things_are(finished):
 
 def test_a_finished_run_is_left_alone(workdir, capsys):
     before = runs.files(workdir)
-    assert train(read_config(workdir), workdir) == 0
+    assert train(stored_config(workdir), workdir) == 0
     assert "holds a finished run" in capsys.readouterr().out
     after = runs.files(workdir)
     assert {name for name in after if after[name] != before.get(name)} <= {"sessions.jsonl", ".lock"}
 
 
 def test_a_changed_config_is_refused_by_name(workdir):
-    config = read_config(workdir)
+    config = stored_config(workdir)
     config.optimizer.schedule.peak = 0.5
     config.log.progress_every = 7  # this one may change
     with pytest.raises(ValueError, match=r"another config(?s:.*)optimizer\.schedule\.peak: 0\.0002 -> 0\.5") as error:
@@ -315,8 +315,8 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     from rrft_jax.evaluation.answer import make_answer
+    from rrft_jax.pretrained import load_model
     from rrft_jax.rollout.sampling import Sampling
-    from rrft_jax.training.start import load_model
 
     hf = workdir / "hf"
     example = get_task("visual_counting").make(5, 0, "val", "in")

@@ -9,15 +9,17 @@ import numpy as np
 import optax
 import pytest
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.models.lora import is_adapter
 from rrft_jax.models.qwen2_vl.adapter import read_adapter
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.pretrained import ASSETS, load_init, load_model, resolve_init
 from rrft_jax.processing.processor import save_processor
-from rrft_jax.training.check import check_config
-from rrft_jax.training.metrics import read_metrics
-from rrft_jax.training.overrides import load_config
-from rrft_jax.training.start import ASSETS, load_init, load_model, load_weights, make_state, resolve_init
+from rrft_jax.run.metrics import read_metrics
+from rrft_jax.training.parameters import load_weights
+from rrft_jax.training.step import make_state
+from rrft_jax.training.validate import check_config
 from tests.training import runs
 from tests.training.test_loop import SFT, records  # noqa: F401, a fixture
 

@@ -6,7 +6,7 @@ import pytest
 
 from rrft_jax.models.qwen2_vl.files import SINGLE
 from rrft_jax.models.qwen2_vl.weights import from_paths, save_params
-from rrft_jax.training.tree import combine
+from rrft_jax.training.parameters import combine
 from tests.devices import run_on_devices
 from tests.models.build import TINY
 from tests.models.test_lora import gradient, random_adapter, split
@@ -20,9 +20,10 @@ from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
 from rrft_jax.parallel import processes
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
-from rrft_jax.training.start import place, make_state
-from rrft_jax.training.tree import combine
+from rrft_jax.parallel.placement import to_devices
+from rrft_jax.training.step import make_state
+from rrft_jax.training.parameters import place
+from rrft_jax.training.parameters import combine
 from tests.models.build import TINY
 from tests.models.test_lora import SHAPES, gradient, random_adapter, split
 from tests.training.problems import example_batch

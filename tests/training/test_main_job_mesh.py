@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rrft_jax.training.completions import read_completions
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.run.completions import read_completions
+from rrft_jax.run.metrics import read_metrics
 from tests.training import runs
 
 STEPS = 3

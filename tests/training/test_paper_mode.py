@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import questions, sources
 from rrft_jax.evaluation.benchmarks import choose
 from rrft_jax.losses import Scores, Targets, grpo_loss, total
 from rrft_jax.models.qwen2_vl.weights import leaf_paths
 from rrft_jax.parallel.layout import whole
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.images import shrunk
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.rewards import registry
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import TASKS, get_task
 from rrft_jax.training.optimizer import make_schedule
-from rrft_jax.training.overrides import load_config
+from rrft_jax.training.parameters import partition
 from rrft_jax.training.programs import loss_config, make_programs
 from rrft_jax.training.source import make_source
-from rrft_jax.training.start import resolve_init
-from rrft_jax.training.tree import partition
 from tests.models.build import quick_jit, select_prompts
 from tests.rewards.helpers import score, tagged
 from tests.rollout.reference import (

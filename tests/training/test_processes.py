@@ -15,8 +15,8 @@ from rrft_jax.models.qwen2_vl.adapter import WEIGHTS
 from rrft_jax.models.qwen2_vl.files import open_tensors
 from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
 from rrft_jax.parallel import processes
-from rrft_jax.training.completions import read_completions
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.run.completions import read_completions
+from rrft_jax.run.metrics import read_metrics
 from tests.training import runs
 from tests.training.test_loop import SFT, records  # noqa: F401
 

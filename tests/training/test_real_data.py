@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import RecordError
+from rrft_jax.data.subset import linked
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import load_processor, measure
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.training.overrides import load_config
-from rrft_jax.training.source import _linked, make_source
-from rrft_jax.training.start import resolve_init
+from rrft_jax.training.source import make_source
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "tests" / "fixtures" / "super-clevr"
@@ -119,7 +120,7 @@ def test_strict_stops_at_bad_records(processor, damaged):
 def test_records_that_share_one_of_their_pictures_stay_together():
     pictures = [("a", "b"), ("a", "c"), ("d",), ("c",), (), ("e", "d")]
     examples = [Example(f"e{i}", "visual_counting", "?", "1", images=images) for i, images in enumerate(pictures)]
-    assert _linked(examples) == [[0, 1, 3], [2, 5], [4]]
+    assert linked(examples) == [[0, 1, 3], [2, 5], [4]]
 
 
 def test_sft_leaves_out_records_without_a_usable_target(processor, tmp_path):

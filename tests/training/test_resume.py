@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.training import loop
-from rrft_jax.training.checkpoints import Checkpoints
 from rrft_jax.training.interrupt import GracefulStop
 from tests.training import runs
 

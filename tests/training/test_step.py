@@ -170,7 +170,7 @@ ON_A_MESH = """
 import sys, jax, numpy as np
 from rrft_jax.models.qwen2_vl.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
+from rrft_jax.parallel.placement import to_devices
 from tests.models.build import quick_jit
 from tests.rollout.reference import random_params
 from tests.training.problems import example_batch, real_gradient

@@ -5,14 +5,13 @@ member sees the whole prompt and its own earlier tokens) and segment ids that ke
 calls merged by their log-sum-exp would be smaller, but neither kernel below gives that a right gradient.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import PartitionSpec
 
+from rrft_jax.models.qwen2_vl.group_mask import GroupMask
 from rrft_jax.parallel.mesh import spec_for
 
 CHOICES = ("auto", "xla", "splash", "cudnn")
@@ -50,29 +49,6 @@ def check_name(name: str) -> None:
     """Raises ValueError where there is no such choice."""
     if name not in CHOICES:
         raise ValueError(f"config.model.attention={name!r}: choose one of {', '.join(CHOICES)}")
-
-
-@dataclass(frozen=True)
-class GroupMask:
-    """Which of the keys [prefix + members * length] each of the members * length queries sees: all of the prefix, and
-    of its own member's keys those up to itself. causal=False: every key. Indexing gives a bool array."""
-
-    prefix: int
-    members: int
-    length: int
-    causal: bool = True
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        own = self.members * self.length
-        return own, self.prefix + own
-
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        rows, columns = (np.arange(n)[part] for n, part in zip(self.shape, index, strict=True))
-        rows, columns = rows[:, None], columns[None] - self.prefix
-        if not self.causal:
-            return np.ones((rows.size, columns.size), bool)
-        return (columns < 0) | (rows // self.length == columns // self.length) & (columns <= rows)
 
 
 def attend_members(
