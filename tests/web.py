@@ -21,12 +21,12 @@ WAIT = 300  # seconds: only something that hangs takes so long
 
 
 @contextlib.contextmanager
-def running(app) -> Iterator[str]:
-    """The base URL, .../v1, of an application that is served on a free port meanwhile."""
+def running(app, **options) -> Iterator[str]:
+    """The base URL, .../v1, of an application that is served on a free port meanwhile. options: of uvicorn."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # whoever comes before the server is up waits
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 
-_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s\[\]:/?#@,*]+))(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|((?!\.)[^\s\[\]:/?#@,*]+))(?::[0-9]{0,5})?")
 
 
 def host_check(bound: str, more: Sequence[str] = ()) -> Callable[[str], bool]:
@@ -20,8 +20,9 @@ def host_check(bound: str, more: Sequence[str] = ()) -> Callable[[str], bool]:
     '*.example.org' for all below one, '*' for any. Raises ValueError for one that cannot be a host.
     """
     every = bound in ("", "0.0.0.0", "::")
-    names, suffixes = {"localhost"}, [".localhost"]
-    for text in ([socket.gethostname()] if every else [f"[{bound}]" if ":" in bound else bound]) + list(more):
+    own = socket.gethostname() if every else f"[{bound}]" if ":" in bound else bound
+    names, suffixes = {"localhost", _name(own)}, [".localhost"]
+    for text in more:
         if text == "*":
             return lambda header: True
         name = _name(text.removeprefix("*."))
