@@ -5,6 +5,7 @@ import base64
 import binascii
 import io
 import re
+from urllib.parse import unquote
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -13,7 +14,8 @@ from rrft_jax.serving.protocol import ApiError, Picture
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 # Before resizing, of one picture and of a request's together: a small file can hold a picture that fills the memory.
 MOST_PIXELS, MOST_TOGETHER = 50_000_000, 100_000_000
-_DATA = re.compile(r"data:image/[a-zA-Z0-9.+-]+;base64,")
+_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII | re.IGNORECASE)
+_STANDARD = str.maketrans("-_", "+/")  # from the alphabet for file names and URLs
 
 
 def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
@@ -25,7 +27,7 @@ def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
         advice = "this server fetches nothing; send the image as data:image/png;base64,..."
         raise ApiError(400, f"{picture.param}={shown!r}: {advice}", picture.param, "invalid_image_url")
     try:
-        data = base64.b64decode(picture.url[head.end() :], validate=True)
+        data = decode_base64(picture.url[head.end() :])
     except (binascii.Error, ValueError):
         raise _bad(picture, "its base64 is damaged") from None
     try:
@@ -40,6 +42,15 @@ def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
         raise _bad(picture, f"it is none of {', '.join(FORMATS)}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _bad(picture, str(error)) from None
+
+
+def decode_base64(text: str) -> bytes:
+    """Base64 as clients write it: in lines or in one, with or without padding, of either alphabet, percent-encoded or
+    not. Raises ValueError where it is something else."""
+    if "%" in text:
+        text = unquote(text)
+    text = "".join(text.split()).translate(_STANDARD).rstrip("=")
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def _bad(picture: Picture, why: str) -> ApiError:
