@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rrft_jax.data.index import image_size
+from rrft_jax.data.decoding import image_size
 from rrft_jax.evaluation.endpoint import Endpoint
 from rrft_jax.evaluation.questions import Decoding, Question
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from rrft_jax.data.index import Bucket, image_size
+from rrft_jax.data.decoding import image_size
+from rrft_jax.data.index import Bucket
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rrft_jax.data.index import image_size
+from rrft_jax.data.decoding import image_size, open_image
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.processing.images import image_grid, image_patches, open_image, shrunk, video_patches
+from rrft_jax.processing.images import image_grid, image_patches, shrunk, video_patches
 from rrft_jax.processing.positions import patch_positions
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
@@ -85,6 +85,14 @@ def test_file_is_turned_upright(tmp_path):
     assert open_image(tmp_path / "a.png").size == (56, 84)
     stored = BytesPicture((tmp_path / "a.png").read_bytes(), "stored")
     assert open_image(stored).tobytes() == open_image(tmp_path / "a.png").tobytes()
+
+
+def test_sixteen_bits_of_gray_have_the_patches_of_eight(qwen, tmp_path):
+    gray = pixels(6)[..., 0]
+    Image.fromarray(gray).save(tmp_path / "8.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    of_eight, of_sixteen = (image_patches(qwen.image_processor, tmp_path / f"{bits}.png")[0] for bits in (8, 16))
+    np.testing.assert_array_equal(of_eight, of_sixteen)
 
 
 def test_what_pil_refuses_by_errors_of_its_own_is_named(tmp_path, monkeypatch):
