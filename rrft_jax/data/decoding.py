@@ -94,7 +94,7 @@ def _unreadable(image: Any, error: Exception) -> PictureError:
         reason = f"{error}: make it smaller"
     else:
         reason = " ".join(str(error).split()) or type(error).__name__
-    message = f"{image}: cannot be read as an image ({reason}); replace it or remove the record"
+    message = f"{image}: cannot be read as an image ({reason}); replace the file or remove the record"
     return PictureError(message, reason)
 
 

@@ -89,7 +89,9 @@ def _batches(
     for question in questions:
         try:
             size = measure(processor, question.text, [image_size(image) for image in question.images])
-        except (ValueError, OSError) as error:
+        except OSError as error:  # which names the picture
+            raise ValueError(f"question {question.id}: {error}") from error
+        except ValueError as error:
             raise ValueError(f"question {question.id}: {error}; replace its picture or leave the record out") from error
         if size.prompt_tokens + decoding.max_new_tokens > positions:
             raise ValueError(

@@ -101,7 +101,7 @@ def test_what_pil_refuses_by_errors_of_its_own_is_named(tmp_path, monkeypatch):
     data = (tmp_path / "torn.png").read_bytes()
     second = data.index(b"IDAT", data.index(b"IDAT") + 4)
     (tmp_path / "torn.png").write_bytes(data[:second] + b"\0\1\2\3" + data[second + 4 :])
-    with pytest.raises(OSError, match="torn.png: cannot be read as an image .*broken PNG file.*replace it"):
+    with pytest.raises(OSError, match="torn.png: cannot be read as an image .*broken PNG file.*replace the file"):
         open_image(tmp_path / "torn.png")
     Image.fromarray(pixels(0)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
