@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
-from rrft_jax.processing.images import open_image
 
 OPTIONAL = ("temperature", "top_p", "top_k", "seed", "n", "max_tokens")
 _KEY_ENV = "OPENAI_API_KEY"
@@ -177,11 +177,8 @@ def messages_of(question: Question) -> list[dict]:
 
 def png_url(image: Any) -> str:
     """A data URL with the pixels of an image (PIL, uint8 array or path), without loss."""
-    opened = open_image(image)
-    if opened.mode not in ("L", "RGB", "RGBA"):
-        opened = opened.convert("RGB")
     out = io.BytesIO()
-    opened.save(out, "PNG")
+    open_image(image).save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.index import build_index, image_size
+from rrft_jax.data.index import build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.prepared import find_prepared, read_prepared
 from rrft_jax.data.records import RecordError, Records, read_records

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 from rrft_jax.models.cache import Prefix
 from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_trained, target_modules
 from rrft_jax.models.paths import from_paths, leaf_paths
-from rrft_jax.models.qwen2_vl.model import Prefix, Qwen2VL, layers_apart
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, layers_apart
 from rrft_jax.models.sharding import gathered, param_spec
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.training.parameters import combine

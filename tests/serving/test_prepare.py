@@ -109,13 +109,20 @@ def test_what_just_fits_is_not_refused_for_its_size(nano):
     assert time.process_time() - begun < 5
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_formats(kind):
     image = noise(20, 30)
     got = read_picture(Picture(data_url(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "p"))
     assert got.size == (30, 20)
-    if kind in ("PNG", "WEBP"):
-        np.testing.assert_array_equal(np.asarray(got.convert("RGB")), np.asarray(image))
+    if kind not in ("JPEG", "GIF"):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(image))
+
+
+def test_sixteen_bits_of_gray_are_served_as_they_are_read_from_a_file():
+    gray = np.asarray(noise(20, 30).convert("L"))
+    for kind in ("PNG", "TIFF"):
+        got = read_picture(Picture(data_url(Image.fromarray(gray.astype(np.uint16) * 257), kind), "p"))
+        np.testing.assert_array_equal(np.asarray(got)[..., 0], gray)
 
 
 def written(data):
@@ -163,7 +170,7 @@ def test_bad_pictures_name_their_place():
         "data:image/png,abc": "fetches nothing",
         "data:image/png;base64,@@@": "base64 is damaged",
         "data:image/png;base64,AAAA": "none of PNG",
-        data_url(noise(), "TIFF"): "none of PNG",
+        data_url(noise(), "EPS"): "none of PNG",
         good[: len(good) // 2 // 4 * 4]: "not a readable image",
         bomb: "9000x6000 pixels are more than",
     }

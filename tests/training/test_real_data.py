@@ -181,7 +181,7 @@ def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):
     records[0] = {**records[0], "id": "half", "image": "images/half.png"}
     (folder / "records.json").write_text(json.dumps(records[:1]))
     config.eval.examples = 0
-    with pytest.raises(ValueError, match="example half .*half.png.*replace the file or remove the record"):
+    with pytest.raises(ValueError, match="example half: .*half.png.*replace the file or remove the record"):
         source_of(config, processor).fetch(0)
 
 
