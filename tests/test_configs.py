@@ -157,7 +157,7 @@ def test_overrides_take_their_types():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("algorithm", "ppo", "choose grpo or sft"),
+        ("algorithm", "ppo", "no algorithm; did you mean grpo"),
         ("train.steps", 0, "train.steps=0 must be at least 1"),
         ("train.micro_batches", -1, "micro_batches=-1 must be at least 0"),
         ("train.group_chunks", 3, "group_chunks=3 must divide the 8 completions"),
