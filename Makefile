@@ -36,7 +36,7 @@ parity: $(PARITY_VENV)/.installed-parity
 	$(PARITY_VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS)
 
 aot: $(TPU_VENV)/.installed-tpu
-	JAX_PLATFORMS=cpu $(TPU_VENV)/bin/python -m pytest -m slow -k tpu tests/training/test_ahead.py $(PYTEST_ARGS)
+	JAX_PLATFORMS=cpu $(TPU_VENV)/bin/python -m pytest -m slow -k tpu tests/planning/test_compile.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -40,17 +40,16 @@ from common.problem import random_prompts
 from common.rates import copy_rate, matmul_rate, seconds
 from common.report import machine, save
 
+from rrft_jax.config.defaults import base_config
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
-from rrft_jax.models.qwen2_vl.attention import CHOICES, choose
+from rrft_jax.models.attention import CHOICES, choose
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
 from rrft_jax.models.score import score
 from rrft_jax.rollout.sampler import sample
-from rrft_jax.training.defaults import base_config
-from rrft_jax.training.forward import Batch, make_forward
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.step import init_state, make_train_step
-from rrft_jax.training.tree import combine, parameter_count
+from rrft_jax.training.parameters import combine, parameter_count
+from rrft_jax.training.step import Batch, init_state, make_forward, make_train_step
 
 PARTS = (
     "setup", "rates", "parity", "decode", "update", "full_step", "parity_cudnn", "update_lora", "full_step_lora",

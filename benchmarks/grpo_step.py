@@ -59,15 +59,15 @@ def our_side(options: Options, turn: Turn) -> None:
     import jax.numpy as jnp
     import optax
     from common.ours import load, samplable
+    from rrft_jax.training.forward import Batch, make_forward
 
+    from rrft_jax.config.defaults import base_config
     from rrft_jax.losses import Targets, group_advantages, grpo_loss
     from rrft_jax.losses.trl import trl
     from rrft_jax.models.qwen2_vl.model import prefix_of
     from rrft_jax.models.score import score
     from rrft_jax.processing.processor import decode
     from rrft_jax.rollout.sampler import sample
-    from rrft_jax.training.defaults import base_config
-    from rrft_jax.training.forward import Batch, make_forward
     from rrft_jax.training.optimizer import make_optimizer
     from rrft_jax.training.step import init_state, make_gradient, make_train_step
 

@@ -45,13 +45,13 @@ def measure(
     from common.hlo import dot_flops
     from common.problem import random_prompts
     from common.rates import seconds
+    from rrft_jax.training.forward import Batch, make_forward
 
     from rrft_jax.losses import Targets, grpo_loss
     from rrft_jax.losses.trl import trl
     from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
     from rrft_jax.models.score import score
     from rrft_jax.rollout.sampler import sample
-    from rrft_jax.training.forward import Batch, make_forward
     from rrft_jax.training.step import make_gradient
 
     s, model = shapes, Qwen2VL(config, remat=remat)

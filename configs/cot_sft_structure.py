@@ -4,7 +4,7 @@ python launch/train.py --config=configs/cot_sft_structure.py
 python launch/train.py --config=configs/cot_sft_structure.py:2b,init=/ckpt/2b,data=/data/structure
 """
 
-from rrft_jax.training.presets import finish, start, supervised
+from rrft_jax.config.recipes import finish, start, supervised
 
 
 def get_config(arg=None):

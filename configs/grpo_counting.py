@@ -7,7 +7,7 @@
 Any field: --config.train.steps=200 --config.optimizer.schedule.peak=1e-4
 """
 
-from rrft_jax.training.presets import finish, nano_grpo, start
+from rrft_jax.config.recipes import finish, nano_grpo, start
 
 
 def get_config(arg=None):

@@ -6,7 +6,7 @@ python launch/train.py --config=configs/reason_rft_counting.py:2b,init=/ckpt/2b,
 One command for both stages, which resumes in whichever it was. Fields of stage 1: --config.stage1.train.epochs=2
 """
 
-from rrft_jax.training.presets import after_stage1, finish, nano_grpo, start, supervised
+from rrft_jax.config.recipes import after_stage1, finish, nano_grpo, start, supervised
 
 
 def get_config(arg=None):

@@ -4,7 +4,7 @@ python launch/train.py --config=configs/reason_rft_zero_counting.py
 python launch/train.py --config=configs/reason_rft_zero_counting.py:2b,init=/ckpt/2b,data=/data/counting
 """
 
-from rrft_jax.training.presets import finish, nano_grpo, start
+from rrft_jax.config.recipes import finish, nano_grpo, start
 
 
 def get_config(arg=None):

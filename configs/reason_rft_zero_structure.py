@@ -4,7 +4,7 @@ python launch/train.py --config=configs/reason_rft_zero_structure.py
 python launch/train.py --config=configs/reason_rft_zero_structure.py:2b,init=/ckpt/2b,data=/data/structure
 """
 
-from rrft_jax.training.presets import finish, nano_grpo, start
+from rrft_jax.config.recipes import finish, nano_grpo, start
 
 
 def get_config(arg=None):

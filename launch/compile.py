@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rrft_jax.training.overrides import parse_flags
+from rrft_jax.config.command_line import parse_flags
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -51,12 +51,12 @@ def main(_) -> int:
 def run(config, devices, chip) -> int:
     """Compiles, prints each report as it comes, and returns the exit code."""
     from rrft_jax.parallel.mesh import make_mesh
-    from rrft_jax.training.ahead import check, compile_programs, to_dict
-    from rrft_jax.training.ahead_text import describe, evaluation_note, headline, summary
-    from rrft_jax.training.check import check_config
-    from rrft_jax.training.dry_run import dry_run
-    from rrft_jax.training.memory_plan import make_plan
-    from rrft_jax.training.start import read_sizes
+    from rrft_jax.planning.compile import check, compile_programs, to_dict
+    from rrft_jax.planning.device_memory import make_plan
+    from rrft_jax.planning.dry_run import dry_run
+    from rrft_jax.planning.text import describe_program, evaluation_note, headline, summary
+    from rrft_jax.pretrained import read_sizes
+    from rrft_jax.training.validate import check_config
 
     if _HBM.value:
         chip = replace(chip, hbm=int(_HBM.value * 2**30))
@@ -72,7 +72,7 @@ def run(config, devices, chip) -> int:
         text.mkdir(parents=True, exist_ok=True)
     reports = compile_programs(
         config, sizes, mesh, chip, _PROGRAMS.value,
-        on_report=lambda report: print(describe(report, chip), flush=True),
+        on_report=lambda report: print(describe_program(report, chip), flush=True),
         keep_text=lambda name, hlo: text and (text / f"{name}.txt").write_text(hlo),
     )  # fmt: skip
     plan = make_plan(config, sizes, mesh)

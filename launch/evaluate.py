@@ -101,10 +101,10 @@ def run() -> int:
     from rrft_jax.evaluation.runner import run_benchmark
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import is_writer, together
-    from rrft_jax.rewards import Pool
+    from rrft_jax.pretrained import resolve_init
+    from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
-    from rrft_jax.training.start import resolve_init
-    from rrft_jax.training.workdir import write_atomic
+    from rrft_jax.run.workdir import write_atomic
 
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
@@ -126,7 +126,7 @@ def run() -> int:
     answerer = make_answerer(endpoint, decoding) if endpoint else _sampler(directory, decoding)
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
-    with Pool() as pool:
+    with Pool(initializer=symbolic.load) as pool:
         for name, (examples, ask, about) in questions.items():
             with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None if is_writer() else True) as bar:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
@@ -226,7 +226,7 @@ def _sampler(directory: Path, decoding):
     from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.qwen2_vl.config import read_config
     from rrft_jax.parallel.mesh import make_mesh
-    from rrft_jax.training.start import adapter_of, load_for_inference, load_parts
+    from rrft_jax.pretrained import adapter_of, load_for_inference, load_parts
 
     mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)

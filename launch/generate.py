@@ -44,11 +44,11 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of para
 
 def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
-    from rrft_jax.training.workdir import VERSIONS, read_config
+    from rrft_jax.run.workdir import VERSIONS, stored_config
 
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
-        config = read_config(workdir)
+        config = stored_config(workdir)
         ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", config.task, question, "A" if LISTED.search(question) else ""))
@@ -67,16 +67,14 @@ def questions() -> Iterator[str]:
 
 def read_image(path: str):
     """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
-    from rrft_jax.processing.images import open_image
+    from rrft_jax.data.decoding import open_image
 
     try:
-        image = open_image(path)
-        image.load()
+        return open_image(path)
     except FileNotFoundError:
         raise ValueError(f"--image={path}: no such file") from None
     except OSError as error:
-        raise ValueError(f"--image={path}: not a readable image ({error.__cause__ or error})") from None
-    return image
+        raise ValueError(f"--image={path}: not a readable image ({getattr(error, 'reason', '') or error})") from None
 
 
 def answer_all() -> None:
@@ -85,9 +83,9 @@ def answer_all() -> None:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
+    from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
-    from rrft_jax.training.start import adapter_of, load_parts, resolve_init
 
     keep_programs(_CACHE.value)
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)

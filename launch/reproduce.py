@@ -38,10 +38,10 @@ DEFAULTS = "workdirs/reproduce", "docs/results"
 
 def train(cell, workdir: Path) -> int:
     """One training in this process, with its config's defaults and the cell's seed."""
+    from rrft_jax.config.command_line import load_config
     from rrft_jax.evaluation.reproduction import GAP_STEPS, METHODS
-    from rrft_jax.training.overrides import load_config
+    from rrft_jax.run.clock import cpu_seconds
     from rrft_jax.training.stages import run
-    from rrft_jax.training.timing import cpu_seconds
 
     file = f"configs/{METHODS[cell.method].recipe}_{cell.task}.py:{'runlocal' if _QUICK.value else ''}"
     config = load_config(str(Path(__file__).parents[1] / file))

@@ -19,11 +19,11 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rrft_jax.garbage import kept_for_good
+from rrft_jax.compilation import kept_for_good
+from rrft_jax.config.command_line import parse_flags
 from rrft_jax.parallel.local_processes import run_processes
 from rrft_jax.parallel.names import LOST_OTHERS, NUMBER
-from rrft_jax.training.interrupt import resume_hint
-from rrft_jax.training.overrides import parse_flags
+from rrft_jax.run.resume import resume_hint
 
 # transformers says at import that it found no torch, which is as it should be.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -80,14 +80,14 @@ def main(argv):
         from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
         from rrft_jax.parallel.cluster import find_cluster, join
         from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
-        from rrft_jax.training.profile import parse_steps
+        from rrft_jax.run.profiler import parse_steps
 
     compilation.keep_programs(_CACHE.value)
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:
         if _DRY.value:
-            from rrft_jax.training.dry_run import dry_run
+            from rrft_jax.planning.dry_run import dry_run
 
             return dry_run(_CONFIG.value)
         profile_steps = parse_steps(_PROFILE.value)

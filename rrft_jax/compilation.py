@@ -1,9 +1,12 @@
 """What the programs compile: kept on disk between starts, and explained on request."""
 
+import gc
 import hashlib
 import logging
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -45,3 +48,18 @@ def explain_compilations() -> None:
     """Every compilation is logged with its program, and every cache miss of jit with its reason."""
     jax.config.update("jax_log_compiles", True)
     jax.config.update("jax_explain_cache_misses", True)
+
+
+@contextmanager
+def kept_for_good() -> Iterator[None]:
+    """For imports: what they make stays, so the collector is off inside, and never looks at it later.
+
+    The libraries of a run are a quarter of a million objects that it watches. Tracing a program makes so many more
+    that it would go through all of them again and again. Whatever else is alive at the end is left alone, too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

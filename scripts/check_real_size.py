@@ -78,9 +78,9 @@ def weights(dtype: str):
     """(sizes, parameters on one device), every parameter in `dtype`."""
     import jax
 
+    from rrft_jax.models.paths import leaf_paths
     from rrft_jax.models.qwen2_vl.config import read_config
-    from rrft_jax.models.qwen2_vl.names import leaf_paths
-    from rrft_jax.models.qwen2_vl.weights import abstract_params, load_sharded
+    from rrft_jax.models.weights import abstract_params, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
 
     sizes = read_config(_CHECKPOINT.value)
@@ -109,7 +109,7 @@ def load() -> dict:
 def export() -> dict:
     import filecmp
 
-    from rrft_jax.models.qwen2_vl.weights import save_params
+    from rrft_jax.models.weights import save_params
 
     there, again = Path(_CHECKPOINT.value), Path(_OUT.value) / "again"
     sizes, params = weights("bfloat16")
@@ -256,7 +256,7 @@ def step(algorithm: str) -> dict:
             code = process.wait()
     report = {"exit_code": code, "seconds": time.perf_counter() - begin, "peak_gb": peak.bytes / GB}
     if code == 0:
-        from rrft_jax.training.metrics import read_metrics
+        from rrft_jax.run.metrics import read_metrics
 
         *_, last = read_metrics(workdir)
         wanted = ("loss", "grad_norm", "reward", "kl", "step_time", "completions/mean_length", "update_skipped")

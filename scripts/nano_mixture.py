@@ -18,7 +18,7 @@ from rrft_jax.processing.processor import Processor, encode_completion, encode_p
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
-from rrft_jax.training.forward import Batch
+from rrft_jax.training.step import Batch
 
 SEED = 20251120
 BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64

@@ -22,12 +22,14 @@ from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
 from rrft_jax.data.loader import make_loader
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, encode_images, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.weights import load_params
 from rrft_jax.processing.images import image_patches
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import Processor, load_processor
+from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.tasks.scenes.render import render
 from rrft_jax.tasks.scenes.shapes import COLOURS, MATERIALS, SHAPES, SIZES
 from rrft_jax.tasks.scenes.things import Thing, View, place
@@ -36,7 +38,6 @@ from rrft_jax.tasks.structure_perception.figure import STYLES
 from rrft_jax.tasks.structure_perception.figure import render as draw
 from rrft_jax.tasks.structure_perception.generator import figure_of
 from rrft_jax.tasks.visual_counting.generator import scene_and_question
-from rrft_jax.training.checkpoints import Checkpoints
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the result; resumed when it exists.")

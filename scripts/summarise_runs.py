@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app
 
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.run.metrics import read_metrics
 
 SETS = {"eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "from the left", "eval_right": "from the right"}
 FIGURES = {

@@ -116,11 +116,11 @@ def line(row: Row, folder: Path) -> str:
 
 def planned(rows: list[Row]) -> list[str]:
     """Lines of the planned table, full training and LoRA of a slice side by side."""
+    from rrft_jax.config.command_line import load_config
     from rrft_jax.parallel.chips import GIB, prepare, topology_devices
     from rrft_jax.parallel.mesh import make_mesh
-    from rrft_jax.training.memory_plan import make_plan
-    from rrft_jax.training.overrides import load_config
-    from rrft_jax.training.start import read_sizes
+    from rrft_jax.planning.device_memory import make_plan
+    from rrft_jax.pretrained import read_sizes
 
     prepare(rows[0].topology)
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from rrft_jax.garbage import kept_for_good
+from rrft_jax.compilation import kept_for_good
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import math
 import re
 
-from rrft_jax.training.compiled_text import CompiledText, Instruction
+from rrft_jax.planning.hlo import CompiledText, Instruction
 
 
 def dot_flops(text: str, unknown_trips: int = 1) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rrft_jax.training.workdir import write_atomic
+from rrft_jax.files import write_atomic
 
 ABOUT = "about.json"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from rrft_jax.config.recipes import SHAPES
 from rrft_jax.evaluation import sources
 from rrft_jax.evaluation.benchmarks import BENCHMARKS
 from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
@@ -23,12 +24,12 @@ from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.evaluation.spent import Spent
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.rewards import Pool
+from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
+from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import in_pool
-from rrft_jax.training.metrics import read_metrics
-from rrft_jax.training.presets import SHAPES
-from rrft_jax.training.start import load_for_inference, load_parts, resolve_init
-from rrft_jax.training.workdir import DONE, STAGE1, collect_versions
+from rrft_jax.run.metrics import read_metrics
+from rrft_jax.run.versions import collect_versions
+from rrft_jax.run.workdir import DONE, STAGE1
 
 TASKS = MappingProxyType({
     "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
@@ -151,7 +152,7 @@ def _evaluate(
     prompt = METHODS[cell.method].prompt
     about = {"cell": asdict(cell), "decoding": asdict(decoding), "prompt": prompt, "weights": fingerprint(directory)}
     same_evaluation(folder, about)
-    with Pool() as pool:
+    with Pool(initializer=symbolic.load) as pool:
         numbers = {}
         for benchmark in BENCHMARKS:
             if benchmark.task == TASKS[cell.task]:

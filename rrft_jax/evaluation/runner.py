@@ -13,9 +13,9 @@ from rrft_jax.evaluation.predictions import Predictions
 from rrft_jax.evaluation.questions import Answerer, Question
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.evaluation.summary import prediction, summarise
+from rrft_jax.files import write_atomic
 from rrft_jax.parallel.processes import exchange, is_writer, together
 from rrft_jax.rewards.symbolic import Verify
-from rrft_jax.training.workdir import write_atomic
 
 
 def run_benchmark(

@@ -6,20 +6,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from rrft_jax.data.index import Bucket, image_size
+from rrft_jax.data.decoding import image_size
+from rrft_jax.data.index import Bucket
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
+from rrft_jax.parallel.placement import by_rows, to_devices
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.training.programs import by_rows, to_devices
 
 
 def make_answerer(
@@ -88,7 +89,9 @@ def _batches(
     for question in questions:
         try:
             size = measure(processor, question.text, [image_size(image) for image in question.images])
-        except (ValueError, OSError) as error:
+        except OSError as error:  # which names the picture
+            raise ValueError(f"question {question.id}: {error}") from error
+        except ValueError as error:
             raise ValueError(f"question {question.id}: {error}; replace its picture or leave the record out") from error
         if size.prompt_tokens + decoding.max_new_tokens > positions:
             raise ValueError(

@@ -13,9 +13,9 @@ from rrft_jax.data.records import RecordError, Records
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
+from rrft_jax.run.workdir import VERSIONS, stored_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.texts import is_template_file, read_template
-from rrft_jax.training.workdir import VERSIONS, read_config
 
 GENERATED = 500
 SPLIT = "test"  # of the generators' streams: neither trained nor selected on
@@ -87,5 +87,5 @@ def prompt_of(checkpoint: str) -> str:
     """The prompt a checkpoint goes with: that of its training for a workdir, or what the paper evaluates instead of it;
     else zero_shot."""
     path = Path(checkpoint).expanduser()
-    prompt = read_config(path).prompt if (path / VERSIONS).is_file() else "zero_shot"
+    prompt = stored_config(path).prompt if (path / VERSIONS).is_file() else "zero_shot"
     return _EVALUATED_AS.get(prompt, prompt)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from rrft_jax.training.timing import cpu_seconds
-from rrft_jax.training.workdir import write_atomic
+from rrft_jax.files import write_atomic
+from rrft_jax.run.clock import cpu_seconds
 
 
 class Spent:

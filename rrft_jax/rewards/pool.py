@@ -20,7 +20,6 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from rrft_jax.rewards import symbolic
 from rrft_jax.rewards.values import Outcome, Reward, SetupError, Values, members
 
 _ITEMS_PER_CHUNK = 16
@@ -41,7 +40,8 @@ class Pool:
 
     workers: processes at most; they start when the first item needs them and then stay.
     item_limit_s: seconds one item may take. batch_limit_s: seconds one `map` may take; later items are given up.
-    memory_limit_mb: address space of one worker. initializer: run once in every worker, outside the item limit.
+    memory_limit_mb: address space of one worker. initializer: run once in every worker, outside the item limit, such as
+    `symbolic.load`; the default does nothing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Pool:
         batch_limit_s: float = 120.0,
         start_limit_s: float = 120.0,
         memory_limit_mb: int = 4096,
-        initializer: Callable[[], None] = symbolic.load,
+        initializer: Callable[[], None] = int,
     ):
         self._size = workers or min(8, os.cpu_count() or 1)
         if self._size < 1 or item_limit_s <= 0:

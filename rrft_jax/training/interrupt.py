@@ -1,16 +1,9 @@
 """Stopping between two steps instead of in the middle of one."""
 
 import os
-import shlex
-import shutil
 import signal
-import sys
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-from rrft_jax.training.workdir import STAGE1
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,37 +48,3 @@ class GracefulStop:
         # Not print: the signal may have arrived inside a write to the same stream, which refuses to be re-entered.
         message = f"\n{self.signal.name}: saving after this step. Ctrl-C again stops at once, without saving.\n"
         os.write(2, message.encode())
-
-
-def resume_hint(argv: Sequence[str], workdir: str | Path) -> str:
-    """The shell command that resumes the run of `argv` (as in sys.argv) in `workdir`, which may be that of its first
-    stage: the command of the whole resumes that too."""
-    kept: list[str] = []
-    given, skip = "", False
-    for arg in argv:
-        if skip:
-            given, skip = arg, False
-        elif arg in ("--workdir", "-workdir"):
-            skip = True
-        elif arg.startswith(("--workdir=", "-workdir=")):
-            given = arg.partition("=")[2]
-        else:
-            kept.append(arg)
-    if Path(workdir).name == STAGE1 and not (given and _absolute(given) == _absolute(workdir)):
-        workdir = Path(workdir).parent
-    command = shlex.join([_python(), *kept, f"--workdir={workdir}"])
-    # The flags of the compiler decide the last bits of the result, so they are part of the command.
-    flags = os.environ.get("XLA_FLAGS", "")
-    return f"XLA_FLAGS={shlex.quote(flags)} {command}" if flags else command
-
-
-def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().absolute()
-
-
-def _python() -> str:
-    """The running interpreter as briefly as the shell would find it."""
-    if shutil.which("python") == sys.executable:
-        return "python"
-    here, program = Path.cwd(), Path(sys.executable)
-    return str(program.relative_to(here)) if program.is_relative_to(here) else sys.executable

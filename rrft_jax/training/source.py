@@ -2,45 +2,27 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.index import Bucket, build_index, image_size
+from rrft_jax.data.index import build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
-from rrft_jax.data.pictures import picture_key
 from rrft_jax.data.prepared import find_prepared, read_prepared
 from rrft_jax.data.records import RecordError, Records, read_records
-from rrft_jax.data.subset import chosen, generated_number
-from rrft_jax.models.prompts import Prompts
+from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
 from rrft_jax.parallel.layout import Layout, whole
-from rrft_jax.processing.buckets import Buckets, collate
-from rrft_jax.processing.encoded import EncodedPrompt, Size
-from rrft_jax.processing.processor import Processor, encode_prompt, measure
+from rrft_jax.processing.buckets import Buckets
+from rrft_jax.processing.encoded import Size
+from rrft_jax.processing.processor import Processor, measure
 from rrft_jax.tasks.registry import Task
 from rrft_jax.tasks.texts import IMAGE_MARK
-from rrft_jax.training.targets import reference_tokens
+from rrft_jax.training.batches import KEPT, HostBatch, Layouts, in_batches, make_batch
 
-Layouts = Callable[[int], Layout]
-
-KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; those beyond are made at each evaluation
-
-
-@dataclass(frozen=True)
-class HostBatch:
-    """This process's r rows of one batch: r examples with the text they were asked, their padded Prompts (numpy),
-    row_weight float32[r], 0 for rows that only fill the batch, and which rows of the whole batch they are."""
-
-    examples: tuple[Example, ...]
-    texts: tuple[str, ...]
-    prompts: Prompts
-    row_weight: np.ndarray
-    layout: Layout
+Check = Callable[[Example], object]
 
 
 @dataclass(frozen=True)
@@ -60,42 +42,9 @@ class Source:
     epochs: Callable[[int], float] | None = None
 
 
-def make_batch(
-    processor: Processor,
-    ask: Callable[[Example], str],
-    example: Callable[[int], Example],
-    prompt_ids: Sequence[int],
-    bucket: Bucket,
-    layout: Layout,
-) -> HostBatch:
-    """Makes, encodes and pads this process's rows of a batch of len(prompt_ids) <= layout.prompts prompts.
-
-    example(k): the k-th example of the batch, asked for once and only if a row of this process needs it. Rows beyond
-    the prompts repeat them with weight 0.
-    """
-    count = len(prompt_ids)
-    weight = (layout.prompt_of < count).astype(np.float32)
-    numbers = layout.prompt_of % count
-    examples = {k: example(k) for k in np.unique(numbers).tolist()}
-    texts = {k: ask(e) for k, e in examples.items()}
-    encoded = {k: _encode(processor, texts[k], e) for k, e in examples.items()}
-    each = lambda values: [values[k] for k in numbers.tolist()]  # noqa: E731
-    names = [e.id for e in each(examples)]
-    prompts = collate(each(encoded), each(prompt_ids), bucket, processor.pad_token_id, names)
-    return HostBatch(tuple(each(examples)), tuple(each(texts)), prompts, weight, layout)
-
-
-def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
-    try:
-        return encode_prompt(processor, text, example.images)
-    except (ValueError, OSError) as error:
-        where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)) or hasattr(i, "read"))
-        raise ValueError(
-            f"example {example.id}{f' ({where})' if where else ''}: {error}; replace the file or remove the record"
-        ) from error
-
-
-def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def generated_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
@@ -118,14 +67,16 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
         layout = held(config.eval.batch)
-        return _in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
+        return in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
 
     sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
     return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
 
 
-def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def folder_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Records in the Reason-RFT JSON layout or a prepared data set; those of a share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
@@ -141,14 +92,13 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
 
     def check(example: Example) -> None:
         task.check(example)
-        if config.algorithm == "sft":
-            reference_tokens(config, task, processor, example)
+        trainable(example)
 
     index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
-    out, part = (_usable(records.examples, index.examples, n) for n in _shared_out(records.examples, config))
+    out, part = (usable(records.examples, index.examples, n) for n in _shared_out(records.examples, config))
     if not len(part):
         raise RecordError(f"none of the records to train on can be used\n{index.report()}")
     groups = [np.intersect1d(group, part) for group in index.groups]
@@ -162,7 +112,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     if len(out):
         buckets = [index.buckets[index.bucket_ids[i]] for i in out]
         layout = held(min(config.eval.batch, len(out)))
-        sets["eval"] = _in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout, KEPT)
+        sets["eval"] = in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout, KEPT)
     lines = [records.report(), index.report(), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
@@ -201,47 +151,9 @@ def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.nda
     Of all records, before any is left out as too long or without a target: the stages of a recipe leave out different
     ones, and must agree on which are whose.
     """
-    out = _hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
+    out = hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
     training = np.setdiff1d(np.arange(len(examples)), out)
     return out, training[chosen(len(training), *config.data.range)]
-
-
-def _usable(examples: Sequence[Example], kept: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
-    """Places int64[K] in `kept`, ascending, of those examples[numbers] that are there."""
-    places = {example.id: place for place, example in enumerate(kept)}
-    found = [places[examples[n].id] for n in numbers.tolist() if examples[n].id in places]
-    return np.array(found, np.int64)
-
-
-def _hold_out(examples: Sequence[Example], wanted: int) -> np.ndarray:
-    """Numbers int64[K], ascending, of the records of whole pictures, K >= wanted: no picture is on both sides.
-
-    Fewer where only one picture would be left to train on; a record without pictures stands for itself. The choice
-    does not depend on the run's seed: runs are compared on the same questions.
-    """
-    pictures = _linked(examples)
-    order = np.argsort(np.random.Philox(np.random.SeedSequence(0xDA7A)).random_raw(len(pictures)))
-    out: list[int] = []
-    for picture in order[:-1]:
-        if len(out) >= wanted:
-            break
-        out += pictures[picture]
-    return np.sort(np.array(out, np.int64))
-
-
-def _linked(examples: Sequence[Example]) -> list[list[int]]:
-    """Record numbers in groups that share no picture with one another, in order of first appearance."""
-    group_of: dict[str, list[int]] = {}  # picture -> its group; records with several pictures join groups
-    for number, example in enumerate(examples):
-        keys = [picture_key(image) for image in example.images] or [f"record {number}"]
-        groups = {id(group_of[key]): group_of[key] for key in keys if key in group_of}
-        merged = sorted({number, *(n for group in groups.values() for n in group)})
-        moved = [key for key, group in group_of.items() if id(group) in groups] if len(groups) > 1 else []
-        target = next(iter(groups.values())) if len(groups) == 1 else []
-        target[:] = merged
-        for key in [*keys, *moved]:
-            group_of[key] = target
-    return sorted({id(group): group for group in group_of.values()}.values())
 
 
 def _pixels(sizes: Counter, shown: int = 4) -> str:
@@ -251,49 +163,14 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
     return f"pictures before resizing, in pixels: {common}{more}" if sizes else ""
 
 
-@dataclass(frozen=True)
-class _Made(Sequence):
-    """What each of `makers` returns, called when it is asked for; the first ones that `room` bytes hold are kept."""
-
-    makers: tuple[Callable[[], HostBatch], ...]
-    room: int
-    kept: dict[int, HostBatch] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.makers)
-
-    def __getitem__(self, index: int) -> HostBatch:
-        index = range(len(self))[index]  # IndexError beyond the end, and counting from it
-        if index in self.kept:
-            return self.kept[index]
-        made = self.makers[index]()
-        if sum(map(_bytes, (made, *self.kept.values()))) <= self.room:
-            self.kept[index] = made
-        return made
-
-
-def _bytes(batch: HostBatch) -> int:
-    return sum(x.nbytes for x in jax.tree.leaves(batch.prompts))
-
-
-def _in_batches(processor, ask, example, buckets, layout, room) -> Sequence[HostBatch]:
-    """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
-    makers = []
-    for bucket in dict.fromkeys(buckets):
-        mine = [i for i, b in enumerate(buckets) if b == bucket]
-        for low in range(0, len(mine), layout.prompts):
-            ids = mine[low : low + layout.prompts]
-            of = lambda k, ids=ids: example(ids[k])  # noqa: E731
-            makers.append(partial(make_batch, processor, ask, of, ids, bucket, layout))
-    return _Made(tuple(makers), room)
-
-
 def make_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole,
+    trainable: Check = lambda example: None,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
+    trainable: raises ValueError for a record that the algorithm cannot train on.
     held(n): the same for evaluation batches of n prompts."""
     build = folder_source if config.data.folder else generated_source
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    return build(config, task, processor, step or whole(config.train.prompts), held)
+    return build(config, task, processor, step or whole(config.train.prompts), held, trainable)

@@ -6,11 +6,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rrft_jax.parallel.processes import say, together
-from rrft_jax.training.check import check_config
-from rrft_jax.training.interrupt import GracefulStop, resume_hint
+from rrft_jax.run.clock import cpu_seconds
+from rrft_jax.run.resume import resume_hint
+from rrft_jax.run.workdir import DONE, STAGE1, flatten
+from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.loop import asked_to_stop, train
-from rrft_jax.training.timing import cpu_seconds
-from rrft_jax.training.workdir import DONE, STAGE1, flatten
+from rrft_jax.training.validate import check_config
 
 
 def run(

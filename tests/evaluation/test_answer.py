@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
-from rrft_jax.models.qwen2_vl.weights import load_params
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params
+from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
@@ -20,7 +21,6 @@ from rrft_jax.rollout import stream as stream_module
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
-from rrft_jax.training.start import load_parts, resolve_init
 
 QWEN = Path(__file__).parents[1] / "fixtures" / "qwen2-tokenizer"
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rrft_jax.config.defaults import base_config
 from rrft_jax.data.index import Bucket
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.pretrained import load_model
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt
@@ -17,8 +19,6 @@ from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example, flip_pair
 from rrft_jax.tasks.visual_counting.prompts import format_prompt
-from rrft_jax.training.defaults import base_config
-from rrft_jax.training.start import load_model
 
 ROWS = 64
 THOUGHT = "<think>\n"

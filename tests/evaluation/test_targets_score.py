@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrft_jax.config.recipes import REWARDS
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.rewards import reward_set, transforms
 from rrft_jax.rewards.symbolic import verify_here
 from rrft_jax.tasks.registry import TASKS, get_task
-from rrft_jax.training.presets import REWARDS
 
 # What a right answer earns 1 from; with the format, what a recipe of the task may weight.
 ALSO = {

@@ -14,8 +14,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell
+from rrft_jax.run.resume import resume_hint
 from rrft_jax.training import stages
-from rrft_jax.training.interrupt import resume_hint
 from tests.training import runs
 
 ROOT = Path(__file__).parents[2]

@@ -142,8 +142,8 @@ def one_token(surrogate, ratio, advantage, **options):
         ("clipped", 2.0, -1.0, {"dual_clip": 3.0}, 2.0, 2.0),
         ("clipped", 5.0, 1.0, {"dual_clip": 3.0}, -1.2, 0.0),
         ("clipped", 5.0, -1.0, {"delta": 2.0}, 2.0, 0.0),
-        ("cispo", 4.0, 1.0, {"epsilon_high": 3.0}, -3.0 * np.log(4.0), -3.0),
-        ("cispo", 0.5, -1.0, {"epsilon_high": 3.0}, 0.5 * np.log(0.5), 0.5),
+        ("cispo", 4.0, 1.0, {"cispo_cap": 3.0}, -3.0 * np.log(4.0), -3.0),
+        ("cispo", 0.5, -1.0, {"cispo_cap": 3.0}, 0.5 * np.log(0.5), 0.5),
         ("sapo", 1.0, 1.0, {}, -2.0, -1.0),  # at ratio 1 the gate's slope is 1, whatever its temperature
         ("sapo", 1.0, -1.0, {"sapo_temperature_negative": 2.0}, 1.0, 1.0),
     ],
@@ -291,7 +291,7 @@ def test_clip_metrics_by_hand():
 
     by_sequence = finalize(grpo_loss(scores, targets, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
     assert by_sequence["clip_ratio/low_mean"] == 0.5  # (0.5 * 0.5 * 1.5) ** (1/4) = 0.78 is one of two sequences
-    cispo = finalize(grpo_loss(scores, targets, GRPOLoss("cispo", epsilon_high=1.2))[1])
+    cispo = finalize(grpo_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
     assert float(cispo["cispo_clip_ratio"]) == pytest.approx(1 / 7)
 
 

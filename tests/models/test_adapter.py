@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rrft_jax.models.lora import LoRA
-from rrft_jax.models.qwen2_vl.adapter import (
+from rrft_jax.models.adapter import (
     CONFIG,
     WEIGHTS,
     check_files,
@@ -17,8 +16,10 @@ from rrft_jax.models.qwen2_vl.adapter import (
     read_adapter,
     save_adapter,
 )
-from rrft_jax.models.qwen2_vl.files import fingerprint
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, save_params
+from rrft_jax.models.files import fingerprint
+from rrft_jax.models.lora import LoRA
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_params, save_params
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import TINY, VISION, tiny_params
 from tests.models.test_lora import BOTH, merged, random_adapter

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl import attention
-from rrft_jax.models.qwen2_vl.attention import GroupMask, attend_members, attend_whole, choose
-from rrft_jax.models.qwen2_vl.dense_attention import attend
+from rrft_jax.models import attention
+from rrft_jax.models.attention import attend_members, attend_whole, choose
+from rrft_jax.models.dense_attention import attend
+from rrft_jax.models.group_mask import GroupMask
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefix_of
 from rrft_jax.models.score import score
 from tests.devices import run_on_devices
@@ -191,10 +192,10 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
     prefix = jax.eval_shape(lambda p: prefix_of(model, p, prompts), params)
 
     def whole(params, prefix):
-        return extend(model, params, tokens, jnp.zeros((3, B, G, C), int), tokens == 0, prefix)[0]
+        return extend(model, params, tokens, jnp.zeros((B, 3, G, C), int), tokens == 0, prefix)[0]
 
     def one(params, prefix):
-        positions = jnp.zeros((3, B, G, 1), int)
+        positions = jnp.zeros((B, 3, G, 1), int)
         suffix = empty_suffix(model, B, G, C)
         return extend(model, params, tokens[..., :1], positions, tokens[..., :1] == 0, prefix, suffix)[0]
 
@@ -205,7 +206,7 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
 SHARDED = """
 import jax
 from functools import partial
-from rrft_jax.models.qwen2_vl.attention import attend_members
+from rrft_jax.models.attention import attend_members
 from rrft_jax.parallel.mesh import make_mesh
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.test_attention import by_xla, problem, solver

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.layers import Dense, flat_dot
+from rrft_jax.models.layers import Dense, flat_dot
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 
 

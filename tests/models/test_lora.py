@@ -7,13 +7,14 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
+from rrft_jax.models.cache import Prefix
 from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_trained, target_modules
-from rrft_jax.models.qwen2_vl.model import Prefix, Qwen2VL, layers_apart
-from rrft_jax.models.qwen2_vl.sharding import gathered, param_spec
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
-from rrft_jax.training.forward import make_forward
-from rrft_jax.training.step import make_gradient
-from rrft_jax.training.tree import combine
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, layers_apart
+from rrft_jax.models.sharding import gathered, param_spec
+from rrft_jax.models.weights import abstract_params
+from rrft_jax.training.parameters import combine
+from rrft_jax.training.step import make_forward, make_gradient
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import TINY, quick_jit
 from tests.rollout.reference import LAW, MODEL, random_params

@@ -13,17 +13,18 @@ from functools import partial
 import jax, jax.numpy as jnp, numpy as np, optax
 from rrft_jax.losses import Targets, grpo_loss, sft_loss
 from rrft_jax.losses.advantages import group_advantages
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.training.forward import Batch, make_forward
-from rrft_jax.training.programs import to_devices
+from rrft_jax.training.step import Batch, make_forward
+from rrft_jax.parallel.placement import to_devices
 from rrft_jax.training.step import init_state, make_gradient, make_train_step
-from rrft_jax.training.tree import combine
-from rrft_jax.models.qwen2_vl.weights import from_paths
-from tests.helpers.rounding import assert_same_but_rounding, rounding
+from rrft_jax.training.parameters import combine
+from rrft_jax.models.paths import from_paths
+from tests.helpers.rounding import assert_same_but_rounding
+from tests.helpers.rounding import rounding
 from tests.models.test_lora import random_adapter, split
 from tests.models.build import TINY, quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import EOS, LAW, MODEL, PAD, random_params

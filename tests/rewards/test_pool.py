@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rrft_jax.rewards import Pool, Weighted, in_workers, reward_set
+from rrft_jax.rewards import Pool, Weighted, in_workers, reward_set, symbolic
 from rrft_jax.rewards.combine import RewardSet
 from rrft_jax.rewards.values import SetupError
 from tests.rewards import helpers
@@ -133,7 +133,7 @@ def test_a_forgotten_pool_ends_its_workers():
 
 
 def test_hostile_answers_lose_their_value_and_nothing_else():
-    with Pool(1, item_limit_s=1.0) as pool:
+    with Pool(1, item_limit_s=1.0, initializer=symbolic.load) as pool:
         chosen = reward_set({"accuracy": 1.0, "format": 1.0}, pool=pool)
         texts = [tagged("4"), tagged(HOSTILE), tagged("5 - 1 = 4"), tagged(HOSTILE), tagged("3")]
         scored = chosen.score(texts, [example(id=f"e{i}") for i in range(5)], [0] * 5, 0)

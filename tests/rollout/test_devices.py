@@ -5,10 +5,11 @@ from tests.devices import run_on_devices
 PROGRAM = """
 import jax, numpy as np
 from dataclasses import replace
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
-from tests.helpers.rounding import assert_same_but_rounding, rounding
+from rrft_jax.parallel.placement import to_devices
+from tests.helpers.rounding import assert_same_but_rounding
+from tests.helpers.rounding import rounding
 from tests.models.build import random_prompts, select_prompts
 from tests.rollout.reference import make_sampler, random_params
 prompts = replace(select_prompts(random_prompts(), [0, 1, 2] * 2 + [0, 1]), prompt_id=np.arange(8, dtype=np.int32))

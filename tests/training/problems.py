@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, sft_loss
-from rrft_jax.training.forward import Batch, make_forward
-from rrft_jax.training.step import make_gradient
-from rrft_jax.training.tree import combine
+from rrft_jax.training.parameters import combine
+from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.helpers.rounding import rounding
 from tests.models.build import quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import LAW, MODEL, random_params
@@ -51,10 +50,10 @@ def toy_params(seed=0, vocabulary=61):
 
 
 def toy_forward(trainable, frozen, batch):
-    """No model, but it reads what a micro-batch must carry, positions [3, B, P] too, and compiles quickly."""
+    """No model, but it reads what a micro-batch must carry, positions [B, 3, P] too, and compiles quickly."""
     params = combine(trainable, frozen)
     table, out, prompts = params["embed"]["embedding"], params["out"], batch.prompts
-    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(0)), 0)
+    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(1)), 0)
     state = (table[prompts.tokens] * seen).sum(1)[:, None, None]  # [B, 1, 1]
     word = table[batch.tokens]
     a, b, c = (state * out["kernel"][0, i] + word * out["kernel"][1, i] + out["bias"][i] for i in range(3))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rrft_jax.training.checkpoints import Checkpoints, flatten_state
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.run.checkpoints import Checkpoints, flatten_state
+from rrft_jax.run.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 GRPO = "configs/grpo_counting.py:runlocal"

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.training.forward import make_forward
-from rrft_jax.training.step import make_gradient
-from rrft_jax.training.tree import partition
+from rrft_jax.training.parameters import partition
+from rrft_jax.training.step import make_forward, make_gradient
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import quick_jit, select_prompts
 from tests.rollout.reference import LAW, MODEL, log_softmax, random_params, sequence_logits

@@ -8,11 +8,11 @@ import pytest
 
 from rrft_jax.data.example import Example
 from rrft_jax.parallel.layout import whole
+from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
+from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.held_out import evaluate
-from rrft_jax.training.source import HostBatch
-from rrft_jax.training.start import ASSETS
 
 LENGTH = 64
 RIGHT_THOUGHT = "<think>\nfour\n</think>\n<answer>\n4\n</answer>"

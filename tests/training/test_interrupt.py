@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rrft_jax.training.interrupt import GracefulStop, resume_hint
+from rrft_jax.run.resume import resume_hint
+from rrft_jax.training.interrupt import GracefulStop
 
 LOOP = """
 import sys, time

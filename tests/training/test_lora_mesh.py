@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.files import SINGLE
-from rrft_jax.models.qwen2_vl.weights import from_paths, save_params
-from rrft_jax.training.tree import combine
+from rrft_jax.models.files import SINGLE
+from rrft_jax.models.paths import from_paths
+from rrft_jax.models.weights import save_params
+from rrft_jax.training.parameters import combine
 from tests.devices import run_on_devices
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import TINY
@@ -17,13 +18,15 @@ from tests.training.problems import example_batch
 PROGRAM = """
 import sys, jax, numpy as np, optax
 from pathlib import Path
-from rrft_jax.models.qwen2_vl.sharding import param_spec
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_sharded, save_params
+from rrft_jax.models.sharding import param_spec
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_sharded, save_params
 from rrft_jax.parallel import processes
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
-from rrft_jax.training.start import place, make_state
-from rrft_jax.training.tree import combine
+from rrft_jax.parallel.placement import to_devices
+from rrft_jax.training.step import make_state
+from rrft_jax.training.parameters import place
+from rrft_jax.training.parameters import combine
 from tests.models.build import TINY
 from tests.models.test_lora import SHAPES, gradient, random_adapter, split
 from tests.training.problems import example_batch

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from rrft_jax.models.qwen2_vl.weights import load_params, save_params
-from rrft_jax.training.completions import read_completions
-from rrft_jax.training.metrics import read_metrics
-from rrft_jax.training.start import read_sizes, resolve_init
+from rrft_jax.models.weights import load_params, save_params
+from rrft_jax.pretrained import read_sizes, resolve_init
+from rrft_jax.run.completions import read_completions
+from rrft_jax.run.metrics import read_metrics
 from tests.helpers.rounding import EPS, FACTOR, moved
 from tests.training import runs
 

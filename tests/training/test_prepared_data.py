@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.data.loader import make_loader
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
 from rrft_jax.parallel.layout import Layout
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.training.overrides import load_config
 from rrft_jax.training.source import make_source
-from rrft_jax.training.start import resolve_init
 from tests.data.sources.real import FIXTURES, SUPER_CLEVR
 from tests.training.test_real_data import ROOT
 

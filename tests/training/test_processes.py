@@ -11,12 +11,13 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.adapter import WEIGHTS
-from rrft_jax.models.qwen2_vl.files import open_tensors
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.adapter import WEIGHTS
+from rrft_jax.models.files import open_tensors
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import load_params
 from rrft_jax.parallel import processes
-from rrft_jax.training.completions import read_completions
-from rrft_jax.training.metrics import read_metrics
+from rrft_jax.run.completions import read_completions
+from rrft_jax.run.metrics import read_metrics
 from tests.training import runs
 from tests.training.test_loop import SFT, records  # noqa: F401
 
@@ -62,7 +63,7 @@ def assert_close_result(workdir, expected):
                 assert mine[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5, nan_ok=True), (mine["step"], name)
     (mine, host, step), (other, other_host, other_step) = runs.checkpoint(workdir), runs.checkpoint(expected)
     assert (step, host) == (other_step, other_host)
-    # Rounding moves them by 1e-7 and 1e-6. It moves single numbers more: Adam divides by gradients that are rounding alone.
+    # Rounding moves them by 1e-7 and 1e-6, and single numbers more: Adam divides by gradients that are rounding alone.
     assert runs.relative_distance(mine, other, "params/") < 1e-5
     assert runs.relative_distance(mine, other, "/mu/") < 1e-4
 

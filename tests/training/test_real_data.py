@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import RecordError
+from rrft_jax.data.subset import linked
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import load_processor, measure
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.training.overrides import load_config
-from rrft_jax.training.source import _linked, make_source
-from rrft_jax.training.start import resolve_init
+from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.source import make_source
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "tests" / "fixtures" / "super-clevr"
@@ -32,7 +34,9 @@ def config_for(folder):
 
 
 def source_of(config, processor):
-    return make_source(config, get_task(config.task), processor)
+    task = get_task(config.task)
+    check = get_algorithm(config.algorithm).check_example(config, task, processor)
+    return make_source(config, task, processor, trainable=check)
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def test_strict_stops_at_bad_records(processor, damaged):
 def test_records_that_share_one_of_their_pictures_stay_together():
     pictures = [("a", "b"), ("a", "c"), ("d",), ("c",), (), ("e", "d")]
     examples = [Example(f"e{i}", "visual_counting", "?", "1", images=images) for i, images in enumerate(pictures)]
-    assert _linked(examples) == [[0, 1, 3], [2, 5], [4]]
+    assert linked(examples) == [[0, 1, 3], [2, 5], [4]]
 
 
 def test_sft_leaves_out_records_without_a_usable_target(processor, tmp_path):
@@ -180,7 +184,7 @@ def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):
     records[0] = {**records[0], "id": "half", "image": "images/half.png"}
     (folder / "records.json").write_text(json.dumps(records[:1]))
     config.eval.examples = 0
-    with pytest.raises(ValueError, match="example half .*half.png.*replace the file or remove the record"):
+    with pytest.raises(ValueError, match="example half: .*half.png.*replace the file or remove the record"):
         source_of(config, processor).fetch(0)
 
 

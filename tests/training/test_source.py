@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.config.command_line import load_config
+from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training import source
-from rrft_jax.training.overrides import load_config
 from rrft_jax.training.source import make_source
-from rrft_jax.training.start import resolve_init
 
 ROOT = Path(__file__).parents[2]
 

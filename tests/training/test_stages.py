@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.training import stages
-from rrft_jax.training.overrides import load_config
 from rrft_jax.training.stages import check_stages
 from tests.training import runs
 

@@ -68,9 +68,7 @@ def test_micro_batches_change_nothing(name):
 def test_empty_rows_weigh_nothing():
     batch, gradient = example_batch(), quick_jit(make_gradient(toy_forward, both_losses))
     full = [r for r in range(ROWS) if r not in EMPTY]
-    prompts = replace(batch.prompts, positions=np.moveaxis(batch.prompts.positions, 1, 0))
-    small = jax.tree.map(lambda x: x[full], replace(batch, prompts=prompts))
-    small = replace(small, prompts=replace(small.prompts, positions=np.moveaxis(small.prompts.positions, 0, 1)))
+    small = jax.tree.map(lambda x: x[full], batch)
     inputs = toy_params(), {}, batch
     assert_same_but_rounding(gradient(toy_params(), {}, small), gradient(*inputs), rounding(gradient, *inputs))
 
@@ -98,7 +96,7 @@ def test_micro_batches_hold_whole_rows():
     parts = split_micro_batches(batch, 4)
     assert sorted(np.asarray(parts.prompts.prompt_id).reshape(-1).tolist()) == list(range(ROWS))
     for i, rows in enumerate(np.asarray(parts.prompts.prompt_id)):
-        np.testing.assert_array_equal(parts.prompts.positions[i], batch.prompts.positions[:, rows])
+        np.testing.assert_array_equal(parts.prompts.positions[i], batch.prompts.positions[rows])
         np.testing.assert_array_equal(parts.prompts.patches[i], batch.prompts.patches[rows])
         np.testing.assert_array_equal(parts.targets.advantages[i], batch.targets.advantages[rows])
 
@@ -171,10 +169,11 @@ def test_metrics_are_scalars_with_their_names(stepping):
 
 ON_A_MESH = """
 import sys, jax, numpy as np
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.sharding import tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.training.programs import to_devices
-from tests.helpers.rounding import assert_same_but_rounding, rounding
+from rrft_jax.parallel.placement import to_devices
+from tests.helpers.rounding import assert_same_but_rounding
+from tests.helpers.rounding import rounding
 from tests.models.build import quick_jit
 from tests.rollout.reference import random_params
 from tests.training.problems import example_batch, real_gradient

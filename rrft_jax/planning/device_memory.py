@@ -1,0 +1,263 @@
+"""What a run will hold on each device and on the host, from its config alone, before any array is made.
+
+Parameters, optimizer, caches, batch and logits are exact: the shapes and shardings the run will use. Activations are an
+estimate, and say how it is made; `launch/compile.py` asks the compiler instead.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.models.attention import choose
+from rrft_jax.models.dense_attention import QUERIES
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
+from rrft_jax.models.sharding import param_spec
+from rrft_jax.parallel import layout
+from rrft_jax.parallel.mesh import batch_shards, spec_for
+from rrft_jax.planning.host_memory import HostPlan, plan_host
+from rrft_jax.planning.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
+from rrft_jax.rollout.compaction import EVALUATION, stages
+from rrft_jax.rollout.growth import bounds
+from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.optimizer import make_optimizer
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Bytes on one device of a sampler's program, beside the parameters that it is given.
+
+    All the time batch and prompt_cache; first prefill (estimate), then weights (the decoder's, gathered),
+    completion_cache, logits, and the larger of compacted (the caches of the smaller batch in which what is unfinished
+    goes on) and growing (the shorter cache that the last one is copied from).
+    """
+
+    batch: int
+    prefill: int
+    prompt_cache: int
+    weights: int
+    completion_cache: int
+    compacted: int
+    growing: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """While prompts are read, or completions drawn: whichever is more."""
+        loop = self.weights + self.completion_cache + max(self.compacted, self.growing) + self.logits
+        return self.batch + self.prompt_cache + max(self.prefill, loop)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on one device, but for `host`, which is one process's.
+
+    Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
+    is, and the whole of the batch whose parts are trained on. rollout: the
+    sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none. The
+    update adds gradients, activations (estimate), logits and batch.
+    """
+
+    parameters: int
+    frozen: int
+    reference: int
+    optimizer: int
+    waiting: int
+    rollout: Drawing | None
+    evaluation: Drawing | None
+    gradients: int
+    activations: int
+    logits: int
+    batch: int
+    host: HostPlan
+
+    @property
+    def resident(self) -> int:
+        return self.parameters + self.frozen + self.reference + self.optimizer + self.waiting
+
+    @property
+    def sampling(self) -> int:
+        return self.resident + (self.rollout.total if self.rollout else 0)
+
+    @property
+    def evaluating(self) -> int:
+        return self.resident + (self.evaluation.total if self.evaluation else 0)
+
+    def evaluation_fits(self, capacity: int) -> bool:
+        """Whether the held-out evaluation, where there is one, fits `capacity` bytes; 0: not known."""
+        return self.evaluation is None or not capacity or self.evaluating <= capacity
+
+    @property
+    def updating(self) -> int:
+        return self.resident + self.gradients + self.activations + self.logits + self.batch
+
+    @property
+    def most(self) -> int:
+        """At any time of the run: the phases come one after the other."""
+        return max(self.sampling, self.evaluating, self.updating)
+
+
+def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:
+    """The plan for the largest bucket of the config on this mesh."""
+    optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
+    shapes = make_shapes(config, sizes, optimizer, mesh)
+    update = shapes.layout.update
+    part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time
+    group = shapes.layout.group // update.split
+    trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
+    weights = _decoding_weights(config, shapes, mesh)
+    rollout = evaluation = None
+    algorithm = get_algorithm(config.algorithm)
+    if algorithm.samples:
+        how = config.rollout.compact, config.rollout.cache_parts
+        whole = shapes.layout.drawn.rows, shapes.layout.group // shapes.layout.drawn.split
+        rollout = drawing_bytes(config, sizes, mesh, *whole, *how, weights, drawn)
+    held = evaluation_rows(config, mesh)
+    if held:
+        prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
+        evaluation = drawing_bytes(config, sizes, mesh, held, 1, EVALUATION, 1, weights, prompts)
+    return MemoryPlan(
+        parameters=trained,
+        frozen=device_bytes(shapes.frozen),
+        reference=device_bytes(shapes.copied),
+        optimizer=device_bytes(shapes.state) - trained,
+        waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
+        rollout=rollout,
+        evaluation=evaluation,
+        # One gradient, and with several micro-batches the sum that it is added to.
+        gradients=trained * (1 + (update.micro_batches > 1)),
+        activations=activation_bytes(config, sizes, mesh, part, group),
+        # Float32 logits of a chunk, their exponentials and their gradient.
+        logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
+        batch=batch,
+        host=plan_host(config, sizes, mesh, shapes, held),
+    )
+
+
+def evaluation_rows(config: ConfigDict, mesh: Mesh) -> int:
+    """Rows of a batch of held-out prompts, of all devices; 0 where nothing is held out."""
+    if not config.eval.examples or (config.data.folder and not config.data.held_out):
+        return 0
+    return layout.plan(mesh, config.eval.batch).rows
+
+
+def drawing_bytes(
+    config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int, compact: int, cache_parts: int,
+    weights: int, batch: int,
+) -> Drawing:  # fmt: skip
+    """The sampler on `rows` prompts, all devices together, with `group` completions each. compact, cache_parts: see
+    `rollout.sampler.sample`. weights, batch: bytes on one device of the decoder and of what the sampler is given."""
+    mine = rows // batch_shards(mesh)
+    prompt_cache, completion_cache = cache_bytes(config, sizes, mesh, rows, group)
+    smaller = stages(rows * group, compact)[:1]  # the next sizes find the first batch's memory free
+    length = config.rollout.max_completion_length
+    before = [0, *bounds(length, cache_parts)][-2]
+    return Drawing(
+        batch=batch,
+        prefill=prefill_bytes(config, sizes, mesh, mine),
+        prompt_cache=prompt_cache,
+        weights=weights,
+        completion_cache=completion_cache,
+        compacted=sum(sum(cache_bytes(config, sizes, mesh, n, 1)) for n in smaller),
+        growing=completion_cache * before // length,
+        logits=3 * mine * group * _vocabulary(sizes, mesh) * 4,
+    )
+
+
+def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int, G: int) -> tuple[int, int]:
+    """Bytes on one device of the keys and values of B prompts, and of their G completions each."""
+    C = config.rollout.max_completion_length
+    P, dtype = largest_bucket(config).prompt_tokens, jnp.dtype(config.model.dtype)
+    one = (sizes.num_layers, B, sizes.num_kv_heads, P, sizes.head_dim)
+    prompt = _local(one, (None, "batch", "kv_heads", None, None), mesh) * dtype.itemsize
+    suffix = jax.eval_shape(lambda: empty_suffix(Qwen2VL(sizes, config.model.dtype), B, G, C))
+    layers = (_local(k.shape, ("batch", None, "kv_heads", None, None), mesh) for k in suffix.k)
+    completion = sum(layers) * dtype.itemsize
+    return 2 * prompt, 2 * completion
+
+
+def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int) -> int:
+    """Estimate for the update of `rows` prompts with `group` completions each on one device.
+
+    What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
+    projections and, without a kernel, of attention as well; none: all inside it but scores), plus the inside of the
+    layer being differentiated: three copies of float32 attention scores, three of the widest features. Decoder and
+    tower are added up: the tower's outlive it.
+    """
+    v, width = sizes.vision, jnp.dtype(config.model.dtype).itemsize
+    bucket, C = largest_bucket(config), config.rollout.max_completion_length
+    members = group // config.train.group_chunks
+    P, patches = bucket.prompt_tokens, rows * bucket.images * bucket.patches
+    tensor = mesh.shape["tensor"]
+    heads = sizes.num_heads // tensor
+    tokens = rows * (P + members * C)
+
+    def layer(tokens: int, scores: int, features: int, mlp: int, products: int) -> tuple[int, int]:
+        kept = {"full": features, "dots": features + products, "none": 2 * features + products + 2 * mlp}
+        return kept[config.model.remat] * tokens * width, _inside(scores, mlp * tokens * width)
+
+    scores = _scores(config, mesh, rows * heads, ((P, P), (C, members * (P + C))))
+    mlp = sizes.intermediate_size // tensor
+    by_xla = _by_xla(config, mesh)
+    attention = ((1 + by_xla) * sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
+    kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
+    tower_scores = _scores(config, mesh, rows * bucket.images * v.num_heads, ((bucket.patches, bucket.patches),))
+    tower_mlp = int(v.embed_dim * v.mlp_ratio)
+    products = (5 + by_xla) * v.embed_dim + tower_mlp
+    tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, products)
+    return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
+
+
+def prefill_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int) -> int:
+    """Estimate for reading `rows` prompts on one device before sampling: the inside of one layer, of the decoder or of
+    the tower, as in `activation_bytes`, and nothing kept of the others."""
+    v, bucket, width = sizes.vision, largest_bucket(config), jnp.dtype(config.model.dtype).itemsize
+    P, images, tensor = bucket.prompt_tokens, rows * bucket.images, mesh.shape["tensor"]
+    scores = _scores(config, mesh, rows * sizes.num_heads // tensor, ((P, P),))
+    tower_scores = _scores(config, mesh, images * v.num_heads, ((bucket.patches, bucket.patches),))
+    mlp = int(v.embed_dim * v.mlp_ratio) * images * bucket.patches * width
+    return max(_inside(scores, sizes.intermediate_size // tensor * rows * P * width), _inside(tower_scores, mlp))
+
+
+def _scores(config: ConfigDict, mesh: Mesh, heads: int, shapes: Sequence[tuple[int, int]]) -> int:
+    """Attention scores at a time, for `heads` rows times heads and the larger of the (queries, keys): of a part of the
+    queries; none where a kernel keeps them in the chip's fast memory."""
+    return _by_xla(config, mesh) * heads * max(min(queries, QUERIES) * keys for queries, keys in shapes)
+
+
+def _by_xla(config: ConfigDict, mesh: Mesh) -> bool:
+    return choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype) == "xla"
+
+
+def _inside(scores: int, widest: int) -> int:
+    """Bytes inside a layer: three copies of `scores` float32 attention scores and of its widest features, in bytes."""
+    return 3 * scores * 4 + 3 * widest
+
+
+def chunk_size(config: ConfigDict) -> int:
+    return min(config.model.logits_chunk, config.rollout.max_completion_length)
+
+
+def _vocabulary(sizes: Qwen2VLConfig, mesh: Mesh) -> int:
+    return _local((sizes.vocab_size,), ("vocab",), mesh)
+
+
+def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) -> int:
+    """Elements on one device."""
+    spec = spec_for(shape, names, dict(mesh.shape))
+    return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
+
+
+def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
+    """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
+    whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):
+        spec = param_spec("/".join(k.key for k in path), leaf.shape, whole)
+        total += math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape))
+    return total * jnp.dtype(config.model.dtype).itemsize

@@ -1,0 +1,310 @@
+"""Checkpoints of a run: the last ones and the best, each with its device state and its host state.
+
+A checkpoint is an Orbax step directory with the items `state` (arrays), `host` (JSON) and, where one was given,
+`metrics`. It is written under a temporary name and renamed when whole, so the newest directory with a plain number is
+always complete, whenever the process is killed. Deleting renames first, for the same reason.
+
+The state is stored as a flat mapping from "params/decoder/kernel"-like paths to arrays: the containers of the pytree
+(optax tuples, frozen dataclasses) belong to the program, not to the file.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from rrft_jax.files import write_atomic
+
+TRASH = ".deleted"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written or read; the message names the path and the remedy."""
+
+
+@dataclass(frozen=True)
+class _KeepLastAndBest:
+    """Retention as Orbax asks for it: one bool per checkpoint, which come in order of steps."""
+
+    last: int
+    best: int
+    score: Callable[[Mapping[str, float]], float]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        del context
+        count = len(checkpoints)
+        scored = sorted((self.score(c.metrics), i) for i, c in enumerate(checkpoints) if c.metrics)
+        kept = {i for _, i in scored[len(scored) - min(self.best, len(scored)) :]}
+        return [i >= count - self.last or i in kept for i in range(count)]
+
+
+class Checkpoints:
+    """The checkpoints below one directory.
+
+    keep_last: how many of the newest stay. keep_best: how many with the highest (`higher_is_better`) metric stay
+    besides; a newer checkpoint never deletes them. Among equals the newest counts as best. A checkpoint saved without
+    a metric is never best.
+    read_only: look at the checkpoints of a run that may be writing in another process; nothing is cleaned.
+    asynchronous: `save` returns once the state is on the host, and writes behind the next steps. A killed process then
+    resumes from the checkpoint before. `close` waits. Not used by default: a save of a small model is short.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        keep_last: int = 1,
+        keep_best: int = 1,
+        best_metric: str = "eval/accuracy",
+        higher_is_better: bool = True,
+        read_only: bool = False,
+        asynchronous: bool = False,
+    ):
+        if keep_last < 1 or keep_best < 0:
+            raise ValueError(f"keep_last must be at least 1 and keep_best at least 0, got {keep_last} and {keep_best}.")
+        self.directory = Path(directory).absolute()
+        self._metric_name = best_metric
+        self._sign = 1.0 if higher_is_better else -1.0
+        self._read_only = read_only
+        if read_only and not self.directory.is_dir():
+            raise CheckpointError(f"{self.directory} does not exist; give the checkpoint folder of a run.")
+        self._asynchronous = asynchronous
+        self._empty_trash()
+        self._remove_unfinished()
+        if jax.process_count() > 1:  # the others look at the directory only when it is clean
+            multihost_utils.sync_global_devices("checkpoints cleaned")
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=_KeepLastAndBest(keep_last, keep_best, self._score),
+                best_fn=self._score,  # without it Orbax stores no metrics
+                todelete_subdir=None if read_only else TRASH,
+                enable_async_checkpointing=asynchronous and not read_only,
+                read_only=read_only,
+            ),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "host": ocp.JsonCheckpointHandler()},
+        )
+
+    def save(self, step: int, state: Any, host: Mapping[str, Any], metric: float | None = None) -> bool:
+        """Writes a checkpoint; False if this step is already there (then nothing is written).
+
+        state: pytree of arrays, which the caller may donate afterwards.
+        host: JSON values. metric: the value of `best_metric` at this step, None if it was not measured.
+        """
+        latest = self.latest_step()
+        if latest is not None and step <= latest:
+            if step in self.all_steps():
+                return False
+            raise CheckpointError(
+                f"{self.directory} already holds step {latest}, so step {step} cannot be saved after it. "
+                "Resume from the latest step, or use another directory."
+            )
+        try:
+            host = json.loads(json.dumps(host, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"the host state of step {step} is not JSON: {error}.") from None
+        # An empty mapping instead of None: Orbax warns about each checkpoint without metrics.
+        metrics = {} if metric is None or not math.isfinite(metric) else {self._metric_name: float(metric)}
+        items = {"state": ocp.args.StandardSave(_with_content(flatten_state(state))), "host": ocp.args.JsonSave(host)}
+        self._manager.wait_until_finished()  # also whatever an asynchronous save still moves into the trash
+        self._empty_trash()
+        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+        if not self._asynchronous:
+            self._empty_trash()
+        return True
+
+    def add_metric(self, step: int, metric: float) -> None:
+        """Gives a step that was saved without a metric the value of `best_metric`, measured since."""
+        if not math.isfinite(metric):
+            return
+        if jax.process_index() == 0:
+            # Orbax can only write a step anew, and a kill before that was done would leave no step at all.
+            values = json.dumps({self._metric_name: float(metric)})
+            write_atomic(self.directory / str(step) / "metrics" / "metrics", values.encode())
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("metric added")
+        self._manager.reload()
+
+    def restore(self, target: Any = None, step: int | None = None) -> tuple[Any, dict, int]:
+        """(state, host, step) of a step, by default the latest.
+
+        target: pytree like the saved one, of arrays or `jax.ShapeDtypeStruct`s; where a leaf carries a sharding, the
+        array is read into it. None gives nested dicts of numpy arrays, whatever devices wrote them.
+        """
+        self._manager.wait_until_finished()
+        step = self.latest_step() if step is None else step
+        if step is None or step not in self.all_steps():
+            raise CheckpointError(f"{self.directory} has no checkpoint{self._named(step)}; it has {self.all_steps()}.")
+        path = self.directory / str(step)
+        stored = self._guard(path, lambda: self._stored_shapes(step))
+        if target is None:
+            wanted = {name: np.empty(shape, dtype) for name, (shape, dtype) in stored.items()}
+            finish: Callable = unflatten_state
+        else:
+            wanted = {name: _abstract(leaf) for name, leaf in _with_content(flatten_state(target)).items()}
+            problems = differences(stored, {name: (leaf.shape, leaf.dtype) for name, leaf in wanted.items()})
+            if problems:
+                raise CheckpointError(
+                    f"the state stored in {path} is not the one this program has:\n  " + "\n  ".join(problems) + "\n"
+                    "Use the config that wrote it (model size, optimizer, LoRA), or start a new run."
+                )
+
+            def finish(flat: Mapping[str, Any]) -> Any:
+                return _rebuild(target, flat)
+
+        items = {"state": ocp.args.StandardRestore(wanted), "host": ocp.args.JsonRestore()}
+        found = self._guard(path, lambda: self._manager.restore(step, args=ocp.args.Composite(**items)))
+        return finish(found.state), found.host, step
+
+    def all_steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step with the best metric, None if no checkpoint has one."""
+        scored = [(self._score(metrics), step) for step in self.all_steps() if (metrics := self._manager.metrics(step))]
+        return max(scored)[1] if scored else None
+
+    def metric(self, step: int) -> float | None:
+        """The metric saved with a step."""
+        return (self._manager.metrics(step) or {}).get(self._metric_name)
+
+    def close(self) -> None:
+        """Waits for a save in flight."""
+        self._manager.wait_until_finished()
+        self._empty_trash()
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        value = metrics.get(self._metric_name)
+        return -math.inf if value is None else self._sign * value
+
+    def _stored_shapes(self, step: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        tree = self._manager.item_metadata(step).state.tree
+        return {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in tree.items()}
+
+    def _guard(self, path: Path, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except Exception as error:  # whatever the storage libraries raise for a damaged file
+            others = [step for step in self.all_steps() if str(step) != path.name]
+            remedy = (
+                f"the run then goes on from step {others[-1]}" if others else "the run then starts from its beginning"
+            )
+            raise CheckpointError(
+                f"the checkpoint {path} is damaged ({_first_cause(error)}). Delete that folder; {remedy}."
+            ) from error
+
+    def _empty_trash(self) -> None:
+        if jax.process_index() == 0 and not self._read_only:
+            shutil.rmtree(self.directory / TRASH, ignore_errors=True)
+
+    def _remove_unfinished(self) -> None:
+        """What a killed save left. Orbax can do it too, but in a thread that may not be done when the run goes on."""
+        if jax.process_index() == 0 and not self._read_only:
+            for leftover in self.directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                shutil.rmtree(leftover)
+
+    def _named(self, step: int | None) -> str:
+        return "" if step is None else f" of step {step}"
+
+
+def _first_cause(error: BaseException) -> str:
+    """The first line of the error that started the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+
+
+def flatten_state(state: Any) -> dict[str, Any]:
+    """{"params/kernel": array, ...}; TypeError names a leaf that is no array."""
+    flat: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            raise TypeError(f"state leaf {name} is a {type(leaf).__name__}, not an array; put it into the host state.")
+        if name in flat:
+            raise ValueError(f"two state leaves have the path {name}; rename one.")
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise TypeError(f"state leaf {name} is a typed PRNG key; store its jax.random.key_data.")
+        flat[name] = leaf
+    return flat
+
+
+def unflatten_state(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts from slash-separated paths."""
+    tree: dict[str, Any] = {}
+    for name, leaf in flat.items():
+        *parents, last = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = leaf
+    return tree
+
+
+def differences(stored: Mapping[str, tuple], wanted: Mapping[str, tuple], limit: int = 20) -> list[str]:
+    """One line per leaf that is missing, unexpected, or of another shape or type; at most `limit` and a count."""
+    lines = [f"missing in the file: {name} {_show(wanted[name])}" for name in wanted if name not in stored]
+    lines += [f"only in the file: {name} {_show(stored[name])}" for name in stored if name not in wanted]
+    lines += [
+        f"{name}: {_show(stored[name])} in the file, {_show(wanted[name])} in the program"
+        for name in wanted
+        if name in stored and _show(stored[name]) != _show(wanted[name])
+    ]
+    more = len(lines) - limit
+    return lines if more <= 0 else [*lines[:limit], f"and {more} more"]
+
+
+def _show(leaf: tuple) -> str:
+    shape, dtype = leaf
+    return f"{np.dtype(dtype).name}[{', '.join(map(str, shape))}]"
+
+
+def _with_content(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Without arrays of no elements, which Orbax refuses and the target rebuilds."""
+    return {name: leaf for name, leaf in flat.items() if leaf.size}
+
+
+def released(state: Any) -> Any:
+    """A target for `restore` in place of `state`, whose arrays are deleted: both would not fit beside each other."""
+
+    def one(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+        shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+        leaf.delete()
+        return shape
+
+    return jax.tree.map(one, state)
+
+
+def _abstract(leaf: Any) -> Any:
+    """What Orbax needs to know to read a leaf; without a sharding it goes to the first device."""
+    if isinstance(leaf, np.ndarray):
+        return np.empty(leaf.shape, leaf.dtype)
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _rebuild(target: Any, flat: Mapping[str, Any]) -> Any:
+    def build(path: Any, leaf: Any) -> Any:
+        if not leaf.size:
+            return (np if isinstance(leaf, np.ndarray) else jnp).zeros(leaf.shape, leaf.dtype)
+        return flat[jax.tree_util.keystr(path, simple=True, separator="/")]
+
+    return jax.tree_util.tree_map_with_path(build, target)

@@ -1,0 +1,129 @@
+"""What the model was asked and what it wrote, for people to read: one folder per logged step.
+
+    completions/step_000012/groups.jsonl      one line per prompt with its G completions
+    completions/step_000012/<digest>.png      each picture once, named by its pixels
+
+A folder appears whole or not at all: it is written under a hidden name and renamed.
+"""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rrft_jax.data.decoding import open_image
+
+FOLDER, FILE = "completions", "groups.jsonl"
+_STEP = re.compile(r"step_(\d+)")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt and its G completions.
+
+    images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures, as in `Example.images`.
+    rewards: reward function -> G values, None where the function gave no verdict.
+    advantages: G values; empty where none were computed (evaluation).
+    """
+
+    prompt_id: int
+    example_id: str
+    prompt: str
+    answer: str
+    completions: Sequence[str]
+    images: Sequence[Any] = ()
+    rewards: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    reward: Sequence[float | None] = ()
+    advantages: Sequence[float | None] = ()
+
+
+class CompletionsWriter:
+    """Writes the groups of logged steps under a run directory."""
+
+    def __init__(self, workdir: str | Path):
+        self._root = Path(workdir) / FOLDER
+
+    def write(self, step: int, groups: Sequence[Group]) -> Path:
+        """Writes one step and returns its folder; a folder left by an earlier attempt at the step is replaced."""
+        final = self._root / f"step_{step:06d}"
+        temporary = self._root / f".{final.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        lines = [json.dumps(_line(step, group, temporary), ensure_ascii=False, allow_nan=False) for group in groups]
+        (temporary / FILE).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+        return final
+
+    def cut_back(self, step: int) -> int:
+        """Removes the folders of later steps and unfinished ones; returns how many later steps there were."""
+        for leftover in self._root.glob(".step_*.tmp"):
+            shutil.rmtree(leftover)
+        later = [folder for number, folder in _folders(self._root) if number > step]
+        for folder in later:
+            shutil.rmtree(folder)
+        return len(later)
+
+
+def read_completions(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The groups under a run directory, its completions folder or one step's folder, in order of steps.
+
+    Each is a dict with the fields of `Group` and `step`; images are paths that can be opened.
+    """
+    path = Path(path)
+    root = path / FOLDER if (path / FOLDER).is_dir() else path
+    folders = [root] if (root / FILE).exists() else [folder for _, folder in _folders(root)]
+    if not folders:
+        raise FileNotFoundError(f"no completions under {path}; give a run directory or its {FOLDER} folder.")
+    for folder in folders:
+        with open(folder / FILE, encoding="utf-8") as lines:
+            for line in lines:
+                group = json.loads(line)
+                yield {**group, "images": [folder / name for name in group["images"]]}
+
+
+def _folders(root: Path) -> list[tuple[int, Path]]:
+    found = [(_STEP.fullmatch(folder.name), folder) for folder in root.glob("step_*")]
+    return sorted((int(match[1]), folder) for match, folder in found if match)
+
+
+def _line(step: int, group: Group, folder: Path) -> dict[str, Any]:
+    columns = {"reward": group.reward, "advantages": group.advantages}
+    columns |= {f"rewards[{name!r}]": values for name, values in group.rewards.items()}
+    for name, values in columns.items():
+        if len(values) not in (0, len(group.completions)):
+            raise ValueError(
+                f"example {group.example_id}: {name} has {len(values)} values for {len(group.completions)} completions."
+            )
+    return {
+        "step": int(step),
+        "prompt_id": int(group.prompt_id),
+        "example_id": group.example_id,
+        "prompt": group.prompt,
+        "answer": group.answer,
+        "images": [_save_image(image, folder) for image in group.images],
+        "completions": list(group.completions),
+        "rewards": {name: _numbers(values) for name, values in group.rewards.items()},
+        "reward": _numbers(group.reward),
+        "advantages": _numbers(group.advantages),
+    }
+
+
+def _numbers(values: Sequence[Any]) -> list[float | None]:
+    """Plain floats; what is not finite becomes None, since JSON has no NaN."""
+    return [None if value is None or not math.isfinite(float(value)) else float(value) for value in values]
+
+
+def _save_image(image: Any, folder: Path) -> str:
+    image = open_image(image)
+    digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()[:16]
+    name = f"{digest}.png"
+    if not (folder / name).exists():
+        image.save(folder / name)
+    return name

@@ -1,0 +1,65 @@
+"""What a run writes down while it goes: metrics, completions, progress. Process 0 alone does; in the others a Journal
+takes the same calls and writes nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rrft_jax.parallel.processes import is_writer
+from rrft_jax.run.completions import CompletionsWriter, Group
+from rrft_jax.run.metrics import MetricsWriter
+from rrft_jax.run.progress import Progress
+
+
+class Journal:
+    """The writers of one run directory."""
+
+    def __init__(self, workdir: Path, tensorboard: bool):
+        self._metrics = MetricsWriter(workdir, tensorboard) if is_writer() else None
+        self._completions = CompletionsWriter(workdir) if is_writer() else None
+        self._progress: Progress | None = None
+
+    def cut_back(self, step: int, unevaluated: bool = False) -> None:
+        """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
+        if self._metrics is not None:
+            self._metrics.cut_back(step - unevaluated)
+            self._completions.cut_back(step)
+
+    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        if self._metrics is not None:
+            self._metrics.write(step, metrics)
+
+    def write_completions(self, step: int, groups: Sequence[Group]) -> None:
+        if self._completions is not None and groups:
+            self._completions.write(step, groups)
+
+    @contextmanager
+    def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Iterator[None]:
+        """Within this context `update` and `note` are shown."""
+        if self._metrics is None:
+            yield
+            return
+        with Progress(total, start, every, shown) as self._progress:
+            yield
+        self._progress = None
+
+    def update(self, step: int, metrics: Mapping[str, Any]) -> None:
+        if self._progress is not None:
+            self._progress.update(step, metrics)
+
+    def note(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.note(text)
+
+    def flush(self) -> None:
+        """Waits until all that was written is on the disk."""
+        if self._metrics is not None:
+            self._metrics.flush()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._metrics is not None:
+            self._metrics.close()

@@ -1,0 +1,160 @@
+"""Numbers of a run, one JSON object a step, and the same numbers as TensorBoard events.
+
+`metrics.jsonl` is the record; the events in `tensorboard/` are a rendering of it and are made again from it when a
+run resumes, so the two agree and no step appears twice.
+
+A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept beside it:
+{"step": 7, "time": 1700000000.0, "loss": null, "nonfinite": {"loss": "nan"}}. TensorBoard gets no point for it.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from tensorboardX import SummaryWriter
+
+from rrft_jax.files import write_atomic
+
+FILE, EVENTS = "metrics.jsonl", "tensorboard"
+RESERVED = ("step", "time", "nonfinite")
+
+
+class MetricsWriter:
+    """Appends to the metrics of a run directory.
+
+    Each object reaches the operating system at once, so a killed process loses none; `flush` also waits for the disk
+    and belongs before a checkpoint.
+    """
+
+    def __init__(self, workdir: str | Path, tensorboard: bool = True):
+        self._file = Path(workdir) / FILE
+        self._events_dir = Path(workdir) / EVENTS
+        self._tensorboard = tensorboard
+        self._events: SummaryWriter | None = None
+        self._handle: IO[bytes] | None = None
+        self._last: int | None = None
+        self._opened = False
+
+    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Records one step. Steps must increase; values are numbers or arrays of one number."""
+        if not self._opened:
+            self._open(None)
+        if self._last is not None and step <= self._last:
+            raise ValueError(
+                f"{self._file} already holds step {self._last}, so step {step} cannot follow. "
+                "Call cut_back(checkpoint step) when resuming, and write once a step."
+            )
+        record = make_record(step, metrics, time.time())
+        self._handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
+        self._handle.flush()
+        self._last = step
+        self._render(record)
+
+    def cut_back(self, step: int) -> int:
+        """Removes everything after `step` (-1: everything) from the file and the events; returns how many steps."""
+        return self._open(step)
+
+    def flush(self) -> None:
+        """Waits until all that was written is on the disk."""
+        if self._handle is not None:
+            os.fsync(self._handle.fileno())
+        if self._events is not None:
+            self._events.flush()
+
+    def close(self) -> None:
+        self.flush()
+        if self._handle is not None:
+            self._handle.close()
+        if self._events is not None:
+            self._events.close()
+        self._handle = self._events = None
+        self._opened = False
+
+    def _open(self, step: int | None) -> int:
+        self.close()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        records, whole = _read(self._file)
+        kept = records if step is None else [r for r in records if r["step"] <= step]
+        if len(kept) < len(records) or not whole:
+            write_atomic(self._file, "".join(json.dumps(r) + "\n" for r in kept).encode())
+        if self._tensorboard:
+            for old in self._events_dir.glob("events.out.tfevents.*"):
+                old.unlink()
+            self._events = SummaryWriter(logdir=str(self._events_dir), flush_secs=30)
+            for record in kept:
+                self._render(record)
+        self._handle = open(self._file, "ab")  # noqa: SIM115, closed by close()
+        self._last = kept[-1]["step"] if kept else None
+        self._opened = True
+        return len(records) - len(kept)
+
+    def _render(self, record: Mapping[str, Any]) -> None:
+        if self._events is None:
+            return
+        for name, value in record.items():
+            if name not in RESERVED and value is not None:
+                self._events.add_scalar(name, value, record["step"], walltime=record["time"])
+
+
+def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The JSON object of one step; `now` in unix seconds."""
+    record: dict[str, Any] = {"step": int(step), "time": round(now, 3)}
+    nonfinite: dict[str, str] = {}
+    for name, value in metrics.items():
+        if name in RESERVED:
+            raise ValueError(f"the metric name {name!r} is taken by the writer; rename it.")
+        number = _number(name, value)
+        if not math.isfinite(number):
+            nonfinite[name] = str(number)  # nan, inf or -inf, which float() reads back
+        record[name] = number if math.isfinite(number) else None
+    return {**record, "nonfinite": nonfinite} if nonfinite else record
+
+
+def read_metrics(workdir: str | Path) -> Iterator[dict[str, Any]]:
+    """The objects of a run's metrics.jsonl with non-finite values put back; a half-written last line is left out."""
+    for record in _read(Path(workdir) / FILE)[0]:
+        yield _restored(record)
+
+
+def to_json(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics of a step as JSON values, for a checkpoint; `from_json` gives them back."""
+    return make_record(0, metrics, 0.0)
+
+
+def from_json(record: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in _restored(dict(record)).items() if name not in RESERVED}
+
+
+def _restored(record: dict[str, Any]) -> dict[str, Any]:
+    for name, kind in record.pop("nonfinite", {}).items():
+        record[name] = float(kind)
+    return record
+
+
+def _number(name: str, value: Any) -> int | float:
+    item = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
+    if isinstance(item, bool) or not isinstance(item, (int, float)):
+        if isinstance(item, bool):
+            return int(item)
+        raise TypeError(f"metric {name!r} must be one number, got {type(value).__name__} {value!r:.80}.")
+    return item
+
+
+def _read(file: Path) -> tuple[list[dict[str, Any]], bool]:
+    """All whole objects, and whether the file ends with a whole line."""
+    if not file.exists():
+        return [], True
+    lines = file.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            record = json.loads(line)
+            record["step"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{file} line {number} is not a metrics object; remove that line.") from None
+        records.append(record)
+    return records, not lines[-1]

@@ -1,0 +1,78 @@
+"""What a run tells a person at an evaluation and at its end."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from rrft_jax.run.clock import cpu_seconds
+from rrft_jax.run.metrics import read_metrics
+from rrft_jax.run.progress import Row, before_after_table, duration
+from rrft_jax.run.workdir import ADAPTER, EXPORT, Workdir
+
+# Titles of the held-out sets; a task's further ones go by their names.
+_SETS = {
+    "eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "left camera", "eval_right": "right camera",
+}  # fmt: skip
+
+
+def eval_line(step: int, scores: dict[str, float]) -> str:
+    """One line of the log about an evaluation."""
+    parts = [
+        f"{name.removesuffix('/accuracy')} {value:.1%}" for name, value in scores.items() if name.endswith("/accuracy")
+    ]
+    return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
+
+
+def result_table(path: Path) -> str:
+    """Before / after over the held-out sets, from the metrics on disk."""
+    records = [r for r in read_metrics(path) if any(k.startswith("eval") for k in r)]
+    if not records:
+        return "(no held-out set was evaluated)"
+    before, after = records[0], records[-1]
+    labels = {
+        "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason",
+        "accuracy_reasoned": "accuracy of reasoned answers", "accuracy_direct": "accuracy of direct answers",
+        "format": "format", "mean_length": "mean length (tokens)",
+    }  # fmt: skip
+    rows = []
+    for name in dict.fromkeys(key.partition("/")[0] for key in before if key.startswith("eval")):
+        title = _SETS.get(name, name)
+        partial = any(record.get(f"{name}/score") != record.get(f"{name}/accuracy") for record in (before, after))
+        for key, label in labels.items():
+            if key == "score" and not partial:
+                continue
+            values = [record.get(f"{name}/{key}") for record in (before, after)]
+            if any(v is not None for v in values):
+                # NaN: no answer of this kind, so no accuracy either.
+                values = [None if v is None or math.isnan(v) else v for v in values]
+                rows.append(Row(f"{title}: {label}", *values, key != "mean_length"))
+    return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
+
+
+def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
+    """Marks the run as done and says what came of it. earlier: what to add to `cpu_seconds` for the whole run."""
+    path = run_dir.path
+    cpu = earlier + cpu_seconds()
+    run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
+    print(result_table(path))
+    print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
+    steps = [record for record in read_metrics(path) if "timing/idle_share" in record]
+    names = "timing/idle_share", "between_steps", "step_time"
+    idle, between, taken = (np.median([step[name] for step in steps]) for name in names)
+    print(
+        f"no program ran for {idle:.1%} of the time of a step (median); between two steps, for what is written, "
+        f"{between / (taken + between):.1%} of the time went"
+    )
+    print(f"written to {path}:")
+    for name, what in (
+        (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
+        (ADAPTER, "the LoRA adapter in PEFT's format, which hf/ has merged"),
+        ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
+        ("completions", "pictures, prompts, completions, rewards and advantages"),
+        ("checkpoints", "the last and the best step"),
+        ("profile", "a trace of some steps, for ui.perfetto.dev or XProf"),
+        ("config.json", "the resolved config; versions, git commit and seeds in versions.json"),
+    ):
+        if (path / name).exists():
+            print(f"  {name:14} {what}")

@@ -1,0 +1,61 @@
+"""What, besides the config, decides the bits of a result: versions of program and libraries, machine, git commit."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
+
+
+def collect_versions() -> dict[str, Any]:
+    """What, besides the config, decides the bits of a result."""
+    import rrft_jax
+
+    found: dict[str, Any] = {"python": platform.python_version(), "rrft_jax": rrft_jax.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    devices = jax.devices()
+    found["platform"] = platform.platform()
+    found["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found["backend"] = jax.default_backend()
+    found["device_kind"] = devices[0].device_kind
+    found["device_count"] = len(devices)
+    found["process_count"] = jax.process_count()
+    found["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "")
+    found["git"] = git_state(Path(rrft_jax.__file__).parent)
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """{"commit", "dirty"} of the repository that tracks the sources in `folder`, None where there is none."""
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(("git", "-C", str(folder), *args), capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # An installed copy may lie inside somebody else's repository, whose commit says nothing about these sources.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    return commit and {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def version_notes(old: Mapping, new: Mapping) -> tuple[str, ...]:
+    """One line per recorded difference between the first start and now."""
+    keys = [k for k in new if k not in ("platform", "seeds", "git") and k in old and old[k] != new[k]]
+    notes = [f"{k}: {old[k]} -> {new[k]}; the result may differ in its last bits" for k in keys]
+    if old.get("git") != new.get("git"):
+        notes.append(f"git: {old.get('git')} -> {new.get('git')}; the program may not be the same")
+    return tuple(notes)

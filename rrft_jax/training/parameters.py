@@ -1,0 +1,178 @@
+"""Splitting a parameter tree into what is trained and what is frozen."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.models import adapter as peft
+from rrft_jax.models.lora import LoRA, init_adapter, is_trained
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import abstract_params, load_sharded
+from rrft_jax.pretrained import adapter_of, resolve_init
+
+
+def partition(params: dict, freeze: Sequence[str]) -> tuple[dict, dict]:
+    """(trainable, frozen): leaves whose '/'-joined path matches one of the regular expressions are frozen.
+
+    Raises ValueError for a pattern that matches nothing, and when nothing is left to train.
+    """
+    leaves = leaf_paths(params)
+    for pattern in freeze:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"config.train.freeze: {pattern!r} is not a regular expression ({error})") from error
+    frozen = {path for path in leaves for pattern in freeze if re.search(pattern, path)}
+    for pattern in freeze:
+        if not any(re.search(pattern, path) for path in leaves):
+            raise ValueError(
+                f"config.train.freeze: {pattern!r} matches no parameter; paths look like {next(iter(leaves))}"
+            )
+    if len(frozen) == len(leaves):
+        raise ValueError(f"config.train.freeze: {list(freeze)} freezes every parameter, nothing is left to train")
+    return (
+        from_paths({p: x for p, x in leaves.items() if p not in frozen}),
+        from_paths({p: x for p, x in leaves.items() if p in frozen}),
+    )
+
+
+def combine(trainable: dict, frozen: dict) -> dict:
+    """The whole tree again."""
+    return from_paths({**leaf_paths(trainable), **leaf_paths(frozen)})
+
+
+def parameter_count(tree: dict) -> int:
+    """How many numbers the leaves hold; shapes alone will do."""
+    return sum(leaf.size for leaf in leaf_paths(tree).values())
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters on the mesh. trainable: float32; frozen: in config.model.frozen_dtype.
+
+    reference: the policy at the start, None where the loss does not look at it. It shares the arrays of `frozen`:
+    with LoRA it is the base without the adapter's leaves and costs nothing.
+    """
+
+    trainable: dict
+    frozen: dict
+    reference: dict | None
+
+
+def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh, keep_reference: bool) -> Weights:
+    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter.
+
+    keep_reference: whether the loss looks at the policy of the start.
+    """
+    base = resolve_init(config.init)
+    shapes = leaf_paths(abstract_params(model.config))
+    trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
+    merged = adapter_of(config.init, base, model.config)
+    leaves = leaf_paths(load_sharded(base, model.config, mesh, loaded_dtypes(config, shapes), merged))
+    trainable = {path: leaves[path] for path in trained}
+    frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
+    reference = None
+    if keep_reference:
+        # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
+        reference = from_paths(frozen | _copies(trainable, frozen_dtype))
+    if config.lora.rank:
+        adapter = leaf_paths(place(from_paths(start_adapter(config, shapes, model.config, base)), mesh))
+        trainable = {path: leaf for path, leaf in adapter.items() if is_trained(path)}
+        frozen |= {path: leaf for path, leaf in adapter.items() if not is_trained(path)}
+    return Weights(from_paths(trainable), from_paths(frozen), reference)
+
+
+def trained_paths(config: ConfigDict, shapes: Mapping[str, Any]) -> set[str]:
+    """Which of the model's own parameters are trained: with LoRA none, else those that config.train.freeze leaves."""
+    return set() if config.lora.rank else set(leaf_paths(partition(from_paths(dict(shapes)), config.train.freeze)[0]))
+
+
+def loaded_dtypes(config: ConfigDict, shapes: Mapping[str, Any]) -> dict[str, jnp.dtype]:
+    """The dtype in which each of the model's own parameters, by path, is read: float32 where it is trained."""
+    trained = trained_paths(config, shapes)
+    return {path: jnp.dtype("float32" if path in trained else config.model.frozen_dtype) for path in shapes}
+
+
+def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
+    """The same values in buffers of their own, sharded alike."""
+    copy = jax.jit(
+        lambda tree: jax.tree.map(lambda x: jnp.copy(x).astype(dtype), tree),
+        out_shardings=jax.tree.map(lambda x: x.sharding, leaves),
+    )
+    return copy(leaves)
+
+
+def check_trained(config: ConfigDict) -> None:
+    """ValueError where the fields that say what is trained, and in which dtype the rest is kept, do not fit."""
+    if config.model.frozen_dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"config.model.frozen_dtype={config.model.frozen_dtype!r}: choose float32 or bfloat16")
+    if config.lora.rank == 0:
+        if config.lora.adapter:
+            raise ValueError(
+                f"config.lora.adapter={config.lora.adapter} is an adapter to go on training: give config.lora.rank "
+                "too, or init=<the adapter> to train from the merged weights"
+            )
+        return
+    lora_settings(config)
+    if config.train.freeze:
+        raise ValueError(
+            f"config.train.freeze={list(config.train.freeze)}: with config.lora.rank only the adapter is trained; "
+            "choose its layers by config.lora.parts and config.lora.targets"
+        )
+
+
+def lora_settings(config: ConfigDict) -> LoRA:
+    return LoRA(config.lora.rank, config.lora.alpha, tuple(config.lora.targets), tuple(config.lora.parts))
+
+
+def start_adapter(config: ConfigDict, shapes: dict, sizes: Qwen2VLConfig, base: Path) -> dict[str, np.ndarray]:
+    """Leaves of a new adapter, or of config.lora.adapter. ValueError where that is not what config.lora describes."""
+    settings = config.lora
+    if peft.is_adapter(config.init):
+        raise ValueError(
+            f"init={config.init} is an adapter, and config.lora.rank asks for one: to go on training it give "
+            f"--config.lora.adapter={config.init} and init=<its base>; a new one starts from a merged model"
+        )
+    new = init_adapter(shapes, lora_settings(config), config.seed)
+    if not settings.adapter:
+        return new
+    found = peft.read_adapter(settings.adapter, sizes, base)
+    describe = lambda leaves: {  # noqa: E731
+        path.removesuffix("/lora_a"): (a.shape[-1], float(leaves[path.replace("lora_a", "lora_scale")].flat[0]))
+        for path, a in leaves.items()
+        if path.endswith("/lora_a")
+    }
+    ours, theirs = describe(new), describe(found)
+    for module in sorted(ours.keys() | theirs.keys()):
+        if ours.get(module) != theirs.get(module):
+            say = lambda x: f"rank {x[0]}, alpha {x[0] * x[1]:g}" if x else "no adapter"  # noqa: E731
+            raise ValueError(
+                f"config.lora.adapter={settings.adapter} has {say(theirs.get(module))} at {module}, config.lora has "
+                f"{say(ours.get(module))}: make rank, alpha, targets and parts those of the adapter"
+            )
+    return {path: found[path] for path in new}
+
+
+def place(tree: dict, mesh: Mesh) -> dict:
+    """Host arrays (numpy), sharded over the mesh as the parameter table says; always fresh buffers.
+
+    Every process gives the whole tree and keeps what its own devices hold.
+    """
+
+    def one(x, sharding):
+        host = np.asarray(x)
+        # A copy, since on a CPU device the array may lie in the buffer that it was made from.
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
+
+    return jax.tree.map(one, tree, tree_shardings(tree, mesh))

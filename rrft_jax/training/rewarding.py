@@ -1,0 +1,160 @@
+"""Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrft_jax.parallel.layout import Layout
+from rrft_jax.parallel.processes import is_writer
+from rrft_jax.processing.processor import decode
+from rrft_jax.run.completions import Group
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the reward functions said about a whole batch, and cannot be asked again: values float64[F, B, G] of each,
+    total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls failed."""
+
+    values: np.ndarray
+    total: np.ndarray
+    text_metrics: dict[str, tuple[float, float]]
+    failures: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The real rows that one process owns, n of them with g members each: rows int64[n], values float64[F, n, g], total
+    float32[n, g] (NaN: no reward), lengths int[n, g], finished bool[n, g], texts n * g of them."""
+
+    names: tuple[str, ...]
+    rows: np.ndarray
+    values: np.ndarray
+    total: np.ndarray
+    lengths: np.ndarray
+    finished: np.ndarray
+    texts: list[str]
+    text_metrics: dict[str, tuple[float, float]]
+    failures: int
+    prompt_tokens: int
+
+
+def score_part(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
+    """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: the verdicts, where there are some."""
+    names = tuple(item.name for item in rewards.rewards)
+    own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
+    g = tokens.shape[1]
+    texts = [decode(processor, row) for row in tokens[own].reshape(len(own) * g, -1)]
+    bare = [host.examples[i].without_images() for i in own]
+    values, total, text_metrics, failures = np.zeros((len(names), 0)), np.zeros(0, np.float32), {}, 0
+    if known is not None:
+        numbers = host.layout.mine[own]
+        by_row = lambda x: x.reshape(*x.shape[:-2], host.layout.prompts * host.layout.split, -1)  # noqa: E731
+        values, total = by_row(known.values)[:, numbers], by_row(known.total)[numbers]
+        if is_writer():  # of the whole batch: one part carries them
+            text_metrics, failures = known.text_metrics, known.failures
+    elif texts:
+        groups = host.layout.prompt_of[own].repeat(g).tolist()
+        scored = rewards.score(texts, [e for e in bare for _ in range(g)], groups, t)
+        values, total = scored.values, np.array(scored.total, np.float32)
+        # A sum over the functions that happened to answer would rank a failed check as a wrong answer.
+        total[list(scored.unscored)] = np.nan
+        text_metrics, failures = dict(scored.metrics), len(scored.failures)
+    first_rows = own[host.layout.mine[own] % host.layout.split == 0]
+    return _Part(
+        names, host.layout.mine[own], values.reshape(len(names), -1, g), total.reshape(-1, g), mask[own].sum(-1),
+        finished[own], texts, text_metrics, failures, int(host.prompts.token_mask[first_rows].sum()),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All rows, by prompt: live bool[B'], values float64[F, B', G], total float32[B', G], lengths, finished, reasons
+    [B', G], texts by prompt; B' counts prompts that only fill the batch too."""
+
+    live: np.ndarray
+    values: np.ndarray
+    total: np.ndarray
+    lengths: np.ndarray
+    finished: np.ndarray
+    reasons: np.ndarray
+    texts: np.ndarray
+    text_metrics: dict[str, tuple[float, float]]
+
+
+def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
+    rows = np.concatenate([part.rows for part in parts])
+    by_prompt = lambda x: x.reshape(layout.rows // layout.split, G)  # noqa: E731
+
+    def spread(fill, dtype, name: str) -> np.ndarray:
+        out = np.full((layout.rows, G // layout.split), fill, dtype)
+        out[rows] = np.concatenate([getattr(part, name) for part in parts])
+        return by_prompt(out)
+
+    texts = np.full((layout.rows, G // layout.split), "", object)
+    texts[rows] = np.array([text for part in parts for text in part.texts], object).reshape(len(rows), -1)
+    values = np.full((len(parts[0].names), *texts.shape), np.nan)
+    values[:, rows] = np.concatenate([part.values for part in parts], axis=1)
+    sums: dict[str, tuple[float, float]] = {}
+    for part in parts:
+        for name, (total, count) in part.text_metrics.items():
+            before = sums.get(name, (0.0, 0.0))
+            sums[name] = before[0] + total, before[1] + count
+    texts = by_prompt(texts)
+    return _Whole(
+        live=np.arange(len(texts)) < layout.prompts,
+        values=values.reshape(len(values), *texts.shape),
+        total=spread(np.nan, np.float32, "total"),
+        lengths=spread(0, np.int64, "lengths"),
+        finished=spread(False, bool, "finished"),
+        reasons=np.vectorize(lambda text: "<think>" in text, otypes=[bool])(texts),
+        texts=texts,
+        text_metrics=sums,
+    )
+
+
+def reward_metrics(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """Mean and standard deviation (ddof 1) of each reward function over the values that exist; values [F, N]."""
+    metrics = {}
+    for name, row in zip(names, values, strict=True):
+        row = row[~np.isnan(row)]
+        metrics[f"rewards/{name}/mean"] = float(row.mean()) if len(row) else float("nan")
+        metrics[f"rewards/{name}/std"] = float(row.std(ddof=1)) if len(row) > 1 else 0.0
+    return metrics
+
+
+def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float]:
+    """Completion lengths in tokens, all of them and of those that ended by themselves (0 where none did)."""
+    ended = lengths[finished]
+    return {
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "completions/clipped_ratio": float(1 - finished.mean()),
+        "completions/mean_terminated_length": float(ended.mean()) if len(ended) else 0.0,
+        "completions/min_terminated_length": float(ended.min()) if len(ended) else 0.0,
+        "completions/max_terminated_length": float(ended.max()) if len(ended) else 0.0,
+    }
+
+
+def logged_groups(config, host, names, everything, advantages) -> list[Group]:
+    missing = lambda row: [None if np.isnan(v) else float(v) for v in row]  # noqa: E731
+    wanted = min(config.log.completions_prompts, host.layout.prompts)
+    mine = {}  # the row of each logged prompt whose first row is here
+    for i, row in enumerate(host.layout.mine.tolist()):
+        if row % host.layout.split == 0 and row // host.layout.split < wanted and host.layout.owned[i]:
+            mine[row // host.layout.split] = i
+    return [
+        Group(
+            prompt_id=int(host.prompts.prompt_id[i]),
+            example_id=host.examples[i].id,
+            prompt=host.texts[i],
+            answer=host.examples[i].answer,
+            completions=list(everything.texts[b]),
+            images=host.examples[i].images,
+            rewards={name: missing(everything.values[k, b]) for k, name in enumerate(names)},
+            reward=missing(everything.total[b]),
+            advantages=[float(a) for a in advantages[b]],
+        )
+        for b, i in mine.items()
+    ]

@@ -1,0 +1,99 @@
+"""Errors of a config that would otherwise come late, or never: all found before anything is loaded or written."""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from rrft_jax.models.attention import check_name
+from rrft_jax.parallel.mesh import AXES
+from rrft_jax.processing.buckets import Buckets
+from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.growth import bounds
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.parameters import check_trained
+
+MINIMUM = {
+    "seed": 0,
+    "train.steps": 1,
+    "train.prompts": 1,
+    "train.minibatches": 1,
+    "train.rollout_epochs": 1,
+    "train.micro_batches": 0,
+    "train.group_chunks": 1,
+    "train.max_skipped": 1,
+    "model.logits_chunk": 1,
+    "processor.nearest_pixels": 0,
+    "rollout.max_completion_length": 1,
+    "advantages.ddof": 0,
+    "advantages.epsilon": 0,
+    "eval.every": 0,
+    "eval.examples": 0,
+    "eval.batch": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep_last": 1,
+    "checkpoint.keep_best": 0,
+    "log.completions_every": 1,
+    "log.completions_prompts": 0,
+    "log.progress_every": 1,
+}
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError that names the field, as config.<field>, and what it may be."""
+    algorithm = get_algorithm(config.algorithm)
+    for name, least in MINIMUM.items():
+        group, _, field = name.rpartition(".")
+        value = (config[group] if group else config)[field]
+        if not value >= least:
+            raise ValueError(f"config.{name}={value} must be at least {least}")
+    for axis in AXES:
+        if config.mesh[axis] < 1 and config.mesh[axis] != -1:
+            raise ValueError(f"config.mesh.{axis}={config.mesh[axis]} must be at least 1, or -1 for the devices left")
+    _check_amounts(config)
+    if not 0 <= config.data.held_out < 1:
+        raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
+    _check_named("config.", lambda: Buckets(**config.buckets))
+    _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
+    _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
+    _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
+    check_name(config.model.attention)
+    check_trained(config)
+    _check_task(config)
+    algorithm.check(config, get_task(config.task))
+    if config.stage1:
+        try:
+            check_config(config.stage1)
+        except ValueError as error:
+            raise ValueError(str(error).replace("config.", "config.stage1.")) from None
+
+
+def _check_amounts(config: ConfigDict) -> None:
+    """Which examples, and for how long."""
+    if not config.train.epochs >= 0:
+        raise ValueError(f"config.train.epochs={config.train.epochs} must be positive, or 0 for config.train.steps")
+    places = tuple(config.data.range)
+    if len(places) != 2 or places[0] < 0 or places[1] and places[1] <= places[0]:
+        raise ValueError(f"config.data.range={places}: give the first place and the end, such as 0,1600, or 1600,0")
+    if config.train.epochs and not config.data.folder and not places[1]:
+        raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
+
+
+def _check_task(config: ConfigDict) -> None:
+    task = get_task(config.task)
+    if missing := {task.metric, "format"} - set(config.rewards):
+        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    images = config.processor.images
+    if images not in ("first", "in_question"):
+        raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
+    marks = images == "in_question"
+    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder), marks))
+
+
+def _check_named(prefix: str, build: Callable) -> None:
+    """Errors of a part that names its fields without saying where they stand."""
+    try:
+        build()
+    except ValueError as error:
+        raise ValueError(f"{'' if str(error).startswith('config.') else prefix}{error}") from None

@@ -1,0 +1,70 @@
+"""What `launch/train.py --dry-run` and `launch/compile.py --plan` print, and their exit codes."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+from rrft_jax.config.command_line import load_config
+from rrft_jax.config.defaults import base_config
+from rrft_jax.planning.dry_run import dry_run
+
+RECIPES = Path(__file__).parents[2] / "configs"
+
+
+def test_dry_run_prints_and_makes_nothing(capsys, monkeypatch):
+    config = base_config()
+    config.init = "2b"
+    made = []
+    monkeypatch.setattr(jax, "device_put", lambda *a, **k: made.append(a))
+    before = len(jax.live_arrays())
+    assert dry_run(config) == 0
+    out = capsys.readouterr().out
+    assert not made and len(jax.live_arrays()) - before < 5
+    for word in (
+        "reference policy",
+        "optimizer",
+        "KV cache",
+        "activations",
+        "logits of a chunk",
+        "host",
+        "visual tokens",
+    ):
+        assert word in out
+
+
+def planned(text):
+    """The most that a device holds, in GiB, of each plan in `text`."""
+    return [float(x) for x in re.findall(r"at most ([0-9.]+) GiB planned", text)]
+
+
+def test_every_stage_of_a_recipe_is_planned(capsys):
+    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    assert dry_run(recipe, capacity=2**60) == 0
+    out = capsys.readouterr().out
+    both = planned(out)
+    assert len(both) == 2 and out.index("stage 1 of 2, sft") < out.index("stage 2 of 2, grpo")
+    alone = recipe.stage1.copy_and_resolve_references()
+    assert dry_run(alone, capacity=2**60) == 0
+    assert planned(capsys.readouterr().out) == both[:1]
+
+
+@pytest.mark.parametrize("small", [0, 1])
+def test_a_stage_that_does_not_fit_alone_decides(capsys, small):
+    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    stage = (recipe.stage1, recipe)[1 - small]  # the other one gets more to hold
+    stage.train.prompts *= 16
+    dry_run(recipe, capacity=2**60)
+    both = planned(capsys.readouterr().out)
+    assert both[1 - small] > both[small]
+    assert dry_run(recipe, capacity=int(sum(both) / 2 * 2**30)) == 1
+    out = capsys.readouterr().out
+    assert out.count("DOES NOT FIT") == 1
+
+
+def test_stages_that_disagree_are_refused():
+    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    recipe.stage1.init = "7b"
+    with pytest.raises(ValueError, match="config.init='2b', but config.stage1.init='7b'"):
+        dry_run(recipe)
