@@ -32,11 +32,12 @@ from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
 from rrft_jax.run.metrics import from_json, to_json
 from rrft_jax.run.profiler import Profiler
-from rrft_jax.run.progress import SHOWN
+from rrft_jax.run.progress import reward_columns
 from rrft_jax.run.report import eval_line, finish, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, CONFIG, EXPORT, open_workdir, resolve_config
-from rrft_jax.tasks.registry import Task, get_task
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.feed import AheadFeed, Feed, InFlight, restore, save
 from rrft_jax.training.grpo import draw_batch, score_batch, unscored_batch
 from rrft_jax.training.held_out import evaluate
@@ -46,6 +47,7 @@ from rrft_jax.training.programs import Programs, make_programs, step_layout
 from rrft_jax.training.sft import sft_batch
 from rrft_jax.training.source import Source, make_source
 from rrft_jax.training.step import make_state
+from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 UNEVALUATED = "unevaluated"  # in the host state: the metrics of a step that was saved before it was evaluated
@@ -94,14 +96,18 @@ def train(
     entered context that watches for signals already.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
+    if chosen := together(lambda: settle_task(config)):
+        say(chosen)
     together(lambda: check_config(config))
     if len(set(exchange(repr(resolve_config(config))))) > 1:
         raise ValueError("the processes of this run have different configs: start all of them with the same command")
     run_dir = together(lambda: open_workdir(workdir, config, MAY_CHANGE) if is_writer() else None)
     path, resumed, finished = exchange(run_dir and (run_dir.path, run_dir.resumed, run_dir.finished))[0]
+    titles = get_task(config.task).titles()
     if finished:
         if is_writer():
-            print(f"{path} holds a finished run:\n{result_table(path)}\nGive another --workdir to start a new one.")
+            table = result_table(path, titles)
+            print(f"{path} holds a finished run:\n{table}\nGive another --workdir to start a new one.")
         return 0
     for note in (*run_dir.notes, *_moved(run_dir.changed)) if is_writer() else ():
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
@@ -152,7 +158,7 @@ def train(
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
     if is_writer():
-        finish(run_dir, host["num_tokens"], earlier)
+        finish(run_dir, host["num_tokens"], earlier, titles)
     return 0
 
 
@@ -215,10 +221,11 @@ def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal,
         # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
         greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
         return evaluate(
-            greedy, params, run.processor, run.rewards, eval_sets, run.task.metric, lambda: asked_to_stop(stop)
-        )
+            greedy, params, run.processor, run.rewards, eval_sets, run.task.metric, lambda: asked_to_stop(stop),
+            run.task.set_metrics,
+        )  # fmt: skip
 
-    shown = SHOWN if config.algorithm == "grpo" else SFT_SHOWN
+    shown = reward_columns(run.task.shown()) if config.algorithm == "grpo" else SFT_SHOWN
     with journal.progress(total, step, config.log.progress_every, shown), Clock() as clock:
         if step == 0 and not asked_to_stop(stop) and (before := held_out()) is not None:
             journal.write(0, before)

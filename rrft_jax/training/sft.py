@@ -9,7 +9,7 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.parallel.placement import to_devices
 from rrft_jax.parallel.processes import exchange
 from rrft_jax.processing.processor import Processor, encode_completion
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.step import Batch
 
