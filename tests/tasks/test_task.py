@@ -10,7 +10,7 @@ from rrft_jax.run.progress import reward_columns
 from rrft_jax.tasks import Column, HeldOut, Prediction, Task
 from rrft_jax.tasks.registry import AUTO, get_task, tasks
 
-OWN = '''
+OWN = """
 from rrft_jax.data.example import Example
 from rrft_jax.tasks import Column, HeldOut, Task
 
@@ -26,7 +26,7 @@ TASK = Task(
 )
 BROKEN = Task(name="broken", templates={}, prompts={}, make=lambda *_: 1 / 0)
 NOTHING = {}
-'''
+"""
 
 
 @pytest.fixture
