@@ -82,6 +82,8 @@ def _check_amounts(config: ConfigDict) -> None:
 
 def _check_task(config: ConfigDict) -> None:
     task = get_task(config.task)
+    if task.make is None and not config.data.folder:
+        raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
     if missing := {task.metric, "format"} - set(config.rewards):
         raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
     images = config.processor.images
