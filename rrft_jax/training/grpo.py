@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.losses.advantages import group_advantages
+from rrft_jax.losses.outside import estimate
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
@@ -24,8 +24,6 @@ from rrft_jax.training.rewarding import Verdicts, _groups, _merge, _score, lengt
 from rrft_jax.training.step import Batch
 
 Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, completions for the log
-# One small program instead of some fifty that are compiled one by one.
-_advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def score_batch(
     clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
-    advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
+    advantages, stats = estimate(everything.total, row_weight, **config.advantages)
     advantages = np.asarray(advantages)
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731

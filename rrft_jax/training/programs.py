@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.doors import is_reference
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.losses.trl import LOSS_TYPES
@@ -47,6 +48,11 @@ def loss_config(config: ConfigDict) -> GRPOLoss:
     if config.loss.type:
         if config.loss.type not in LOSS_TYPES:
             raise ValueError(f"config.loss.type={config.loss.type!r}: choose one of {', '.join(LOSS_TYPES)}")
+        if is_reference(config.loss.surrogate):
+            raise ValueError(
+                f"config.loss.surrogate={config.loss.surrogate} is not used with config.loss.type={config.loss.type}, "
+                "which has its own: set config.loss.type to '', and config.loss.aggregation to what you want"
+            )
         fields["surrogate"], fields["aggregation"] = LOSS_TYPES[config.loss.type]
     try:
         return GRPOLoss(**{**fields, "max_completion_length": config.rollout.max_completion_length})

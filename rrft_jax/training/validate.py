@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from rrft_jax.losses.advantages import SCALES
+from rrft_jax.losses.outside import check_estimator
 from rrft_jax.models.qwen2_vl.attention import check_name
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
@@ -112,6 +113,7 @@ def _check_grpo(config: ConfigDict) -> None:
         raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
     if config.advantages.scale not in SCALES:
         raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
+    check_estimator(**config.advantages)
     if rollout.ahead not in (0, 1):
         raise ValueError(f"config.rollout.ahead={rollout.ahead}: completions are drawn 0 or 1 steps ahead")
     if loss_config(config).surrogate == "on_policy" and rollout.ahead:
