@@ -26,6 +26,7 @@ def evaluate(
     the same. score is the mean of `metric`, which differs from accuracy where it knows partial credit.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
+    rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
     answers = _answers(generate, params, processor, sets, stop)
     if answers is None:
         return None

@@ -26,7 +26,7 @@ from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say
 from rrft_jax.pretrained import export, export_adapter, load_init, resolve_init
 from rrft_jax.processing.buckets import describe
 from rrft_jax.processing.processor import Processor
-from rrft_jax.rewards import Pool, RewardSet, reward_set, symbolic
+from rrft_jax.rewards import Pool, RewardSet, symbolic
 from rrft_jax.run.checkpoints import Checkpoints, released
 from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
@@ -43,6 +43,7 @@ from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine, load_weights, parameter_count
 from rrft_jax.training.programs import Programs, make_programs, step_layout
+from rrft_jax.training.rewarding import make_rewards
 from rrft_jax.training.sft import sft_batch
 from rrft_jax.training.source import Source, make_source
 from rrft_jax.training.step import make_state
@@ -171,8 +172,7 @@ def _start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts)
         say(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
     programs = make_programs(config, model, processor, step)
-    chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
-    rewards = reward_set(chosen, pool=pool, options=_reward_options(chosen, processor))
+    rewards = make_rewards(config, task, processor.tokenizer, pool)
     weights = load_weights(config, model, mesh)
     if config.lora.rank:
         say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
@@ -195,13 +195,6 @@ def _check_pixels(stored: list[int], given: list[int], path: Path, init: str) ->
             f"{path} was trained with min_pixels, max_pixels = {stored}, and {init} now says {given}: set "
             "config.processor.min_pixels and max_pixels, or restore preprocessor_config.json"
         )
-
-
-def _reward_options(weights: dict[str, float], processor: Processor) -> dict:
-    if "length" not in weights:
-        return {}
-    count = lambda texts: [len(ids) for ids in processor.tokenizer(list(texts)).input_ids]  # noqa: E731
-    return {"length": {"count_tokens": count}}
 
 
 def _loop(run: Run, state, step, host, earlier, in_flight, checkpoints, journal, stop, profiler) -> tuple[dict, int]:

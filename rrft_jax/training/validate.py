@@ -16,6 +16,7 @@ from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import check_trained
 from rrft_jax.training.programs import loss_config
+from rrft_jax.training.rewarding import make_rewards
 
 LEAST = {
     "seed": 0,
@@ -85,8 +86,9 @@ def _check_amounts(config: ConfigDict) -> None:
 
 def _check_task(config: ConfigDict) -> None:
     task = get_task(config.task)
-    if missing := {task.metric, "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    make_rewards(config, task, tokenizer=list)
+    if config.extra_rewards and config.algorithm == "sft":
+        raise ValueError(f"config.extra_rewards={config.extra_rewards}: SFT learns from no reward, leave them out")
     images = config.processor.images
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
