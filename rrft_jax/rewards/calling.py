@@ -70,8 +70,8 @@ def _by_group(item, waiter, completions, examples, group_ids, step) -> Values:
             values.errors |= dict.fromkeys(group, raised[-1])
     if len(raised) == len(waits) and step == 0:
         raise SetupError(
-            f"reward {item.name} raised for all {len(completions)} completions of the first step, of which nothing can "
-            f"be learned. For example {examples[0].id}: {raised[0]}"
+            f"reward {item.name} raised for all {len(completions)} completions of the first step, so nothing could be "
+            f"learned from it. For example {examples[0].id}: {raised[0]}"
         )
     return values
 
