@@ -12,7 +12,7 @@ from rrft_jax.rewards.registry import REWARDS
 def base_config() -> ConfigDict:
     """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
     config = ConfigDict()
-    config.algorithm = "grpo"  # grpo | sft
+    config.algorithm = "grpo"  # grpo | sft | your own: my_algorithm.py:ALGORITHM
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
     config.task = "visual_counting"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
@@ -86,7 +86,9 @@ def base_config() -> ConfigDict:
     config.train = ConfigDict({
         "steps": 100,
         "epochs": 0.0,  # passes over the examples, in place of steps; 0: steps
-        "prompts": 32,  # B: prompts per step, all devices together
+        "prompts": 32,  # B: prompts of a batch, all devices together
+        "minibatches": 1,  # parts of the prompts of a sampled batch, an update on each; steps count updates
+        "rollout_epochs": 1,  # passes over a sampled batch, each in an order of its own (TRL: num_iterations)
         "micro_batches": 4,  # parts of a step that are in memory one at a time; 0: one prompt of each device at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt
         "freeze": (),  # regular expressions on parameter paths, such as "^vision/"
