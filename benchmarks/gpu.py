@@ -43,7 +43,7 @@ from common.report import machine, save
 from rrft_jax.config.defaults import base_config
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
-from rrft_jax.models.qwen2_vl.attention import CHOICES, choose
+from rrft_jax.models.attention import CHOICES, choose
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
 from rrft_jax.models.score import score
 from rrft_jax.rollout.sampler import sample

@@ -68,16 +68,14 @@ def questions() -> Iterator[str]:
 
 def read_image(path: str):
     """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
-    from rrft_jax.processing.images import open_image
+    from rrft_jax.data.decoding import open_image
 
     try:
-        image = open_image(path)
-        image.load()
+        return open_image(path)
     except FileNotFoundError:
         raise ValueError(f"--image={path}: no such file") from None
     except OSError as error:
-        raise ValueError(f"--image={path}: not a readable image ({error.__cause__ or error})") from None
-    return image
+        raise ValueError(f"--image={path}: not a readable image ({getattr(error, 'reason', '') or error})") from None
 
 
 def answer_all() -> None:
@@ -86,7 +84,7 @@ def answer_all() -> None:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
 

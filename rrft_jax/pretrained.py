@@ -8,18 +8,12 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl import adapter as peft
-from rrft_jax.models.qwen2_vl.attention import choose
+from rrft_jax.models import adapter as peft
+from rrft_jax.models.attention import choose
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config, read_config_file
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import (
-    abstract_params,
-    check_tensors,
-    leaf_paths,
-    load_params,
-    load_sharded,
-    save_params,
-)
+from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
 from rrft_jax.run.workdir import DONE, EXPORT

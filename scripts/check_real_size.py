@@ -78,9 +78,9 @@ def weights(dtype: str):
     """(sizes, parameters on one device), every parameter in `dtype`."""
     import jax
 
+    from rrft_jax.models.paths import leaf_paths
     from rrft_jax.models.qwen2_vl.config import read_config
-    from rrft_jax.models.qwen2_vl.names import leaf_paths
-    from rrft_jax.models.qwen2_vl.weights import abstract_params, load_sharded
+    from rrft_jax.models.weights import abstract_params, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
 
     sizes = read_config(_CHECKPOINT.value)
@@ -109,7 +109,7 @@ def load() -> dict:
 def export() -> dict:
     import filecmp
 
-    from rrft_jax.models.qwen2_vl.weights import save_params
+    from rrft_jax.models.weights import save_params
 
     there, again = Path(_CHECKPOINT.value), Path(_OUT.value) / "again"
     sizes, params = weights("bfloat16")

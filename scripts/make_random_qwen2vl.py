@@ -14,10 +14,11 @@ import ml_dtypes
 import numpy as np
 from absl import app, flags
 
+from rrft_jax.models.files import write_shards
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict
-from rrft_jax.models.qwen2_vl.files import write_shards
-from rrft_jax.models.qwen2_vl.names import leaf_paths, published_name, published_shape
-from rrft_jax.models.qwen2_vl.weights import abstract_params, published_sizes
+from rrft_jax.models.qwen2_vl.names import published_name, published_shape
+from rrft_jax.models.weights import abstract_params, published_sizes
 from rrft_jax.processing.processor import load_processor, save_processor
 
 _CONFIG = flags.DEFINE_string("config", "tests/fixtures/qwen2-vl-configs/2b.json", "config.json with the sizes.")

@@ -24,9 +24,10 @@ from safetensors.numpy import load_file
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.losses.sft import sft_loss
+from rrft_jax.models.paths import from_paths
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.weights import from_paths, load_params, save_params
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import Processor, decode, encode_completion, encode_prompt, load_processor

@@ -22,9 +22,10 @@ from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
 from rrft_jax.data.loader import make_loader
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, encode_images, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.weights import load_params
 from rrft_jax.processing.images import image_patches
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import Processor, load_processor

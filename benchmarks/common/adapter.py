@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from common.cost import Shapes, pairs, phases, tower
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.lora import init_adapter, is_trained
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths
 from rrft_jax.training.parameters import lora_settings
 
 RANK = 64  # of docs/tpu_compile.md's table

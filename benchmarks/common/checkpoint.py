@@ -72,7 +72,7 @@ def make_checkpoint(directory: str | Path, config, dtype: str = "float32") -> Pa
     import jax
 
     from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-    from rrft_jax.models.qwen2_vl.weights import save_params
+    from rrft_jax.models.weights import save_params
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

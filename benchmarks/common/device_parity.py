@@ -12,12 +12,12 @@ from common.checkpoint import ASSETS
 from common.problem import Question, encode
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
+from rrft_jax.models.attention import attend_members, attend_whole, choose
+from rrft_jax.models.dense_attention import attend_in_parts
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.attention import attend_members, attend_whole, choose
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config
-from rrft_jax.models.qwen2_vl.dense_attention import attend_in_parts
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.step import Batch, make_forward, make_gradient
 

@@ -13,8 +13,8 @@ from rrft_jax.config.defaults import base_config
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import load_params
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params
 from rrft_jax.processing.processor import Processor, load_processor
 
 

@@ -11,7 +11,7 @@ from rrft_jax.rewards.registry import REWARDS
 def base_config() -> ConfigDict:
     """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
     config = ConfigDict()
-    config.algorithm = "grpo"  # grpo | sft
+    config.algorithm = "grpo"  # grpo | sft | your own: my_algorithm.py:ALGORITHM
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
     # auto | a task's name | my_task.py:TASK. auto: visual_counting; of records the task they name, of others vqa
     config.task = "auto"
@@ -80,7 +80,9 @@ def base_config() -> ConfigDict:
     config.train = ConfigDict({
         "steps": 100,
         "epochs": 0.0,  # passes over the examples, in place of steps; 0: steps
-        "prompts": 32,  # B: prompts per step, all devices together
+        "prompts": 32,  # B: prompts of a batch, all devices together
+        "minibatches": 1,  # parts of the prompts of a sampled batch, an update on each; steps count updates
+        "rollout_epochs": 1,  # passes over a sampled batch, each in an order of its own (TRL: num_iterations)
         "micro_batches": 4,  # parts of a step that are in memory one at a time; 0: one prompt of each device at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt
         "freeze": (),  # regular expressions on parameter paths, such as "^vision/"

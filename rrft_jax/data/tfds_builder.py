@@ -81,15 +81,14 @@ class Store:
         data: list[io.BytesIO] = []
         problems = []
         keys = [picture_key(image) for image in example.images]
-        for key, image in zip(keys, example.images, strict=True):
+        for key in keys:
             if key in self._stored or key in new:
                 continue
             try:
                 encoded = self._encoded[key].result()
             except OSError as error:
                 record = f"record {example.metadata['record']} (id {example.id!r})"
-                message = f"{image}: {error}; replace the file or remove the record"
-                problems.append(Problem(example.metadata["file"], record, "unreadable image", message))
+                problems.append(Problem(example.metadata["file"], record, "unreadable image", str(error)))
                 continue
             digest = hashlib.sha256(encoded.data).hexdigest()[:16]
             new[key] = Stored(number, len(data), digest, encoded.height, encoded.width)

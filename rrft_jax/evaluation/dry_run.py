@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rrft_jax.data.index import image_size
+from rrft_jax.data.decoding import image_size
 from rrft_jax.evaluation.endpoint import Endpoint
 from rrft_jax.evaluation.questions import Decoding, Question
 
@@ -53,7 +53,7 @@ def dry_run(endpoint: Endpoint, decoding: Decoding, questions: Sequence[Question
             try:
                 height, width = image_size(image)
             except OSError as error:
-                raise OSError(f"question {question.id}: image {image} cannot be read ({error})") from error
+                raise OSError(f"question {question.id}: {error}") from error
             sizes[width, height] += 1
     characters = sum(len(question.text) + len(question.system or "") for question in questions)
     requests = len(questions) * repeats

@@ -22,8 +22,9 @@ class GRPOLoss:
     surrogate            on_policy | clipped | cispo | sapo (surrogate.py)
     ratio_level          token | sequence (one ratio for a whole completion, GSPO)
     aggregation          sequence_mean_token_mean | token_mean | constant_length | sequence_sum (aggregate.py)
-    epsilon_low, _high   clipped: the ratio is clipped to [1 - low, 1 + high]. cispo: the cap of the ratio is
-                         epsilon_high ITSELF, as in TRL (the authors suggest 5); epsilon_low is not read.
+    epsilon_low, _high   clipped only: the ratio is clipped to [1 - low, 1 + high]
+    cispo_cap            cispo only: the cap of the ratio; 5 as its authors suggest. TRL's loss_type="cispo" takes its
+                         epsilon_high, 0.2 unless it is set, which scales every on-policy gradient by 0.2 (`trl.py`)
     delta, dual_clip     clipped only, None or > 1: a bound on the unclipped ratio (TRL), a bound on the loss at
                          negative advantages (verl's clip_ratio_c)
     importance_cap       None, or the policy loss of a token times min(p_old / p_sampling, cap), a constant: truncated
@@ -43,6 +44,7 @@ class GRPOLoss:
     aggregation: str = "sequence_mean_token_mean"
     epsilon_low: float = 0.2
     epsilon_high: float = 0.2
+    cispo_cap: float = 5.0
     delta: float | None = None
     dual_clip: float | None = None
     importance_cap: float | None = None
@@ -73,7 +75,7 @@ class GRPOLoss:
             check(field, names.__contains__, f"one of {', '.join(names)}")
         for field in ("epsilon_low", "epsilon_high", "beta", "entropy_coefficient"):
             check(field, lambda x: x >= 0, "at least 0")
-        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
+        for field in ("sapo_temperature_positive", "sapo_temperature_negative", "cispo_cap"):
             check(field, lambda x: x > 0, "positive")
         for field in ("delta", "dual_clip"):
             check(field, lambda x: x is None or x > 1, "None or greater than 1")
@@ -169,7 +171,7 @@ def _policy_loss(ratio, log_probs, advantages, config):
             low, high = config.epsilon_low, config.epsilon_high
             return surrogate.clipped(ratio, advantages, low, high, config.delta, config.dual_clip)
         case "cispo":
-            return surrogate.cispo(ratio, log_probs, advantages, config.epsilon_high)
+            return surrogate.cispo(ratio, log_probs, advantages, config.cispo_cap)
         case "sapo":
             temperatures = config.sapo_temperature_positive, config.sapo_temperature_negative
             return surrogate.sapo(ratio, advantages, *temperatures)
@@ -185,7 +187,7 @@ def _clip_metrics(ratio, mask, advantages, rows, config):
         return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
 
     if config.surrogate == "cispo":
-        return {"cispo_clip_ratio": share((ratio > config.epsilon_high) & (advantages > 0))}
+        return {"cispo_clip_ratio": share((ratio > config.cispo_cap) & (advantages > 0))}
     if config.surrogate != "clipped":
         return {}
     low = (ratio < 1.0 - config.epsilon_low) & (advantages < 0)

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from rrft_jax.models.cache import completion_positions
 from rrft_jax.models.head import token_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, completion_positions, extend, output_table, prefix_of
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, extend, output_table, prefix_of
 
 
 def score(

@@ -123,6 +123,6 @@ def divides(length: int, name: str) -> bool:
     return mesh.empty or length % math.prod(mesh.shape[axis] for axis in RULES[name]) == 0
 
 
-def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Sharding of a host batch whose axis number `axis` is B."""
-    return NamedSharding(mesh, PartitionSpec(*([None] * axis), RULES["batch"]))
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Sharding of a host batch, whose first axis is B."""
+    return NamedSharding(mesh, PartitionSpec(RULES["batch"]))

@@ -12,12 +12,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import adapter_shapes
-from rrft_jax.models.qwen2_vl import adapter as peft
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.names import leaf_paths, published_name
-from rrft_jax.models.qwen2_vl.sharding import param_spec
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.qwen2_vl.names import published_name
+from rrft_jax.models.sharding import param_spec
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import process_rows
 from rrft_jax.planning.shapes import Shapes, prompt_shapes
 from rrft_jax.tasks.registry import get_task
@@ -53,8 +54,8 @@ def plan_host(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, shapes: Shap
         batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
         every, room = -(-config.eval.examples // config.eval.batch) * batch, KEPT // sets
         held = sets * min(every, room) + (2 * batch if every > room else 0)  # beside them: in use, and being made
-    rows = shapes.layout.rows
-    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.prompts, mesh, rows), held)
+    rows = shapes.layout.drawn.rows
+    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows), held)
 
 
 def _loading(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[int, int]:

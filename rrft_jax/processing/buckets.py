@@ -70,13 +70,13 @@ def collate(
     """
     B, P, I, n = len(encoded), bucket.prompt_tokens, bucket.images, bucket.patches
     tokens, token_mask = np.full((B, P), pad_token_id, np.int32), np.zeros((B, P), bool)
-    positions = np.zeros((3, B, P), np.int32)
+    positions = np.zeros((B, 3, P), np.int32)
     patches, patch_mask = np.zeros((B, I, n, PATCH_WIDTH), np.float32), np.zeros((B, I, n), bool)
     patch_position = np.zeros((B, I, n, 2), np.int32)
     for b, (prompt_id, one) in enumerate(zip(prompt_ids, encoded, strict=True)):
         _check(one, f"example {names[b]}" if names else f"prompt {prompt_id}", bucket)
         p = len(one.tokens)
-        tokens[b, :p], token_mask[b, :p], positions[:, b, :p] = one.tokens, True, one.positions
+        tokens[b, :p], token_mask[b, :p], positions[b, :, :p] = one.tokens, True, one.positions
         for i, (patch, place) in enumerate(zip(one.patches, one.patch_positions, strict=True)):
             m = len(patch)
             patches[b, i, :m], patch_mask[b, i, :m], patch_position[b, i, :m] = patch, True, place

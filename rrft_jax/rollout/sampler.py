@@ -6,20 +6,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits, target_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import (
-    Prefix,
-    Qwen2VL,
-    Suffix,
-    completion_positions,
-    empty_suffix,
-    extend,
-    layers_apart,
-    output_table,
-    prefix_of,
-)
-from rrft_jax.models.qwen2_vl.sharding import gathered
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, layers_apart, output_table, prefix_of
+from rrft_jax.models.sharding import gathered
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
 from rrft_jax.rollout.growth import bounds, grown

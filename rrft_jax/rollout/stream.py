@@ -7,18 +7,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import (
-    Prefix,
-    Qwen2VL,
-    Suffix,
-    completion_positions,
-    empty_suffix,
-    extend,
-    output_table,
-    prefix_of,
-)
+from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, output_table, prefix_of
 from rrft_jax.rollout.sampler import row_keys
 from rrft_jax.rollout.sampling import Sampling, draw
 

@@ -12,17 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
-from rrft_jax.models.qwen2_vl import adapter as peft
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import (
-    abstract_params,
-    from_paths,
-    leaf_paths,
-    load_sharded,
-)
+from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import abstract_params, load_sharded
 from rrft_jax.pretrained import adapter_of, resolve_init
 
 
@@ -74,8 +70,11 @@ class Weights:
     reference: dict | None
 
 
-def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
-    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter."""
+def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh, keep_reference: bool) -> Weights:
+    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter.
+
+    keep_reference: whether the loss looks at the policy of the start.
+    """
     base = resolve_init(config.init)
     shapes = leaf_paths(abstract_params(model.config))
     trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
@@ -84,7 +83,7 @@ def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
     trainable = {path: leaves[path] for path in trained}
     frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
     reference = None
-    if config.algorithm == "grpo" and config.loss.beta:
+    if keep_reference:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
         reference = from_paths(frozen | _copies(trainable, frozen_dtype))
     if config.lora.rank:

@@ -39,7 +39,7 @@ class _Part:
     prompt_tokens: int
 
 
-def _score(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
+def score_part(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
     """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: the verdicts, where there are some."""
     names = tuple(item.name for item in rewards.rewards)
     own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
@@ -82,7 +82,7 @@ class _Whole:
     text_metrics: dict[str, tuple[float, float]]
 
 
-def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
+def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
     rows = np.concatenate([part.rows for part in parts])
     by_prompt = lambda x: x.reshape(layout.rows // layout.split, G)  # noqa: E731
 
@@ -137,7 +137,7 @@ def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float
     }
 
 
-def _groups(config, host, names, everything, advantages) -> list[Group]:
+def logged_groups(config, host, names, everything, advantages) -> list[Group]:
     missing = lambda row: [None if np.isnan(v) else float(v) for v in row]  # noqa: E731
     wanted = min(config.log.completions_prompts, host.layout.prompts)
     mine = {}  # the row of each logged prompt whose first row is here

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.index import build_index, image_size
+from rrft_jax.data.index import build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.prepared import find_prepared, read_prepared
 from rrft_jax.data.records import RecordError, Records, read_records
@@ -21,7 +22,8 @@ from rrft_jax.tasks.records import taken
 from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import IMAGE_MARK
 from rrft_jax.training.batches import KEPT, HostBatch, Layouts, in_batches, make_batch
-from rrft_jax.training.sft import reference_tokens
+
+Check = Callable[[Example], object]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Source:
     epochs: Callable[[int], float] | None = None
 
 
-def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def generated_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
@@ -71,7 +75,9 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
 
 
-def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def folder_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Records in the Reason-RFT JSON layout or a prepared data set; those of a share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
@@ -89,8 +95,7 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     def check(example: Example) -> None:
         if example.id in refused:
             raise ValueError(refused[example.id])
-        if config.algorithm == "sft":
-            reference_tokens(config, task, processor, example)
+        trainable(example)
 
     index = build_index(examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
@@ -162,11 +167,13 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 
 
 def make_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole,
+    trainable: Check = lambda example: None,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
+    trainable: raises ValueError for a record that the algorithm cannot train on.
     held(n): the same for evaluation batches of n prompts."""
     build = folder_source if config.data.folder else generated_source
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    return build(config, task, processor, step or whole(config.train.prompts), held)
+    return build(config, task, processor, step or whole(config.train.prompts), held, trainable)

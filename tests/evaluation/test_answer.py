@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
-from rrft_jax.models.qwen2_vl.weights import load_params
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size

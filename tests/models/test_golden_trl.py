@@ -14,7 +14,7 @@ from rrft_jax.losses import Targets, grpo_loss, total, trl
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.weights import load_params
 from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.golden import golden_path
 from tests.models.build import Visual, merge_order, quick_jit, rope_positions, select_prompts
@@ -45,7 +45,7 @@ def prompts_of(arrays, config):
         prompt_id=np.arange(B, dtype=np.int32),
         tokens=np.zeros((B, P), np.int32),
         token_mask=np.zeros((B, P), bool),
-        positions=np.zeros((3, B, P), np.int32),
+        positions=np.zeros((B, 3, P), np.int32),
         next_position=np.zeros(B, np.int32),
         patches=np.zeros((B, 1, n, arrays["pixel_values"].shape[-1]), np.float32),
         patch_mask=np.zeros((B, 1, n), bool),
@@ -60,7 +60,7 @@ def prompts_of(arrays, config):
         segments = [list(ids[: at[0] - 1]), Visual(h, w), list(ids[at[-1] + 2 :])]
         out.tokens[b, : len(ids)] = ids
         out.token_mask[b, : len(ids)] = True
-        out.positions[:, b, : len(ids)], out.next_position[b] = rope_positions(segments)
+        out.positions[b, :, : len(ids)], out.next_position[b] = rope_positions(segments)
     return out
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rrft_jax.models.qwen2_vl import weights
+from rrft_jax.models import weights
+from rrft_jax.models.files import INDEX, SINGLE, open_tensors
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.files import SINGLE, open_tensors
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params, load_sharded, save_params
+from rrft_jax.models.weights import load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS
 from tests.devices import run_on_devices
@@ -82,19 +83,20 @@ def test_values_that_are_not_finite_are_damage(tmp_path):
 def test_an_index_that_names_the_wrong_file(saved, tmp_path):
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    index = tmp_path / weights.INDEX
+    index = tmp_path / INDEX
     text = index.read_text()
     first, second = sorted({p.name for p in tmp_path.glob("*.safetensors")})[:2]
     name = next(iter(load_file(tmp_path / first)))
     index.write_text(text.replace(f'"{name}": "{first}"', f'"{name}": "{second}"'))
-    with pytest.raises(ValueError, match=f"{weights.INDEX} says that {second} holds {name}, but it does not.*download"):
+    with pytest.raises(ValueError, match=f"{INDEX} says that {second} holds {name}, but it does not.*download"):
         load_params(tmp_path)
 
 
 PROGRAM = """
 import sys, jax, numpy as np
 from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths, load_sharded
+from rrft_jax.models.weights import abstract_params, load_sharded
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from tests.anon_memory import Growth
 config, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)

@@ -12,8 +12,9 @@ import pytest
 
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.lora import init_adapter, is_trained
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.model import empty_suffix, prefix_of
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import activation_bytes, make_plan
 from rrft_jax.planning.shapes import largest_bucket, make_shapes
@@ -208,7 +209,8 @@ def test_visual_tokens_of_the_published_size():
 
 PROGRAM = """
 import jax
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
+from rrft_jax.models.weights import abstract_params
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.device_memory import make_plan

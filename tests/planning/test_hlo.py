@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rrft_jax.models.qwen2_vl.attention import attend_whole
+from rrft_jax.models.attention import attend_whole
 from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import CompiledText
 

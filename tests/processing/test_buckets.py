@@ -82,7 +82,7 @@ def test_collate_pads_on_the_right_and_loses_nothing(nano):
     prompts = collate(rows, [11, 12], bucket, nano.pad_token_id)
     shapes = {f.name: getattr(prompts, f.name).shape for f in dataclasses.fields(prompts)}
     assert shapes == {
-        "prompt_id": (2,), "tokens": (2, 96), "token_mask": (2, 96), "positions": (3, 2, 96), "next_position": (2,),
+        "prompt_id": (2,), "tokens": (2, 96), "token_mask": (2, 96), "positions": (2, 3, 96), "next_position": (2,),
         "patches": (2, 2, 32, 1176), "patch_mask": (2, 2, 32), "patch_position": (2, 2, 32, 2),
     }  # fmt: skip
     dtypes = [getattr(prompts, f.name).dtype.name for f in dataclasses.fields(prompts)]
@@ -92,7 +92,7 @@ def test_collate_pads_on_the_right_and_loses_nothing(nano):
         np.testing.assert_array_equal(prompts.tokens[b, :p], row.tokens)
         assert (prompts.tokens[b, p:] == nano.pad_token_id).all()
         np.testing.assert_array_equal(prompts.token_mask[b], np.arange(96) < p)
-        np.testing.assert_array_equal(prompts.positions[:, b, :p], row.positions)
+        np.testing.assert_array_equal(prompts.positions[b, :, :p], row.positions)
         assert prompts.next_position[b] == row.next_position
         for i in range(2):
             n = len(row.patches[i]) if i < len(row.patches) else 0

@@ -70,7 +70,7 @@ def sequence_logits(params, prompts, completion):
     pad = lambda x: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, P - x.shape[-1])])  # noqa: E731
     tokens, positions = pad(prompts.tokens), pad(prompts.positions)
     tokens[0, length:full] = completion
-    positions[:, 0, length:full] = prompts.next_position[0] + np.arange(len(completion))
+    positions[0, :, length:full] = prompts.next_position[0] + np.arange(len(completion))
     mask = np.arange(P)[None] < full
     hidden = _whole()(params, replace(prompts, tokens=tokens, positions=positions, token_mask=mask))
     table = np.asarray(output_table(params), np.float64)

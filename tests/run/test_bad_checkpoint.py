@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from rrft_jax.config.command_line import load_config
-from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE
-from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.models.files import INDEX, SINGLE
+from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.pretrained import ASSETS, load_parts
 from rrft_jax.training.loop import train
 from tests.training import runs

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.evaluation.answer import make_answer, rung
-from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.processor import decode, encode_prompt
 from rrft_jax.rollout.sampling import Sampling

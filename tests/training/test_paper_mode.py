@@ -15,7 +15,7 @@ from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import questions, sources
 from rrft_jax.evaluation.benchmarks import choose
 from rrft_jax.losses import Scores, Targets, grpo_loss, total
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.parallel.layout import whole
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.images import shrunk
@@ -23,9 +23,10 @@ from rrft_jax.processing.processor import load_processor
 from rrft_jax.rewards import registry
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithms.grpo import GRPO, loss_config
 from rrft_jax.training.optimizer import make_schedule
 from rrft_jax.training.parameters import partition
-from rrft_jax.training.programs import loss_config, make_programs
+from rrft_jax.training.programs import StepLayout, make_programs
 from rrft_jax.training.source import make_source
 from tests.models.build import quick_jit, select_prompts
 from tests.rewards.helpers import score, tagged
@@ -55,7 +56,8 @@ def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
     config = load("grpo_counting", "paper")
     config.rollout.update({"group": 2, "max_completion_length": 6})
     vocabulary = SimpleNamespace(vocab_tokens=59, eos_token_ids=EOS, pad_token_id=PAD)
-    programs = make_programs(config, MODEL, vocabulary, whole(2))
+    layout = StepLayout(config.rollout.group, whole(2), whole(2))
+    programs = make_programs(config, GRPO.loss(config), MODEL, vocabulary, layout)
     params, prompts = random_params(), text_prompts()
     drawn = jax.tree.map(np.asarray, programs.sample(params, prompts, jax.random.key(0)))
     scored = np.asarray(programs.reference(params, prompts, drawn.tokens, drawn.mask))

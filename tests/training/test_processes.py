@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.adapter import WEIGHTS
-from rrft_jax.models.qwen2_vl.files import open_tensors
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.adapter import WEIGHTS
+from rrft_jax.models.files import open_tensors
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import load_params
 from rrft_jax.parallel import processes
 from rrft_jax.run.completions import read_completions
 from rrft_jax.run.metrics import read_metrics

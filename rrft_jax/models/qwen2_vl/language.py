@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrft_jax.models.layers import Dense, RMSNorm
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.layers import Dense, RMSNorm
-from rrft_jax.models.qwen2_vl.rope import rotate
+from rrft_jax.models.rope import rotate
 
 
 class DecoderLayer(nn.Module):

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
+from rrft_jax.models.attention import BACKENDS, attend_members
+from rrft_jax.models.cache import Prefix, Suffix
+from rrft_jax.models.dense_attention import ATTENDED, attend, attend_in_parts
+from rrft_jax.models.layers import RMSNorm
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.attention import BACKENDS, attend_members
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.dense_attention import ATTENDED, attend, attend_in_parts
 from rrft_jax.models.qwen2_vl.language import DecoderLayer
-from rrft_jax.models.qwen2_vl.layers import RMSNorm
-from rrft_jax.models.qwen2_vl.rope import mrope, vision_rope
-from rrft_jax.models.qwen2_vl.sharding import cast
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
+from rrft_jax.models.rope import mrope, vision_rope
+from rrft_jax.models.sharding import cast
 from rrft_jax.parallel.mesh import constrain, on_one_device
 
 REMAT_POLICIES = {
@@ -56,36 +57,6 @@ class Qwen2VL:
     @property
     def compute_dtype(self):
         return jnp.dtype(self.dtype)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Prefix:
-    """Keys and values of the prompts, shared by the members of each group.
-
-    k, v float[L, B, K, P, A], or L arrays of float[B, K, P, A] (`layers_apart`); mask bool[B, P];
-    next_position int32[B]; last_hidden float[B, D], after the final norm.
-    """
-
-    k: jax.Array | tuple[jax.Array, ...]
-    v: jax.Array | tuple[jax.Array, ...]
-    mask: jax.Array
-    next_position: jax.Array
-    last_hidden: jax.Array
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Suffix:
-    """Keys and values of the completions so far: k, v L times float[B, G, K, C, A]; mask bool[B, G, C].
-
-    One array a layer: a token is then written in place, and attention reads the cache where it lies. A layer taken out
-    of a stacked cache is a copy, every layer and token.
-    """
-
-    k: tuple[jax.Array, ...]
-    v: tuple[jax.Array, ...]
-    mask: jax.Array
 
 
 def init_params(model: Qwen2VL, key: jax.Array) -> dict:
@@ -305,7 +276,7 @@ def extend(
     suffix: Suffix | None = None,
     write_index: jax.Array | int = 0,
 ) -> tuple[jax.Array, Suffix]:
-    """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[3, B, G, T], token_mask bool.
+    """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[B, 3, G, T], token_mask bool.
 
     They see their prompt, the valid part of the suffix cache, and each other causally. write_index is one int32 for
     all rows: rows of unequal length leave masked gaps, as positions are given explicitly. Without a suffix the tokens
@@ -318,9 +289,3 @@ def extend(
         known = jax.lax.dynamic_update_slice(suffix.mask, token_mask, (0, 0, write_index))
     x, k, v = _decode(model, params, x, positions, known, prefix, suffix, write_index)
     return x, Suffix(k, v, known)
-
-
-def completion_positions(prefix_next: jax.Array, group: int, length: int) -> jax.Array:
-    """M-RoPE positions int32[3, B, G, C] of completions: text, so all three components count on from the prompt."""
-    steps = prefix_next[:, None, None] + jnp.arange(length)
-    return jnp.broadcast_to(steps, (3, prefix_next.shape[0], group, length))

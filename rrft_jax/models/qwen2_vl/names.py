@@ -2,8 +2,6 @@
 
 import re
 
-import jax
-
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 
 # our module (below language/layers or vision/blocks) -> published module
@@ -57,23 +55,6 @@ def published_name(path: str) -> tuple[str, bool]:
     if module.startswith("vision/blocks/"):
         return f"visual.blocks.{{}}.{_BLOCK[module.split('/')[2]]}.{suffix}", True
     raise KeyError(path)
-
-
-def leaf_paths(tree: dict) -> dict[str, jax.ShapeDtypeStruct]:
-    """'/'-joined path -> leaf."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {"/".join(k.key for k in path): leaf for path, leaf in flat}
-
-
-def from_paths(leaves: dict) -> dict:
-    tree: dict = {}
-    for path, leaf in leaves.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
 
 
 def published_shape(path: str, shape: tuple[int, ...], config: Qwen2VLConfig) -> tuple[int, ...]:

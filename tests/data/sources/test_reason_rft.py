@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.data.pictures import ZipPicture
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.reason_rft import classify
 from rrft_jax.data.sources.registry import find_parts
-from rrft_jax.processing.images import open_image
 from tests.data.sources.real import COUNT, GEO, MOVE, PICTURES, part, published, write_json
 
 VC, SP, ST = "visual_counting", "structure_perception", "spatial_transformation"

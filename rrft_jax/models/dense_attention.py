@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from rrft_jax.models.qwen2_vl.layers import matmul_precision
+from rrft_jax.models.layers import matmul_precision
 
 PromptKeys = tuple[jax.Array, jax.Array, jax.Array]  # k, v float[B, K, P, A], mask bool[B, P]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict, read_config, read_config_file
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.weights import abstract_params
 from tests.golden import golden_path
 from tests.models.build import TINY
 
-PUBLISHED = Path(__file__).parents[1] / "fixtures" / "qwen2-vl-configs"
+PUBLISHED = Path(__file__).parents[2] / "fixtures" / "qwen2-vl-configs"
 
 
 def published(name):

@@ -12,10 +12,10 @@ def _inverse_frequencies(width: int, theta: float) -> np.ndarray:
 def mrope(positions: jax.Array, section: tuple[int, int, int], head_dim: int, theta: float):
     """cos, sin float32[..., A/2] of M-RoPE: the first section of frequencies turns with time, then height, then width.
 
-    positions int32[3, ...] (time, height, width).
+    positions int32[B, 3, ...] (time, height, width); the result is float32[B, ..., A/2].
     """
     component = np.repeat(np.arange(3), section)
-    angles = jnp.moveaxis(positions[component], 0, -1).astype(jnp.float32) * _inverse_frequencies(head_dim, theta)
+    angles = jnp.moveaxis(positions[:, component], 1, -1).astype(jnp.float32) * _inverse_frequencies(head_dim, theta)
     return jnp.cos(angles), jnp.sin(angles)
 
 

@@ -16,19 +16,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from rrft_jax.models import lora
+from rrft_jax.models.files import StoredTensor, open_tensors, write_shards
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_to_dict, read_config
-from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE, StoredTensor, open_tensors, write_shards
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_name, published_shape
-from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.models.qwen2_vl.names import published_name, published_shape
+from rrft_jax.models.sharding import param_spec
 from rrft_jax.parallel.processes import is_writer, whole
 
 SHOWN = 12  # tensors that an error names
-
-__all__ = [
-    "INDEX", "SINGLE", "abstract_params", "check_tensors", "from_paths", "leaf_paths", "load_params", "load_sharded",
-    "published_name", "published_sizes", "save_params",
-]  # fmt: skip
 
 
 def abstract_params(config: Qwen2VLConfig) -> dict:

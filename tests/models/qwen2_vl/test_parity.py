@@ -10,7 +10,7 @@ import pytest
 from rrft_jax.models.head import logits
 from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
-from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.models.build import Visual, pack, quick_jit, random_patches, rope_positions, spell, text

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from rrft_jax.models.qwen2_vl.group_mask import GroupMask
+from rrft_jax.models.group_mask import GroupMask
 from rrft_jax.parallel.mesh import spec_for
 
 CHOICES = ("auto", "xla", "splash", "cudnn")
@@ -112,7 +112,7 @@ def _sharded(backend, q, k, v, own, seen, mask: GroupMask, heads: tuple[str, str
 
 def _splash(q, k, v, own, seen, mask: GroupMask, interpret: bool = False) -> jax.Array:
     """The head width is filled up to a multiple of 128 with zeros, which change no score and are cut off the result."""
-    from rrft_jax.models.qwen2_vl.splash import splash  # slow to load, and for TPUs alone
+    from rrft_jax.models.splash import splash  # slow to load, and for TPUs alone
 
     A = q.shape[-1]
     q, k, v = (_padded(x, 3) for x in (jnp.swapaxes(q * A**-0.5, 1, 2), k, v))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from rrft_jax.models import lora
+from rrft_jax.models.files import fingerprint, open_tensors, read_metadata, write_tensors
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.files import fingerprint, open_tensors, read_metadata, write_tensors
-from rrft_jax.models.qwen2_vl.names import canonical, leaf_paths, published_name
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.qwen2_vl.names import canonical, published_name
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.processes import is_writer, whole
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
-from rrft_jax.models.qwen2_vl.group_mask import GroupMask
+from rrft_jax.models.group_mask import GroupMask
 
 
 @dataclass(frozen=True)
