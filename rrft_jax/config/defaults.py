@@ -14,7 +14,8 @@ def base_config() -> ConfigDict:
     config = ConfigDict()
     config.algorithm = "grpo"  # grpo | sft | your own: my_algorithm.py:ALGORITHM
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
-    config.task = "visual_counting"
+    # auto | a task's name | my_task.py:TASK. auto: visual_counting; of records the task they name, of others vqa
+    config.task = "auto"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
     config.prompt = "cot"  # zero_shot | ans | cot | a template of the task | a file; for training and evaluation alike

@@ -74,10 +74,10 @@ def find_prepared(folder, task: str = "") -> Path | None:
         found = [path.parent for path in infos if _is_prepared(path.parent)]
     if not found:
         return None
-    fitting = [place for place in found if not task or _task(place) == task]
+    fitting = [place for place in found if not task or prepared_task(place) == task]
     if len(fitting) == 1:
         return fitting[0]
-    listed = ", ".join(f"{place} ({_task(place)})" for place in found)
+    listed = ", ".join(f"{place} ({prepared_task(place)})" for place in found)
     if not fitting:
         raise ValueError(f"data folder {folder} is prepared for another task than {task}: {listed}; set config.task")
     raise ValueError(f"data folder {folder} holds several prepared data sets: {listed}; name one of them")
@@ -112,7 +112,8 @@ def _is_prepared(folder: Path) -> bool:
     return not folder.name.startswith("incomplete.") and all((folder / name).is_file() for name in _FILES)
 
 
-def _task(folder: Path) -> str:
+def prepared_task(folder: Path) -> str:
+    """The task that a prepared data set is of."""
     return json.loads((folder / _FILES[0]).read_text(encoding="utf-8")).get("configName", "")
 
 

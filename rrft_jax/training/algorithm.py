@@ -11,7 +11,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.programs import Programs
 from rrft_jax.training.source import Source
 

@@ -18,7 +18,8 @@ from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import Processor, measure
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.records import taken
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import IMAGE_MARK
 from rrft_jax.training.batches import KEPT, HostBatch, Layouts, in_batches, make_batch
 
@@ -69,7 +70,7 @@ def generated_source(
         layout = held(config.eval.batch)
         return in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
 
-    sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
+    sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
     return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
 
@@ -83,6 +84,7 @@ def folder_source(
     """
     data = config.data
     records = _read(data, task)
+    examples, refused = taken(task, records.examples)
     ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
@@ -91,14 +93,15 @@ def folder_source(
         return measure(processor, text, image_sizes)
 
     def check(example: Example) -> None:
-        task.check(example)
+        if example.id in refused:
+            raise ValueError(refused[example.id])
         trainable(example)
 
-    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
+    index = build_index(examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
-    out, part = (usable(records.examples, index.examples, n) for n in _shared_out(records.examples, config))
+    out, part = (usable(examples, index.examples, n) for n in _shared_out(examples, config))
     if not len(part):
         raise RecordError(f"none of the records to train on can be used\n{index.report()}")
     groups = [np.intersect1d(group, part) for group in index.groups]

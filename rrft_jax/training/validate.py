@@ -83,11 +83,13 @@ def _check_amounts(config: ConfigDict) -> None:
 
 def _check_task(config: ConfigDict, samples: bool) -> None:
     task = get_task(config.task)
+    if task.make is None and not config.data.folder:
+        raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
     make_rewards(config, task, tokenizer=list)
     if config.extra_rewards and not samples:
         raise ValueError(
-            f"config.extra_rewards={config.extra_rewards}: config.algorithm={config.algorithm} learns from given answers "
-            "and from no reward, leave them out"
+            f"config.extra_rewards={config.extra_rewards}: config.algorithm={config.algorithm} learns from given "
+            "answers and from no reward, leave them out"
         )
     images = config.processor.images
     if images not in ("first", "in_question"):

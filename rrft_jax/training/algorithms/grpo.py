@@ -15,7 +15,7 @@ from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.clock import Clock
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.algorithm import Algorithm, Run, Shown
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
@@ -135,7 +135,7 @@ def shown(config: ConfigDict, task: Task) -> Shown:
     del config
     return (
         ("reward", "reward", "{:.3f}"),
-        (task.metric, f"rewards/{task.metric}/mean", "{:.3f}"),
+        *task.shown(),
         ("kl", "kl", "{:.4f}"),
         ("tok/s", "tokens_per_second", "{:,.0f}"),
     )

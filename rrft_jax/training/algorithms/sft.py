@@ -14,7 +14,7 @@ from rrft_jax.parallel.placement import to_devices
 from rrft_jax.parallel.processes import exchange
 from rrft_jax.processing.processor import Processor, encode_completion
 from rrft_jax.run.clock import Clock
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.algorithm import Algorithm, Run
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import Feed
