@@ -155,5 +155,7 @@ def local(config: ConfigDict) -> None:
 
 
 def _reward(config: ConfigDict, weights: Mapping[str, float]) -> None:
-    """These weights, and 0 for every other reward."""
-    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | dict(weights))
+    """These weights, and 0 for every other registered reward; what is not registered is a task's own."""
+    registered = {name: weight for name, weight in weights.items() if name in config.rewards}
+    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | registered)
+    config.extra_rewards = tuple(f"{name}={weight}" for name, weight in weights.items() if name not in registered)
