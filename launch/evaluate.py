@@ -32,7 +32,7 @@ _LEAVE_OUT = flags.DEFINE_list(
 )
 _MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint calls the limit of an answer (max_tokens).")
 _DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
-_BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (all its benchmarks), or all.")
+_BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (a name or my_task.py:TASK), or all.")
 _DATA = flags.DEFINE_string(
     "data_dir", "", "Folder with the published test files and their pictures, or what prepare_data made."
 )
@@ -127,15 +127,18 @@ def run() -> int:
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
     with Pool(initializer=symbolic.load) as pool:
-        for name, (examples, ask, about) in questions.items():
+        for benchmark in chosen:
+            name, (examples, ask, about) = benchmark.name, questions[benchmark.name]
             with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None if is_writer() else True) as bar:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
-                results[name] = run_benchmark(name, examples, ask, answerer, folder, in_pool(pool), ks, about, show)
+                results[name] = run_benchmark(
+                    name, benchmark.task, examples, ask, answerer, folder, in_pool(pool), ks, about, show
+                )
     if any(results.values()):  # process 0
         # What other commands left in the folder is of the same model, asked in the same way (`same_evaluation`).
-        files = {b.name: folder / f"{b.name}.json" for b in benchmarks.BENCHMARKS}
+        files = {b.name: folder / f"{b.name}.json" for b in (*benchmarks.benchmarks(), *chosen)}
         stored = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
-        text = table(stored, _MODEL.value or _CHECKPOINT.value)
+        text = table(stored, _MODEL.value or _CHECKPOINT.value, chosen)
         write_atomic(folder / "table.md", (text + "\n").encode())
         print(text)
     unanswered = sum(len(numbers.get("unanswered", ())) for numbers in results.values())

@@ -15,7 +15,8 @@ from absl import app, flags
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.registry import get_task, tasks
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import listing_target
 
 FLAGS = flags.FLAGS
@@ -49,10 +50,14 @@ TEMPLATE_WEIGHT = 300
 EXAMPLES = 400  # of the training domain of each task; half as many of each other domain
 
 
+def generated() -> list[Task]:
+    """The tasks that have examples to learn from."""
+    return [task for task in tasks().values() if task.make]
+
+
 def corpus() -> Iterator[str]:
-    for name in TASKS:
-        task = get_task(name)
-        for number, domain in enumerate(task.held_out.values()):
+    for task in generated():
+        for number, (domain, _) in enumerate(task.held_out.values()):
             for index in range(EXAMPLES if number == 0 else EXAMPLES // 2):
                 yield from texts(task.make(0, index, "tokenizer", domain))
         for _ in range(TEMPLATE_WEIGHT):
@@ -111,10 +116,9 @@ def main(_):
     eos = [ids["<|im_end|>"], ids["<|endoftext|>"]]
     write("generation_config.json", {"eos_token_id": eos, "pad_token_id": ids["<|endoftext|>"]})
     print(f"{tokenizer.get_vocab_size()} tokens")
-    for name in TASKS:
-        task = get_task(name)
+    for task in generated():
         lengths = [len(tokenizer.encode(task.targets["cot"](task.make(1, i, "train", "in"))).ids) for i in range(200)]
-        print(f"{name}: longest of 200 chains of thought {max(lengths)} tokens")
+        print(f"{task.name}: longest of 200 chains of thought {max(lengths)} tokens")
         sample = task.targets["cot"](task.make(1, 0, "train", "in"))
         print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(sample).ids))
 

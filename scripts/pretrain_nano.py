@@ -36,7 +36,8 @@ from rrft_jax.rewards.registry import get
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.checkpoints import Checkpoints
-from rrft_jax.tasks.registry import Task, get_task
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.step import init_state, make_forward, make_train_step
 
 FLAGS = flags.FLAGS
@@ -101,7 +102,7 @@ def report(generate, params, processor, count: int) -> dict:
             "direct_prompt": measure("ans"),
             "zero_shot_prompt": measure("zero_shot"),
         }
-        for title, domain in task.held_out.items():
+        for title, (domain, _) in task.held_out.items():
             if domain != "in":
                 scores[name][f"training_prompt_{title}"] = measure("cot", domain=domain)
                 scores[name][f"forced_reasoning_{title}"] = measure("cot", THOUGHT, domain)

@@ -14,7 +14,7 @@ from rrft_jax.config.command_line import ConfigError, load_config, parse_config_
 from rrft_jax.models.qwen2_vl.config import config_from_dict
 from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.rewards.registry import REWARDS
-from rrft_jax.training.programs import loss_config
+from rrft_jax.training.algorithms.grpo import loss_config
 from rrft_jax.training.validate import check_config
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +96,7 @@ def test_the_paper_preset_is_the_released_trainer():
         "on_policy", "sequence_mean_token_mean", 0.04, "k3",
     )  # fmt: skip
     assert config.loss.full_softmax and config.loss.temperature == 1.0
-    assert config.advantages.to_dict() == {"scale": "group", "ddof": 1, "epsilon": 1e-4}
+    assert config.advantages.to_dict() == {"estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4}
     assert {k: v for k, v in config.rewards.items() if v} == {"accuracy_paper": 1.0, "format_paper": 1.0}
     optimizer = config.optimizer
     assert (optimizer.b1, optimizer.b2, optimizer.weight_decay, optimizer.max_grad_norm) == (0.9, 0.999, 0.0, 1.0)
@@ -157,7 +157,7 @@ def test_overrides_take_their_types():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("algorithm", "ppo", "choose grpo or sft"),
+        ("algorithm", "ppo", "no algorithm; did you mean grpo"),
         ("train.steps", 0, "train.steps=0 must be at least 1"),
         ("train.micro_batches", -1, "micro_batches=-1 must be at least 0"),
         ("train.group_chunks", 3, "group_chunks=3 must divide the 8 completions"),

@@ -3,44 +3,30 @@
 A config file calls `start`, one paradigm and `finish`, and between them sets what nano needs.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
-from rrft_jax.config.command_line import parse_arg
+from rrft_jax.config.command_line import ConfigError, parse_arg
 from rrft_jax.config.defaults import base_config
 from rrft_jax.losses.trl import PAPER_ADVANTAGES
+from rrft_jax.tasks.registry import get_task
 
 # What a config file takes after its name: "2b,init=DIR,data=FOLDER", "paper", "runlocal".
-ARGUMENTS = MappingProxyType(
-    {"size": ("nano", "2b", "7b"), "init": "", "data": "", "paper": False, "runlocal": False}
-)
+ARGUMENTS = MappingProxyType({"size": ("nano", "2b", "7b"), "init": "", "data": "", "paper": False, "runlocal": False})
 PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
-STAGE1_RECORDS = 1600
-
-# Rewards by task, the project's own and the published functions; every other reward has weight 0.
-REWARDS = MappingProxyType({
-    "visual_counting": ("accuracy", "accuracy_paper"),
-    "structure_perception": ("accuracy", "accuracy_paper"),
-    "spatial_transformation": ("functions_full", "functions_full_paper"),
-})  # fmt: skip
-# Shapes of the generated examples: longest prompt and completion in nano's tokens, pictures of 112x112 pixels.
-SHAPES = MappingProxyType({
-    "visual_counting": {"prompt": 88, "images": 1, "completion": 96},
-    "structure_perception": {"prompt": 128, "images": 1, "completion": 96},
-    "spatial_transformation": {"prompt": 120, "images": 2, "completion": 112},
-})  # fmt: skip
 
 
 def start(task: str, arg: str | None) -> tuple[ConfigDict, ConfigDict]:
     """The config of a task before its paradigm, and the parsed argument of the config file."""
     config = base_config()
     config.task = task
-    shapes = SHAPES[task]
-    config.buckets = {"prompt": (shapes["prompt"],), "images": (shapes["images"],), "patches": (64,)}
-    config.rollout.max_completion_length = shapes["completion"]
-    _reward(config, REWARDS[task][0], "format")
+    shapes = get_task(task).shapes
+    config.buckets = {"prompt": (shapes.prompt,), "images": (shapes.images,), "patches": (64,)}
+    config.rollout.max_completion_length = shapes.completion
+    _reward(config, get_task(task).rewards)
     return config, parse_arg(arg, **ARGUMENTS)
 
 
@@ -78,9 +64,10 @@ def finish(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
 def after_stage1(stage1: ConfigDict, config: ConfigDict) -> ConfigDict:
     """The two-stage recipe: `stage1` on 1,600 examples, `config` on the rest, or on all where there are few (structure
     perception), as the paper divides them."""
-    stage1.data.range = (0, STAGE1_RECORDS)
-    if config.task != "structure_perception":
-        config.data.range = (STAGE1_RECORDS, 0)
+    stages = get_task(config.task).stages
+    stage1.data.range = (0, stages.first)
+    if stages.rest:
+        config.data.range = (stages.first, 0)
     config.stage1 = stage1
     return config
 
@@ -95,7 +82,7 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
     config.processor.max_pixels = PAPER_PIXELS
     config.rollout.max_completion_length = 512
-    two = SHAPES[config.task]["images"] == 2  # whose published instruction alone has about 1,300 tokens
+    two = get_task(config.task).shapes.images == 2  # whose published instruction alone has about 1,300 tokens
     config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
     config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
@@ -110,7 +97,7 @@ def real_data(config: ConfigDict, arg: ConfigDict) -> None:
     config.data.folder = arg.data
     config.processor.max_pixels = PAPER_PIXELS
     if arg.size == "nano":
-        images = SHAPES[config.task]["images"]
+        images = get_task(config.task).shapes.images
         # 480x320 gives 748 patches, 640x480 1564, the limit 2448; a quarter as many visual tokens, and the text.
         config.buckets = {
             "prompt": (320, 512, 768) if images == 1 else (768, 1024, 2048),
@@ -122,7 +109,7 @@ def real_data(config: ConfigDict, arg: ConfigDict) -> None:
         config.train.update({"prompts": 4, "micro_batches": 2})
         config.eval.update({"examples": 64, "batch": 8})
     else:
-        config.train.epochs = 5.0 if config.task == "structure_perception" and config.algorithm == "grpo" else 1.0
+        config.train.epochs = get_task(config.task).stages.epochs if config.algorithm == "grpo" else 1.0
 
 
 def paper(config: ConfigDict, real: bool) -> None:
@@ -130,7 +117,10 @@ def paper(config: ConfigDict, real: bool) -> None:
 
     real: whether lengths and counts of the released scripts make sense, which they do not for the generated examples.
     """
-    _reward(config, REWARDS[config.task][1], "format_paper")
+    task = get_task(config.task)
+    if not task.paper_rewards:
+        raise ConfigError(f"config argument paper: task {task.name} has no published rewards (Task.paper_rewards)")
+    _reward(config, task.paper_rewards)
     config.optimizer.update({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "max_grad_norm": 1.0})
     if config.algorithm == "sft":
         config.optimizer.weight_decay = 0.1
@@ -164,6 +154,8 @@ def local(config: ConfigDict) -> None:
     config.log.completions_every = 2
 
 
-def _reward(config: ConfigDict, *names: str) -> None:
-    for name in config.rewards:
-        config.rewards[name] = float(name in names)
+def _reward(config: ConfigDict, weights: Mapping[str, float]) -> None:
+    """These weights, and 0 for every other registered reward; what is not registered is a task's own."""
+    registered = {name: weight for name, weight in weights.items() if name in config.rewards}
+    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | registered)
+    config.extra_rewards = tuple(f"{name}={weight}" for name, weight in weights.items() if name not in registered)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.pictures import picture_file
 
 
 class Size(Protocol):
@@ -99,7 +98,7 @@ def build_index(
         try:
             pixels = [image_size(image) for image in example.images]
         except OSError as e:
-            skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
+            skipped.append(Skipped(example.id, "unreadable image", str(e)))
             continue
         try:
             size = measure(format_prompt(example), pixels)
@@ -123,23 +122,6 @@ def build_index(
         shapes = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered)
         raise ValueError(f"no example fits the buckets {shapes}; enlarge them or lower max_pixels\n{index.report()}")
     return index
-
-
-def image_size(image) -> tuple[int, int]:
-    """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array, a stored picture or a file.
-
-    Of a file only the header is read, of a picture in a prepared data set nothing. Raises OSError for one that cannot
-    be read, or that PIL refuses for its size.
-    """
-    if isinstance(image, np.ndarray):
-        return image.shape[0], image.shape[1]
-    if hasattr(image, "height"):
-        return image.height, image.width
-    try:
-        with Image.open(picture_file(image)) as opened:
-            return opened.height, opened.width
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as some of PIL's readers raise
-        raise OSError(str(error)) from error
 
 
 def _too_long(size: Size) -> str:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from rrft_jax.data.index import Bucket, image_size
+from rrft_jax.data.decoding import image_size
+from rrft_jax.data.index import Bucket
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
@@ -88,7 +89,9 @@ def _batches(
     for question in questions:
         try:
             size = measure(processor, question.text, [image_size(image) for image in question.images])
-        except (ValueError, OSError) as error:
+        except OSError as error:  # which names the picture
+            raise ValueError(f"question {question.id}: {error}") from error
+        except ValueError as error:
             raise ValueError(f"question {question.id}: {error}; replace its picture or leave the record out") from error
         if size.prompt_tokens + decoding.max_new_tokens > positions:
             raise ValueError(

@@ -22,6 +22,7 @@ from rrft_jax.planning.device_memory import MemoryPlan
 from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import Collective, CompiledText
 from rrft_jax.planning.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.programs import make_programs
 
@@ -85,12 +86,12 @@ def check(names: Sequence[str]) -> None:
 
 def arguments(shapes: Shapes) -> dict[str, tuple]:
     """The arguments of each program."""
-    batch = shapes.batch
-    first = (shapes.first_member,) if shapes.layout.split > 1 else ()
+    drawn = shapes.drawn
+    first = (shapes.first_member,) if shapes.layout.drawn.split > 1 else ()
     return {
-        "sample": (shapes.params, shapes.prompts, shapes.key, *first),
-        "reference": (shapes.reference, shapes.prompts, batch.tokens, batch.token_mask),
-        "step": (shapes.state, shapes.frozen, batch),
+        "sample": (shapes.params, drawn.prompts, shapes.key, *first),
+        "reference": (shapes.reference, drawn.prompts, drawn.tokens, drawn.token_mask),
+        "step": (shapes.state, shapes.frozen, shapes.batch),
     }
 
 
@@ -111,8 +112,9 @@ def compile_programs(
     model = make_model(sizes, config.model.dtype, config.model.remat, attention)
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout)
-    unused = set() if config.algorithm == "grpo" else {"sample"}
+    algorithm = get_algorithm(config.algorithm)
+    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout)
+    unused = set() if algorithm.samples else {"sample"}
     unused |= {"reference"} if shapes.reference is None else set()
     names = [name for name in names if name not in unused]
     reports = []

@@ -24,8 +24,8 @@ from rrft_jax.planning.host_memory import HostPlan, plan_host
 from rrft_jax.planning.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.programs import group_size
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Drawing:
 class MemoryPlan:
     """Bytes on one device, but for `host`, which is one process's.
 
-    Resident: parameters (trained), frozen, reference, optimizer, and the batch drawn ahead, where one is. rollout: the
+    Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
+    is, and the whole of the batch whose parts are trained on. rollout: the
     sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none. The
     update adds gradients, activations (estimate), logits and batch.
     """
@@ -66,7 +67,7 @@ class MemoryPlan:
     frozen: int
     reference: int
     optimizer: int
-    ahead: int
+    waiting: int
     rollout: Drawing | None
     evaluation: Drawing | None
     gradients: int
@@ -77,7 +78,7 @@ class MemoryPlan:
 
     @property
     def resident(self) -> int:
-        return self.parameters + self.frozen + self.reference + self.optimizer + self.ahead
+        return self.parameters + self.frozen + self.reference + self.optimizer + self.waiting
 
     @property
     def sampling(self) -> int:
@@ -105,14 +106,17 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    part = shapes.layout.rows // batch_shards(mesh) // shapes.layout.micro_batches  # rows of one device at a time
-    group = group_size(config) // shapes.layout.split
-    trained, batch = device_bytes(shapes.state["params"]), device_bytes(shapes.batch)
+    update = shapes.layout.update
+    part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time
+    group = shapes.layout.group // update.split
+    trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
     weights = _decoding_weights(config, shapes, mesh, family_of(sizes).param_axes)
     rollout = evaluation = None
-    if config.algorithm == "grpo":
+    algorithm = get_algorithm(config.algorithm)
+    if algorithm.samples:
         how = config.rollout.compact, config.rollout.cache_parts
-        rollout = drawing_bytes(config, sizes, mesh, shapes.layout.rows, group, *how, weights, batch)
+        whole = shapes.layout.drawn.rows, shapes.layout.group // shapes.layout.drawn.split
+        rollout = drawing_bytes(config, sizes, mesh, *whole, *how, weights, drawn)
     held = evaluation_rows(config, mesh)
     if held:
         prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
@@ -122,14 +126,14 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         frozen=device_bytes(shapes.frozen),
         reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained,
-        ahead=batch if config.algorithm == "grpo" and config.rollout.ahead else 0,
+        waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
         rollout=rollout,
         evaluation=evaluation,
         # One gradient, and with several micro-batches the sum that it is added to.
-        gradients=trained * (1 + (shapes.layout.micro_batches > 1)),
+        gradients=trained * (1 + (update.micro_batches > 1)),
         activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
-        logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,
+        logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
         batch=batch,
         host=plan_host(config, sizes, mesh, shapes, held),
     )
@@ -235,7 +239,7 @@ def _inside(scores: int, widest: int) -> int:
     return 3 * scores * 4 + 3 * widest
 
 
-def _chunk(config: ConfigDict) -> int:
+def chunk_size(config: ConfigDict) -> int:
     return min(config.model.logits_chunk, config.rollout.max_completion_length)
 
 

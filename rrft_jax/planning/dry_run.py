@@ -13,6 +13,7 @@ from rrft_jax.planning.text import describe_plan, visual_tokens
 from rrft_jax.pretrained import SIZES, read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.stages import check_stages
+from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 
@@ -27,6 +28,9 @@ def dry_run(
 
     sizes: None for those of config.init. devices: None for those that are here. capacity: 0 where it is not known.
     """
+    config = config.copy_and_resolve_references()
+    if chosen := settle_task(config):
+        print(chosen)
     check_config(config)
     if not config.stage1:
         return _stage(config, sizes, devices, capacity)

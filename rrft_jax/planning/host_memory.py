@@ -54,8 +54,8 @@ def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: Shapes, eval
         batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
         every, room = -(-config.eval.examples // config.eval.batch) * batch, KEPT // sets
         held = sets * min(every, room) + (2 * batch if every > room else 0)  # beside them: in use, and being made
-    rows = shapes.layout.rows
-    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.prompts, mesh, rows), held)
+    rows = shapes.layout.drawn.rows
+    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows), held)
 
 
 def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:

@@ -22,8 +22,11 @@ from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
+from rrft_jax.training.algorithm import Algorithm
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.parameters import combine, lora_settings, trained_paths
-from rrft_jax.training.programs import group_size, step_layout
+from rrft_jax.training.programs import StepLayout, step_layout
+from rrft_jax.training.rollouts import off_policy
 from rrft_jax.training.step import Batch, init_state
 
 
@@ -42,7 +45,8 @@ class Shapes:
 
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the parameters beside it;
     params: both, as the sampler gets them; reference: the policy at the start, None where the loss does not look at it;
-    copied: the leaves of it that are not those of `frozen`, which it shares. layout: of the batch's rows.
+    copied: the leaves of it that are not those of `frozen`, which it shares. drawn: a whole batch with its completions;
+    batch: what one update takes of it. layout: of their rows.
     """
 
     params: dict
@@ -50,11 +54,11 @@ class Shapes:
     frozen: dict
     reference: dict | None
     copied: dict
-    prompts: Prompts
+    drawn: Batch
     batch: Batch
     key: jax.ShapeDtypeStruct
     first_member: jax.ShapeDtypeStruct
-    layout: Layout
+    layout: StepLayout
 
     @property
     def resident(self) -> int:
@@ -78,21 +82,24 @@ def make_shapes(
 ) -> Shapes:
     """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
     Buckets(**config.buckets).check_merged(sizes.vision.spatial_merge_size**2)
-    axes = family_of(sizes).param_axes
+    algorithm, axes = get_algorithm(config.algorithm), family_of(sizes).param_axes
     trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in _weights(config, sizes))
     state = jax.eval_shape(lambda p: init_state(p, optimizer), trainable)
     state = _sharded(state, shardings_like(state, trainable, mesh))
     reference = None
-    if config.algorithm == "grpo" and config.loss.beta:
+    if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
         reference = from_paths(base | leaf_paths(copied))
-    layout = step_layout(config, mesh)
-    prompts, batch = _batch(config, sizes, mesh, layout)
+    layout = step_layout(config, algorithm.group(config), mesh)
+    batch = _batch(config, algorithm, sizes, mesh, layout.update)
+    drawn = batch
+    if layout.drawn is not layout.update:
+        drawn = _batch(config, algorithm, sizes, mesh, layout.drawn)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return Shapes(
-        combine(trainable, frozen), state, frozen, reference, copied if reference else {}, prompts, batch,
+        combine(trainable, frozen), state, frozen, reference, copied if reference else {}, drawn, batch,
         jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
-        jax.ShapeDtypeStruct((layout.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
+        jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
     )  # fmt: skip
 
 
@@ -136,18 +143,18 @@ def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
 
-def _batch(config: ConfigDict, sizes: Sizes, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
-    B, C, G = layout.rows, config.rollout.max_completion_length, group_size(config) // layout.split
+def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, layout: Layout) -> Batch:
+    B, C, G = layout.rows, config.rollout.max_completion_length, algorithm.group(config) // layout.split
     rows = partial(_rows, mesh)
     prompts = prompt_shapes(config, sizes, mesh, B)
     targets = Targets(rows(bool, B, G, C), rows(jnp.float32, B, G))
-    if config.algorithm == "grpo":
+    if algorithm.samples:
         scores = rows(jnp.float32, B, G, C)
         targets = replace(
-            targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if config.loss.beta else None,
-            sampling_log_probs=scores, old_log_probs=scores if config.rollout.ahead else None,
+            targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if algorithm.reference(config) else None,
+            sampling_log_probs=scores, old_log_probs=scores if off_policy(config) else None,
         )  # fmt: skip
-    return prompts, Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
+    return Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
 
 
 def device_bytes(tree: Any) -> int:

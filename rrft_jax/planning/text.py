@@ -13,10 +13,11 @@ from rrft_jax.models.registry import family_of
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.compile import Report
-from rrft_jax.planning.device_memory import Drawing, MemoryPlan, _chunk
+from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size
 from rrft_jax.planning.shapes import largest_bucket
 from rrft_jax.processing.images import resized, shrunk
-from rrft_jax.training.programs import group_size, step_layout
+from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.programs import step_layout
 
 SHOWN = 5
 
@@ -24,7 +25,8 @@ SHOWN = 5
 def headline(config: ConfigDict, sizes: Sizes, mesh: Mesh, chip: Chip) -> str:
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    group, parts = group_size(config), step_layout(config, mesh).micro_batches
+    layout = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    group, parts = layout.group, layout.update.micro_batches
     stage = "stage 2 of 2 (stage 1 has a recipe of its own; --plan plans both): " if config.stage1 else ""
     return (
         f"{stage}{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on "
@@ -96,8 +98,9 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
 def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
-    layout = step_layout(config, mesh)
-    rows, members = layout.rows // layout.micro_batches, group_size(config) // layout.split
+    step = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    layout = step.update
+    rows, members = layout.rows // layout.micro_batches, step.group // layout.split
     tips = []
     if data > 1:
         tips.append(
@@ -198,7 +201,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
             ("parameters, frozen", plan.frozen),
             *([("reference policy, beside what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)", plan.optimizer),
-            *([("batch drawn one step ahead", plan.ahead)] if plan.ahead else []),
+            *([("batches that wait: drawn ahead, or trained on in parts", plan.waiting)] if plan.waiting else []),
             ("resident all the time", plan.resident),
         ]
     ]
@@ -208,7 +211,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
     blocks.append([
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
-        (f"logits of a chunk of {_chunk(config)} tokens, forward and backward", plan.logits),
+        (f"logits of a chunk of {chunk_size(config)} tokens, forward and backward", plan.logits),
         ("batch: patches, tokens, positions", plan.batch),
         ("update, with what is resident", plan.updating),
     ])  # fmt: skip

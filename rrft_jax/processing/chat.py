@@ -6,6 +6,7 @@ are those of tokenising the rendered string.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,9 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
         bare = turn.role != "user" and len(content) == 1 and content[0]["type"] == "text"
         messages.append({"role": turn.role, "content": content[0]["text"] if bare else content})
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    printed = Counter(_MARK.findall(text))
     for k in range(len(texts)):
-        if (count := text.count(mark(k))) != 1:
+        if (count := printed[str(k)]) != 1:
             raise ValueError(
                 f"the chat template prints a text {count} times instead of 1: "
                 "use the model's own chat_template in its directory"

@@ -2,38 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from rrft_jax.data.pictures import eight_bits, picture_file
+from rrft_jax.data.decoding import open_image
 from rrft_jax.models.positions import Grid
-
-
-def open_image(image: Any) -> Image.Image:
-    """A PIL image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], a local file, or a stored picture.
-
-    A stored picture is an object whose read() gives an encoded image. Files are turned upright by their EXIF tag, as
-    transformers does. Raises OSError naming a file it cannot read.
-    """
-    if isinstance(image, Image.Image):
-        return image
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] in (3, 4)):
-            form = f"{image.dtype}{list(image.shape)}"
-            raise ValueError(f"an image array must be uint8 [h, w], [h, w, 3] or [h, w, 4], not {form}")
-        return Image.fromarray(image)
-    if not (isinstance(image, str | Path) or hasattr(image, "read")):
-        raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
-    try:
-        with Image.open(picture_file(image)) as opened:
-            return eight_bits(ImageOps.exif_transpose(opened))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's own are no OSErrors
-        raise OSError(f"{image}: cannot be read as an image ({error}); replace it or remove the record") from error
 
 
 def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:

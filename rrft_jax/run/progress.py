@@ -10,13 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-# (label, metric, format); a metric that a step does not have is left out.
-SHOWN = (
-    ("reward", "reward", "{:.3f}"),
-    ("accuracy", "rewards/accuracy/mean", "{:.3f}"),
-    ("kl", "kl", "{:.4f}"),
-    ("tok/s", "tokens_per_second", "{:,.0f}"),
-)
+Shown = tuple[str, str, str]  # label, metric, format; a metric that a step does not have is left out
 
 
 class Progress:
@@ -28,9 +22,9 @@ class Progress:
     def __init__(
         self,
         total: int,
+        shown: Sequence[Shown],
         start: int = 0,
         every: int = 10,
-        shown: Sequence[tuple[str, str, str]] = SHOWN,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -62,11 +62,17 @@ class Workdir:
             self.lock.close()
 
 
-def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change: Sequence[str] = ()) -> Workdir:
+def open_workdir(
+    path: str | Path,
+    config: ml_collections.ConfigDict,
+    may_change: Sequence[str] = (),
+    upgrade: Callable[[dict], dict] = dict,
+) -> Workdir:
     """Creates the directory of a new run, or resumes the run that is there.
 
     may_change: fnmatch patterns of dotted fields that a resume may change ("log.*"); every other difference to the
-    stored config is refused with a list. Only the first process of a multi-process run calls this.
+    stored config is refused with a list. upgrade: brings a config that an earlier version stored into today's fields.
+    Only the first process of a multi-process run calls this.
     """
     path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
@@ -75,20 +81,22 @@ def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change
     _remove_temporary(path)
     lock = _lock(path)
     try:
-        return _start(path, new, may_change, lock)
+        return _start(path, new, may_change, upgrade, lock)
     except BaseException:
         if lock is not None:
             lock.close()
         raise
 
 
-def _start(path: Path, new: dict, may_change: Sequence[str], lock: TextIO | None) -> Workdir:
+def _start(
+    path: Path, new: dict, may_change: Sequence[str], upgrade: Callable[[dict], dict], lock: TextIO | None
+) -> Workdir:
     versions = {**collect_versions(), "seeds": find_seeds(new)}
     resumed = (path / CONFIG).exists()
     changed: dict[str, tuple[Any, Any]] = {}
     notes: tuple[str, ...] = ()
     if resumed:
-        changed = config_changes(_read_json(path / CONFIG), new)
+        changed = config_changes(json.loads(json.dumps(upgrade(_read_json(path / CONFIG)))), new)
         refused = {k: v for k, v in changed.items() if not any(fnmatch.fnmatchcase(k, p) for p in may_change)}
         if refused:
             lines = "\n".join(f"  {k}: {json.dumps(a)} -> {json.dumps(b)}" for k, (a, b) in refused.items())

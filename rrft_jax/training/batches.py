@@ -60,7 +60,9 @@ def make_batch(
 def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
     try:
         return encode_prompt(processor, text, example.images)
-    except (ValueError, OSError) as error:
+    except OSError as error:  # which names the picture
+        raise ValueError(f"example {example.id}: {error}") from error
+    except ValueError as error:
         where = ", ".join(str(i) for i in example.images if isinstance(i, (str, Path)) or hasattr(i, "read"))
         raise ValueError(
             f"example {example.id}{f' ({where})' if where else ''}: {error}; replace the file or remove the record"

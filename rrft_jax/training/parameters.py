@@ -70,8 +70,11 @@ class Weights:
     reference: dict | None
 
 
-def load_weights(config: ConfigDict, model: Model, mesh: Mesh) -> Weights:
-    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter."""
+def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: bool) -> Weights:
+    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter.
+
+    keep_reference: whether the loss looks at the policy of the start.
+    """
     base = resolve_init(config.init)
     shapes = leaf_paths(abstract_params(model.config))
     trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
@@ -80,7 +83,7 @@ def load_weights(config: ConfigDict, model: Model, mesh: Mesh) -> Weights:
     trainable = {path: leaves[path] for path in trained}
     frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
     reference = None
-    if config.algorithm == "grpo" and config.loss.beta:
+    if keep_reference:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
         reference = from_paths(frozen | _copies(trainable, frozen_dtype))
     if config.lora.rank:

@@ -7,20 +7,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.index import build_index, image_size
+from rrft_jax.data.folder import read_folder
+from rrft_jax.data.index import build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
-from rrft_jax.data.prepared import find_prepared, read_prepared
-from rrft_jax.data.records import RecordError, Records, read_records
+from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
 from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import Processor, measure
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.records import taken
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import IMAGE_MARK
 from rrft_jax.training.batches import KEPT, HostBatch, Layouts, in_batches, make_batch
-from rrft_jax.training.sft import reference_tokens
+
+Check = Callable[[Example], object]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Source:
     epochs: Callable[[int], float] | None = None
 
 
-def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def generated_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
@@ -65,18 +70,21 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         layout = held(config.eval.batch)
         return in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
 
-    sets = {name: held_out(domain) for name, domain in task.held_out.items()} if config.eval.examples else {}
+    sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
     return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
 
 
-def folder_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def folder_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+) -> Source:
     """Records in the Reason-RFT JSON layout or a prepared data set; those of a share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
     """
     data = config.data
-    records = _read(data, task)
+    records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
+    examples, refused = taken(task, records.examples)
     ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
@@ -85,15 +93,15 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
         return measure(processor, text, image_sizes)
 
     def check(example: Example) -> None:
-        task.check(example)
-        if config.algorithm == "sft":
-            reference_tokens(config, task, processor, example)
+        if example.id in refused:
+            raise ValueError(refused[example.id])
+        trainable(example)
 
-    index = build_index(records.examples, ask, measured, Buckets(**config.buckets).shapes, check)
+    index = build_index(examples, ask, measured, Buckets(**config.buckets).shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
-    out, part = (usable(records.examples, index.examples, n) for n in _shared_out(records.examples, config))
+    out, part = (usable(examples, index.examples, n) for n in _shared_out(examples, config))
     if not len(part):
         raise RecordError(f"none of the records to train on can be used\n{index.report()}")
     groups = [np.intersect1d(group, part) for group in index.groups]
@@ -128,18 +136,6 @@ def folder_source(config: ConfigDict, task: Task, processor: Processor, step: La
     return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part), epochs)
 
 
-def _read(data: ConfigDict, task: Task) -> Records:
-    """The records of a prepared data set where the folder is or holds one, else of its JSON files."""
-    prepared = find_prepared(data.folder, task.name)
-    if prepared is None:
-        if data.split:
-            raise ValueError(f"config.data.split={data.split}: {data.folder} is no prepared data set, leave it empty")
-        return read_records(data.folder, task.name, data.image_root or None, data.strict)
-    if data.image_root:
-        raise ValueError(f"config.data.image_root: {prepared} holds its pictures itself; leave it empty")
-    return read_prepared(prepared, task.name, data.split or "train", data.strict)
-
-
 def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """Numbers int64[K] of the records held out, and of those to train on.
 
@@ -159,12 +155,14 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 
 
 def make_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole,
+    trainable: Check = lambda example: None,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
+    trainable: raises ValueError for a record that the algorithm cannot train on.
     held(n): the same for evaluation batches of n prompts."""
     Buckets(**config.buckets).check_merged(processor.merge_size**2)
     build = folder_source if config.data.folder else generated_source
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    return build(config, task, processor, step or whole(config.train.prompts), held)
+    return build(config, task, processor, step or whole(config.train.prompts), held, trainable)

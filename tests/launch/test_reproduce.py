@@ -13,7 +13,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell
+from rrft_jax.evaluation.reproduction import METHODS, Cell, table_tasks
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.training import stages
 from tests.training import runs
@@ -41,12 +41,12 @@ def trained(program, monkeypatch):
 
 
 def test_every_cell_has_its_seed_in_both_stages_and_enough_evaluations_for_the_gap(program, trained, tmp_path):
-    for task in TASKS:
+    for task, known in table_tasks().items():
         for method, about in METHODS.items():
             if about.recipe:
                 program.train(Cell(task, method, 3), tmp_path)
                 config, _, argv = trained[-1]
-                assert config.task == TASKS[task] and config.seed == 3 and "--config.seed=3" in argv
+                assert config.task == known.name and config.seed == 3 and "--config.seed=3" in argv
                 if method == "reason_rft":
                     assert config.stage1.seed == 3
                 if method == "reason_rft_zero":

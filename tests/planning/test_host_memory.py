@@ -85,7 +85,7 @@ config.init, config.model.frozen_dtype, config.train.freeze = sys.argv[1], sys.a
 sizes, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)
 plan = make_plan(config, sizes, mesh).host
 with Growth() as growth:
-    weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh))
+    weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh, True))
 print(plan.reading, plan.shards, growth.bytes)
 """
 

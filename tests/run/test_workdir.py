@@ -8,6 +8,7 @@ import jax
 import ml_collections
 import pytest
 
+from rrft_jax.run import versions
 from rrft_jax.run import workdir as wd
 
 
@@ -99,16 +100,16 @@ def test_changed_versions_are_noted(tmp_path):
 
 def test_git_state(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    assert wd.git_state(tmp_path) is None
+    assert versions.git_state(tmp_path) is None
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / "__init__.py").write_text("")
-    assert wd.git_state(tmp_path) is None  # not tracked: an installed copy in somebody's repository
+    assert versions.git_state(tmp_path) is None  # not tracked: an installed copy in somebody's repository
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    state = wd.git_state(tmp_path)
+    state = versions.git_state(tmp_path)
     assert len(state["commit"]) == 40 and state["dirty"] is False
     (tmp_path / "__init__.py").write_text("1")
-    assert wd.git_state(tmp_path)["dirty"] is True
+    assert versions.git_state(tmp_path)["dirty"] is True
 
 
 def test_a_directory_in_use_is_refused_until_its_process_is_gone(tmp_path):

@@ -18,6 +18,7 @@ from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS, load_init, load_model, resolve_init
 from rrft_jax.processing.processor import save_processor
 from rrft_jax.run.metrics import read_metrics
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.parameters import load_weights
 from rrft_jax.training.step import make_state
 from rrft_jax.training.validate import check_config
@@ -46,7 +47,8 @@ def lora_config(**fields):
 
 def weights_of(config):
     model, _ = load_init(config)
-    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]))
+    reference = get_algorithm(config.algorithm).reference(config)
+    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]), reference)
 
 
 def test_the_reference_is_the_base_itself_and_no_copy():

@@ -22,10 +22,11 @@ from rrft_jax.processing.images import shrunk
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.rewards import registry
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithms.grpo import GRPO, loss_config
 from rrft_jax.training.optimizer import make_schedule
 from rrft_jax.training.parameters import partition
-from rrft_jax.training.programs import loss_config, make_programs
+from rrft_jax.training.programs import StepLayout, make_programs
 from rrft_jax.training.source import make_source
 from tests.models.build import quick_jit, select_prompts
 from tests.rewards.helpers import score, tagged
@@ -43,7 +44,7 @@ from tests.rollout.reference import (
 
 ROOT = Path(__file__).parents[2]
 SCENES = ROOT / "tests" / "fixtures" / "super-clevr"
-RECIPES = dict(zip(TASKS, ("counting", "structure", "spatial"), strict=True))
+RECIPES = {"visual_counting": "counting", "structure_perception": "structure", "spatial_transformation": "spatial"}
 
 
 def load(name, arg):
@@ -55,7 +56,8 @@ def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
     config = load("grpo_counting", "paper")
     config.rollout.update({"group": 2, "max_completion_length": 6})
     vocabulary = SimpleNamespace(vocab_tokens=59, eos_token_ids=EOS, pad_token_id=PAD)
-    programs = make_programs(config, MODEL, vocabulary, whole(2))
+    layout = StepLayout(config.rollout.group, whole(2), whole(2))
+    programs = make_programs(config, GRPO.loss(config), MODEL, vocabulary, layout)
     params, prompts = random_params(), text_prompts()
     drawn = jax.tree.map(np.asarray, programs.sample(params, prompts, jax.random.key(0)))
     scored = np.asarray(programs.reference(params, prompts, drawn.tokens, drawn.mask))
@@ -90,7 +92,7 @@ def test_9_geometry_is_rewarded_for_the_exact_string():
     assert score(registry.get("math_accuracy_paper"), near, "10") == [1.0]  # there, and not used, as in the original
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", RECIPES)
 def test_every_reward_of_the_preset_is_a_published_one(task):
     for recipe in ("reason_rft", "reason_rft_zero"):
         weights = load(f"{recipe}_{RECIPES[task]}", "paper").rewards

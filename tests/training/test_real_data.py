@@ -17,6 +17,7 @@ from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import load_processor, measure
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.source import make_source
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,9 @@ def config_for(folder):
 
 
 def source_of(config, processor):
-    return make_source(config, get_task(config.task), processor)
+    task = get_task(config.task)
+    check = get_algorithm(config.algorithm).check_example(config, task, processor)
+    return make_source(config, task, processor, trainable=check)
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_pictures_that_cannot_be_used_are_left_out(processor, tmp_path):
     records[0] = {**records[0], "id": "half", "image": "images/half.png"}
     (folder / "records.json").write_text(json.dumps(records[:1]))
     config.eval.examples = 0
-    with pytest.raises(ValueError, match="example half .*half.png.*replace the file or remove the record"):
+    with pytest.raises(ValueError, match="example half: .*half.png.*replace the file or remove the record"):
         source_of(config, processor).fetch(0)
 
 

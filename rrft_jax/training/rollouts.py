@@ -1,5 +1,6 @@
 """From prompts to a scored batch: sample, score on the host while the reference pass runs, advantages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -7,7 +8,6 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
@@ -20,12 +20,10 @@ from rrft_jax.run.clock import Clock
 from rrft_jax.run.completions import Group
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.programs import Programs, scored_temperature
-from rrft_jax.training.rewarding import Verdicts, _groups, _merge, _score, length_metrics, reward_metrics
+from rrft_jax.training.rewarding import Verdicts, length_metrics, logged_groups, merge_parts, reward_metrics, score_part
 from rrft_jax.training.step import Batch
 
 Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, completions for the log
-# One small program instead of some fifty that are compiled one by one.
-_advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class Drawn:
     """What the devices make of the host batch of step t (0-based), dispatched and perhaps not there yet: its prompts,
     their completions, and the reference's log-probs of these, float32[B, G, C], None where there is no KL penalty.
 
-    With config.rollout.ahead, rollouts.log_probs are those of the law that the loss scores.
+    Where the policy moves before the last update on them (`off_policy`), rollouts.log_probs are those of the
+    distribution that the loss scores.
     """
 
     host: HostBatch
@@ -81,7 +80,7 @@ def draw_batch(
         first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
         rollouts = programs.sample(params, prompts, key, *first)
         clock.watch(rollouts.tokens)
-        if config.rollout.ahead and not samples_what_it_scores(config):
+        if off_policy(config) and not samples_what_it_scores(config):
             old = programs.reference(params, prompts, rollouts.tokens, rollouts.mask)
             clock.watch(old)
             rollouts = replace(rollouts, log_probs=old)
@@ -111,6 +110,11 @@ def _on_rows(stored: Rollouts, layout: Layout, mesh: Mesh) -> Rollouts:
     return to_devices(jax.tree.map(rows, stored), mesh)
 
 
+def off_policy(config: ConfigDict) -> bool:
+    """Whether an update may train on completions that an older policy drew."""
+    return bool(config.rollout.ahead) or config.train.minibatches * config.train.rollout_epochs > 1
+
+
 def samples_what_it_scores(config: ConfigDict) -> bool:
     """Whether the sampler's log-probs at temperature 1 under the vocabulary law are those that the loss scores."""
     return scored_temperature(config) == 1 and not config.loss.full_softmax
@@ -120,12 +124,14 @@ def score_batch(
     config: ConfigDict,
     processor: Processor,
     rewards: RewardSet,
+    estimate: Callable,
     mesh: Mesh,
     clock: Clock,
     drawn: Drawn,
     known: Verdicts | None = None,
 ) -> Scored:
     """Waits for the tokens and scores them on the host. known: verdicts of an earlier session; nothing is asked then.
+    estimate: the algorithm's advantages.
 
     A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
     process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
@@ -136,16 +142,16 @@ def score_batch(
     tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
     clock.lap("rollout")
 
-    own = _score(processor, rewards, host, tokens, mask, finished, drawn.t, known)
+    own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
     parts = exchange(own)
-    everything = _merge(parts, layout, G)
+    everything = merge_parts(parts, layout, G)
     clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
-    advantages, stats = _advantages(everything.total, row_weight=row_weight, **config.advantages)
+    advantages, stats = estimate(everything.total, row_weight=row_weight)
     advantages = np.asarray(advantages)
 
-    by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1)[layout.mine])  # noqa: E731
+    by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1, *x.shape[2:])[layout.mine])  # noqa: E731
     batch = _batch(config, mesh, drawn, by_row(row_weight), by_row(advantages))
     live = everything.live
     lengths = everything.lengths[live].reshape(-1)
@@ -160,17 +166,7 @@ def score_batch(
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
     verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
-    return Scored(batch, metrics, _groups(config, host, own.names, everything, advantages), verdicts)
-
-
-def unscored_batch(config: ConfigDict, mesh: Mesh, drawn: Drawn) -> Batch:
-    """The batch of `score_batch` in shapes, dtypes and shardings, with zeros for what scoring decides.
-
-    It waits for nothing: the train step can be lowered with it while the devices still draw.
-    """
-    layout = drawn.host.layout
-    zeros = np.zeros((len(layout.mine), config.rollout.group // layout.split), np.float32)
-    return _batch(config, mesh, drawn, zeros, zeros)
+    return Scored(batch, metrics, logged_groups(config, host, own.names, everything, advantages), verdicts)
 
 
 def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray, advantages: np.ndarray) -> Batch:
@@ -178,7 +174,7 @@ def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray,
     rollouts = drawn.rollouts
     weighted = to_devices({"row_weight": row_weight, "advantages": advantages}, mesh)
     targets = Targets(
-        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if config.rollout.ahead else None,
+        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if off_policy(config) else None,
         ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
     )  # fmt: skip
     return Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
