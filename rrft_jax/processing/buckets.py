@@ -12,6 +12,7 @@ from rrft_jax.processing.processor import Processor
 
 PATCH_WIDTH = 3 * 2 * 14 * 14  # channels, frames, rows and columns of pixels
 MERGED = 4  # patches behind one visual token
+AUTO = ("auto",)  # in place of a list: chosen from the data, see `proposal`
 
 
 class PromptTooLong(ValueError):
@@ -20,7 +21,10 @@ class PromptTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Buckets:
-    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot); I = 0 goes with n = 0."""
+    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot), each or all of them AUTO.
+
+    I = 0 goes with n = 0.
+    """
 
     prompt: tuple[int, ...]
     images: tuple[int, ...] = (0,)
@@ -28,16 +32,34 @@ class Buckets:
 
     def __post_init__(self):
         for field in fields(self):
-            values = tuple(getattr(self, field.name))
+            values = getattr(self, field.name)
+            values = (values,) if isinstance(values, str) else tuple(values)
+            if values == AUTO:
+                object.__setattr__(self, field.name, values)
+                continue
+            if any(isinstance(value, str) for value in values):
+                raise ValueError(f"buckets.{field.name}={values} must be an ascending list of sizes, or auto")
             if not values or list(values) != sorted(set(values)) or values[0] < (field.name == "prompt"):
                 raise ValueError(f"buckets.{field.name}={values} must be an ascending list, not empty, of sizes")
             object.__setattr__(self, field.name, values)
-        if any(n % MERGED for n in self.patches):
+        if any(n % MERGED for n in self.lists[2] or ()):
             raise ValueError(f"buckets.patches={self.patches} must be multiples of {MERGED}, the patches of a token")
 
     @property
+    def lists(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The choices for P, I and n; None for one that is AUTO."""
+        return tuple(None if values == AUTO else values for values in (self.prompt, self.images, self.patches))
+
+    @property
+    def auto(self) -> bool:
+        """Whether any of them is to be chosen from the data."""
+        return None in self.lists
+
+    @property
     def shapes(self) -> tuple[Bucket, ...]:
-        """Every shape a batch can have, which bounds the number of compilations."""
+        """Every shape a batch can have, which bounds the number of compilations. ValueError where one is AUTO."""
+        if self.auto:
+            raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
         pairs = dict.fromkeys((i, n if i else 0) for i in self.images for n in self.patches)
         return tuple(Bucket(p, i, n) for p in self.prompt for i, n in pairs)
 

@@ -32,6 +32,22 @@ class Turn:
     parts: tuple[str | Visual, ...]
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
+    system: None for the template's own. Pictures are in front of `text`, or at marks in the user's texts."""
+
+    text: str
+    history: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+
+    def __str__(self):
+        if not self.history and self.system is None:
+            return self.text
+        turns = [*([("system", self.system)] if self.system is not None else []), *self.history, ("user", self.text)]
+        return "\n".join(f"[{role}] {text}" for role, text in turns)
+
+
 def mark(k: int) -> str:
     """What stands for text k of a conversation while the template is rendered; texts are never searched for it."""
     return f"\ue000{k}\ue000"
@@ -91,8 +107,7 @@ def chat_tokens(
 ) -> list[int]:
     """Token ids of a conversation and the start of the answer. kinds: see `render`."""
     rendered, texts = render(tokenizer, turns, kinds)
-    cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
-    pieces = re.split(f"({cut})", rendered)
+    pieces = _pieces(specials, rendered)
     visuals = [part for turn in turns for part in turn.parts if isinstance(part, Visual)]
     for token in kinds:
         expected = sum(visual.token == token for visual in visuals)
@@ -102,6 +117,42 @@ def chat_tokens(
                 "use Qwen2-VL's chat_template in the model directory"
             )
     copies = {token: iter([v.copies for v in visuals if v.token == token]) for token in kinds}
+    return _token_ids(plain, specials, pieces, texts, copies)
+
+
+def reply_tokens(
+    tokenizer: Any, plain: tokenizers.Tokenizer, specials: Mapping[str, int], turns: Sequence[Turn], end: str
+) -> tuple[list[int], list[bool]]:
+    """Token ids of a conversation behind its first question, and which of them the assistant says.
+
+    turns: of one text each, user and assistant in turn, the assistant last; end: the special token that ends a turn,
+    which the assistant says too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for a
+    template that ends an answer in another way.
+    """
+    rendered, texts = render(tokenizer, turns, {})
+    ids: list[int] = []
+    said: list[bool] = []
+    for number, turn in enumerate(turns):
+        if turn.role != "assistant":
+            continue
+        answer = plain.encode(texts[number], add_special_tokens=False).ids
+        _, _, behind = rendered.partition(mark(number))
+        between = behind.partition(mark(number + 2))[0] if number + 2 < len(turns) else end
+        pieces = _pieces(specials, between)
+        if next(filter(None, pieces), None) != end or not behind.startswith(end):
+            raise ValueError(f"the chat template does not end an answer with {end}: use Qwen2-VL's chat_template")
+        between = _token_ids(plain, specials, pieces, texts, {})
+        ids += [*answer, *between]
+        said += [True] * (len(answer) + 1) + [False] * (len(between) - 1)
+    return ids, said
+
+
+def _pieces(specials: Mapping[str, int], rendered: str) -> list[str]:
+    cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
+    return re.split(f"({cut})", rendered)
+
+
+def _token_ids(plain, specials, pieces, texts, copies) -> list[int]:
     ids = []
     for piece in pieces:
         if piece in specials:

@@ -11,7 +11,8 @@ import tokenizers
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.processing.chat import Prompt, Turn, Visual, chat_tokens, plain_tokenizer, reply_tokens, special_tokens
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import Grid, visual_tokens
@@ -109,19 +110,21 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
 
 
 def encode_prompt(
-    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None
+    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> EncodedPrompt:
-    """One user turn: images, then videos, then the text, ready for the answer.
+    """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
     With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them.
+    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
+    images.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
-    Special tokens inside `text` and `system` are plain characters.
+    Special tokens inside the texts are plain characters.
     """
     image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
+    return _encoded(processor, _turns(processor, Prompt(text, tuple(history), system), *grids), image_out, video_out)
 
 
 def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
@@ -144,12 +147,13 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
 
 
 def measure(
-    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
+    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
     near = processor.nearest_pixels
     grids = [image_grid(processor.image_processor, height, width, near) for height, width in image_sizes]
-    tokens = _tokens(processor, _turns(processor, text, grids, [], system))
+    tokens = _tokens(processor, _turns(processor, Prompt(text, tuple(history), system), grids, []))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
 
@@ -159,6 +163,22 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
     return np.asarray([*ids, processor.eos_token_ids[0]], np.int32)
 
 
+def encode_replies(
+    processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+
+    history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
+    `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.
+    """
+    said = [*history, ("user", text), ("assistant", reply)]
+    if any(IMAGE_MARK in text for _, text in said[1:]):
+        raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
+    turns = [Turn(role, (text,)) for role, text in said]
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, END_OF_TURN)
+    return np.asarray(ids, np.int32), np.asarray(own, bool)
+
+
 def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     """The text of an answer int[c] up to its first EOS token, special tokens left out."""
     ids = [int(i) for i in ids]
@@ -166,23 +186,29 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _turns(
-    processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
-) -> list[Turn]:
+def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
     pictures = [_visual(processor, IMAGE, grid) for grid in images]
     films = [_visual(processor, VIDEO, grid) for grid in videos]
-    if processor.image_mark is None:
-        parts = [*pictures, *films, text]
-    else:
-        parts = [*films, *_at_marks(text, processor.image_mark, pictures)]
-    user = Turn("user", tuple(parts))
-    return [user] if system is None else [Turn("system", (system,)), user]
+    said = [*prompt.history, ("user", prompt.text)]
+    marks = sum(text.count(IMAGE_MARK) for role, text in said if role == "user")
+    mark = processor.image_mark or (IMAGE_MARK if marks == len(pictures) > 0 else None)
+    turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
+    waiting = [] if mark is None else pictures
+    for role, text in said:
+        parts = [text]
+        if role == "user" and waiting:
+            taken, waiting = waiting[: text.count(mark)], waiting[text.count(mark) :]
+            parts = _at_marks(text, mark, taken)
+        turns.append(Turn(role, tuple(parts)))
+    if waiting:
+        count = len(pictures) - len(waiting)
+        raise ValueError(f"the prompt has {count} {mark} for {len(pictures)} images: its template lacks them")
+    in_front = (*(pictures if mark is None else ()), *films)
+    return [*turns[:-1], Turn("user", (*in_front, *turns[-1].parts))]
 
 
 def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
     before, *behind = text.split(mark, len(pictures))
-    if len(behind) < len(pictures):
-        raise ValueError(f"the prompt has {len(behind)} {mark} for {len(pictures)} images: its template lacks them")
     parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
     return [part for part in parts if part != ""]
 
