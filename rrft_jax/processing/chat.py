@@ -13,6 +13,8 @@ from typing import Any
 
 import tokenizers
 
+from rrft_jax.data.example import IMAGE_MARK
+
 _MARK = re.compile("\ue000([0-9]+)\ue000")  # private-use characters, which no template contains
 
 
@@ -46,6 +48,32 @@ class Prompt:
             return self.text
         turns = [*([("system", self.system)] if self.system is not None else []), *self.history, ("user", self.text)]
         return "\n".join(f"[{role}] {text}" for role, text in turns)
+
+
+def place(
+    prompt: Prompt, pictures: Sequence[Any], mark: str | None = None, films: Sequence[Any] = ()
+) -> list[tuple[str, list]]:
+    """(role, parts) of each turn but the system's, where a part is a text or one of `pictures` or `films`.
+
+    Pictures are in the places of the first `mark`s of the user's texts; without `mark` at those of IMAGE_MARK where
+    there are as many of these as pictures, else in front of the last text, as films are. ValueError for too few marks.
+    """
+    said = [*prompt.history, ("user", prompt.text)]
+    if mark is None:
+        count = sum(text.count(IMAGE_MARK) for role, text in said if role == "user")
+        if count != len(pictures) or not pictures:
+            return [*((role, [text]) for role, text in said[:-1]), ("user", [*pictures, *films, prompt.text])]
+        mark = IMAGE_MARK
+    turns, waiting = [], list(pictures)
+    for role, text in said:
+        before, *behind = text.split(mark, len(waiting)) if role == "user" else (text,)
+        parts = [before] + [part for after in behind for part in (waiting.pop(0), after)]
+        turns.append((role, [part for part in parts if part != ""] or [text]))
+    if waiting:
+        count = len(pictures) - len(waiting)
+        raise ValueError(f"the prompt has {count} {mark} for {len(pictures)} images: its template lacks them")
+    turns[-1][1][:0] = films
+    return turns
 
 
 def mark(k: int) -> str:

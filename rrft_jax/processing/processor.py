@@ -12,7 +12,16 @@ from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from rrft_jax.data.example import IMAGE_MARK
-from rrft_jax.processing.chat import Prompt, Turn, Visual, chat_tokens, plain_tokenizer, reply_tokens, special_tokens
+from rrft_jax.processing.chat import (
+    Prompt,
+    Turn,
+    Visual,
+    chat_tokens,
+    place,
+    plain_tokenizer,
+    reply_tokens,
+    special_tokens,
+)
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import Grid, visual_tokens
@@ -189,28 +198,8 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
 def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
     pictures = [_visual(processor, IMAGE, grid) for grid in images]
     films = [_visual(processor, VIDEO, grid) for grid in videos]
-    said = [*prompt.history, ("user", prompt.text)]
-    marks = sum(text.count(IMAGE_MARK) for role, text in said if role == "user")
-    mark = processor.image_mark or (IMAGE_MARK if marks == len(pictures) > 0 else None)
     turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
-    waiting = [] if mark is None else pictures
-    for role, text in said:
-        parts = [text]
-        if role == "user" and waiting:
-            taken, waiting = waiting[: text.count(mark)], waiting[text.count(mark) :]
-            parts = _at_marks(text, mark, taken)
-        turns.append(Turn(role, tuple(parts)))
-    if waiting:
-        count = len(pictures) - len(waiting)
-        raise ValueError(f"the prompt has {count} {mark} for {len(pictures)} images: its template lacks them")
-    in_front = (*(pictures if mark is None else ()), *films)
-    return [*turns[:-1], Turn("user", (*in_front, *turns[-1].parts))]
-
-
-def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
-    before, *behind = text.split(mark, len(pictures))
-    parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
-    return [part for part in parts if part != ""]
+    return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:

@@ -27,6 +27,7 @@ from rrft_jax.training.batches import KEPT, Ask, HostBatch, Layouts, in_batches,
 
 Check = Callable[[Example], object]
 
+MUCH = 0.3  # padding that is worth a word
 _AXES = {"prompt": "prompt_tokens", "images": "images", "patches": "patches"}  # field of the config -> of a Bucket
 
 @dataclass(frozen=True)
@@ -159,13 +160,16 @@ def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.nda
 
 
 def _padding(index: Index, buckets: Buckets) -> str:
-    """How full the rows of the buckets are, and how to change it."""
-    full = f"{filled(index.sizes, [index.buckets[k] for k in index.bucket_ids]):.0%}"
+    """How much of the rows of the buckets is padding, and how to change it where it is much."""
+    padding = 1 - filled(index.sizes, [index.buckets[k] for k in index.bucket_ids])
     if buckets.auto:
         lists = {name: sorted({getattr(b, field) for b in index.buckets}) for name, field in _AXES.items()}
         flags = " ".join(f"--config.buckets.{name}={','.join(map(str, values))}" for name, values in lists.items())
-        return f"buckets were chosen from the data: {full} of their rows is no padding. To keep them: {flags}"
-    return f"{full} of the rows of these buckets is no padding; --config.buckets.patches=auto chooses others"
+        return f"buckets were chosen from the data, with {padding:.0%} padding; to fix them: {flags}"
+    if padding < MUCH:
+        return ""
+    auto = " ".join(f"--config.buckets.{name}=auto" for name in _AXES)
+    return f"note: {padding:.0%} of the rows of these buckets is padding; {auto} chooses them from the data"
 
 
 def _pixels(sizes: Counter, shown: int = 4) -> str:

@@ -60,7 +60,7 @@ def test_start_says_what_the_data_is(processor):
     source = source_of(config_for(REAL), processor)
     assert "48 records read, 0 skipped" in source.report
     assert "48 examples in buckets P=480 I=1 n=1568: 48" in source.report
-    assert "99% of their rows is no padding. To keep them: --config.buckets.prompt=480 " in source.report
+    assert "chosen from the data, with 2% padding; to fix them: --config.buckets.prompt=480 " in source.report
     assert "pictures before resizing, in pixels: 640x480 (48 times)" in source.report
     assert "nano has only seen rendered scenes of 112x112 pixels. Expect low scores" in source.report
     assert {size.patches for size in source.sizes} == {(1564,)}
