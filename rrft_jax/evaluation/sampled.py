@@ -49,7 +49,7 @@ def make_answerer(
     def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""
         mine = [questions[i % len(questions)] for i in layout.prompt_of.tolist()]
-        encoded = {q.number: encode_prompt(processor, q.text, q.images, system=q.system) for q in mine}
+        encoded = {q.number: encode_prompt(processor, q.text, q.images, (), q.system, q.history) for q in mine}
         prompts = collate(
             [encoded[q.number] for q in mine], [q.number for q in mine], bucket, processor.pad_token_id,
             [q.id for q in mine],
@@ -88,7 +88,8 @@ def _batches(
     by_bucket: dict[Bucket, list[Question]] = {}
     for question in questions:
         try:
-            size = measure(processor, question.text, [image_size(image) for image in question.images])
+            pixels = [image_size(image) for image in question.images]
+            size = measure(processor, question.text, pixels, question.system, question.history)
         except OSError as error:  # which names the picture
             raise ValueError(f"question {question.id}: {error}") from error
         except ValueError as error:

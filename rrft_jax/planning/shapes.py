@@ -73,7 +73,10 @@ def stand_in_tokens(sizes: Sizes) -> Tokens:
 
 
 def largest_bucket(config: ConfigDict) -> Bucket:
-    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included."""
+    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included.
+
+    ValueError where buckets are "auto": see `measured.with_buckets`.
+    """
     return max(Buckets(**config.buckets).shapes, key=lambda b: (b.prompt_tokens, b.images * b.patches))
 
 

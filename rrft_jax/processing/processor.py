@@ -10,10 +10,20 @@ import numpy as np
 import tokenizers
 from transformers import AutoImageProcessor, AutoTokenizer
 
+from rrft_jax.data.example import IMAGE_MARK
 from rrft_jax.models.positions import Grid, Span
 from rrft_jax.models.protocol import Sizes, SpecialTokens, VisionSizes
 from rrft_jax.models.registry import family_of, read_config
-from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.processing.chat import (
+    Prompt,
+    Turn,
+    Visual,
+    chat_tokens,
+    place,
+    plain_tokenizer,
+    reply_tokens,
+    special_tokens,
+)
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import visual_tokens
@@ -121,19 +131,21 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
 
 
 def encode_prompt(
-    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None
+    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> EncodedPrompt:
-    """One user turn: images, then videos, then the text, ready for the answer.
+    """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
     With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them.
+    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
+    images.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
-    Special tokens inside `text` and `system` are plain characters.
+    Special tokens inside the texts are plain characters.
     """
     image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
+    return _encoded(processor, _turns(processor, Prompt(text, tuple(history), system), *grids), image_out, video_out)
 
 
 def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
@@ -156,12 +168,13 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
 
 
 def measure(
-    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
+    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
     near = processor.nearest_pixels
     grids = [image_grid(processor.image_processor, height, width, near) for height, width in image_sizes]
-    tokens = _tokens(processor, _turns(processor, text, grids, [], system))
+    tokens = _tokens(processor, _turns(processor, Prompt(text, tuple(history), system), grids, []))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
 
@@ -171,6 +184,22 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
     return np.asarray([*ids, processor.eos_token_ids[0]], np.int32)
 
 
+def encode_replies(
+    processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+
+    history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
+    `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.
+    """
+    said = [*history, ("user", text), ("assistant", reply)]
+    if any(IMAGE_MARK in text for _, text in said[1:]):
+        raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
+    turns = [Turn(role, (text,)) for role, text in said]
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, processor.special.end_of_turn)
+    return np.asarray(ids, np.int32), np.asarray(own, bool)
+
+
 def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     """The text of an answer int[c] up to its first EOS token, special tokens left out."""
     ids = [int(i) for i in ids]
@@ -178,25 +207,11 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _turns(
-    processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
-) -> list[Turn]:
+def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
     pictures = [_visual(processor, processor.special.image, grid) for grid in images]
     films = [_visual(processor, processor.special.video, grid) for grid in videos]
-    if processor.image_mark is None:
-        parts = [*pictures, *films, text]
-    else:
-        parts = [*films, *_at_marks(text, processor.image_mark, pictures)]
-    user = Turn("user", tuple(parts))
-    return [user] if system is None else [Turn("system", (system,)), user]
-
-
-def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
-    before, *behind = text.split(mark, len(pictures))
-    if len(behind) < len(pictures):
-        raise ValueError(f"the prompt has {len(behind)} {mark} for {len(pictures)} images: its template lacks them")
-    parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
-    return [part for part in parts if part != ""]
+    turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
+    return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
