@@ -96,7 +96,7 @@ def test_the_paper_preset_is_the_released_trainer():
         "on_policy", "sequence_mean_token_mean", 0.04, "k3",
     )  # fmt: skip
     assert config.loss.full_softmax and config.loss.temperature == 1.0
-    assert config.advantages.to_dict() == {"scale": "group", "ddof": 1, "epsilon": 1e-4}
+    assert config.advantages.to_dict() == {"estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4}
     assert {k: v for k, v in config.rewards.items() if v} == {"accuracy_paper": 1.0, "format_paper": 1.0}
     optimizer = config.optimizer
     assert (optimizer.b1, optimizer.b2, optimizer.weight_decay, optimizer.max_grad_norm) == (0.9, 0.999, 0.0, 1.0)

@@ -17,6 +17,8 @@ import ml_collections
 from absl import flags
 from ml_collections.config_flags import tuple_parser
 
+from rrft_jax.rewards.outside import split_entry
+
 
 class ConfigError(ValueError):
     """A mistake on the command line or in the argument of a config, in a few lines."""
@@ -98,6 +100,19 @@ def parse_config_overrides(
     if problems:
         raise ConfigError("\n       ".join(problems))
     return values
+
+
+def add_rewards(config: ml_collections.ConfigDict, entries: Sequence[str]) -> None:
+    """What --reward says, "my_rewards.py:NAME=0.5" or the name of a registered reward and its weight, into
+    config.extra_rewards or config.rewards; a reward that is there already gets the new weight. Raises ValueError."""
+    extra = {split_entry(entry)[0]: entry for entry in config.extra_rewards}
+    for entry in entries:
+        reference, weight = split_entry(entry)
+        if reference in config.rewards:
+            config.rewards[reference] = weight
+        else:
+            extra[reference] = entry
+    config.extra_rewards = tuple(extra.values())
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> ml_collections.ConfigDict:

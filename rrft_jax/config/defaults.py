@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from rrft_jax.losses.grpo import GRPOLoss
+from rrft_jax.rewards.options import registered_options
 from rrft_jax.rewards.registry import REWARDS
 
 
@@ -60,7 +61,13 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
     config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})
-    config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
+    # Rewards from outside the package, "my_rewards.py:NAME=0.5" each; --reward adds to them.
+    config.extra_rewards = ()
+    config.reward_options = ConfigDict(registered_options())  # by reward, e.g. reward_options.length.warmup_steps
+    config.advantages = ConfigDict({
+        "estimator": "grpo",  # or a function of your own, my_estimator.py:NAME; the other fields are its options
+        "scale": "group", "ddof": 1, "epsilon": 1e-4,
+    })  # fmt: skip
     config.loss = ConfigDict()
     for field in dataclasses.fields(GRPOLoss):
         if field.name != "max_completion_length":  # it is rollout.max_completion_length

@@ -29,6 +29,7 @@ def evaluate(
     set_metrics: what the task takes of a whole set besides, by name.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
+    rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
     answers = _answers(generate, params, processor, sets, stop)
     if answers is None:
         return None

@@ -13,6 +13,7 @@ from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import check_trained
+from rrft_jax.training.rewarding import make_rewards
 
 MINIMUM = {
     "seed": 0,
@@ -84,8 +85,7 @@ def _check_task(config: ConfigDict) -> None:
     task = get_task(config.task)
     if task.make is None and not config.data.folder:
         raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
-    if missing := {task.metric, "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    make_rewards(config, task, tokenizer=list)
     images = config.processor.images
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")

@@ -57,14 +57,15 @@ def assert_close_result(workdir, expected):
     for mine, other in zip(read_metrics(workdir), read_metrics(expected), strict=True):
         assert mine.keys() == other.keys()
         for name in mine:
-            if name not in runs.TIMES and not name.startswith("timing/"):
+            if "sampling_logp_difference" in name:  # what rounding itself does between sampler and scorer
+                assert max(mine[name], other[name]) < 1e-3, (mine["step"], name)
+            elif name not in runs.TIMES and not name.startswith("timing/"):
                 assert mine[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5, nan_ok=True), (mine["step"], name)
     (mine, host, step), (other, other_host, other_step) = runs.checkpoint(workdir), runs.checkpoint(expected)
     assert (step, host) == (other_step, other_host)
-    for name in mine:
-        if name.startswith("params/"):
-            size = max(np.abs(other[name]).max(), 1e-3)
-            np.testing.assert_allclose(mine[name], other[name], rtol=0, atol=1e-4 * size, err_msg=name)
+    # Rounding moves them by 1e-7 and 1e-6, and single numbers more: Adam divides by gradients that are rounding alone.
+    assert runs.relative_distance(mine, other, "params/") < 1e-5
+    assert runs.relative_distance(mine, other, "/mu/") < 1e-4
 
 
 @pytest.mark.slow
