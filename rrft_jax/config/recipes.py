@@ -28,15 +28,14 @@ def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
     The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one it is the first
     task, or what the records of data=FOLDER say (config.task=auto).
     """
-    words = dict.fromkeys(name for task in tasks().values() for name in (task.alias, task.name) if name)
-    given = parse_arg(arg, task=list(words), **ARGUMENTS)
+    given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
     config = base_config()
     try:
         task = get_task(given.task or AUTO, "config argument task")
     except DoorError as error:
         raise ConfigError(str(error)) from None
     if given.task:
-        config.task = task.name if given.task in words else given.task
+        config.task = task.name if task.name in tasks() else given.task
     _reward(config, task.rewards)
     return config, task, given
 
@@ -140,5 +139,7 @@ def local(config: ConfigDict) -> None:
 
 
 def _reward(config: ConfigDict, weights: Mapping[str, float]) -> None:
-    """These weights, and 0 for every other reward."""
-    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | dict(weights))
+    """These weights, and 0 for every other reward. One from outside the package is named by its reference."""
+    own = {name: weight for name, weight in weights.items() if name in config.rewards}
+    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | own)
+    config.extra_rewards = tuple(f"{name}={weight:g}" for name, weight in weights.items() if name not in own)
