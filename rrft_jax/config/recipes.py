@@ -139,7 +139,7 @@ def local(config: ConfigDict) -> None:
 
 
 def _reward(config: ConfigDict, weights: Mapping[str, float]) -> None:
-    """These weights, and 0 for every other reward. One from outside the package is named by its reference."""
-    own = {name: weight for name, weight in weights.items() if name in config.rewards}
-    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | own)
-    config.extra_rewards = tuple(f"{name}={weight:g}" for name, weight in weights.items() if name not in own)
+    """These weights, and 0 for every other registered reward; what is not registered is a task's own."""
+    registered = {name: weight for name, weight in weights.items() if name in config.rewards}
+    config.rewards.update(dict.fromkeys(config.rewards, 0.0) | registered)
+    config.extra_rewards = tuple(f"{name}={weight}" for name, weight in weights.items() if name not in registered)

@@ -25,11 +25,13 @@ from rrft_jax.data.pictures import BytesPicture, Pictures
 from rrft_jax.data.values import half_character, kind_of, missing, missing_text, parse_json, repeated_key
 
 IMAGE_FOLDERS = ("", "images", "train_images")
-_FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", *conversations.FIELDS})
+_FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", "system"})
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _UNREAD = ("video", "videos", "audio", "audios", "tools")  # what a model is shown besides pictures and texts
 # How other projects write a mark: it would stay in the text.
-_FOREIGN_MARK = re.compile(r"<\|?(?:image|video|audio|vision)[ _-]?(?:\d+|pad|start|end|token|here|placeholder)?\|?>", re.I)
+_FOREIGN_MARK = re.compile(
+    r"<\|?(?:image|video|audio|vision)[ _-]?(?:\d+|pad|start|end|token|here|placeholder)?\|?>", re.IGNORECASE
+)
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
 _EXACT = 2**53  # below it a float64 says which whole number is meant
 _LONGEST_NAME = 1000  # of a picture; what is longer is a picture in text
@@ -125,17 +127,19 @@ def parse_record(
 
 def _example(record: dict, pictures: Pictures, task: str, file: str, number: int, found: Found) -> Example:
     """What is wrong goes to `found`, after which the result means nothing."""
-    metadata = {k: v for k, v in record.items() if k not in _FIELDS and v is not None}
+    talks = conversations.is_conversation(record)
+    known = _FIELDS | set(conversations.FIELDS if talks else ())
+    metadata = {k: v for k, v in record.items() if k not in known and v is not None}
     metadata |= {"file": file, "record": number}
     spoken = Conversation("")
-    if conversations.is_conversation(record):
+    if talks:
         spoken = conversations.read_conversation(record, found) or spoken
         if found:
             return Example("", task, "", "")
         record = _merged(record, spoken, f"{Path(file).stem}-{number:06d}", found)
     id = _text(record, "id", found, numbers=True)
     problem = _text(record, "problem", found).replace(_QWEN_MARK, IMAGE_MARK)
-    answer = _answer(record, found)
+    answer = _answer(record, found, ", and its conversation ends with the user" if talks else "")
     images = _images(record, spoken.pictures, pictures, found)
     system = _optional(record, "system", found)
     cot = _optional(record, "cot", found)
@@ -143,18 +147,25 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
         if not missing(record.get(field)) and record[field] not in ("", [], {}):
             found.append(("not read", f"has {field}, which is not read here; remove it, or the record"))
     history = tuple((role, text.replace(_QWEN_MARK, IMAGE_MARK)) for role, text in spoken.history)
+    for text in (*(text for _, text in history), spoken.reply or ""):
+        if half := half_character(text):
+            found.append(("bad JSON", f"a turn holds {half}; correct the escape"))
     for text in (problem, *(text for _, text in history), spoken.reply or ""):
-        _check_text(text, found)
+        strange = next((mark for mark in _FOREIGN_MARK.findall(text) if mark != IMAGE_MARK), None)
+        if strange:
+            found.append(("wrong marks", f"holds {strange}, no mark here; write {IMAGE_MARK} where a picture goes"))
     for name, text in (("answer", answer), ("cot", cot or "")):
         if IMAGE_MARK in text:
             found.append(("wrong marks", f"{name} holds {IMAGE_MARK}, and only a question can hold a picture"))
     if not found:
         problem, history = conversations.place_pictures(problem, history, len(images), found)
+        if not problem.strip():
+            found.append(("empty problem", f"problem is empty but for {IMAGE_MARK}; fill it in or remove the record"))
     return Example(id, task, problem, answer, images, cot, metadata, system, history, spoken.reply)
 
 
 def _merged(record: dict, spoken: Conversation, id: str, found: Found) -> dict:
-    """The record with what its conversation says as fields; `id` where it has none, as published conversions drop it."""
+    """The record with what its conversation says as fields, and `id` where it has none, as published ones have."""
     said = {"problem": spoken.problem, "answer": spoken.answer, "cot": spoken.cot, "system": spoken.system}
     merged = {k: v for k, v in record.items() if not missing(v)}
     if isinstance(merged.get("prompt"), list):
@@ -164,19 +175,15 @@ def _merged(record: dict, spoken: Conversation, id: str, found: Found) -> dict:
             continue
         own = merged.get("solution" if name == "answer" and "answer" not in merged else name)
         tagged = _ANSWER.search(own) if name == "answer" and isinstance(own, str) else None
-        own = tagged.group(1).strip() if tagged else own
-        if own is not None and own != "" and str(own).strip() != text.strip():
+        own = tagged.group(1) if tagged else own
+        if own not in (None, "") and _plain(own) != _plain(text):
             found.append(("contradiction", f"its field {name} and its conversation differ; keep the right one"))
         merged[name] = text
     return {"id": id} | merged
 
 
-def _check_text(text: str, found: Found) -> None:
-    if half := half_character(text):
-        found.append(("bad JSON", f"a turn holds {half}; correct the escape"))
-    strange = next((mark for mark in _FOREIGN_MARK.findall(text) if mark != IMAGE_MARK), None)
-    if strange:
-        found.append(("wrong marks", f"holds {strange}, which is no mark here; write {IMAGE_MARK} where a picture goes"))
+def _plain(text: Any) -> str:
+    return str(text).replace(IMAGE_MARK, "").strip()
 
 
 def used_id(file: str, record: str, first: str) -> Problem:
@@ -223,10 +230,10 @@ def _optional(record: dict, field: str, found: Found) -> str | None:
     return text
 
 
-def _answer(record: dict, found: Found) -> str:
+def _answer(record: dict, found: Found, why: str = "") -> str:
     fields = [f for f in ("answer", "solution") if not missing(record.get(f))]
     if not fields:
-        said = _instead(record, "answer", "solution")
+        said = _instead(record, "answer", "solution") + why
         found.append(("missing field", f"has neither answer nor solution{said}; add one or remove the record"))
         return ""
     texts = {}
@@ -260,7 +267,8 @@ def _images(record: dict, spoken: tuple, pictures: Pictures, found: Found) -> tu
     for other, more in others:
         if more != entries:
             found.append(("contradiction", f"its {field} and its {other} name different pictures; keep the right one"))
-    return tuple(image for place, entry in enumerate(entries) if (image := _image(field, entry, place, pictures, found)))
+    images = (_image(field, entry, place, pictures, found) for place, entry in enumerate(entries))
+    return tuple(image for image in images if image is not None)
 
 
 def _image(field: str, entry: Any, place: int, pictures: Pictures, found: Found) -> Any:

@@ -61,7 +61,7 @@ def check_config(config: ConfigDict) -> None:
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
     check_name(config.model.attention)
     check_trained(config)
-    _check_task(config)
+    _check_task(config, algorithm.samples)
     algorithm.check(config, get_task(config.task))
     if config.stage1:
         try:
@@ -81,11 +81,16 @@ def _check_amounts(config: ConfigDict) -> None:
         raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
 
 
-def _check_task(config: ConfigDict) -> None:
+def _check_task(config: ConfigDict, samples: bool) -> None:
     task = get_task(config.task)
     if task.make is None and not config.data.folder:
         raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
     make_rewards(config, task, tokenizer=list)
+    if config.extra_rewards and not samples:
+        raise ValueError(
+            f"config.extra_rewards={config.extra_rewards}: config.algorithm={config.algorithm} learns from given "
+            "answers and from no reward, leave them out"
+        )
     images = config.processor.images
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 from rrft_jax.models.adapter import WEIGHTS
@@ -83,8 +82,8 @@ def test_two_processes_give_the_result_of_one(launcher_of_all, one, tmp_path):
     assert {p.name for p in workdir.iterdir()} == {p.name for p in expected.iterdir()}
     ours, theirs = (leaf_paths(load_params(folder / "hf")) for folder in (workdir, expected))
     assert ours.keys() == theirs.keys()
-    for path, x in ours.items():  # stored in bfloat16, so a last bit may be rounded to either side
-        np.testing.assert_allclose(x, theirs[path], rtol=2**-7, atol=1e-4, err_msg=path)
+    # Stored in bfloat16, so a last bit may be rounded to either side; the run moves them by a percent.
+    assert runs.relative_distance(ours, theirs, "/") < 1e-3
 
 
 @pytest.mark.slow
@@ -183,5 +182,4 @@ def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
     assert_close_result(other, workdir)
     ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
     assert ours.keys() == theirs.keys() and ours
-    for name, tensor in ours.items():
-        np.testing.assert_allclose(tensor.read(), theirs[name].read(), rtol=0, atol=1e-4, err_msg=name)
+    assert runs.relative_distance(*({name: t.read() for name, t in x.items()} for x in (ours, theirs)), "lora") < 1e-5

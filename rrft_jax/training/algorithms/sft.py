@@ -67,8 +67,6 @@ def _check(config: ConfigDict, task: Task) -> None:
                 f"config.train.{name}={config.train[name]} acts on sampled completions, and config.algorithm=sft has "
                 "none: leave it at 1; config.train.epochs passes over the records"
             )
-    if config.extra_rewards:
-        raise ValueError(f"config.extra_rewards={config.extra_rewards}: SFT learns from no reward, leave them out")
     if config.rollout.ahead:
         raise ValueError("config.rollout.ahead=1 draws completions ahead, and config.algorithm=sft draws none: give 0")
 
