@@ -237,9 +237,9 @@ def step(algorithm: str) -> dict:
     size = f"2b,init={_CHECKPOINT.value},data={ROOT / _DATA.value}"
     workdir = Path(_OUT.value) / f"run_{algorithm}"
     shutil.rmtree(workdir, ignore_errors=True)
-    name, target = ("ans_sft_counting", "") if algorithm == "sft" else ("grpo_counting", "")
+    recipe = "ans_sft.py:counting," if algorithm == "sft" else "grpo_counting.py:"
     command = [
-        sys.executable, "launch/train.py", f"--config=configs/{name}.py:{target}{size}", f"--workdir={workdir}",
+        sys.executable, "launch/train.py", f"--config=configs/{recipe}{size}", f"--workdir={workdir}",
         f"--config.lora.rank={_RANK.value}", "--config.optimizer.schedule.peak=1e-4",
         "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.epochs=0",
         "--config.train.prompts=1", "--config.train.micro_batches=1", "--config.rollout.group=2",

@@ -1,6 +1,6 @@
 """Changes to a recipe that come together: a task, a paradigm, a real model's size, real records, the paper's settings.
 
-A config file calls `start`, one paradigm and `finish`, and between them sets what nano needs.
+A config file sets what the bundled nano model needs, and `finish` puts on top what its argument asks for.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,10 @@ from ml_collections import ConfigDict
 
 from rrft_jax.config.command_line import ConfigError, parse_arg
 from rrft_jax.config.defaults import base_config
+from rrft_jax.doors import DoorError
 from rrft_jax.losses.trl import PAPER_ADVANTAGES
-from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.registry import AUTO, get_task, tasks
+from rrft_jax.tasks.task import Task
 
 # What a config file takes after its name: "2b,init=DIR,data=FOLDER", "paper", "runlocal".
 ARGUMENTS = MappingProxyType({"size": ("nano", "2b", "7b"), "init": "", "data": "", "paper": False, "runlocal": False})
@@ -19,32 +21,23 @@ PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
 
 
-def start(task: str, arg: str | None) -> tuple[ConfigDict, ConfigDict]:
-    """The config of a task before its paradigm, and the parsed argument of the config file."""
+def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
+    """For a config file that takes a task: every field at its default and the task's rewards, the task, and the parsed
+    argument.
+
+    The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one it is the first
+    task, or what the records of data=FOLDER say (config.task=auto).
+    """
+    given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
     config = base_config()
-    config.task = task
-    shapes = get_task(task).shapes
-    config.buckets = {"prompt": (shapes.prompt,), "images": (shapes.images,), "patches": (64,)}
-    config.rollout.max_completion_length = shapes.completion
-    _reward(config, get_task(task).rewards)
-    return config, parse_arg(arg, **ARGUMENTS)
-
-
-def supervised(config: ConfigDict, target: str) -> None:
-    """ANS-SFT or CoT-SFT (target ans | cot): the prompt that goes with the target, cosine decay."""
-    config.algorithm = "sft"
-    config.sft.target = config.prompt = target
-    config.optimizer.schedule.name = "cosine"
-
-
-def nano_grpo(config: ConfigDict) -> None:
-    """GRPO for the bundled model: its few parameters move far in few steps, and a warm-up, a short memory of squares
-    and a strong KL penalty keep what it knows about reasoning while it learns to do it (docs/nano.md)."""
-    config.train.steps = 60
-    config.optimizer.b2 = 0.98
-    config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
-    config.loss.beta = 0.2
-    config.eval.every = 20
+    try:
+        task = get_task(given.task or AUTO, "config argument task")
+    except DoorError as error:
+        raise ConfigError(str(error)) from None
+    if given.task:
+        config.task = task.name if task.name in tasks() else given.task
+    _reward(config, task.rewards)
+    return config, task, given
 
 
 def finish(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
@@ -61,25 +54,16 @@ def finish(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
     return config
 
 
-def after_stage1(stage1: ConfigDict, config: ConfigDict) -> ConfigDict:
-    """The two-stage recipe: `stage1` on 1,600 examples, `config` on the rest, or on all where there are few (structure
-    perception), as the paper divides them."""
-    stages = get_task(config.task).stages
-    stage1.data.range = (0, stages.first)
-    if stages.rest:
-        config.data.range = (stages.first, 0)
-    config.stage1 = stage1
-    return config
-
-
 def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths and
     learning rates.
 
-    Without a directory `init` is the size's name, which is enough to compile and to plan memory, not to train.
+    Parameters and optimizer are split over all devices. Without a directory `init` is the size's name, which is enough
+    to compile and to plan memory, not to train.
     """
     config.init = arg.init or arg.size
     config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
+    config.mesh.update({"data": 1, "fsdp": -1})
     config.processor.max_pixels = PAPER_PIXELS
     config.rollout.max_completion_length = 512
     two = get_task(config.task).shapes.images == 2  # whose published instruction alone has about 1,300 tokens

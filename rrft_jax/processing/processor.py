@@ -196,7 +196,8 @@ def encode_replies(
     if any(IMAGE_MARK in text for _, text in said[1:]):
         raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
     turns = [Turn(role, (text,)) for role, text in said]
-    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, processor.special.end_of_turn)
+    end = processor.special.end_of_turn
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, end)
     return np.asarray(ids, np.int32), np.asarray(own, bool)
 
 
