@@ -6,7 +6,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
 from rrft_jax.parallel.chips import GIB, Chip, slices
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.device_memory import make_plan
@@ -22,7 +22,7 @@ class StandIn:
     process_index: int = 0
 
 
-def smallest_fit(config: ConfigDict, sizes: Qwen2VLConfig, chip: Chip, platform: str) -> str:
+def smallest_fit(config: ConfigDict, sizes: Sizes, chip: Chip, platform: str) -> str:
     """The first of the chip's slices, with the mesh, on which no device is planned to hold more than chip.hbm.
 
     Parameters are split over all devices; of several meshes that do, the one with the fewest parts of a head comes
