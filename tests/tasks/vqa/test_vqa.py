@@ -120,7 +120,7 @@ def test_a_folder_of_records_is_its_benchmark(tmp_path):
     examples, ask, about = questions(benchmark, str(tmp_path), 0, "zero_shot")
     assert [(e.id, e.answer) for e in examples] == [("a", "B")] and "B. dog" in ask(examples[0])
     assert about["source"] == "records" and len(about["skipped"]) == 2
-    assert "is of visual_counting, not of vqa" in about["skipped"][0] and "'cow' is neither" in about["skipped"][1]
+    assert "'cow' is neither" in about["skipped"][0] and "its task is visual_counting, not vqa" in about["skipped"][1]
     with pytest.raises(ValueError, match="vqa generates no questions; give --data_dir"):
         questions(benchmark, "", 0, "cot")
     with pytest.raises(ValueError, match="problems in"):
