@@ -56,6 +56,8 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
     before = len(found)
     fields = [name for name in FIELDS[:2] if not missing(record.get(name)) and record[name] != []]
     fields += ["prompt"] if isinstance(record.get("prompt"), list) and record["prompt"] else []
+    if fields != ["prompt"] and isinstance(record.get("completion"), list) and record["completion"]:
+        fields.append("completion")
     if len(fields) > 1:
         found.append(("contradiction", f"has {' and '.join(fields)}; leave the one that is meant"))
         return None
