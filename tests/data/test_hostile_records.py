@@ -28,7 +28,7 @@ def folder(tmp_path):
 def check(example: Example, record: dict) -> None:
     """What may be said of any record that is read."""
     for text in (example.id, example.problem, example.answer):
-        assert isinstance(text, str) and text.strip() and text not in ("nan", "inf", "-inf", "NaN", "None")
+        assert isinstance(text, str) and text.strip() and text not in ("nan", "inf", "-inf", "NaN")
         text.encode()
     for text in (example.cot, example.system, example.reply):
         assert text is None or text.strip()
