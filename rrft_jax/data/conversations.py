@@ -18,7 +18,10 @@ from rrft_jax.data.values import kind_of, missing, missing_text
 FIELDS = ("messages", "conversations", "prompt", "completion")
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 # Of a turn: what would be lost, since nothing here reads it. Other fields only describe.
-_UNREAD = ("tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "images", "image", "videos")
+_UNREAD = (
+    "tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "image", "images", "video", "videos",
+    "audio", "audios",
+)  # fmt: skip
 
 _TAGS = {tag: re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for tag in ("think", "answer")}
 _LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE_MARK)}\s*)+")
@@ -56,6 +59,8 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
     before = len(found)
     fields = [name for name in FIELDS[:2] if not missing(record.get(name)) and record[name] != []]
     fields += ["prompt"] if isinstance(record.get("prompt"), list) and record["prompt"] else []
+    if fields != ["prompt"] and isinstance(record.get("completion"), list) and record["completion"]:
+        fields.append("completion")
     if len(fields) > 1:
         found.append(("contradiction", f"has {' and '.join(fields)}; leave the one that is meant"))
         return None
