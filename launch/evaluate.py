@@ -99,12 +99,12 @@ def run() -> int:
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
+    from rrft_jax.files import write_atomic
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import is_writer, together
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
-    from rrft_jax.run.workdir import write_atomic
 
     keep_programs(_CACHE.value)
     chosen = benchmarks.choose(_BENCHMARK.value)
