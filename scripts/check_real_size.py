@@ -126,7 +126,7 @@ def export() -> dict:
 
 def question():
     """(text, picture) of the first record."""
-    from rrft_jax.data.records import read_records
+    from rrft_jax.data.folder import read_records
     from rrft_jax.tasks.visual_counting.prompts import format_prompt
 
     record = read_records(ROOT / _DATA.value).examples[0]

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.data.folder import read_records
 from rrft_jax.data.index import Bucket
-from rrft_jax.data.records import read_records
 from rrft_jax.models.qwen2_vl.config import config_from_dict
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
 from rrft_jax.models.score import score

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from rrft_jax.data.example import Example
+from rrft_jax.data.folder import FOR_EVALUATION, read_folder
 from rrft_jax.data.prepared import find_prepared, read_prepared
-from rrft_jax.data.records import Problem, RecordError, Records, list_problems, read_records
+from rrft_jax.data.records import Problem, RecordError, Records, list_problems
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
@@ -86,7 +87,7 @@ def _own(benchmark: Benchmark, folder: str | Path, strict: bool) -> Records:
     if isinstance(folder, Path):  # prepared
         found = read_prepared(folder, task.name, benchmark.column.split, strict)
     else:
-        found = read_records(folder, task.name, None, strict)
+        found = read_folder(folder, task.name, strict=strict, wanted=FOR_EVALUATION)
     examples, refused = taken(task, found.examples)
     file = {e.id: str(e.metadata.get("file", "")) for e in examples}
     problems = [Problem(file[name], name, "no usable target", why) for name, why in refused.items()]

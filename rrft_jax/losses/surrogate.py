@@ -47,7 +47,7 @@ def clipped(ratio, log_probs, advantages, *, epsilon_low, epsilon_high, delta=No
     return jnp.where(advantages < 0, jnp.minimum(loss, -dual_clip * advantages), loss)
 
 
-def cispo(ratio, log_probs, advantages, *, cispo_cap):
+def cispo(ratio, log_probs, advantages, *, cispo_cap=5.0):
     """MiniMax-M1 (arXiv 2506.13585): REINFORCE weighted with a capped, constant ratio; no token loses its gradient."""
     return -jax.lax.stop_gradient(jnp.minimum(ratio, cispo_cap)) * advantages * log_probs
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
+from rrft_jax.data.folder import read_records
 from rrft_jax.data.prepared import find_prepared, prepared_task
-from rrft_jax.data.records import RecordError, read_records
+from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import known_task, named_in
 from rrft_jax.tasks.registry import tasks
 from rrft_jax.tasks.task import Task

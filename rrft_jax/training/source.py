@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
+from rrft_jax.data.folder import read_folder
 from rrft_jax.data.index import build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
-from rrft_jax.data.prepared import find_prepared, read_prepared
-from rrft_jax.data.records import RecordError, Records, read_records
+from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
 from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets
@@ -83,7 +83,7 @@ def folder_source(
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
     """
     data = config.data
-    records = _read(data, task)
+    records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
     examples, refused = taken(task, records.examples)
     ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
@@ -134,18 +134,6 @@ def folder_source(
     counts = [len(group) for group in groups]
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
     return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part), epochs)
-
-
-def _read(data: ConfigDict, task: Task) -> Records:
-    """The records of a prepared data set where the folder is or holds one, else of its JSON files."""
-    prepared = find_prepared(data.folder, task.name)
-    if prepared is None:
-        if data.split:
-            raise ValueError(f"config.data.split={data.split}: {data.folder} is no prepared data set, leave it empty")
-        return read_records(data.folder, task.name, data.image_root or None, data.strict)
-    if data.image_root:
-        raise ValueError(f"config.data.image_root: {prepared} holds its pictures itself; leave it empty")
-    return read_prepared(prepared, task.name, data.split or "train", data.strict)
 
 
 def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

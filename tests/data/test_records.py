@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from rrft_jax.data.records import RecordError, read_records
+from rrft_jax.data.folder import read_records
+from rrft_jax.data.records import RecordError
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_number_as_answer(folder, stored, text):
         (record(answer="(absent)"), "missing field", "neither answer nor solution"),
         (record(image="(absent)"), "missing field", "has no image"),
         (record(problem=["How many?"]), "wrong type", "problem is a list"),
-        (record(answer=None), "wrong type", "answer is null"),
+        (record(answer=None), "missing field", "answer is null"),
         (record(answer=True), "wrong type", "answer is a boolean"),
         (record(image=3), "wrong type", "image is a number"),
         (record(image=[{"file": "a.png"}]), "wrong type", "image is an object"),

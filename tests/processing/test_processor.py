@@ -18,7 +18,7 @@ from rrft_jax.processing.processor import (
     measure,
     save_processor,
 )
-from tests.golden import golden_path
+from tests.golden import golden_path, trl_folders
 
 
 def test_tokenizer_vectors(qwen, qwen_directory):
@@ -171,7 +171,7 @@ def test_threads_share_a_processor(nano):
     assert all(found[k] == expected for k in range(4))
 
 
-@pytest.mark.parametrize("name", ["trl_grpo", "trl_grpo_padded"])
+@pytest.mark.parametrize("name", trl_folders())
 def test_golden_rows_are_read_and_their_patches_made_again(name, qwen):
     """The golden batches hold HuggingFace's inputs of left-padded rows, and the images they came from."""
     batch = np.load(golden_path(f"{name}/batch.npz"))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
-from rrft_jax.data.records import Problem, RecordError, Records, kind_of, list_problems, parse_json, used_id
+from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
 from rrft_jax.data.records import read_json as read_json_file
+from rrft_jax.data.values import kind_of, parse_json
 
 TASKS = ("visual_counting", "structure_perception", "spatial_transformation", "vqa")
 # How the published files and scripts call them.
