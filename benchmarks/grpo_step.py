@@ -64,7 +64,6 @@ def our_side(options: Options, turn: Turn) -> None:
     from rrft_jax.config.defaults import base_config
     from rrft_jax.losses import Targets, group_advantages, grpo_loss
     from rrft_jax.losses.trl import trl
-    from rrft_jax.models.qwen2_vl.model import prefix_of
     from rrft_jax.models.score import score
     from rrft_jax.processing.processor import decode
     from rrft_jax.rollout.sampler import sample
@@ -81,7 +80,7 @@ def our_side(options: Options, turn: Turn) -> None:
     loss = partial(grpo_loss, config=trl("grpo", beta=options.beta))
     optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
     program = {
-        "prefill": jax.jit(lambda params, prompts: prefix_of(model, params, prompts)),
+        "prefill": jax.jit(lambda params, prompts: model.prefix_of(params, prompts)),
         "sample": jax.jit(partial(sample, model, allowed=side.law, group=G, length=C, stop_at_eos=False, **side.stops)),
         "reference": jax.jit(lambda params, *batch: score(model, params, *batch, None)[0]),
         "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),

@@ -49,13 +49,13 @@ def measure(
 
     from rrft_jax.losses import Targets, grpo_loss
     from rrft_jax.losses.trl import trl
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
+    from rrft_jax.models.registry import make_model
     from rrft_jax.models.score import score
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.training.step import make_gradient
 
-    s, model = shapes, Qwen2VL(config, remat=remat)
-    params = init_params(model, jax.random.key(0))
+    s, model = shapes, make_model(config, remat=remat)
+    params = model.init_params(jax.random.key(0))
     prompts = jax.tree.map(jnp.asarray, random_prompts(config, s))
     law = jnp.arange(config.vocab_size) < config.vocab_size - 64
     tokens = jax.random.randint(jax.random.key(1), (s.B, s.G, s.C), 0, 100)
@@ -67,7 +67,7 @@ def measure(
         length=s.C, stop_at_eos=False,
     )  # fmt: skip
     programs = {
-        "prefill": (lambda p, x: prefix_of(model, p, x), (params, prompts)),
+        "prefill": (lambda p, x: model.prefix_of(p, x), (params, prompts)),
         "decode": (lambda p, x, k: draw(p, x, k), (params, prompts, jax.random.key(0))),
         "reference": (lambda p, x, t, m: score(model, p, x, t, m, None)[0], (params, prompts, tokens, mask)),
         # Without the optimizer, whose products are none.

@@ -54,6 +54,7 @@ def run(config, devices, chip) -> int:
     from rrft_jax.planning.compile import check, compile_programs, to_dict
     from rrft_jax.planning.device_memory import make_plan
     from rrft_jax.planning.dry_run import dry_run
+    from rrft_jax.planning.measured import with_buckets
     from rrft_jax.planning.text import describe_program, evaluation_note, headline, summary
     from rrft_jax.pretrained import read_sizes
     from rrft_jax.training.validate import check_config
@@ -66,6 +67,7 @@ def run(config, devices, chip) -> int:
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     check(_PROGRAMS.value)
     check_config(config)
+    config = with_buckets(config)
     print(headline(config, sizes, mesh, chip), flush=True)
     text = Path(_TEXT.value) if _TEXT.value else None
     if text:

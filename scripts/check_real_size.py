@@ -79,7 +79,7 @@ def weights(dtype: str):
     import jax
 
     from rrft_jax.models.paths import leaf_paths
-    from rrft_jax.models.qwen2_vl.config import read_config
+    from rrft_jax.models.registry import read_config
     from rrft_jax.models.weights import abstract_params, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
 
@@ -140,7 +140,7 @@ def ours(dtype: str) -> dict:
 
     from rrft_jax.data.index import Bucket
     from rrft_jax.models.head import logits
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
+    from rrft_jax.models.registry import make_model
     from rrft_jax.processing.buckets import collate
     from rrft_jax.processing.processor import encode_prompt, load_processor
     from rrft_jax.rollout.sampler import sample
@@ -154,8 +154,8 @@ def ours(dtype: str) -> dict:
         begin = time.perf_counter()
         sizes, params = weights("bfloat16")
         loaded = time.perf_counter()
-        model = Qwen2VL(sizes, dtype)
-        all_logits = jax.jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None)[0])
+        model = make_model(sizes, dtype)
+        all_logits = jax.jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None)[0])
         z = np.asarray(all_logits(params, prompts))
         scored = time.perf_counter()
         draw = functools.partial(sample, model, allowed=None, eos_token_ids=processor.eos_token_ids, group=1,
@@ -175,8 +175,7 @@ def theirs() -> dict:
     import numpy as np
     import torch
     from PIL import Image
-    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
     where = _CHECKPOINT.value
     with Peak() as peak:
@@ -184,14 +183,15 @@ def theirs() -> dict:
         picture = picture if isinstance(picture, Image.Image) else Image.open(picture)
         # By these names: the ones in preprocessor_config.json win over `size`.
         limits = {"min_pixels": 56 * 56, "max_pixels": _MAX_PIXELS.value}
-        pixels = Qwen2VLImageProcessorPil.from_pretrained(where, **limits)(images=[picture], return_tensors="pt")
+        images = AutoImageProcessor.from_pretrained(where, backend="pil", **limits)
+        pixels = images(images=[picture], return_tensors="pt")
         tokenizer = AutoTokenizer.from_pretrained(where)
         turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
         chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         pads = int(pixels["image_grid_thw"].prod()) // 4
         ids = tokenizer(chat.replace("<|image_pad|>", "<|image_pad|>" * pads), return_tensors="pt").input_ids
         begin = time.perf_counter()
-        model = Qwen2VLForConditionalGeneration.from_pretrained(where, dtype=torch.float32).eval()
+        model = AutoModelForImageTextToText.from_pretrained(where, dtype=torch.float32).eval()
         loaded = time.perf_counter()
         inputs = dict(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels["pixel_values"],

@@ -11,8 +11,8 @@ from common.options import Options
 from common.problem import Question, encode, make_questions
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
+from rrft_jax.models.registry import make_model, read_config
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.models.weights import load_params
 from rrft_jax.processing.processor import Processor, load_processor
@@ -22,7 +22,7 @@ from rrft_jax.processing.processor import Processor, load_processor
 class Ours:
     """law bool[V] what may be sampled; stops: the EOS and padding ids as `sample` takes them."""
 
-    model: Qwen2VL
+    model: Model
     params: dict
     processor: Processor
     law: np.ndarray
@@ -36,7 +36,7 @@ class Ours:
 
 def load(options: Options) -> Ours:
     processor = load_processor(options.checkpoint)
-    model = Qwen2VL(read_config(options.checkpoint), remat=base_config().model.remat)
+    model = make_model(read_config(options.checkpoint), remat=base_config().model.remat)
     return Ours(
         model,
         jax.tree.map(jnp.asarray, load_params(options.checkpoint)),

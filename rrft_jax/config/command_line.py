@@ -19,6 +19,8 @@ from ml_collections.config_flags import tuple_parser
 
 from rrft_jax.rewards.outside import split_entry
 
+_BUCKETS = re.compile(r"--\w+\.(?:stage1\.)?buckets\.")
+
 
 class ConfigError(ValueError):
     """A mistake on the command line or in the argument of a config, in a few lines."""
@@ -190,6 +192,10 @@ def _check_elements(value: tuple, default: tuple, label: str) -> None:
     if len(kinds) != 1:
         return
     kind = kinds.pop()
+    if _BUCKETS.match(label):  # sizes, or one word for sizes chosen from the data
+        if value == ("auto",):
+            return
+        kind, default = int, (512, 1024)
     allowed = (int, float) if kind is float else (kind,)
     if not all(type(element) in allowed for element in value):
         raise ConfigError(f"{label}: every element must be of type {kind.__name__}, as in {default!r}")

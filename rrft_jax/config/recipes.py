@@ -96,14 +96,9 @@ def real_data(config: ConfigDict, arg: ConfigDict) -> None:
     """Records of a folder at their own picture size (up to 480,000 pixels, the paper's limit)."""
     config.data.folder = arg.data
     config.processor.max_pixels = PAPER_PIXELS
+    if arg.size == "nano" or arg.init:  # without a model's directory there is nothing to measure the records with
+        config.buckets = {name: ("auto",) for name in config.buckets}
     if arg.size == "nano":
-        images = get_task(config.task).shapes.images
-        # 480x320 gives 748 patches, 640x480 1564, the limit 2448; a quarter as many visual tokens, and the text.
-        config.buckets = {
-            "prompt": (320, 512, 768) if images == 1 else (768, 1024, 2048),
-            "images": (images,),
-            "patches": (768, 1600, 2560),
-        }
         # Words it has not met cost the byte-level nano tokenizer several tokens, in questions and in reasoning.
         config.rollout.max_completion_length = 192
         config.train.update({"prompts": 4, "micro_batches": 2})

@@ -11,7 +11,7 @@ from rrft_jax.data.index import Bucket
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
@@ -24,7 +24,7 @@ from rrft_jax.rollout.sampling import Sampling
 
 
 def make_answerer(
-    model: Qwen2VL, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
+    model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
 ) -> Answerer:
     """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
 
@@ -49,7 +49,7 @@ def make_answerer(
     def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""
         mine = [questions[i % len(questions)] for i in layout.prompt_of.tolist()]
-        encoded = {q.number: encode_prompt(processor, q.text, q.images, system=q.system) for q in mine}
+        encoded = {q.number: encode_prompt(processor, q.text, q.images, (), q.system, q.history) for q in mine}
         prompts = collate(
             [encoded[q.number] for q in mine], [q.number for q in mine], bucket, processor.pad_token_id,
             [q.id for q in mine],
@@ -88,7 +88,8 @@ def _batches(
     by_bucket: dict[Bucket, list[Question]] = {}
     for question in questions:
         try:
-            size = measure(processor, question.text, [image_size(image) for image in question.images])
+            pixels = [image_size(image) for image in question.images]
+            size = measure(processor, question.text, pixels, question.system, question.history)
         except OSError as error:  # which names the picture
             raise ValueError(f"question {question.id}: {error}") from error
         except ValueError as error:
@@ -98,7 +99,7 @@ def _batches(
                 f"question {question.id}: {size.prompt_tokens} prompt tokens and {decoding.max_new_tokens} new ones "
                 f"exceed the model's {positions} positions: lower --max_new_tokens or --max_pixels"
             )
-        by_bucket.setdefault(rung(size), []).append(question)
+        by_bucket.setdefault(rung(size, processor.merge_size), []).append(question)
     for bucket in sorted(by_bucket, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens)):
         mine = by_bucket[bucket]
         for low in range(0, len(mine), batch):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
 from rrft_jax.parallel.chips import GIB
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
+from rrft_jax.planning.measured import with_buckets
 from rrft_jax.planning.text import describe_plan, visual_tokens
 from rrft_jax.pretrained import SIZES, read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
@@ -19,7 +20,7 @@ from rrft_jax.training.validate import check_config
 
 def dry_run(
     config: ConfigDict,
-    sizes: Qwen2VLConfig | None = None,
+    sizes: Sizes | None = None,
     devices: Sequence[jax.Device] | None = None,
     capacity: int = 0,
 ) -> int:
@@ -43,6 +44,7 @@ def dry_run(
 
 def _stage(config, sizes, devices, capacity) -> int:
     sizes, limits = sizes or read_sizes(config.init), None
+    config = with_buckets(config)
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     if config.init not in SIZES:
         processor = load_processor(resolve_init(config.init))

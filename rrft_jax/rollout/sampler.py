@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits, target_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, layers_apart, output_table, prefix_of
-from rrft_jax.models.sharding import gathered
+from rrft_jax.models.protocol import Model
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
 from rrft_jax.rollout.growth import bounds, grown
@@ -58,7 +57,7 @@ def row_keys(key: jax.Array, prompt_id: jax.Array, group: int, first_member: jax
 
 
 def sample(
-    model: Qwen2VL,
+    model: Model,
     params: dict,
     prompts: Prompts,
     key: jax.Array,
@@ -85,12 +84,11 @@ def sample(
     more than the part that is there. The tokens are the same up to rounding.
     """
     B = prompts.tokens.shape[0]
-    prefix = prefix_of(model, params, prompts)
+    prefix = model.prefix_of(params, prompts)
     # The prompt's activations are gone before the weights of the loop are made, and these never lie in a stack too.
     params, prefix = jax.lax.optimization_barrier((params, prefix))
-    params, prefix = layers_apart(model, params, prefix)
-    params = {**params, "language": gathered(params["language"], model.compute_dtype)}
-    table = output_table(params)
+    params, prefix = model.for_decoding(params, prefix)
+    table = model.output_table(params)
     keys = row_keys(key, prompts.prompt_id, group, first_member)
     # All at once: a single key costs the loop as much as a thousand.
     step_keys = jax.vmap(lambda t: jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))(jnp.arange(length))
@@ -103,7 +101,7 @@ def sample(
     state = _State(
         step=jnp.int32(0),
         hidden=rows(hidden),
-        suffix=empty_suffix(model, B, group, lengths[0]),
+        suffix=model.empty_suffix(B, group, lengths[0]),
         done=none_done,
         out=Rollouts(
             rows(jnp.full(shape, pad_token_id, jnp.int32)), rows(jnp.zeros(shape, bool)), zeros, zeros, none_done
@@ -126,8 +124,8 @@ def sample(
             finished=state.out.finished | ended,
         )
         positions = completion_positions(prefix.next_position + t, members, 1)
-        hidden, suffix = extend(
-            model, params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
+        hidden, suffix = model.extend(
+            params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
         )
         done = state.done | ended if stop_at_eos else state.done
         return _State(t + 1, hidden[:, :, 0], suffix, done, out)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, output_table, prefix_of
+from rrft_jax.models.protocol import Model
 from rrft_jax.rollout.sampler import row_keys
 from rrft_jax.rollout.sampling import Sampling, draw
 
@@ -26,7 +26,7 @@ class _State:
 
 
 def make_stream(
-    model: Qwen2VL,
+    model: Model,
     allowed: jax.Array | None,
     eos_token_ids: tuple[int, ...],
     length: int,
@@ -41,18 +41,18 @@ def make_stream(
 
     @jax.jit
     def start(params: dict, prompts: Prompts, key: jax.Array) -> tuple[Prefix, jax.Array, _State]:
-        prefix = prefix_of(model, params, prompts)
+        prefix = model.prefix_of(params, prompts)
         keys = row_keys(key, prompts.prompt_id, 1)
-        return prefix, keys, _State(jnp.int32(0), prefix.last_hidden[:, None], empty_suffix(model, 1, 1, length))
+        return prefix, keys, _State(jnp.int32(0), prefix.last_hidden[:, None], model.empty_suffix(1, 1, length))
 
     @partial(jax.jit, donate_argnums=3)
     def next_token(params: dict, prefix: Prefix, keys: jax.Array, state: _State) -> tuple[jax.Array, _State]:
         t = state.step
-        z = logits(state.hidden, output_table(params), allowed)
+        z = logits(state.hidden, model.output_table(params), allowed)
         token, _ = draw(z, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys), sampling)
         positions = completion_positions(prefix.next_position + t, 1, 1)
         seen = jnp.ones((1, 1, 1), bool)
-        hidden, suffix = extend(model, params, token[..., None], positions, seen, prefix, state.suffix, write_index=t)
+        hidden, suffix = model.extend(params, token[..., None], positions, seen, prefix, state.suffix, write_index=t)
         return token[0, 0], _State(t + 1, hidden[:, :, 0], suffix)
 
     def stream(params: dict, prompts: Prompts, key: jax.Array) -> Iterator[int]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor
@@ -26,7 +26,7 @@ class Programs:
     """Draws answers, for one thread at a time. Clients choose the decoding settings, each of which is a program of its
     own, so at most `max_programs` are kept."""
 
-    def __init__(self, model: Qwen2VL, params: dict, processor: Processor, max_programs: int = 64):
+    def __init__(self, model: Model, params: dict, processor: Processor, max_programs: int = 64):
         self._model, self._params, self._processor, self._most = model, params, processor, max_programs
         self._allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
         self._key = jax.random.key(0)

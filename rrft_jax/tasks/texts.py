@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rrft_jax.data.example import Example
+from rrft_jax.data.example import IMAGE_MARK, Example
 
 SLOT = "{Question}"
-IMAGE_MARK = "<image>"  # stands for a picture in prompts whose pictures are not in front of all text
 
 
 def fill(text: str, problem: str) -> str:
@@ -15,8 +14,11 @@ def fill(text: str, problem: str) -> str:
 
 
 def with_marks(example: Example) -> str:
-    """The question behind a line with a mark for each picture: what Reason-RFT's SFT data has in a template's slot."""
-    return f"{IMAGE_MARK}\n" * len(example.images) + example.problem
+    """The question behind a line with a mark for each picture: what Reason-RFT's SFT data has in a template's slot.
+
+    One that says itself where its pictures go stays as it is.
+    """
+    return example.problem if example.marked else f"{IMAGE_MARK}\n" * len(example.images) + example.problem
 
 
 def format_prompt(templates: Mapping[str, str], name: str, problem: str) -> str:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import Layout, plan
@@ -56,7 +56,7 @@ def scored_temperature(config: ConfigDict) -> float:
 
 
 def make_programs(
-    config: ConfigDict, loss: Callable, model: Qwen2VL, processor: Processor, layout: StepLayout
+    config: ConfigDict, loss: Callable, model: Model, processor: Processor, layout: StepLayout
 ) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 

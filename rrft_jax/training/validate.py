@@ -55,7 +55,8 @@ def check_config(config: ConfigDict) -> None:
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
-    _check_named("config.", lambda: Buckets(**config.buckets))
+    buckets = lambda: Buckets(**config.buckets)  # noqa: E731
+    _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))

@@ -13,7 +13,7 @@ from functools import partial
 import jax, jax.numpy as jnp, numpy as np, optax
 from rrft_jax.losses import Targets, grpo_loss, sft_loss
 from rrft_jax.losses.advantages import group_advantages
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.sharding import PARAM_AXES, tree_shardings
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.rollout.sampler import sample
@@ -38,7 +38,7 @@ VARIANTS = {"full": (random_params(), {}), "lora": (lora, combine(random_params(
 forward = make_forward(MODEL, LAW, chunk=2)
 
 def put(tree, mesh):
-    return jax.device_put(tree, tree_shardings(tree, mesh))
+    return jax.device_put(tree, tree_shardings(tree, mesh, PARAM_AXES))
 
 def host(tree):
     return jax.tree.map(np.asarray, tree)
@@ -160,8 +160,8 @@ listener.emit = lambda record: said.append(record.getMessage())
 logging.getLogger("rrft_jax").addHandler(listener)
 mesh = make_mesh(data=1, fsdp=4, tensor=2, kv_heads=2)
 for _ in range(2):
-    tree_shardings({"mu": random_params(), "nu": random_params()}, mesh)
-    tree_shardings(random_params(), mesh)
+    tree_shardings({"mu": random_params(), "nu": random_params()}, mesh, PARAM_AXES)
+    tree_shardings(random_params(), mesh, PARAM_AXES)
 table = [m for m in said if m.startswith("language/embed/embedding ")]
 assert len(table) == 1 and "vocab of 61 does not divide over 2 devices" in table[0], said
 assert len(said) == len(set(said))

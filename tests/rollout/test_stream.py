@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.rollout import stream as stream_module
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.rollout.stream import make_stream
 from tests.models.build import random_prompts, select_prompts
@@ -22,8 +21,8 @@ def traces(monkeypatch):
     """Grows by one whenever a program that holds the prompt, or one token, is compiled."""
     seen = []
     for name in ("prefix_of", "extend"):
-        original = getattr(stream_module, name)
-        monkeypatch.setattr(stream_module, name, lambda *a, n=name, f=original, **k: seen.append(n) or f(*a, **k))
+        original = getattr(type(MODEL), name)
+        monkeypatch.setattr(type(MODEL), name, lambda *a, n=name, f=original, **k: seen.append(n) or f(*a, **k))
     return seen
 
 
@@ -33,6 +32,7 @@ def traces(monkeypatch):
 def test_stream_is_the_first_member_of_the_group(sampling, traces):
     stream = make_stream(MODEL, LAW, EOS, LENGTH, sampling)
     rollouts = make_sampler(group=2, length=LENGTH, sampling=sampling)(random_params(), PROMPTS, KEY)
+    traces.clear()  # the sampler's own
     ended = set()
     for b in range(3):
         tokens = list(stream(random_params(), select_prompts(PROMPTS, [b]), KEY))

@@ -180,6 +180,6 @@ def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
     shutil.rmtree(other / "adapter")
     assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
     assert_close_result(other, workdir)
-    ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
+    ours, theirs = (open_tensors(folder / "adapter", single=WEIGHTS) for folder in (workdir, other))
     assert ours.keys() == theirs.keys() and ours
     assert runs.relative_distance(*({name: t.read() for name, t in x.items()} for x in (ours, theirs)), "lora") < 1e-5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.head import logits
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
@@ -112,7 +112,8 @@ def their_logits(models, model, segments, patches):
 
 def our_logits(config, params, batch):
     model = Qwen2VL(config)
-    return np.asarray(quick_jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None))(params, batch))
+    run = quick_jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None))
+    return np.asarray(run(params, batch))
 
 
 def one_batch(models):
