@@ -3,7 +3,7 @@
     python examples/my_task/draw.py
     python launch/train.py --config=examples/my_task/config.py --workdir=workdirs/discs
     python launch/evaluate.py --checkpoint=workdirs/discs --benchmark=examples/my_task/task.py \\
-        --data_dir=examples/my_task/data/test --output=workdirs/discs/test
+        --data_dir=examples/my_task/data --output=workdirs/discs/test
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def get_config(arg=None):
     config = base_config()
     config.algorithm = "grpo"
     config.task = f"{HERE}/task.py:TASK"
-    config.data.update({"folder": f"{HERE}/data/train", "held_out": 0.3})
+    config.data.update({"folder": f"{HERE}/data", "held_out": 0.3})
 
     config.rewards.update({"accuracy": 1.0, "format": 0.5})
     config.extra_rewards = (f"{HERE}/task.py:close=0.5",)

@@ -1,8 +1,8 @@
-"""Draws twenty pictures of coloured discs, and writes what is asked of them as records.
+"""Draws twenty pictures of coloured discs, and writes what is asked of them as records, one a line.
 
     python examples/my_task/draw.py
 
-train/ gets fourteen and test/ six, each a folder of PNG files with records.json.
+data/ gets train.jsonl with fourteen records, test.jsonl with six, and the pictures in images/.
 """
 
 import json
@@ -17,7 +17,7 @@ SIDE, RADIUS = 112, 9
 
 
 def draw(rng: np.random.Generator) -> tuple[Image.Image, str, int]:
-    """A picture of two to six discs that do not touch, the colour that is asked for, and how many have it."""
+    """A picture of two to six discs that do not touch, the colour that is asked for, and how many discs have it."""
     image = Image.new("RGB", (SIDE, SIDE), (160, 160, 160))
     pen, cells = ImageDraw.Draw(image), rng.permutation(16)[: rng.integers(2, 7)]
     names = [str(name) for name in rng.choice(list(COLOURS), len(cells))]
@@ -30,15 +30,17 @@ def draw(rng: np.random.Generator) -> tuple[Image.Image, str, int]:
 
 def main(folder: Path) -> None:
     rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 14), ("test", 6)):
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        records = []
+        lines = []
         for i in range(count):
             image, asked, number = draw(rng)
-            image.save(folder / split / f"{i:02d}.png")
+            name = f"{split}-{i}"
+            image.save(folder / "images" / f"{name}.png")
             question = f"How many {asked} objects exist?"
-            records.append({"id": f"{split}-{i}", "image": f"{i:02d}.png", "problem": question, "answer": str(number)})
-        (folder / split / "records.json").write_text(json.dumps(records, indent=1) + "\n")
+            record = {"id": name, "image": f"{name}.png", "problem": question, "answer": str(number)}
+            lines.append(json.dumps(record) + "\n")
+        (folder / f"{split}.jsonl").write_text("".join(lines))
     print(f"{folder}: twenty pictures and their records")
 
 
