@@ -3,25 +3,23 @@
 They differ on purpose (docstrings below); a strict score never stands beside a published figure.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+from rrft_jax.answers import functions as sequences
+from rrft_jax.answers.choices import choice, choice_reference
+from rrft_jax.answers.compare import in_one_spelling
+from rrft_jax.answers.tags import extract_answer, published_answer, published_answer_of_a_line
 from rrft_jax.data.example import Example
 from rrft_jax.evaluation.benchmarks import COUNTING, SPATIAL, STRUCTURE
 from rrft_jax.rewards import transforms
 from rrft_jax.rewards.accuracy import accuracy
-from rrft_jax.rewards.compare import choice, clean, lone_number, number
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.format import is_lenient, is_strict
 from rrft_jax.rewards.functions import answered, functions
 from rrft_jax.rewards.symbolic import Check, Verify, settle
 from rrft_jax.rewards.values import Values, gold_answer
-
-_ONE_LINE_ANSWER = re.compile(r"<answer>(.*?)</answer>")
-_LETTERS = ("A", "B", "C", "D")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def paper_same(text: str, example: Example, enhance: bool = False) -> float | Ch
     letter in other words than itself is wrong ("(B)", "B."). enhance: without tags, the reference anywhere in the text
     is right."""
     gold = gold_answer(example)
-    answer = extract_answer(text, **PAPER)
+    answer = published_answer(text)
     if answer.tagged:
         return 1.0 if answer.text == gold else Check(answer.text, gold)
     return 1.0 if answer.text == gold.strip() or (enhance and gold.strip() in text) else Check(text, gold)
@@ -95,9 +93,8 @@ def paper_same(text: str, example: Example, enhance: bool = False) -> float | Ch
 def paper_credit(text: str, example: Example) -> float:
     """The published scorer of the spatial task: partial credit as in the training reward, but repeats cost nothing, and
     an answer that spans lines is not found, so that the functions named in the thought are scored along with it."""
-    found = _ONE_LINE_ANSWER.search(text)
-    answer = transforms.read_paper(found.group(1) if found else text)
-    gold = transforms.read_paper(gold_answer(example))
+    answer = sequences.read_paper(published_answer_of_a_line(text))
+    gold = sequences.read_paper(gold_answer(example))
     return transforms.credit(answer, gold, transforms.PARTIAL, transforms.in_passes, repeats_cost=False)
 
 
@@ -115,30 +112,25 @@ def _reward(reward: Callable[..., Values], texts: Sequence[str], examples: Seque
 
 def _number_key(text: str) -> str | None:
     answer = extract_answer(text)
-    if answer is None or not clean(answer.text):
-        return None
-    words = clean(answer.text)
-    value = number(words)
-    value = lone_number(words) if value is None else value
-    return words.casefold() if value is None else f"{float(value):.10g}"
+    return (answer and in_one_spelling(answer.text)) or None
 
 
 def _choice_key(text: str) -> str | None:
     answer = extract_answer(text)
-    return (answer and choice(clean(answer.text))) or _number_key(text)
+    return (answer and choice(answer.text)) or _number_key(text)
 
 
 def _functions_key(text: str) -> str | None:
-    found = set(transforms.readable(answered(text)))
+    found = set(sequences.readable(answered(text)))
     return ", ".join(sorted(f"{f.name}({f.object}, {f.value})" for f in found)) or None
 
 
 def _letter_or_not(example: Example) -> str:
-    return "choice" if example.answer in _LETTERS else "non_choice"
+    return "choice" if choice_reference(str(example.answer)) else "non_choice"
 
 
 def _count(example: Example) -> str:
-    return str(len(transforms.readable(transforms.read(str(example.answer)))))
+    return str(len(sequences.readable(sequences.read(str(example.answer)))))
 
 
 _TASKS: Mapping[str, _Scorer] = MappingProxyType(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rrft_jax.answers.tags import extract_answer
 from rrft_jax.rewards import registry, symbolic
-from rrft_jax.rewards.extract import extract_answer
 from rrft_jax.rewards.format import is_lenient, is_strict
 from rrft_jax.rewards.values import Reward, SetupError, Values, members, reason
 

@@ -1,0 +1,182 @@
+"""The <think> and <answer> tags: the one reader of completions, reference answers and chains of thought.
+
+Tags are read in any case and with spaces inside their brackets, for a model that answers in `< Answer>` has answered.
+Only `published_answer` keeps to the original's pattern.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# Bounded spaces: an unbounded run would be tried again from each "<" of a hostile text.
+_TAG = re.compile(r"<\s{0,8}(?:(/)\s{0,8})?(think|answer)\s{0,8}>", re.IGNORECASE)
+_SPECIAL = re.compile(r"\s*<\|[^<>|]{1,40}\|>\s*$")  # <|im_end|>, where a server leaves it in the text
+_CUT_CLOSE = re.compile(r"<\s{0,8}/\s{0,8}(?:a|an|ans|answ|answe|answer)?\s{0,8}$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """text: stripped of surrounding whitespace. tagged: whether it stood inside a closed <answer> pair."""
+
+    text: str
+    tagged: bool
+
+
+class _Tag(NamedTuple):
+    start: int
+    end: int
+    name: str
+    closes: bool
+
+
+def extract_answer(text: str) -> Answer | None:
+    """The answer of a completion, or None when it gives none.
+
+    The last closed <answer> behind the last </think> counts, else the last one outside any thought: a draft inside a
+    thought is no answer, and neither is anything in a thought that was never closed (a truncated completion). Without
+    a closed pair, what stands behind the thought is the answer, so that a direct "4" or an unclosed "<answer>4" counts.
+    """
+    text = _finished(text)
+    tags = _tags(text)
+    outside = _outside(text, tags)
+    pair = _last_pair(outside)
+    if pair is not None:
+        return Answer(_body(text, *pair, tags), tagged=True)
+    thoughts = [tag for tag in tags if tag.name == "think"]
+    if thoughts and not thoughts[-1].closes:
+        return None
+    behind = thoughts[-1].end if thoughts else 0
+    opened = [tag.end for tag in outside if not tag.closes and tag.start >= behind]
+    for start in (*reversed(opened), behind):  # "<answer>4<answer>" opens where it should close
+        rest = _TAG.sub(" ", text[start:]).strip()
+        if rest:
+            return Answer(rest, tagged=False)
+    return None
+
+
+def reference_answer(text: str) -> str:
+    """The answer that a reference text gives, read as a completion's; "" where it has tags and no answer."""
+    if not _TAG.search(text):
+        return text.strip()
+    found = extract_answer(text)
+    return found.text if found else ""
+
+
+def split_thought(text: str) -> tuple[str, Answer | None]:
+    """A chain of thought without its tags, and the answer that it ends in, if it gives one in <answer> tags.
+
+    A text without tags comes back as it is. Nothing but tags and the final answer is left out: text around the
+    thought and drafts of the answer inside it stay.
+    """
+    if not _TAG.search(text):
+        return text, None
+    text = _finished(text)
+    tags = _tags(text)
+    outside = _outside(text, tags)
+    pair = _last_pair(outside)
+    if pair is not None:
+        thought = _TAG.sub("", text[: pair[0]] + text[pair[1] :]).strip()
+        return thought, Answer(_body(text, *pair, tags), tagged=True)
+    if outside and tags[-1] == outside[-1] and not tags[-1].closes:
+        answer = text[tags[-1].end :].strip()
+        return _TAG.sub("", text[: tags[-1].start]).strip(), Answer(answer, tagged=False) if answer else None
+    return _TAG.sub("", text).strip(), None
+
+
+def split_completion(text: str) -> tuple[str, Answer | None]:
+    """The thought and the answer of a whole completion: `split_thought`, and where no tags hold the answer, what stands
+    behind the thought is it; without any thought, the whole text."""
+    thought, answer = split_thought(text)
+    if answer is not None:
+        return thought, answer
+    answer = extract_answer(text)
+    if answer is None:
+        return thought, None
+    return thought.removesuffix(answer.text).strip(), answer
+
+
+def opens_thought(text: str) -> bool:
+    """Whether a completion thinks in tags before it answers, or means to."""
+    return any(tag.name == "think" and not tag.closes for tag in _tags(text))
+
+
+def published_answer(text: str) -> Answer:
+    """The original's reading: the body of the first closed pair, spelled exactly and anywhere, else the whole text.
+
+    What `<answer>(.*?)</answer>` finds with DOTALL, without its quadratic time on many unclosed tags.
+    """
+    opened = text.find("<answer>")
+    closed = text.find("</answer>", opened + len("<answer>")) if opened >= 0 else -1
+    if closed < 0:
+        return Answer(text.strip(), tagged=False)
+    return Answer(text[opened + len("<answer>") : closed].strip(), tagged=True)
+
+
+def published_answer_of_a_line(text: str) -> str:
+    """The body of the first pair that opens and closes in one line, else the whole text: the same pattern without
+    DOTALL, as the original's spatial scorer has it."""
+    for line in text.split("\n"):
+        opened = line.find("<answer>")
+        closed = line.find("</answer>", opened + len("<answer>")) if opened >= 0 else -1
+        if closed >= 0:
+            return line[opened + len("<answer>") : closed]
+    return text
+
+
+def _tags(text: str) -> list[_Tag]:
+    return [_Tag(*found.span(), found[2].lower(), bool(found[1])) for found in _TAG.finditer(text)]
+
+
+def _finished(text: str) -> str:
+    """Without special tokens at the end, and with a last closing tag that was cut off completed."""
+    while special := _SPECIAL.search(text[-64:]):
+        text = text[: max(0, len(text) - 64) + special.start()]
+    cut = _CUT_CLOSE.search(text[-64:])
+    return text[: max(0, len(text) - 64) + cut.start()] + "</answer>" if cut else text
+
+
+def _last_pair(tags: list[_Tag]) -> tuple[int, int] | None:
+    """Where the body of the last closed <answer> begins and ends; of "<answer>3 <answer>4</answer>" the inner one."""
+    found, opened = None, None
+    for tag in tags:
+        if tag.name == "answer":
+            if tag.closes and opened is not None:
+                found = opened, tag.start
+            opened = None if tag.closes else tag.end
+    return found
+
+
+def _body(text: str, start: int, end: int, tags: list[_Tag]) -> str:
+    """The text of an answer, without thoughts inside it."""
+    pieces, depth = [], 0
+    for tag in tags:
+        if start <= tag.start < end:
+            if depth == 0:
+                pieces.append(text[start : tag.start])
+            if tag.name == "think":
+                depth = max(0, depth + (-1 if tag.closes else 1))
+            start = tag.end
+    return " ".join([*pieces, text[start:end] if depth == 0 else ""]).strip()
+
+
+def _outside(text: str, tags: list[_Tag]) -> list[_Tag]:
+    """The answer tags that stand outside any thought. The last </think> closes every thought that is still open.
+
+    A </think> that nothing opened closes a thought that began before the text (in the prompt), unless it is a stray
+    one: the last of the text, with nothing but space between a closed answer and itself.
+    """
+    last_closed = max((tag.end for tag in tags if tag.name == "think" and tag.closes), default=-1)
+    kept: list[_Tag] = []
+    depth = 0
+    for tag in tags:
+        if tag.name == "answer":
+            if depth == 0:
+                kept.append(tag)
+        elif not tag.closes:
+            depth += 1
+        elif depth:
+            depth = 0 if tag.end == last_closed else depth - 1
+        else:
+            answered = bool(kept) and kept[-1].closes and not text[kept[-1].end : tag.start].strip()
+            kept = kept if answered and not text[tag.end :].strip() else []
+    return kept
