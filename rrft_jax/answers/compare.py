@@ -10,17 +10,15 @@ from typing import NamedTuple
 
 from rrft_jax.answers import functions, vocabulary
 from rrft_jax.answers.choices import choice, choice_reference
-from rrft_jax.answers.conclusion import conclusion
+from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
-from rrft_jax.answers.expression import Node, made_of
+from rrft_jax.answers.expression import FUNCTIONS, Node, made_of
 from rrft_jax.answers.markup import plain
 from rrft_jax.answers.statement import Statement, read
-from rrft_jax.answers.tokens import Token, Unreadable, spelling, tokenize
+from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
 from rrft_jax.answers.units import LETTERS
 from rrft_jax.answers.words import is_cjk, lead_in
-
-MAX_CHARS = 2000  # a longer text is no answer
 
 
 class Undecided(NamedTuple):
@@ -38,9 +36,11 @@ def decide(answer: str, gold: str) -> "bool | Undecided":
     "3π" == "3\\pi", "(1, 2)" == "(1,2)", while "4 or 5", "4 million", "3√2" are no 4 and no 3. A unit counts where both
     sides have one. A reference that is a sequence of functions asks for the same functions, in any order.
     """
-    if len(answer) > MAX_CHARS or len(gold) > MAX_CHARS:
-        return " ".join(answer.split()) == " ".join(gold.split())
-    short, wanted = plain(answer), plain(gold)
+    if " ".join(answer.split()) == " ".join(gold.split()):
+        return bool(gold.strip())
+    if len(gold) > MAX_CHARS:
+        return False
+    short, wanted = plain(answer) if len(answer) <= MAX_CHARS else conclusion(answer), plain(gold)
     if not short or not wanted:
         return False
     if _folded(short) == _folded(wanted):
@@ -66,15 +66,15 @@ def decide(answer: str, gold: str) -> "bool | Undecided":
 def value_of(text: str) -> Fraction | None:
     """The rational number that a text states, units aside: "5", "3/4", "There are 4 cubes.", "10 cm"; else None."""
     try:
-        statement = read(text) if len(text) <= MAX_CHARS else None
-        value = evaluate(statement.parts[-1]) if statement and statement.kind == "value" else None
+        statement = read(text)
+        value = evaluate(statement.parts[-1]) if statement.kind == "value" else None
     except (Unreadable, NotExact, Undefined):
         return None
     return None if value is None else value.measured_in()[1].fraction
 
 
 def in_one_spelling(text: str) -> str:
-    """What a text answers, for votes among several: a number in digits, anything else its plain text in small letters."""
+    """What a text answers, for votes among several: a number in digits, else its plain text in small letters."""
     value = value_of(text)
     return f"{float(value):.10g}" if value is not None else _folded(conclusion(text))
 
@@ -87,26 +87,29 @@ def _same(answer: Statement, gold: Statement) -> "bool | Undecided":
         return True
     if answer.label and gold.label and answer.label.casefold() != gold.label.casefold():
         return False
-    if {answer.kind, gold.kind} == {"value"}:
+    kinds = {answer.kind, gold.kind}
+    if kinds == {"value"}:
         return _any(_same_value(a, g) for g in reversed(gold.parts) for a in reversed(answer.parts))
-    if {answer.kind, gold.kind} == {"relation"}:
-        return _same_relation(answer, gold)
-    if {answer.kind, gold.kind} <= {"equation", "value"}:
+    if kinds <= {"value", "equation"}:
         return _same_equation(answer, gold)
+    if kinds == {"relation"}:
+        return _same_relation(answer, gold)
     if gold.kind == "relation" and answer.kind in ("()", "[]", "[)", "(]"):
         return _algebra(answer, gold)
-    if {answer.kind, gold.kind} == {"ratio"}:
-        return len(answer.parts) == len(gold.parts) and _all(map(_same_value, answer.parts, gold.parts))
-    if answer.kind in ("value", "equation", "relation", "ratio") or gold.kind in ("value", "equation", "relation", "ratio"):
-        return False
-    unordered = {answer.kind, gold.kind} <= {"{}", "or"} or "{}" in (answer.kind, gold.kind) and "list" in (answer.kind, gold.kind)
-    if answer.kind != gold.kind and not unordered and {answer.kind, gold.kind} not in ({"list", "()"}, {"<>", "()"}):
-        return False
     if len(answer.parts) != len(gold.parts):
         return False
-    named = all(part.label for part in (*answer.parts, *gold.parts))
-    if unordered or named:
+    if kinds == {"ratio"}:
+        return _all(map(_same_value, answer.parts, gold.parts))
+    return not kinds & {"value", "equation", "relation", "ratio"} and _same_items(answer, gold)
+
+
+def _same_items(answer: Statement, gold: Statement) -> bool:
+    """Containers and lists of one length. A list is a tuple or a set where the other side is one."""
+    kinds = {answer.kind, gold.kind}
+    if kinds <= {"{}", "or"} or kinds == {"{}", "list"} or all(part.label for part in (*answer.parts, *gold.parts)):
         return _matched(list(answer.parts), gold.parts)
+    if len(kinds) > 1 and kinds not in ({"list", "()"}, {"<>", "()"}):
+        return False
     return _all(map(_same, answer.parts, gold.parts))
 
 
@@ -230,7 +233,7 @@ _AGREES = re.compile(
 def _says(text: str, wanted: str) -> bool:
     """Whether a text says the words wanted, in a frame or none: "The answer is red", "Yes, it is" for yes."""
     wanted = _folded(wanted.strip("()[]"))
-    text = text.strip("()[]<>!. ")
+    text = text.strip("()[]<>. " if len(wanted) == 1 else "()[]<>!. ")
     if _folded(_ARTICLE.sub("", text)) in (wanted, _folded(_ARTICLE.sub("", wanted))):
         return True
     if is_cjk(wanted) and text.endswith(wanted) and made_of(text.removesuffix(wanted), vocabulary.BEFORE_CJK):
@@ -242,11 +245,23 @@ def _says(text: str, wanted: str) -> bool:
         tokens = tokenize(text)
     except Unreadable:
         return False
+    if wanted in ("yes", "no") and len(tokens) > 1 and tokens[0].text.casefold() == wanted:
+        return _goes_on(tokens[1:], wanted)
+    if not _folded(text).endswith(wanted):
+        return False
     for begins in range(len(tokens)):
         rest = _folded(text[tokens[begins].start :])
         if rest in (wanted, *(f"{article} {wanted}" for article in ("the", "a", "an"))):
             return begins > 0 and _leads_to_words(tokens[:begins])
     return False
+
+
+def _goes_on(tokens: list[Token], wanted: str) -> bool:
+    """Whether what follows a yes or no goes with it: known words, for a no also what denies."""
+    known = vocabulary.BEFORE | vocabulary.BEHIND | vocabulary.NOUNS | {",", ".", "!"}
+    denials = {"no", "not", "n", "'", "t", "isn", "aren", "doesn"} if wanted == "no" else set()
+    words = {token.text.casefold() for token in tokens}
+    return tokens[0].text in (",", ".") and words <= known | denials and len(words & vocabulary.NOUNS) > 0
 
 
 def _leads_to_words(tokens: list[Token]) -> bool:
@@ -263,37 +278,54 @@ def _same_signs(answer: str, gold: str) -> "bool | Undecided":
         return False
     if spelling(ours) == spelling(theirs):
         return True
-    if _is_formula(ours, answer) and _is_formula(theirs, gold) and (_is_advanced(ours) or _is_advanced(theirs)):
-        return Undecided(gold, answer)
+    if _is_formula(ours) and _is_formula(theirs) and (_is_advanced(ours) or _is_advanced(theirs)):
+        return Undecided(_tex(theirs), _tex(ours))
     return False
 
 
+_TEX = {
+    "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne ", "{.": "\\{", ".}": "\\}", "infinity": "\\infty ", "*": "\\cdot ",
+}  # fmt: skip
+
+
+def _tex(tokens: list[Token]) -> str:
+    pieces = []
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.kind == "symbol" and token.text.isalpha() and token.text not in _TEX:
+            letters_follow = following is not None and following.kind == "word"
+            pieces.append(f"\\{token.text}{' ' if letters_follow else ''}")
+        else:
+            pieces.append(_TEX.get(token.text, token.text) if token.kind == "symbol" else token.text)
+    return "".join(pieces)
+
+
 _ADVANCED = frozenset(
-    "int sum prod lim binom lfloor rfloor lceil rceil begin end cup cap in notin emptyset mathbb to setminus det".split()
+    """int sum prod lim binom lfloor rfloor lceil rceil begin end cup cap in notin emptyset mathbb to setminus det
+    """.split()
 )
-_FORMULA = frozenset("+-*/^_(){}[]|,=<>!'&") | {"<=", ">=", "!=", "{.", ".}", "\\", "frac", "sqrt", "infinity", "pi", "le"}
+_FORMULA = (
+    frozenset("+-*/^_(){}[]|,=<>!'&\\")
+    | {"<=", ">=", "!=", "{.", ".}", "\\\\", "frac", "sqrt", "infinity", "pi"}
+    | (_ADVANCED | GREEK | FUNCTIONS)
+)
 
 
 def _is_advanced(tokens: list[Token]) -> bool:
     return any(token.kind == "symbol" and token.text in _ADVANCED for token in tokens)
 
 
-def _is_formula(tokens: list[Token], text: str) -> bool:
+def _is_formula(tokens: list[Token]) -> bool:
     """Whether a text is LaTeX and no prose, with no two numbers side by side."""
-    from rrft_jax.answers.expression import FUNCTIONS
-    from rrft_jax.answers.tokens import GREEK
-
-    known = _FORMULA | _ADVANCED | GREEK | FUNCTIONS
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.kind == "number" and before and before.kind == "number":
             return False
-        if token.kind == "symbol" and token.text not in known:
+        if token.kind == "symbol" and token.text not in _FORMULA:
             return False
         if token.kind == "word" and len(token.text) > 1 and "matrix" not in token.text:
             return False
-    return text.isascii()
+    return True
 
 
 def _folded(text: str) -> str:
-    text = " ".join(text.casefold().split()).rstrip(".,; ")
+    text = re.sub(r"(?<![.,;])[.,;]$", "", " ".join(text.casefold().split())).rstrip()
     return re.sub(r"\s*([()\[\]{},])\s*", r"\1", text) if text[:1] in "([{" else text

@@ -51,7 +51,8 @@ def as_latex(node: Node) -> str:
     """The expression in LaTeX that leaves no doubt about what belongs together; units and things are left out."""
     match node:
         case ("number", value):
-            return str(value.numerator) if value.denominator == 1 else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+            above, below = value.numerator, value.denominator
+            return str(above) if below == 1 else f"\\frac{{{above}}}{{{below}}}"
         case ("letter", name):
             return _name(name)
         case ("mul", a, ("unit", (("°", 1),))):

@@ -21,7 +21,7 @@ FUNCTIONS = frozenset(
 )
 _ROOTS = {"sqrt": 2, "cbrt": 3, "fourthroot": 4}
 _CONSTANTS = {"pi": "pi", "Pi": "pi", "PI": "pi", "infinity": "infinity", "Infinity": "infinity", "inf": "infinity"}
-_CLOSING = {"(": ")", "{": "}", "[": "]", "|": "|"}
+_CLOSING = {"(": ")", "{": "}", "{.": ".}", "[": "]", "|": "|"}
 _STOPS = frozenset({"=", "~", "<", ">", "<=", ">=", "!=", ",", ";", ":", "、", ")", "]", "}", ".}", "|", "and", "or"})
 _MAX_DEPTH = 30
 _CALLED = frozenset("fghFGHPQ")  # "f(4)" is a value of f, "x(4+y)" a product
@@ -70,14 +70,10 @@ class _Parser:
     # The grammar, loosest binding first.
 
     def sum(self) -> Node:
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise Unreadable("nested too deeply")
         node = self.product()
         while self.at("+", "-"):
             kind = "add" if self.take().text == "+" else "sub"
             node = (kind, node, self.product())
-        self.depth -= 1
         return node
 
     def product(self) -> Node:
@@ -122,7 +118,11 @@ class _Parser:
         return self.power()
 
     def postfixed(self) -> Node:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise Unreadable("nested too deeply")
         node = self.primary()
+        self.depth -= 1
         while (postfixed := self.postfix(node)) is not None:
             node = postfixed
         return node
@@ -149,7 +149,7 @@ class _Parser:
     # What an expression is made of.
 
     def number(self, token: Token) -> Node:
-        value = token.value
+        value = token.value + (self.repeating(token) if "." in token.text else 0)
         while self.peek() and self.peek().kind == "word" and self.peek().text.lower() in vocabulary.SCALES:
             value *= vocabulary.SCALES[self.take().text.lower()]
         fraction = self.attempt(self._proper_fraction) if value.denominator == 1 and token.text.isdecimal() else None
@@ -158,6 +158,24 @@ class _Parser:
         if self.peek() and self.peek().kind == "number":
             raise Unreadable("two numbers side by side")
         return ("number", value)
+
+    def repeating(self, token: Token) -> Fraction:
+        """What follows the last written digit of 0.\\overline{3} or 0.333..., from which on digits repeat."""
+        places = len(token.text) - token.text.index(".") - 1
+        if self.at("overline", "dot", "bar") and self.at("{", ahead=1) and self.at("}", ahead=3):
+            digits = self.peek(2).text
+            self.place += 4
+        elif self.at(".") and self.at(".", ahead=1) and self.at(".", ahead=2) and token.text[-1] == token.text[-2]:
+            digits = token.text[-1]
+            self.place += 3
+        elif self.at("..."):
+            digits = token.text[-1] if token.text[-1] == token.text[-2] else ""
+            self.place += 1
+        else:
+            return Fraction(0)
+        if not digits.isdecimal():
+            raise Unreadable("digits that do not repeat")
+        return Fraction(int(digits), (10 ** len(digits) - 1) * 10**places)
 
     def _proper_fraction(self) -> Node | None:
         """The fraction of a mixed number: "1/2" behind a space, or \\frac{1}{2}."""
@@ -190,7 +208,7 @@ class _Parser:
             return ("letter", _CONSTANTS[text])
         if text in GREEK:
             return self.name(text)
-        if text in ("(", "{", "[", "|"):
+        if text in _CLOSING:
             self.place -= 1
             node = self.group(text)
             return ("abs", node) if text == "|" else node
@@ -259,7 +277,7 @@ class _Parser:
         if self.at("(", "{"):
             return ("function", name, base, power, self._with_degrees(self.group(self.peek().text)))
         argument = self.power()
-        while self._begins_factor(argument) and not (self.peek().text in FUNCTIONS):
+        while self._begins_factor(argument) and self.peek().text not in FUNCTIONS:
             argument = ("mul", argument, self.power())
         return ("function", name, base, power, self._with_degrees(argument))
 
@@ -287,16 +305,20 @@ class _Parser:
             if text in _CALLED and self.at("("):
                 raise Unreadable("a function that nobody knows")
             return self.name(text)
-        if (text.isupper() and len(text) <= 4) or (len(text) <= 3 and text.islower() and self._looks_like_letters(token)):
+        if self._is_product(token):
             node = ("letter", text[0])
             for one in text[1:-1]:
                 node = ("mul", node, ("letter", one))
             return ("mul", node, self.name(text[-1]))
         raise Unreadable(f"the word {text!r} is not understood here")
 
-    def _looks_like_letters(self, token: Token) -> bool:
+    def _is_product(self, token: Token) -> bool:
+        """Whether a word is letters side by side: AB, or two or three small ones that are no word."""
+        text = token.text
+        if not text.isascii() or (text.isupper() and len(text) <= 4):
+            return text.isascii()
         known = (vocabulary.BEFORE, vocabulary.BEHIND, vocabulary.NOUNS, vocabulary.QUANTITIES, vocabulary.CARDINALS)
-        return token.text.isascii() and not any(token.text in words for words in known)
+        return text.islower() and len(text) <= 3 and not any(text in words for words in known)
 
     def name(self, text: str) -> Node:
         """A letter with its subscript and primes."""
@@ -447,16 +469,19 @@ class _Parser:
                 return True
             if len(text) == 1:
                 return text.isascii()
-            letters = (text.isupper() and len(text) <= 4) or (len(text) <= 3 and text.islower())
-            return letters and not token.gap and self._looks_like_letters(token)
+            return not token.gap and self._is_product(token)
         if text in ("(", "["):
             if self._only_number_in_brackets(node):
                 raise Unreadable("a number in brackets behind a number")
-            return text == "(" and not self._unit_in_brackets(node)
-        return text == "{" or text in _ROOTS or text == "frac" or text in FUNCTIONS or text in GREEK or text in _CONSTANTS
+            return text == "(" and not self._unit_in_brackets(node) and not self._remark_in_brackets()
+        return text in ("{", "frac") or any(text in names for names in (_ROOTS, FUNCTIONS, GREEK, _CONSTANTS))
 
     def _only_number_in_brackets(self, node: Node) -> bool:
         return self._number_beside(node) and self._is_number(1) and self.at(")", "]", ahead=2)
+
+    def _remark_in_brackets(self) -> bool:
+        token = self.peek(1)
+        return token is not None and token.kind == "word" and len(token.text) > 1 and not self._is_product(token)
 
     def _unit_in_brackets(self, node: Node) -> bool:
         place = self.place

@@ -10,8 +10,10 @@ from rrft_jax.answers.vocabulary import BEFORE
 _CALL = re.compile(r"(?<![\w-])([A-Za-z][\w-]*)\s*\(([^()]*)\)")
 _QUOTES = " \t\r\n'\"`\u2018\u2019\u201c\u201d"
 # The \b keeps a long word from being tried from each of its letters, and matches nothing else than without it.
-_AROUND = BEFORE | set("function functions sequence transformation transformations change changes step steps first".split())
 _PAPER_CALL = re.compile(r"\b(\w+)\((\w+),\s*'?(\w+)'?\)")
+_AROUND = BEFORE | frozenset(
+    "function functions sequence transformation transformations change changes step steps first second next".split()
+)
 
 
 class Function(NamedTuple):

@@ -18,7 +18,7 @@ _SINGLE = str.maketrans(
     {
         **dict.fromkeys("º˚∘", "°"), **dict.fromkeys("−﹣‐‑", "-"), **dict.fromkeys("‒–—―", "–"), "…": "...",
         **dict.fromkeys("∶：︰", ":"), **dict.fromkeys("⁄∕", "/"), **dict.fromkeys("‘’‛′`´", "'"),
-        **dict.fromkeys("“”„‟″", '"'), **dict.fromkeys("。｡．", "."), **dict.fromkeys("、､", "、"), "，": ",", "；": ";",
+        **dict.fromkeys("“”„‟″", '"'), **dict.fromkeys("。｡．", "."), "､": "、", "，": ",", "；": ";",
         **dict.fromkeys("【〔［", "["), **dict.fromkeys("】〕］", "]"), **dict.fromkeys("「『」』", '"'),
         **dict.fromkeys("《〈⟨", "<"), **dict.fromkeys("》〉⟩", ">"), "\u20e3": "",
     }
@@ -49,7 +49,9 @@ _HEADING = re.compile(r"^#{1,6}\s*(?=\S)")
 _FENCE = re.compile(r"^```\w*\s+|\s*```$")
 _QUOTED = re.compile(r"""(?<![\w"'])(["'])([^"']{1,60})\1(?![\w"'])""")
 _CONTRACTED = re.compile(r"\b(it|that|there|here|this|answer)'s\b", re.IGNORECASE)
-_ABBREVIATION = re.compile(r"\b(sq|cu|ft|in|cm|mm|km|kg|yd|lb|oz|hr|min|sec|deg|approx)\.(?=[\s)^]|$)", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"\b(ans|sq|cu|ft|in|cm|mm|km|kg|yd|lb|oz|hr|min|sec|deg|approx)\.(?=[\s)^]|$)", re.IGNORECASE
+)
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 

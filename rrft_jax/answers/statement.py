@@ -42,20 +42,20 @@ _OPERATORS = tuple(
     )
 )
 _WORDY = re.compile(r"[A-Za-z]{4}|[\u3400-\u9fff]|per ?cent")
-_GLOSS = re.compile(r"\b([a-z]+|[零一二三四五六七八九十])(?: ?个)?\s?\((\d+)\)|\b(\d+)\s?\(([a-z]+|[零一二三四五六七八九十])\)", re.IGNORECASE)
+_IN_WORDS = "([a-z]+|[零一二三四五六七八九十])"
+_GLOSS = re.compile(rf"\b{_IN_WORDS} ?个?\s?\((\d+)\)|\b(\d+)\s?\({_IN_WORDS}\)", re.IGNORECASE)
 _SEPARATORS = frozenset({",", ";", "、"})
 _AND = frozenset({"and", "und", "et", "和", "与"})
 _OR = frozenset({"or", "oder", "ou", "或", "或者"})
 _RELATIONS = frozenset({"<", ">", "<=", ">=", "!="})
 _CONTAINERS = {"(": ")]", "[": "])", "{": "}", "{.": (".}",), "<": ">"}
-_MAX_TOKENS = 300
 
 
 def read(text: str) -> Statement:
     """The statement of a text, its markup and surrounding words taken off. Unreadable where any of it is not known."""
     tokens = tokenize(_with_signs(conclusion(text)))
-    if not tokens or len(tokens) > _MAX_TOKENS or [t.text for t in tokens[:2]] == ["0", "x"]:
-        raise Unreadable("empty, or too long")
+    if not tokens or [token.text for token in tokens[:2]] == ["0", "x"]:
+        raise Unreadable("empty, or a hexadecimal number")
     reader = _Reader(tokens, lead_in(tokens))
     return reader.whole()
 
@@ -86,8 +86,8 @@ class _Reader:
         place = self.place + ahead
         return self.tokens[place].text if place < len(self.tokens) else ""
 
-    def symbol(self, *texts: str) -> bool:
-        return self.text() in texts and self.tokens[self.place].kind == "symbol"
+    def symbol(self, *texts: str, ahead: int = 0) -> bool:
+        return self.text(ahead) in texts and self.tokens[self.place + ahead].kind == "symbol"
 
     def whole(self) -> Statement:
         while self.symbol("=", "~", "therefore", "implies", "to", ":", "#") and self.place < len(self.tokens) - 1:
@@ -130,7 +130,12 @@ class _Reader:
         return kind
 
     def item(self) -> Statement:
-        label = self.label("=", "~")
+        label = self.label("=", "~", "in")
+        if not label and self.symbol("(", ahead=1) and self.tokens[self.place].text.isupper():  # the point A(1, 2)
+            label, self.place = self.text(), self.place + 1
+            if (container := self.container()) is not None:
+                return container._replace(label=label)
+            label, self.place = "", self.place - 1
         if (container := self.container()) is not None:
             return container._replace(label=label)
         if self.symbol(*_RELATIONS):
@@ -196,9 +201,9 @@ class _Reader:
         if sign not in signs or not named or not _is_name(named):
             return ""
         self.place = place + (1 if sign else 0)
-        following = self.label(*signs) if sign else ""  # "AB = BC = 12"
-        del following
-        return spelling([token._replace(gap=False) for token in named if token.text not in ("m", "angle")])
+        if sign:
+            self.label(*signs)  # "AB = BC = 12"
+        return spelling([token._replace(gap=False) for token in named if token.text not in ("m", "angle", "{", "}")])
 
     def is_label(self) -> bool:
         place = self.place
@@ -226,7 +231,8 @@ def _chain(sides: list, signs: set[str], label: str) -> Statement:
 
 
 def _consistent(a: Node, b: Node) -> bool:
-    """Whether two sides can be one value: equal, or the one the other's decimal rounding. True where they are too hard."""
+    """Whether two sides can be one value: equal, or one the decimal rounding of the other. True where they are too
+    hard to tell."""
     try:
         x, y = evaluate(a), evaluate(b)
     except NotExact:
@@ -259,6 +265,7 @@ def _without_things(node: Node) -> Node:
                        for p in node[1:]))  # fmt: skip
 
 
+_NO_LETTERS = FUNCTIONS | {"m", "arc", "angle"}
 _FIGURES = frozenset({"angle", "triangle", "odot", "overline", "overarc", "widehat", "frown", "arc", "vec", "square"})
 
 
@@ -276,9 +283,12 @@ def _is_name(tokens: list[Token]) -> bool:
     """Whether tokens name one thing: not a product of two variables, and not a number."""
     if tokens[0].kind == "number" or tokens[-1].text in (",", ":", "_", "("):
         return False
-    letters = [t for t in tokens if t.kind == "word" and t.text not in FUNCTIONS]
-    if len(tokens) == 1:
+    if any(token.text in tuple("(),:|") for token in tokens):
         return True
-    small = [t for t in letters if t.text.islower() and t.text not in ("m", "arc", "angle")]
-    in_order = all(t.text not in (",", ":") for t in tokens) and all(t.text not in tuple("()|") for t in tokens)
-    return len(small) <= 1 or not in_order
+    small, before = 0, ""
+    for token in tokens:
+        raised = before == "_" or (before == "{" and "_" in [t.text for t in tokens])
+        if token.kind == "word" and token.text.islower() and not raised and token.text not in _NO_LETTERS:
+            small += 1
+        before = token.text
+    return small <= 1

@@ -5,12 +5,14 @@ Only `published_answer` keeps to the original's pattern.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 # Bounded spaces: an unbounded run would be tried again from each "<" of a hostile text.
 _TAG = re.compile(r"<\s{0,8}(?:(/)\s{0,8})?(think|answer)\s{0,8}>", re.IGNORECASE)
-_SPECIAL = re.compile(r"\s*<\|[^<>|]{1,40}\|>\s*$")  # <|im_end|>, where a server leaves it in the text
+_TAGS = re.compile(f"(?:{_TAG.pattern})+", re.IGNORECASE)
+_SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")  # <|im_end|>, where a server leaves it in the text
 _CUT_CLOSE = re.compile(r"<\s{0,8}/\s{0,8}(?:a|an|ans|answ|answe|answer)?\s{0,8}$", re.IGNORECASE)
 
 
@@ -47,11 +49,9 @@ def extract_answer(text: str) -> Answer | None:
         return None
     behind = thoughts[-1].end if thoughts else 0
     opened = [tag.end for tag in outside if not tag.closes and tag.start >= behind]
-    for start in (*reversed(opened), behind):  # "<answer>4<answer>" opens where it should close
-        rest = _TAG.sub(" ", text[start:]).strip()
-        if rest:
-            return Answer(rest, tagged=False)
-    return None
+    tail = _tail(text, tags)  # "<answer>4<answer>" opens where it should close
+    rest = _TAG.sub(" ", text[max((end for end in opened if end < tail), default=behind) :]).strip()
+    return Answer(rest, tagged=False) if rest else None
 
 
 def reference_answer(text: str) -> str:
@@ -75,12 +75,11 @@ def split_thought(text: str) -> tuple[str, Answer | None]:
     outside = _outside(text, tags)
     pair = _last_pair(outside)
     if pair is not None:
-        thought = _TAG.sub("", text[: pair[0]] + text[pair[1] :]).strip()
-        return thought, Answer(_body(text, *pair, tags), tagged=True)
+        return _untagged(text[: pair[0]] + text[pair[1] :]), Answer(_body(text, *pair, tags), tagged=True)
     if outside and tags[-1] == outside[-1] and not tags[-1].closes:
         answer = text[tags[-1].end :].strip()
-        return _TAG.sub("", text[: tags[-1].start]).strip(), Answer(answer, tagged=False) if answer else None
-    return _TAG.sub("", text).strip(), None
+        return _untagged(text[: tags[-1].start]), Answer(answer, tagged=False) if answer else None
+    return _untagged(text), None
 
 
 def split_completion(text: str) -> tuple[str, Answer | None]:
@@ -101,26 +100,28 @@ def opens_thought(text: str) -> bool:
 
 
 def published_answer(text: str) -> Answer:
-    """The original's reading: the body of the first closed pair, spelled exactly and anywhere, else the whole text.
+    """The original's reading: the body of the first closed pair, spelled exactly and anywhere, else the whole text."""
+    body = next(published_answers(text), None)
+    return Answer(text.strip(), tagged=False) if body is None else Answer(body.strip(), tagged=True)
 
-    What `<answer>(.*?)</answer>` finds with DOTALL, without its quadratic time on many unclosed tags.
-    """
-    opened = text.find("<answer>")
-    closed = text.find("</answer>", opened + len("<answer>")) if opened >= 0 else -1
-    if closed < 0:
-        return Answer(text.strip(), tagged=False)
-    return Answer(text[opened + len("<answer>") : closed].strip(), tagged=True)
+
+def published_answers(text: str) -> Iterator[str]:
+    """The bodies that `<answer>(.*?)</answer>` finds with DOTALL, without its quadratic time on unclosed tags."""
+    end = 0
+    while (opened := text.find("<answer>", end)) >= 0:
+        start = opened + len("<answer>")
+        closed = text.find("</answer>", start)
+        if closed < 0:
+            return
+        yield text[start:closed]
+        end = closed + len("</answer>")
 
 
 def published_answer_of_a_line(text: str) -> str:
     """The body of the first pair that opens and closes in one line, else the whole text: the same pattern without
     DOTALL, as the original's spatial scorer has it."""
-    for line in text.split("\n"):
-        opened = line.find("<answer>")
-        closed = line.find("</answer>", opened + len("<answer>")) if opened >= 0 else -1
-        if closed >= 0:
-            return line[opened + len("<answer>") : closed]
-    return text
+    bodies = (body for line in text.split("\n") for body in published_answers(line))
+    return next(bodies, text)
 
 
 def _tags(text: str) -> list[_Tag]:
@@ -128,9 +129,8 @@ def _tags(text: str) -> list[_Tag]:
 
 
 def _finished(text: str) -> str:
-    """Without special tokens at the end, and with a last closing tag that was cut off completed."""
-    while special := _SPECIAL.search(text[-64:]):
-        text = text[: max(0, len(text) - 64) + special.start()]
+    """Without special tokens, and with a last closing tag that was cut off completed."""
+    text = _SPECIAL.sub("", text)
     cut = _CUT_CLOSE.search(text[-64:])
     return text[: max(0, len(text) - 64) + cut.start()] + "</answer>" if cut else text
 
@@ -163,11 +163,11 @@ def _outside(text: str, tags: list[_Tag]) -> list[_Tag]:
     """The answer tags that stand outside any thought. The last </think> closes every thought that is still open.
 
     A </think> that nothing opened closes a thought that began before the text (in the prompt), unless it is a stray
-    one: the last of the text, with nothing but space between a closed answer and itself.
+    one: the text ends in it, and nothing but tags and space stands between a closed answer and itself.
     """
     last_closed = max((tag.end for tag in tags if tag.name == "think" and tag.closes), default=-1)
     kept: list[_Tag] = []
-    depth = 0
+    depth, tail = 0, _tail(text, tags)
     for tag in tags:
         if tag.name == "answer":
             if depth == 0:
@@ -177,6 +177,28 @@ def _outside(text: str, tags: list[_Tag]) -> list[_Tag]:
         elif depth:
             depth = 0 if tag.end == last_closed else depth - 1
         else:
-            answered = bool(kept) and kept[-1].closes and not text[kept[-1].end : tag.start].strip()
-            kept = kept if answered and not text[tag.end :].strip() else []
+            stray = tag.start >= tail and bool(kept) and kept[-1].closes and kept[-1].start >= tail
+            kept = kept if stray else []
     return kept
+
+
+def _tail(text: str, tags: list[_Tag]) -> int:
+    """Where a text ends but for tags and space."""
+    place = len(text)
+    for tag in [*reversed(tags), None]:
+        while place and text[place - 1].isspace():
+            place -= 1
+        if tag is None or tag.end != place:
+            break
+        place = tag.start
+    return place
+
+
+def _untagged(text: str) -> str:
+    """Without tags; a space where words would run together."""
+
+    def gap(found: re.Match) -> str:
+        around = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
+        return " " if all(side and not side.isspace() for side in around) else ""
+
+    return _TAGS.sub(gap, text).strip()

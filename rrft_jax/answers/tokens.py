@@ -1,4 +1,4 @@
-"""Plain text (`markup.plain`) as tokens of mathematics and words, each in one spelling: "≥", "\\geq" and ">=" are one."""
+"""Plain text (`markup.plain`) as tokens of mathematics and words, in one spelling: "≥", "\\geq" and ">=" are one."""
 
 import re
 from fractions import Fraction
@@ -23,6 +23,7 @@ class Token(NamedTuple):
 
 
 _MAX_DIGITS = 60
+_MAX_TOKENS = 300
 # Groups of three are taken whole or not at all (++): backtracking over them would cost cubic time.
 _NUMBER = (
     r"(?:\d{1,3}(?:,\d{3})++(?!,?\d)|\d{1,3}(?:'\d{3})++(?!'?\d)|[1-9]\d{0,2}(?: \d{3})++(?! ?\d)|\d+)"
@@ -58,8 +59,9 @@ _SYMBOLS = {
 _COMMANDS = {
     "times": "*", "cdot": "*", "ast": "*", "bullet": "*", "div": "/", "leq": "<=", "le": "<=", "leqslant": "<=",
     "geq": ">=", "ge": ">=", "geqslant": ">=", "neq": "!=", "ne": "!=", "lt": "<", "gt": ">", "approx": "~",
-    "simeq": "~", "doteq": "~", "infty": "infinity", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "lbrace": "{.",
-    "rbrace": ".}", "langle": "<", "rangle": ">", "lbrack": "[", "rbrack": "]", "lparen": "(", "rparen": ")",
+    "simeq": "~", "doteq": "~", "infty": "infinity", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
+    "lbrace": "{.", "rbrace": ".}", "langle": "<", "rangle": ">", "lbrack": "[", "rbrack": "]", "lparen": "(",
+    "rparen": ")",
     "bigtriangleup": "triangle", "measuredangle": "angle", "varnothing": "emptyset", "rightarrow": "to",
     "Rightarrow": "implies", "dots": "...", "ldots": "...", "cdots": "...", "prime": "'", "colon": ":", "percent": "%",
     "varpi": "pi", "dollar": "$", "euro": "€", "pounds": "£", "land": "wedge", "lor": "vee", "tan": "tan", "tg": "tan",
@@ -68,7 +70,8 @@ _COMMANDS = {
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a plain text. Unreadable for a number of more than 60 digits or an exponent beyond 99."""
+    """The tokens of a plain text. Unreadable for one of more than 300, a number of more than 60 digits or an exponent
+    beyond 99."""
     tokens: list[Token] = []
     gap = False
     for found in _TOKEN.finditer(text):
@@ -76,6 +79,8 @@ def tokenize(text: str) -> list[Token]:
         if kind == "space":
             gap = True
             continue
+        if len(tokens) == _MAX_TOKENS:
+            raise Unreadable("too long")
         if kind == "number":
             tokens.append(Token("number", word, gap, found.start(), _value(word)))
         elif kind == "word" and word not in _GREEK and word not in _SYMBOLS:

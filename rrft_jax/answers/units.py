@@ -81,7 +81,7 @@ POWERS: Mapping[str, int] = MappingProxyType(
 )  # fmt: skip
 # Behind one: "cm squared", "mètres carrés".
 POWERS_BEHIND: Mapping[str, int] = MappingProxyType(
-    {"squared": 2, "cubed": 3, "carrés": 2, "carré": 2, "cubes": 3, "cuadrados": 2, "cúbicos": 3}
+    {"squared": 2, "cubed": 3, "sq": 2, "carrés": 2, "carré": 2, "cubes": 3, "cuadrados": 2, "cúbicos": 3}
 )
 CHINESE_POWERS: Mapping[str, int] = MappingProxyType({"平方": 2, "立方": 3})
 

@@ -8,6 +8,7 @@ is are was were be been being am has have had do does did will would must can
 # Words that may stand before the answer, in any order: "So the total number of red cubes in the image is".
 BEFORE = frozenset(
     f"""{ENGLISH}
+    ans output approx circa ca if remove subtract add take away shows contains includes depicts
     so therefore thus hence then finally now overall altogether okay ok well sure
     final correct right true exact actual overall only just exactly precisely approximately about roughly around
     answer answers result results solution value total sum count number amount quantity difference product quotient
@@ -37,13 +38,14 @@ LEADS = frozenset(
     """is are be was were equals equal has have get find obtain see count counted found gives yields makes leaves
     answer answers result total sum so therefore thus hence only just exactly precisely approximately about roughly
     around option choice letter choose pick select say and then finally overall means becomes conclude think believe
+    ans approx circa ca shows contains includes depicts output
     ist sind gibt antwort lautet beträgt est réponse es son hay respuesta resposta é há è sono risposta lösung
     ответ""".split()
 )
 # Words that a name may stand behind: "the length of AB is", "angle ABC is".
 NAMED = frozenset(
-    """of side sides segment line chord arc triangle circle square rectangle parallelogram quadrilateral angle edge radius
-    diameter length median base""".split()
+    """of side sides segment line chord arc triangle circle square rectangle parallelogram quadrilateral angle edge
+    radius diameter length median base""".split()
 )
 COPULAS = frozenset("is are equals equal was be".split())
 OF = frozenset({"total", "count"})  # "a total of 4": other words before "of" make something else of it
@@ -52,7 +54,8 @@ BEHIND = frozenset(
     f"""{ENGLISH}
     in on at of from total all altogether overall left remain remains remaining exist exists visible present shown
     image picture photo figure diagram scene table ground answer final correct right exactly precisely approximately
-    long wide high tall object objects item items thing things them seen found counted which
+    after if subtracting removing taking away adding
+    approx angle long wide high tall object objects item items thing things them seen found counted which
     """.split()
 )
 APPROXIMATELY = frozenset("approximately about roughly around environ ungefähr etwa circa aproximadamente".split())
@@ -77,7 +80,8 @@ QUANTITIES = frozenset(
     pair couple half third quarter fifth tenth hundred thousand lakh crore percent percentage times squared cubed
     not no nor neither either or but except without maybe probably possibly wrong incorrect false never none nothing
     minus over under above below more fewer most least between than other another per upper lower max min maximum
-    minimum factorial mod choose with to for by after before when where while until since because then so if once off out
+    minimum factorial mod choose with to for by after before when where while until since because then so if once
+    off out
     """.split()
 )
 SCALES = {
@@ -97,11 +101,11 @@ CARDINALS = {
 
 # Chinese, Japanese and Korean write no spaces: phrases, any number of them in a row.
 BEFORE_CJK = (
-    "正确 最终 答案 回答 结果 结论 选项 选择 应选 应 选 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 总计 共计 共 总数 总和 图中 图片中 "
-    "图像中 画面中 场景中 还 剩下 剩余 剩 所以 因此 故 则 得 即 有 数量 个数 物体 的 面积 周长 长度 体积 半径 直径 角度 角 度数 "
-    "值 長さ 答え 正解 は 정답 은 는"
+    "正确 最终 答案 回答 结果 结论 选项 选择 应选 应 选 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 总计 共计 共 "
+    "总数 总和 图中 图片中 图像中 画面中 场景中 还 剩下 剩余 剩 所以 因此 故 则 得 即 有 数量 个数 物体 的 面积 "
+    "周长 长度 体积 半径 直径 角度 角 度数 值 長さ 答え 正解 は 정답 은 는"
 ).split()
 BEHIND_CJK = (
-    "个 個 件 只 隻 条 张 枚 块 颗 辆 人 个人 本 支 台 匹 つ 개 物体 物件 东西 对象 球 球体 立方体 圆柱 圆柱体 方块 红色 蓝色 绿色 黄色 "
-    "紫色 青色 灰色 棕色 金属 橡胶 大 小 的 です 입니다 다 图形 三角形 正方形 圆 圆形 苹果 汽车 车"
+    "个 個 件 只 隻 条 张 枚 块 颗 辆 人 个人 本 支 台 匹 つ 개 物体 物件 东西 对象 球 球体 立方体 圆柱 圆柱体 方块 "
+    "红色 蓝色 绿色 黄色 紫色 青色 灰色 棕色 金属 橡胶 大 小 的 です 입니다 다 图形 三角形 正方形 圆 圆形 苹果 汽车 车"
 ).split()

@@ -4,7 +4,7 @@ import re
 
 from rrft_jax.answers import vocabulary
 from rrft_jax.answers.expression import FUNCTIONS, made_of
-from rrft_jax.answers.tokens import Token, Unreadable
+from rrft_jax.answers.tokens import Token
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
 _FIGURES = frozenset({"angle", "triangle", "odot"})
@@ -24,15 +24,17 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
     while place < len(tokens):
         token = tokens[place]
         word = token.text.casefold()
-        if token.kind == "symbol" and last and (token.text in (":", ",") or (token.text in _FIGURES and last in vocabulary.NAMED)):
-            last = token.text if token.text in (":", ",") else "angle"
+        if token.kind == "symbol" and last and token.text in (":", ","):
+            last = token.text
+        elif token.kind == "symbol" and token.text in _FIGURES and last in vocabulary.NAMED:
+            last = "angle"
         elif token.kind != "word" or (letters and _is_choice(tokens, place)) or _is_equated(tokens, place):
             break
         elif is_cjk(token.text):
             if not made_of(token.text, vocabulary.BEFORE_CJK):
                 break
             last = ":"
-        elif is_name(token.text) and word not in "ai" and not letters and (last in vocabulary.NAMED or _copula_follows(tokens, place)):
+        elif not letters and word not in "ai" and is_name(token.text) and _is_spoken_of(tokens, place, last):
             last = "name"
         elif word in vocabulary.BEFORE:
             last = _ALLOWED.get((last, word), word)
@@ -55,14 +57,19 @@ def is_cjk(text: str) -> bool:
 
 def trails(tokens: list[Token]) -> bool:
     """Whether tokens are words that may follow an answer and change nothing about it."""
+    texts = [token.text for token in tokens]
+    if "(" in texts or ")" in texts:  # one remark in brackets, at the end
+        if texts.count("(") != 1 or texts[-1] != ")" or texts.index("(") > len(texts) - 3:
+            return False
     for token in tokens:
         if token.kind == "word":
-            known = token.text.casefold() in vocabulary.BEHIND
+            word = token.text.casefold()
+            known = word in vocabulary.BEHIND or word in vocabulary.NOUNS
             if not known and not (is_cjk(token.text) and made_of(token.text, vocabulary.BEHIND_CJK)):
                 return False
-        elif token.text not in (",", "."):
+        elif token.text not in tuple(",()") and not (token.text == "." and token is tokens[-1]):
             return False
-    return True
+    return len(tokens) < 2 or any(token.kind == "word" for token in tokens)
 
 
 def is_name(text: str) -> bool:
@@ -76,8 +83,10 @@ def _is_equated(tokens: list[Token], place: int) -> bool:
     return len(tokens[place].text) == 1 and place + 1 < len(tokens) and tokens[place + 1].text in ("=", "~")
 
 
-def _copula_follows(tokens: list[Token], place: int) -> bool:
-    return place + 1 < len(tokens) and tokens[place + 1].text.casefold() in vocabulary.COPULAS
+def _is_spoken_of(tokens: list[Token], place: int, last: str) -> bool:
+    """Whether a name stands where one is expected: "the length of AB", "x is 4"."""
+    follows = tokens[place + 1].text.casefold() if place + 1 < len(tokens) else ""
+    return last in vocabulary.NAMED or follows in vocabulary.COPULAS
 
 
 def _is_choice(tokens: list[Token], place: int) -> bool:

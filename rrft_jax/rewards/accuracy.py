@@ -24,7 +24,7 @@ def accuracy(
 
     Reads the last closed <answer> behind </think>; without one, what stands behind the thought, so that a direct
     "4" counts, and an unfinished thought never does. An answer is right only if all of it was understood
-    (`answers.decide`); only two formulas that exact values do not tell apart go to math-verify, as verify(gold, target).
+    (`answers.compare`); only two formulas that exact values do not tell apart go to math-verify, gold first.
     """
     return settle(judge, completions, examples, verify)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rrft_jax.data.example import Example
     from rrft_jax.rewards.pool import Pool
 
+
 class Check(NamedTuple):
     """Two texts to compare, in math-verify's order verify(gold, target), which is not symmetric.
 

@@ -72,7 +72,7 @@ def gold_text(example: "Example") -> str:
     """The reference answer of an example, read out of its tags as a completion's is."""
     text = reference_answer(gold_answer(example))
     if not text:
-        raise ValueError(f"example {example.id}: answer {example.answer!r} holds tags and no answer; correct the record")
+        raise ValueError(f"example {example.id}: answer {example.answer!r} has tags and no answer; correct the record")
     return text
 
 
