@@ -13,12 +13,12 @@ from rrft_jax.answers.choices import choice, choice_reference
 from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
-from rrft_jax.answers.expression import FUNCTIONS, Node, made_of
+from rrft_jax.answers.expression import FUNCTIONS, Node, is_cjk, made_of
 from rrft_jax.answers.markup import plain
 from rrft_jax.answers.statement import Statement, read
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
 from rrft_jax.answers.units import LETTERS
-from rrft_jax.answers.words import is_cjk, lead_in
+from rrft_jax.answers.words import lead_in
 
 
 class Undecided(NamedTuple):

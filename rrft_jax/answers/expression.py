@@ -8,6 +8,7 @@ A node is a tuple of its kind and its parts:
 they are a mixed number.
 """
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -24,6 +25,7 @@ _CONSTANTS = {"pi": "pi", "Pi": "pi", "PI": "pi", "infinity": "infinity", "Infin
 _CLOSING = {"(": ")", "{": "}", "{.": ".}", "[": "]", "|": "|"}
 _STOPS = frozenset({"=", "~", "<", ">", "<=", ">=", "!=", ",", ";", ":", "、", ")", "]", "}", ".}", "|", "and", "or"})
 _MAX_DEPTH = 30
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _CALLED = frozenset("fghFGHPQ")  # "f(4)" is a value of f, "x(4+y)" a product
 
 
@@ -85,7 +87,7 @@ class _Parser:
             elif self.at("x", "X", kind="word") and self._number_beside(node) and self._is_number(1):
                 self.place += 1  # "1.2 x 10^3"
                 node = ("mul", node, self.signed())
-            elif self._begins_factor(node):
+            elif not _is_measured(node) and self._begins_factor(node):
                 node = ("mul", node, self.power())
             else:
                 measure = self.attempt(lambda node=node: self.measure(node))
@@ -341,7 +343,9 @@ class _Parser:
     # Units of measure and counted things, which stand behind a number.
 
     def measure(self, node: Node) -> Node | None:
-        return self.unit(node) or self.thing(node)
+        if _is_measured(node):
+            return None
+        return self.attempt(lambda: self.unit(node)) or self.thing(node)
 
     def unit(self, node: Node) -> Node | None:
         for opening in ("(", "["):
@@ -433,8 +437,12 @@ class _Parser:
             word = token.text.casefold()
             if word in vocabulary.BEHIND and word not in vocabulary.NOUNS:
                 break
-            if word in vocabulary.QUANTITIES or word in vocabulary.SCALES or word in vocabulary.CARDINALS:
+            if word in vocabulary.QUANTITIES or word in vocabulary.CARDINALS:
                 return None
+            if any(scale in word for scale in vocabulary.SCALES) or "half" in word:
+                return None
+            if is_cjk(word):
+                return self._thing_cjk(word) if not words else None
             if word.isascii() and (len(word) < 2 or (token.text.isupper() and len(word) < 5) or not token.gap):
                 return None
             words.append(word)
@@ -445,10 +453,11 @@ class _Parser:
         counted = head in vocabulary.NOUNS or (
             len(head) > 2 and head.endswith("s") and not head.endswith(("ss", "us", "ths", "llions", "lliards"))
         )
-        return ("thing", head) if counted else self._thing_cjk(words)
+        return ("thing", head) if counted else None
 
-    def _thing_cjk(self, words: list[str]) -> Node | None:
-        return ("thing", "") if len(words) == 1 and made_of(words[0], vocabulary.BEHIND_CJK) else None
+    def _thing_cjk(self, word: str) -> Node | None:
+        self.place += 1
+        return ("thing", "") if made_of(word, vocabulary.BEHIND_CJK) else None
 
     # What comes next.
 
@@ -497,11 +506,20 @@ class _Parser:
         return token is not None and token.kind == "number"
 
 
+def _is_measured(node: Node) -> bool:
+    return node[0] == "mul" and node[2][0] in ("unit", "thing")
+
+
 def is_numeric(node: Node) -> bool:
     """Whether an expression holds no letters but π: a unit may follow it."""
     if node[0] == "letter":
         return node[1] == "pi"
     return all(is_numeric(part) for part in node[1:] if isinstance(part, tuple) and part and isinstance(part[0], str))
+
+
+def is_cjk(text: str) -> bool:
+    """Whether a word is in a script that writes words together."""
+    return bool(_CJK.match(text))
 
 
 def made_of(text: str, phrases: list[str]) -> bool:

@@ -168,7 +168,7 @@ class _Reader:
             return None
         inner = _Reader(self.tokens[:end], self.place + 1)
         content = inner.list()
-        if inner.place != end or content.kind not in ("list", "or"):
+        if inner.place != end or content.kind != "list":
             raise Unreadable("a container that is not understood")
         self.place = end + 1
         kind = "{}" if opening in ("{", "{.") else opening + self.tokens[end].text
@@ -193,12 +193,12 @@ class _Reader:
     def label(self, *signs: str) -> str:
         """Step over a name and the sign behind it, such as "∠ABC =" or "S_1 =", and give its spelling; "" without one.
         A sign of "" is the end."""
-        place, start = self.place, self.place
-        while place < len(self.tokens) and _may_name(self.tokens, place, start):
+        place = self.place
+        while place < len(self.tokens) and _letter_of(self.tokens[place]):
             place += 1
         sign = self.tokens[place].text if place < len(self.tokens) else ""
-        named = self.tokens[start:place]
-        if sign not in signs or not named or not _is_name(named):
+        named = self.tokens[self.place : place]
+        if sign not in signs or not _NAME.fullmatch("".join(map(_letter_of, named))):
             return ""
         self.place = place + (1 if sign else 0)
         if sign:
@@ -265,30 +265,24 @@ def _without_things(node: Node) -> Node:
                        for p in node[1:]))  # fmt: skip
 
 
-_NO_LETTERS = FUNCTIONS | {"m", "arc", "angle"}
-_FIGURES = frozenset({"angle", "triangle", "odot", "overline", "overarc", "widehat", "frown", "arc", "vec", "square"})
+# Names, by a letter for each token (`_letter_of`): x, S_1, AB, ∠ABC, m∠1, f(2), sin A, |AB|, (x, y), AB:BC.
+_ITEM = r"(?:w?k+(?:n|\{?[wug]+'*\}?)|[wug]'*(?:_(?:[wugn]|\{[wugkn,']+\}))?'*)"
+_NAME = re.compile(
+    rf"{_ITEM}|k*\{{{_ITEM}\}}|\|{_ITEM}\||\({_ITEM}(?:,{_ITEM})+\)|{_ITEM}(?::{_ITEM})+|f+{_ITEM}"
+    rf"|(?:w|f)\((?:{_ITEM}|n)(?:,(?:{_ITEM}|n))*\)"
+)
+_FIGURES = frozenset("angle triangle odot overline overarc widehat frown arc vec square".split())
 
 
-def _may_name(tokens: list[Token], place: int, start: int) -> bool:
-    token = tokens[place]
-    before = tokens[place - 1].text if place > start else ""
+def _letter_of(token: Token) -> str:
+    """What a token may be in a name: a letter (w), letters (u), Greek (g), a function (f), a mark of a figure (k), a
+    number (n) or a sign of its own; "" where no name holds it."""
     if token.kind == "number":
-        return before in ("angle", "_", "{") or (before == "(" and place == start + 2)
+        return "n"
+    if token.text in FUNCTIONS:
+        return "f"
+    if token.text in _FIGURES:
+        return "k"
     if token.kind == "word":
-        return len(token.text) == 1 or is_name(token.text) or token.text in FUNCTIONS or token.text in ("arc", "angle")
-    return token.text in _FIGURES or token.text in GREEK or token.text in FUNCTIONS or token.text in tuple("_{}()|',:")
-
-
-def _is_name(tokens: list[Token]) -> bool:
-    """Whether tokens name one thing: not a product of two variables, and not a number."""
-    if tokens[0].kind == "number" or tokens[-1].text in (",", ":", "_", "("):
-        return False
-    if any(token.text in tuple("(),:|") for token in tokens):
-        return True
-    small, before = 0, ""
-    for token in tokens:
-        raised = before == "_" or (before == "{" and "_" in [t.text for t in tokens])
-        if token.kind == "word" and token.text.islower() and not raised and token.text not in _NO_LETTERS:
-            small += 1
-        before = token.text
-    return small <= 1
+        return ("w" if len(token.text) == 1 else "u") if is_name(token.text) else ""
+    return "g" if token.text in GREEK else token.text if token.text in tuple("_{}()|',:") else ""

@@ -1,12 +1,9 @@
 """The words around an answer: "The total number of cubes is", "... in the picture". All must be known ones."""
 
-import re
-
 from rrft_jax.answers import vocabulary
-from rrft_jax.answers.expression import FUNCTIONS, made_of
+from rrft_jax.answers.expression import FUNCTIONS, is_cjk, made_of
 from rrft_jax.answers.tokens import Token
 
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
 _FIGURES = frozenset({"angle", "triangle", "odot"})
 
 
@@ -48,11 +45,6 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
     if following in ("=", "~", ":") or (letters and last in ("letter", "option", "choice")):
         return place
     return 0
-
-
-def is_cjk(text: str) -> bool:
-    """Whether a word is in a script that writes words together."""
-    return bool(_CJK.match(text))
 
 
 def trails(tokens: list[Token]) -> bool:
