@@ -10,7 +10,7 @@ from rrft_jax.answers.words import lead_in
 _OPEN, _CLOSE = r"[(\[<{]", r"[)\]>}]"
 # A letter in its dress, what may follow it (a full stop, or a mark and the text of the option), and the rest.
 _LETTER = re.compile(
-    rf"(?P<open>{_OPEN}\s?)?(?P<letter>[A-Za-z])(?![A-Za-z'’])(?P<close>\s?{_CLOSE})?(?P<mark>\s?[.:,;、)!]|\s-(?=\s))?"
+    rf"(?P<open>{_OPEN}\s?)?(?P<letter>[A-Za-z])(?![A-Za-z'’])(?P<close>\s?{_CLOSE})?(?P<mark>\s?[.:,;、)]|\s-(?=\s))?"
     r"(?P<rest>.*)",
     re.DOTALL,
 )
@@ -24,7 +24,7 @@ _CORRECT = re.compile(
 _NOT_THE_OTHER = re.compile(
     rf"[,(]?\s?(?:and |but )?(?:not|rather than|instead of) {_OPEN}?[A-J]{_CLOSE}?[)]*", re.IGNORECASE
 )
-_OTHER_LETTER = re.compile(r"(?<![\w'])(?:[B-J](?![\w'])|A(?![\w'])(?!\s[a-z]{2}))")
+_OTHER_LETTER = re.compile(r"\([a-jA-J]\)|(?<![\w'])(?:[B-J](?![\w'])|A(?![\w'])(?!\s[a-z]{2}))")
 _HEDGES = re.compile(
     r"\b(?:not|no|nor|or|neither|either|maybe|perhaps|possibly|wrong|incorrect|false|but|however|actually|wait|instead"
     r"|unless|except|also|both|rather|could|might|although|though|yet|none|kidding|oops|sorry|scratch|correction|doubt\w*"
@@ -69,7 +69,6 @@ def choice(text: str) -> str | None:
         return None
     if _CORRECT.fullmatch(rest.rstrip(" .!")) or _NOT_THE_OTHER.fullmatch(behind.strip()):
         return letter.upper()
-    names_option = closed or mark in tuple(".:)、-") if closed or mark else _VALUE.match(rest)
-    if not names_option or _OTHER_LETTER.search(rest) or _HEDGES.search(rest):
-        return None
-    return letter.upper()
+    if mark in (",", ";") or not (closed or mark or _VALUE.match(rest)):
+        return None  # neither the text of the option nor anything else that is known
+    return None if _OTHER_LETTER.search(rest) or _HEDGES.search(rest) else letter.upper()

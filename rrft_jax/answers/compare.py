@@ -122,6 +122,8 @@ def _same_value(answer: Node, gold: Node) -> "bool | Undecided":
         return False
     except NotExact:
         return Undecided(as_latex(gold), as_latex(answer))
+    if answer[0] == "percent" != gold[0] and g.fraction is not None and g.fraction.denominator == 1:
+        return False  # 400 % is 4, and no answer to "how many"
     if close(a, g):
         return True
     (unit_a, bare_a), (unit_g, bare_g) = a.measured_in(), g.measured_in()

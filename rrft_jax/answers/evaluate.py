@@ -38,6 +38,8 @@ def evaluate(node: Node) -> Exact:
             return _power(evaluate(a), evaluate(b).fraction)
         case ("root", degree, a):
             return _power(evaluate(a), Fraction(1, degree))
+        case ("percent", a):
+            return evaluate(a) * rational(Fraction(1, 100))
         case ("abs", a):
             return _absolute(evaluate(a))
         case ("factorial", a):
@@ -75,6 +77,8 @@ def as_latex(node: Node) -> str:
             return f"\\sqrt{{{as_latex(a)}}}"
         case ("root", degree, a):
             return f"\\sqrt[{degree}]{{{as_latex(a)}}}"
+        case ("percent", a):
+            return f"\\frac{{{as_latex(a)}}}{{100}}"
         case ("abs", a):
             return f"|{as_latex(a)}|"
         case ("factorial", a):

@@ -2,7 +2,7 @@
 
 A node is a tuple of its kind and its parts:
     ("number", Fraction)  ("letter", name)  ("unit", ((name, exponent), ...))  ("thing", noun)
-    ("neg" | "abs" | "factorial", a)  ("add" | "sub" | "mul" | "div" | "pow", a, b)  ("root", degree, a)
+    ("neg" | "abs" | "factorial" | "percent", a)  ("add" | "sub" | "mul" | "div" | "pow", a, b)  ("root", degree, a)
     ("function", name, base | None, power | None, a)
 `evaluate` gives them values. The grammar is stricter than LaTeX's: two numbers side by side are no product, unless
 they are a mixed number.
@@ -134,10 +134,10 @@ class _Parser:
             self.place += 1
             return ("factorial", node)
         if self.at("%", "permille"):
-            return ("div", node, ("number", Fraction(100 if self.take().text == "%" else 1000)))
+            return ("percent", node) if self.take().text == "%" else ("div", node, ("number", Fraction(1000)))
         if self.at("percent", "pct", kind="word"):
             self.place += 1
-            return ("div", node, ("number", Fraction(100)))
+            return ("percent", node)
         return None
 
     def primary(self) -> Node:

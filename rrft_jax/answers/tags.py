@@ -13,6 +13,7 @@ from typing import NamedTuple
 _TAG = re.compile(r"<\s{0,8}(?:(/)\s{0,8})?(think|answer)\s{0,8}>", re.IGNORECASE)
 _TAGS = re.compile(f"(?:{_TAG.pattern})+", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")  # <|im_end|>, where a server leaves it in the text
+_OPENED = re.compile(r"<\s{0,8}answer\s{0,8}>", re.IGNORECASE)
 _CUT_CLOSE = re.compile(r"<\s{0,8}/\s{0,8}(?:a|an|ans|answ|answe|answer)?\s{0,8}$", re.IGNORECASE)
 
 
@@ -131,7 +132,7 @@ def _tags(text: str) -> list[_Tag]:
 def _finished(text: str) -> str:
     """Without special tokens, and with a last closing tag that was cut off completed."""
     text = _SPECIAL.sub("", text)
-    cut = _CUT_CLOSE.search(text[-64:])
+    cut = _CUT_CLOSE.search(text[-64:]) if _OPENED.search(text) else None
     return text[: max(0, len(text) - 64) + cut.start()] + "</answer>" if cut else text
 
 
@@ -198,7 +199,7 @@ def _untagged(text: str) -> str:
     """Without tags; a space where words would run together."""
 
     def gap(found: re.Match) -> str:
-        around = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
-        return " " if all(side and not side.isspace() for side in around) else ""
+        before, behind = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+        return " " if before.strip() and behind.isalnum() else ""
 
     return _TAGS.sub(gap, text).strip()

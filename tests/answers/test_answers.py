@@ -1,4 +1,4 @@
-"""Right answers in all their writings earn 1, and answers that only look right earn nothing, in training and evaluation."""
+"""Right answers earn 1 in all their writings, and what only looks right earns nothing, in training and evaluation."""
 
 import json
 import time
@@ -58,9 +58,13 @@ def test_reading_an_answer_costs_far_less_than_a_millisecond_and_few_need_algebr
     assert sum(isinstance(verdict, Undecided) for verdict in verdicts) < 0.05 * len(pairs)
 
 
-@pytest.mark.parametrize("wrap", ["not {}", "{} or 7", "7 or {}", "{}, 7", "maybe {}", "{}?", "-{}", "{} is wrong", "no {}"])
+PAIRS = [("4", "4"), ("B", "B"), ("2√3", "2\\sqrt{3}"), ("12 cm", "12"), ("(1, 2)", "(1,2)"), ("x+1", "x+1")]
+WRAPS = ["not {}", "{} or 7", "7 or {}", "{}, 7", "maybe {}", "{}?", "-{}", "{} is wrong", "no {}"]
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
 def test_what_takes_a_right_answer_back_earns_nothing(wrap):
-    for answer, gold in (("4", "4"), ("B", "B"), ("2√3", "2\\sqrt{3}"), ("12 cm", "12"), ("(1, 2)", "(1,2)"), ("x+1", "x+1")):
+    for answer, gold in PAIRS:
         assert decide(answer, gold) is True
         assert decide(wrap.format(answer), gold) is not True, (wrap, answer)
         assert decide(f"The answer is {wrap.format(answer)}", gold) is not True, (wrap, answer)
