@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import get_task, question_templates
+from rrft_jax.tasks.registry import AUTO, get_task, question_templates
 from rrft_jax.tasks.texts import fill
 
 LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
@@ -28,7 +28,7 @@ _QUESTION = flags.DEFINE_string("question", None, "The question; without it, one
 _TEMPLATE = flags.DEFINE_enum(
     "template", None, [*question_templates(), "none"],
     "Prompt template around the question, none for the bare question. Default: the one the checkpoint was trained "
-    "with (COUNT_COT for nano, config.prompt for a workdir), none for a HuggingFace directory.",
+    f"with ({get_task(AUTO).prompts['cot']} for nano, config.prompt for a workdir), none for a HuggingFace directory.",
 )  # fmt: skip
 _SYSTEM = flags.DEFINE_string("system", None, "System prompt in place of the chat template's own.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.")
@@ -49,10 +49,11 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
         config = stored_config(workdir)
-        ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
+        task = get_task(config.task)
+        ask = task.asker(config.prompt, bool(config.data.folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
-        return lambda question: ask(Example("", config.task, question, "A" if LISTED.search(question) else ""))
-    name = template or ("COUNT_COT" if checkpoint == "nano" else "none")
+        return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
+    name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
     return lambda question: question if name == "none" else fill(question_templates()[name], question)
 
 

@@ -1,9 +1,11 @@
 """How a user's own code comes in: a registered name, `package.module:NAME`, or `folder/file.py:NAME`."""
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
@@ -82,6 +84,23 @@ def user_frame(error: BaseException, inside: str | None = None) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
+def describe(error: BaseException, inside: str | None = None) -> str:
+    """One line: the type of an error, what it says, and where in user code it was raised (`user_frame`)."""
+    where = user_frame(error, inside)
+    return f"{type(error).__name__}: {error}{f' ({where})' if where else ''}"
+
+
+def definition(function: Any) -> str:
+    """`file:line` where a function or the class of a callable object is written; "" where Python does not know."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not hasattr(function, "__code__"):  # an object: its class's __call__
+        function = type(function).__call__
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
 def _from_reference(name: str, what: str, field: str) -> Any:
     place, _, attribute = name.rpartition(":") if ":" in name else (name, "", "")
     module = load_module(place, field)
@@ -97,6 +116,5 @@ def _guarded(load: Any, what: str, inside: str | None) -> Any:
     try:
         return load()
     except Exception as error:  # anyone's code: whatever it raises is told with its own file and line
-        where = user_frame(error, inside if inside and inside.endswith(".py") else None)
-        at = f" ({where})" if where else ""
-        raise DoorError(f"{what} cannot be loaded: {type(error).__name__}: {error}{at}") from error
+        where = inside if inside and inside.endswith(".py") else None
+        raise DoorError(f"{what} cannot be loaded: {describe(error, where)}") from error

@@ -14,7 +14,7 @@ from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
 from rrft_jax.answers.expression import FUNCTIONS, Node, is_cjk, made_of
-from rrft_jax.answers.markup import plain
+from rrft_jax.answers.markup import folded, plain
 from rrft_jax.answers.statement import Statement, read
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
 from rrft_jax.answers.units import LETTERS
@@ -43,7 +43,7 @@ def decide(answer: str, gold: str) -> "bool | Undecided":
     short, wanted = plain(answer) if len(answer) <= MAX_CHARS else conclusion(answer), plain(gold)
     if not short or not wanted:
         return False
-    if _folded(short) == _folded(wanted):
+    if folded(short) == folded(wanted):
         return True
     if functions.is_sequence(wanted):
         return functions.same(functions.read_only(short), functions.read(wanted))
@@ -76,7 +76,7 @@ def value_of(text: str) -> Fraction | None:
 def in_one_spelling(text: str) -> str:
     """What a text answers, for votes among several: a number in digits, else its plain text in small letters."""
     value = value_of(text)
-    return f"{float(value):.10g}" if value is not None else _folded(conclusion(text))
+    return f"{float(value):.10g}" if value is not None else folded(conclusion(text))
 
 
 # Comparing statements.
@@ -234,9 +234,9 @@ _AGREES = re.compile(
 
 def _says(text: str, wanted: str) -> bool:
     """Whether a text says the words wanted, in a frame or none: "The answer is red", "Yes, it is" for yes."""
-    wanted = _folded(wanted.strip("()[]"))
+    wanted = folded(wanted.strip("()[]"))
     text = text.strip("()[]<>. " if len(wanted) == 1 else "()[]<>!. ")
-    if _folded(_ARTICLE.sub("", text)) in (wanted, _folded(_ARTICLE.sub("", wanted))):
+    if folded(_ARTICLE.sub("", text)) in (wanted, folded(_ARTICLE.sub("", wanted))):
         return True
     if is_cjk(wanted) and text.endswith(wanted) and made_of(text.removesuffix(wanted), vocabulary.BEFORE_CJK):
         return True
@@ -249,10 +249,10 @@ def _says(text: str, wanted: str) -> bool:
         return False
     if wanted in ("yes", "no") and len(tokens) > 1 and tokens[0].text.casefold() == wanted:
         return _goes_on(tokens[1:], wanted)
-    if not _folded(text).endswith(wanted):
+    if not folded(text).endswith(wanted):
         return False
     for begins in range(len(tokens)):
-        rest = _folded(text[tokens[begins].start :])
+        rest = folded(text[tokens[begins].start :])
         if rest in (wanted, *(f"{article} {wanted}" for article in ("the", "a", "an"))):
             return begins > 0 and _leads_to_words(tokens[:begins])
     return False
@@ -326,8 +326,3 @@ def _is_formula(tokens: list[Token]) -> bool:
         if token.kind == "word" and len(token.text) > 1 and "matrix" not in token.text:
             return False
     return True
-
-
-def _folded(text: str) -> str:
-    text = re.sub(r"(?<![.,;])[.,;]$", "", " ".join(text.casefold().split())).rstrip()
-    return re.sub(r"\s*([()\[\]{},])\s*", r"\1", text) if text[:1] in "([{" else text

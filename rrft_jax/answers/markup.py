@@ -52,6 +52,8 @@ _CONTRACTED = re.compile(r"\b(it|that|there|here|this|answer)'s\b", re.IGNORECAS
 _ABBREVIATION = re.compile(
     r"\b(ans|sq|cu|ft|in|cm|mm|km|kg|yd|lb|oz|hr|min|sec|deg|approx)\.(?=[\s)^]|$)", re.IGNORECASE
 )
+_LAST_MARK = re.compile(r"(?<![.,;])[.,;]$")
+_SPACED = re.compile(r"\s*([()\[\]{},])\s*")
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 
@@ -78,6 +80,12 @@ def plain(text: str) -> str:
     if "'" in text or '"' in text:
         text = _QUOTED.sub(r"\2", _CONTRACTED.sub(r"\1 is", text))
     return text.strip()
+
+
+def folded(text: str) -> str:
+    """A plain text for comparison as such: small letters, one space, no mark at its end."""
+    text = _LAST_MARK.sub("", " ".join(text.casefold().split())).rstrip()
+    return _SPACED.sub(r"\1", text) if text[:1] in "([{" else text
 
 
 def boxed(text: str) -> list[str]:

@@ -105,6 +105,9 @@ class Store:
             "problem": example.problem,
             "answer": example.answer,
             "cot": example.cot or "",
+            "system": example.system or "",
+            "history": json.dumps(example.history) if example.history else "",
+            "reply": example.reply or "",
             "metadata": json.dumps(dict(example.metadata), default=str),
             PICTURES: data,
             "image_names": [str(image).removeprefix(self._root) for image in example.images],
@@ -136,7 +139,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
         numbers = tfds.features.Sequence(np.int32)
-        features = {name: text for name in ("id", "task", "problem", "answer", "cot", "metadata")}
+        names = ("id", "task", "problem", "answer", "cot", "system", "history", "reply", "metadata")
+        features = {name: text for name in names}
         features |= {PICTURES: tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
         features |= {"image_names": texts, "image_keys": texts}
         features |= {name: numbers for name in ("image_rows", "image_places", "heights", "widths")}

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 Reward = Callable[[Sequence[str], Sequence["Example"], Sequence[int], int], "list[float | None]"]
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """One reward of a set. name appears in the metrics as rewards/<name>/mean. where: `file:line` of a reward from
+    outside the package."""
+
+    name: str
+    reward: Reward
+    weight: float = 1.0
+    where: str = ""
+
+
 class Values(list):
     """A list[float | None] that also knows why some of its entries are None.
 

@@ -25,6 +25,7 @@ from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, CONFIG, EXPORT, open_workdir, resolve_config
+from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop
@@ -32,6 +33,7 @@ from rrft_jax.training.parameters import combine
 from rrft_jax.training.setup import start
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
+from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 # Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
@@ -73,14 +75,18 @@ def train(
     entered context that watches for signals already.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
+    if chosen := together(lambda: settle_task(config)):
+        say(chosen)
     together(lambda: check_config(config))
     if len(set(exchange(repr(resolve_config(config))))) > 1:
         raise ValueError("the processes of this run have different configs: start all of them with the same command")
     run_dir = together(lambda: open_workdir(workdir, config, MAY_CHANGE, upgrade) if is_writer() else None)
     path, resumed, finished = exchange(run_dir and (run_dir.path, run_dir.resumed, run_dir.finished))[0]
+    titles = get_task(config.task).titles()
     if finished:
         if is_writer():
-            print(f"{path} holds a finished run:\n{result_table(path)}\nGive another --workdir to start a new one.")
+            table = result_table(path, titles)
+            print(f"{path} holds a finished run:\n{table}\nGive another --workdir to start a new one.")
         return 0
     for note in (*run_dir.notes, *_moved(run_dir.changed)) if is_writer() else ():
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
@@ -129,7 +135,7 @@ def train(
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
     if is_writer():
-        finish(run_dir, state.num_tokens, earlier)
+        finish(run_dir, state.num_tokens, earlier, titles)
     return 0
 
 
@@ -207,7 +213,7 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
     return evaluate(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
-        lambda: asked_to_stop(outside.stop),
+        lambda: asked_to_stop(outside.stop), run.task.set_metrics,
     )  # fmt: skip
 
 

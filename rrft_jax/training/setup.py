@@ -6,20 +6,20 @@ from functools import partial
 import jax
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.processes import say
 from rrft_jax.pretrained import load_init, resolve_init
 from rrft_jax.processing.buckets import describe
-from rrft_jax.processing.processor import Processor
-from rrft_jax.rewards import Pool, reward_set
+from rrft_jax.rewards import Pool
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.parameters import load_weights, parameter_count
 from rrft_jax.training.programs import make_programs, step_layout
+from rrft_jax.training.rewarding import make_rewards
 from rrft_jax.training.source import make_source
 
 
@@ -34,7 +34,10 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{algorithm.name} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
     check = algorithm.check_example(config, task, processor)
-    source = make_source(config, task, processor, layout.drawn, partial(plan, mesh), check)
+    longest = model.config.max_position_embeddings - config.rollout.max_completion_length
+    source = make_source(
+        config, task, processor, layout.drawn, partial(plan, mesh), check, algorithm.prompt(config), longest
+    )
     described = (source.report, describe(processor, source.sizes), layout.drawn.describe())
     say("\n".join(filter(None, described)))
     updates = algorithm.updates(config)
@@ -44,8 +47,7 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts) * updates
         say(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
     programs = make_programs(config, algorithm.loss(config), model, processor, layout)
-    chosen = {name: weight for name, weight in config.rewards.items() if weight or name in (task.metric, "format")}
-    rewards = reward_set(chosen, pool=pool, options=reward_options(chosen, processor))
+    rewards = make_rewards(config, task, processor.tokenizer, pool)
     weights = load_weights(config, model, mesh, algorithm.reference(config))
     if config.lora.rank:
         say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
@@ -53,11 +55,3 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config, algorithm, task, model, processor, mesh, source, programs, rewards, weights.frozen, weights.reference
     )
     return run, weights.trainable
-
-
-def reward_options(weights: dict[str, float], processor: Processor) -> dict:
-    """What a reward needs to know of this run: how many tokens a text has."""
-    if "length" not in weights:
-        return {}
-    count = lambda texts: [len(ids) for ids in processor.tokenizer(list(texts)).input_ids]  # noqa: E731
-    return {"length": {"count_tokens": count}}

@@ -13,6 +13,7 @@ from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import check_trained
+from rrft_jax.training.rewarding import make_rewards
 
 MINIMUM = {
     "seed": 0,
@@ -54,13 +55,14 @@ def check_config(config: ConfigDict) -> None:
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
-    _check_named("config.", lambda: Buckets(**config.buckets))
+    buckets = lambda: Buckets(**config.buckets)  # noqa: E731
+    _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
     check_name(config.model.attention)
     check_trained(config)
-    _check_task(config)
+    _check_task(config, algorithm.samples)
     algorithm.check(config, get_task(config.task))
     if config.stage1:
         try:
@@ -80,10 +82,16 @@ def _check_amounts(config: ConfigDict) -> None:
         raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
 
 
-def _check_task(config: ConfigDict) -> None:
+def _check_task(config: ConfigDict, samples: bool) -> None:
     task = get_task(config.task)
-    if missing := {task.metric, "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    if task.make is None and not config.data.folder:
+        raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
+    make_rewards(config, task, tokenizer=list)
+    if config.extra_rewards and not samples:
+        raise ValueError(
+            f"config.extra_rewards={config.extra_rewards}: config.algorithm={config.algorithm} learns from given "
+            "answers and from no reward, leave them out"
+        )
     images = config.processor.images
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")

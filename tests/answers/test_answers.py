@@ -8,11 +8,12 @@ import pytest
 
 from rrft_jax.answers.compare import Undecided, decide
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.benchmarks import STRUCTURE
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.rewards.accuracy import accuracy
 from rrft_jax.rewards.symbolic import verify_here
+from rrft_jax.tasks.registry import get_task
 
+TASK = "structure_perception"
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "answers"
 
 
@@ -33,11 +34,11 @@ def siblings():
 @pytest.mark.parametrize("cases", [collected, siblings])
 def test_an_answer_earns_1_where_all_of_it_is_understood_and_right_and_else_nothing(cases):
     texts, golds, expected = zip(*cases(), strict=True)
-    examples = [Example(f"e{i}", STRUCTURE, "?", gold) for i, gold in enumerate(golds)]
+    examples = [Example(f"e{i}", TASK, "?", gold) for i, gold in enumerate(golds)]
     earned = accuracy(texts, examples, list(range(len(texts))), 0)
     assert not earned.errors
     assert [row for row in zip(texts, golds, expected, earned, strict=True) if row[2] != row[3]] == []
-    strict = [one.strict_score for one in score(STRUCTURE, texts, examples, verify=_only_strict)]
+    strict = [one.strict_score for one in score(get_task(TASK), texts, examples, verify=_only_strict)]
     assert strict == list(earned)
 
 

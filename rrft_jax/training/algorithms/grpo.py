@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from functools import partial
 
-import jax
 from ml_collections import ConfigDict
 
 from rrft_jax.data.loader import make_loader
-from rrft_jax.losses.advantages import SCALES, group_advantages
+from rrft_jax.doors import is_reference
+from rrft_jax.losses.advantages import SCALES
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
+from rrft_jax.losses.outside import check_estimator, estimate, find_surrogate, options
+from rrft_jax.losses.surrogate import SURROGATES
 from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.clock import Clock
-from rrft_jax.tasks.registry import Task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.algorithm import Algorithm, Run, Shown
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
@@ -22,11 +24,6 @@ from rrft_jax.training.programs import step_layout
 from rrft_jax.training.rollouts import Drawn, draw_batch, samples_what_it_scores, score_batch
 from rrft_jax.training.step import Batch
 
-# One small program instead of some fifty that are compiled one by one.
-_advantages = jax.jit(group_advantages, static_argnames=("scale", "ddof", "epsilon"))
-_CLIPPED = ("epsilon_low", "epsilon_high", "delta", "dual_clip")
-_SAPO = ("sapo_temperature_positive", "sapo_temperature_negative")
-READ_BY = {"clipped": _CLIPPED, "cispo": ("cispo_cap",), "sapo": _SAPO}  # fields that one surrogate alone reads
 MORE_UPDATES = (
     "the policy is the one that drew the completions at every update, so all ratios are 1: set "
     "config.train.minibatches or config.train.rollout_epochs to 2 or more, or config.rollout.ahead to 1"
@@ -40,6 +37,11 @@ def loss_config(config: ConfigDict) -> GRPOLoss:
     if config.loss.type:
         if config.loss.type not in LOSS_TYPES:
             raise ValueError(f"config.loss.type={config.loss.type!r}: choose one of {', '.join(LOSS_TYPES)}")
+        if is_reference(config.loss.surrogate):
+            raise ValueError(
+                f"config.loss.surrogate={config.loss.surrogate} is not used with config.loss.type={config.loss.type}, "
+                "which has its own: set config.loss.type to '', and config.loss.aggregation to what you want"
+            )
         fields["surrogate"], fields["aggregation"] = LOSS_TYPES[config.loss.type]
         if config.loss.type == "cispo":
             fields["cispo_cap"] = fields["epsilon_high"]
@@ -76,6 +78,7 @@ def check(config: ConfigDict, task: Task) -> None:
         raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
     if config.advantages.scale not in SCALES:
         raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
+    check_estimator(**config.advantages)
     if rollout.ahead not in (0, 1):
         raise ValueError(f"config.rollout.ahead={rollout.ahead}: completions are drawn 0 or 1 steps ahead")
     loss = loss_config(config)
@@ -100,14 +103,14 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
         for name in sorted(changed & {"surrogate", "aggregation"}):
             refuse(name, f"config.loss.type={config.loss.type} decides it; leave one of them out")
     cap_of_type = {"epsilon_high"} if config.loss.type == "cispo" else set()
-    for surrogate, names in READ_BY.items():
-        for name in sorted(changed & set(names) - cap_of_type):
-            if surrogate != loss.surrogate:
-                refuse(name, f"only config.loss.surrogate={surrogate} reads it, and this is {loss.surrogate}")
-    if not off_policy:
+    taken = set(options(find_surrogate(loss.surrogate)))
+    of_some = {name: other for other, function in SURROGATES.items() for name in options(function)}
+    for name in sorted(changed & of_some.keys() - taken - cap_of_type):
+        refuse(name, f"only config.loss.surrogate={of_some[name]} reads it, and this is {loss.surrogate}")
+    if not off_policy and not is_reference(loss.surrogate):
         small_cap = {"cispo_cap", "epsilon_high"} if loss.surrogate == "cispo" and loss.cispo_cap < 1 else set()
         small_cap |= {"surrogate"} if small_cap else set()
-        for name in sorted(changed & {*_CLIPPED, *_SAPO, "cispo_cap", "ratio_level", "surrogate"} - small_cap):
+        for name in sorted(changed & {*of_some, "ratio_level", "surrogate"} - small_cap):
             if name != "surrogate" or not config.loss.type:
                 refuse(name, MORE_UPDATES)
     if loss.importance_cap is not None and samples_what_it_scores(config):
@@ -127,7 +130,7 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
 
 def advantages(config: ConfigDict) -> Callable:
     """(rewards, row_weight=...) -> (advantages, statistics), by config.advantages."""
-    return partial(_advantages, **config.advantages)
+    return partial(estimate, **config.advantages)
 
 
 def shown(config: ConfigDict, task: Task) -> Shown:
@@ -135,7 +138,7 @@ def shown(config: ConfigDict, task: Task) -> Shown:
     del config
     return (
         ("reward", "reward", "{:.3f}"),
-        (task.metric, f"rewards/{task.metric}/mean", "{:.3f}"),
+        *task.shown(),
         ("kl", "kl", "{:.4f}"),
         ("tok/s", "tokens_per_second", "{:,.0f}"),
     )

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict, read_config, read_config_file
+from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict
+from rrft_jax.models.registry import read_config, read_config_file
 from rrft_jax.models.weights import abstract_params
-from tests.golden import golden_path
 from tests.models.build import TINY
 
-PUBLISHED = Path(__file__).parents[2] / "fixtures" / "qwen2-vl-configs"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+PUBLISHED = FIXTURES / "qwen2-vl-configs"
+NESTED = FIXTURES / "golden" / "trl_grpo" / "model"
 
 
 def published(name):
@@ -38,7 +40,7 @@ def test_parameter_counts_of_the_published_sizes(name, count):
 
 
 def test_nested_layout():
-    c = read_config(golden_path("trl_grpo/model"))
+    c = read_config(NESTED)
     assert (c.hidden_size, c.num_layers, c.num_heads, c.num_kv_heads, c.head_dim) == (128, 2, 2, 1, 64)
     assert (c.mrope_section, c.rms_norm_eps, c.rope_theta) == ((8, 12, 12), 1e-5, 1e6)
     assert (c.vocab_size, c.eos_token_id, c.pad_token_id, c.image_token_id) == (512, 505, 506, 510)
@@ -48,7 +50,7 @@ def test_nested_layout():
 @pytest.mark.parametrize(("outer", "inner", "tied"), [(False, True, True), (True, False, True), (False, False, False)])
 def test_a_nested_config_is_tied_where_either_level_says_so(outer, inner, tied):
     """As in transformers 5: earlier releases wrote the flag into text_config alone."""
-    raw = json.loads(golden_path("trl_grpo/model/config.json").read_text())
+    raw = json.loads((NESTED / "config.json").read_text())
     raw["tie_word_embeddings"], raw["text_config"]["tie_word_embeddings"] = outer, inner
     assert config_from_dict(raw).tie_word_embeddings is tied
 
