@@ -103,12 +103,12 @@ def run() -> int:
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
+    from rrft_jax.files import write_atomic
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import is_writer, together
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
-    from rrft_jax.run.workdir import write_atomic
 
     keep_programs(_CACHE.value)
     chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
@@ -234,7 +234,7 @@ def _sampler(directory: Path, decoding):
     import jax.numpy as jnp
 
     from rrft_jax.evaluation.sampled import make_answerer
-    from rrft_jax.models.qwen2_vl.config import read_config
+    from rrft_jax.models.registry import read_config
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.pretrained import adapter_of, load_for_inference, load_parts
 

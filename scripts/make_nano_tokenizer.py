@@ -22,6 +22,7 @@ from rrft_jax.tasks.texts import listing_target
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "Directory to write.")
 
+PUBLISHED = Path(__file__).parents[1] / "tests" / "fixtures" / "qwen2-tokenizer" / "preprocessor_config.json"
 VOCABULARY = 1024  # with special tokens
 SPECIALS = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -106,8 +107,9 @@ def main(_):
         "additional_special_tokens": SPECIALS[1:],
     })  # fmt: skip
     (out / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    published = json.loads(PUBLISHED.read_text())
     write("preprocessor_config.json", {
-        "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor",
+        "image_processor_type": published["image_processor_type"], "processor_class": published["processor_class"],
         "min_pixels": 56 * 56, "max_pixels": 112 * 112, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
         "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
     })  # fmt: skip

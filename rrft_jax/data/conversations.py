@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rrft_jax.answers.tags import split_completion
 from rrft_jax.data.example import IMAGE_MARK
 from rrft_jax.data.values import kind_of, missing, missing_text
 
@@ -23,7 +24,6 @@ _UNREAD = (
     "audio", "audios",
 )  # fmt: skip
 
-_TAGS = {tag: re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for tag in ("think", "answer")}
 _LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE_MARK)}\s*)+")
 # The instructions of the published templates around a question, which the template of the run puts there again.
 _LONG_HEAD = re.compile(r"\A.*### Output Format.*Now, it's your turn!\s*", re.DOTALL)
@@ -191,8 +191,8 @@ def _system(record: dict, turns: list[tuple[str, str]], found: Found) -> str | N
 
 def _answer_of(reply: str) -> tuple[str, str | None]:
     """The answer in the assistant's message, and the reasoning that leads to it."""
-    answer, cot = _TAGS["answer"].search(reply), _TAGS["think"].search(reply)
-    return (answer.group(1) if answer else reply).strip(), cot.group(1).strip() if cot else None
+    thought, answer = split_completion(reply)
+    return answer.text if answer else "", thought or None
 
 
 def _ordinal(number: int) -> str:

@@ -9,7 +9,7 @@ from rrft_jax.evaluation.endpoint import Endpoint
 from rrft_jax.evaluation.questions import Decoding, Question
 
 _CHARACTERS = 4  # per token of English text, roughly
-_PIXELS = 28 * 28  # per visual token of Qwen2-VL; other models count otherwise
+_PIXELS = 28 * 28  # per visual token; models differ
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DryRun:
             f"{self.questions} questions in {self.requests} requests; nothing was sent",
             f"{images} images{sizes}, sent at full size",
             f"about {self.text_tokens} tokens of text (a token per {_CHARACTERS} characters)",
-            f"about {self.image_tokens} tokens of images (a token per 28x28 pixels, as Qwen2-VL; other models differ)",
+            f"about {self.image_tokens} tokens of images (a token per 28x28 pixels; models differ)",
             f"at most {self.most_new_tokens} tokens of answers",
         ]
         if self.minutes is not None:

@@ -21,7 +21,7 @@ from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.evaluation.spent import Spent
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
 from rrft_jax.rewards import Pool, symbolic

@@ -11,10 +11,11 @@ import numpy as np
 
 from rrft_jax.models import lora
 from rrft_jax.models.files import fingerprint, open_tensors, read_metadata, write_tensors
+from rrft_jax.models.names import TensorNames
 from rrft_jax.models.paths import leaf_paths
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.names import canonical, published_name
-from rrft_jax.models.weights import abstract_params
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import read_config
+from rrft_jax.models.weights import abstract_params, tensor_names
 from rrft_jax.parallel.processes import is_writer, whole
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -56,7 +57,7 @@ def check_files(directory: str | Path) -> None:
     directory = Path(directory).expanduser()
     _read_config(directory)
     weights_file(directory)
-    open_tensors(directory, WEIGHTS)
+    open_tensors(directory, single=WEIGHTS)
 
 
 def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
@@ -68,17 +69,18 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
     leaves = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    names = tensor_names(read_config(base))
     modules = [path.removesuffix("/lora_a") for path in leaves if path.endswith("/lora_a")]
     tensors, targets = {}, []
     for module in modules:
-        name, stacked = _published_module(module)
+        name, stacked = _published_module(names, module)
         # PEFT takes a layer whose name ends in one of these; `proj` alone would catch the patch convolution too.
-        tail = name.split("{}.")[-1].removeprefix("visual.")
+        tail = name.split("{}.")[-1].rpartition("visual.")[2]
         targets.append(tail.rsplit(".", 1)[-1] if module.startswith("language/") else tail)
         for ours, theirs in (("lora_a", "lora_A"), ("lora_b", "lora_B")):
             x = leaves[f"{module}/{ours}"]
             for layer in range(x.shape[0]) if stacked else [None]:
-                key = f"base_model.model.{_current(name.format(layer))}.{theirs}.weight"
+                key = f"base_model.model.{names.in_transformers(name.format(layer))}.{theirs}.weight"
                 tensors[key] = np.ascontiguousarray((x if layer is None else x[layer]).T)
     rank = leaves[f"{modules[0]}/lora_a"].shape[-1]
     alpha = float(leaves[f"{modules[0]}/lora_scale"].flat[0]) * rank
@@ -97,11 +99,11 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
         "inference_mode": True,
     }
     # One entry alone: safetensors writes several in an order of its own, and equal runs would leave unequal files.
-    write_tensors(tensors, directory / WEIGHTS, {BASE: fingerprint(base)})
+    write_tensors(tensors, directory / WEIGHTS, {BASE: fingerprint(base, names)})
     (directory / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> dict[str, np.ndarray]:
+def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, np.ndarray]:
     """Adapter leaves by path, for the model in `base` of these sizes.
 
     Raises ValueError in one line: a damaged file, a kind of LoRA that this code does not compute, another base.
@@ -111,22 +113,23 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
     weights_file(directory)
     rank = settings["r"]
     scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    stored = {_module_of(name): tensor for name, tensor in open_tensors(directory, WEIGHTS).items()}
+    names = tensor_names(config)
+    stored = {_module_of(names, name): tensor for name, tensor in open_tensors(directory, single=WEIGHTS).items()}
     shapes = leaf_paths(abstract_params(config))
     leaves: dict[str, np.ndarray] = {}
     problems: list[str] = []
     for path in (p for p in shapes if p.endswith("/kernel") and p != f"{lora.EXCLUDED}/kernel"):
         module = path.removesuffix("/kernel")
-        name, stacked = _published_module(module)
+        name, stacked = _published_module(names, module)
         *stack, width, out = shapes[path].shape
-        names = [name.format(i) for i in range(stack[0])] if stacked else [name]
-        if not any((n, half) in stored for n in names for half in lora.TRAINED):
+        layers = [name.format(i) for i in range(stack[0])] if stacked else [name]
+        if not any((n, half) in stored for n in layers for half in lora.TRAINED):
             continue
         for half, shape in (("lora_a", (rank, width)), ("lora_b", (out, rank))):
-            found = [stored.pop((n, half), None) for n in names]
+            found = [stored.pop((n, half), None) for n in layers]
             wrong = [
                 f"{n}.{half} is {'missing' if t is None else list(t.shape)}, {list(shape)} wanted"
-                for n, t in zip(names, found, strict=True)
+                for n, t in zip(layers, found, strict=True)
                 if t is None or t.shape != shape
             ]
             problems += wrong
@@ -142,7 +145,7 @@ def read_adapter(directory: str | Path, config: Qwen2VLConfig, base: Path) -> di
             f"fit, first {problems[0]}; give its own base as init"
         )
     known = read_metadata(directory / WEIGHTS).get(BASE)
-    if known and known != fingerprint(base):
+    if known and known != fingerprint(base, names):
         raise ValueError(
             f"{directory / WEIGHTS}: an adapter of another base than {base} ({named}): the sizes fit, the weights are "
             "others; give its own base as init"
@@ -183,17 +186,12 @@ def _read_config(directory: Path) -> dict[str, Any]:
     return {"base_model_name_or_path": None, **settings}
 
 
-def _published_module(module: str) -> tuple[str, bool]:
-    name, stacked = published_name(f"{module}/kernel")
+def _published_module(names: TensorNames, module: str) -> tuple[str, bool]:
+    name, stacked = names.published(f"{module}/kernel")
     return name.removesuffix(".weight"), stacked
 
 
-def _current(name: str) -> str:
-    """The module's name in transformers 5, which PEFT looks for."""
-    return f"model.{name}" if name.startswith("visual.") else f"model.language_model.{name.removeprefix('model.')}"
-
-
-def _module_of(key: str) -> tuple[str, str]:
+def _module_of(names: TensorNames, key: str) -> tuple[str, str]:
     """(published module, 'lora_a' or 'lora_b') of a tensor name that PEFT wrote; unknown names stay recognisable."""
     module, _, rest = key.removeprefix("base_model.model.").rpartition(".lora_")
-    return canonical(module) or key, {"A.weight": "lora_a", "B.weight": "lora_b"}.get(rest, rest)
+    return names.canonical(module) or key, {"A.weight": "lora_a", "B.weight": "lora_b"}.get(rest, rest)

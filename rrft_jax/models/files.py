@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rrft_jax.models.qwen2_vl.names import canonical
+from rrft_jax.models.names import TensorNames, is_constant
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -44,23 +44,26 @@ class StoredTensor:
         return values
 
 
-def open_tensors(directory: Path, single: str = SINGLE) -> dict[str, StoredTensor]:
-    """Published name -> tensor, of one file `single` or of shards with an index; reads the headers only.
+def open_tensors(directory: Path, names: TensorNames | None = None, single: str = SINGLE) -> dict[str, StoredTensor]:
+    """Name -> tensor, of one file `single` or of shards with an index; reads the headers only.
+
+    names: of the family, to which published names then belong; None for the names as they are stored.
 
     Raises FileNotFoundError or ValueError naming what is missing or damaged, and what to do.
     """
     found: dict[str, StoredTensor] = {}
-    for file, names in _shards(directory, single).items():
+    for file, listed in _shards(directory, single).items():
         path = directory / file
         try:
             tensors = safe_open(path, framework="np")
             stored = set(tensors.keys())
-            if lost := sorted(set(names) - stored):
+            if lost := sorted(set(listed) - stored):
                 raise ValueError(f"{directory / INDEX} says that {file} holds {', '.join(lost)}, but it does not: "
                                  "download both again")  # fmt: skip
-            for name in names or stored:
+            for name in listed or stored:
                 view = tensors.get_slice(name)
-                found[canonical(name)] = StoredTensor(name, path, tuple(view.get_shape()), view)
+                known_as = names.canonical(name) if names else name
+                found[known_as] = StoredTensor(name, path, tuple(view.get_shape()), view)
         except SafetensorError as error:
             raise _damaged(path, str(error)) from error
     return found
@@ -74,14 +77,14 @@ def read_metadata(file: Path) -> dict[str, str]:
         raise _damaged(file, str(error)) from error
 
 
-def fingerprint(directory: Path) -> str:
+def fingerprint(directory: Path, names: TensorNames) -> str:
     """A digest of the first values (up to 64) of every tensor: the same however the weights are cut into shards.
 
     It tells one base from another by reading a few kilobytes; it is no protection against tampering.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(open_tensors(directory).items()):
-        if name == "lm_head.weight" or "inv_freq" in name:  # a tied head may or may not be stored
+    for name, tensor in sorted(open_tensors(directory, names).items()):
+        if name == names.head or is_constant(name):  # a tied head may or may not be stored
             continue
         head = tensor.read((*(slice(0, 1),) * (len(tensor.shape) - 1), slice(0, min(64, tensor.shape[-1]))))
         digest.update(f"{name} {tensor.shape} ".encode() + head.astype(np.float32).tobytes())

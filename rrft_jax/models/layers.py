@@ -28,6 +28,16 @@ def parameter(module: nn.Module, name: str, init: Any, *shape: int) -> jax.Array
     return value
 
 
+def init_module(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+    """Random parameters of a module that is called on arrays of these shapes."""
+    return module.init(key, *(jnp.zeros(shape) for shape in shapes))["params"]
+
+
+def init_stack(module: nn.Module, count: int, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+    """The same of `count` equal layers, stacked."""
+    return jax.vmap(lambda k: init_module(module, k, *shapes))(jax.random.split(key, count))
+
+
 def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
     """x float[..., D] times w float[D, F].
 

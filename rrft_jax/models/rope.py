@@ -9,13 +9,12 @@ def _inverse_frequencies(width: int, theta: float) -> np.ndarray:
     return (1.0 / theta ** (np.arange(0, width, 2, dtype=np.float32) / width)).astype(np.float32)
 
 
-def mrope(positions: jax.Array, section: tuple[int, int, int], head_dim: int, theta: float):
-    """cos, sin float32[..., A/2] of M-RoPE: the first section of frequencies turns with time, then height, then width.
+def mrope(positions: jax.Array, components: np.ndarray, head_dim: int, theta: float):
+    """cos, sin float32[B, ..., A/2] of M-RoPE at positions int32[B, 3, ...] (time, height, width).
 
-    positions int32[B, 3, ...] (time, height, width); the result is float32[B, ..., A/2].
+    components int[A/2]: which of the three each frequency turns with, in sections or interleaved, as the family has it.
     """
-    component = np.repeat(np.arange(3), section)
-    angles = jnp.moveaxis(positions[:, component], 1, -1).astype(jnp.float32) * _inverse_frequencies(head_dim, theta)
+    angles = jnp.moveaxis(positions[:, components], 1, -1).astype(jnp.float32) * _inverse_frequencies(head_dim, theta)
     return jnp.cos(angles), jnp.sin(angles)
 
 

@@ -17,23 +17,28 @@ from jax.sharding import Mesh, NamedSharding
 
 from rrft_jax.models import lora
 from rrft_jax.models.files import StoredTensor, open_tensors, write_shards
+from rrft_jax.models.names import TensorNames, is_constant
 from rrft_jax.models.paths import from_paths, leaf_paths
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_to_dict, read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.names import published_name, published_shape
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of, make_model, read_config
 from rrft_jax.models.sharding import param_spec
 from rrft_jax.parallel.processes import is_writer, whole
 
 SHOWN = 12  # tensors that an error names
 
 
-def abstract_params(config: Qwen2VLConfig) -> dict:
+def abstract_params(config: Sizes) -> dict:
     """Shapes and dtypes (float32) of all parameters, without making any."""
-    return jax.eval_shape(lambda k: init_params(Qwen2VL(config), k), jax.random.key(0))
+    return jax.eval_shape(make_model(config).init_params, jax.random.key(0))
+
+
+def tensor_names(config: Sizes) -> TensorNames:
+    """How HuggingFace's files call the parameters of a model of these sizes."""
+    return family_of(config).tensor_names(config)
 
 
 def load_params(
-    directory: str | Path, config: Qwen2VLConfig | None = None, dtype=np.float32, adapter: Mapping | None = None
+    directory: str | Path, config: Sizes | None = None, dtype=np.float32, adapter: Mapping | None = None
 ) -> dict:
     """Numpy parameters of a HuggingFace directory (one file or shards with an index), cast to `dtype`.
 
@@ -49,11 +54,11 @@ def load_params(
 
 
 def load_sharded(
-    directory: str | Path, config: Qwen2VLConfig, mesh: Mesh, dtypes: Mapping[str, np.dtype],
+    directory: str | Path, config: Sizes, mesh: Mesh, dtypes: Mapping[str, np.dtype],
     adapter: Mapping | None = None,
 ) -> dict:  # fmt: skip
     """The same parameters on the mesh, each leaf (by path) in its dtype of `dtypes`; only local slices are read."""
-    tensors = check_tensors(Path(directory), config)
+    tensors, axes = check_tensors(Path(directory), config), family_of(config).param_axes
     leaves = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
         parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
@@ -64,27 +69,28 @@ def load_sharded(
                 parts[key] = _read_leaf(tensors, config, path, shape, index, dtypes[path], adapter)
             return parts[key]
 
-        sharding = NamedSharding(mesh, param_spec(path, leaf.shape, mesh))
+        sharding = NamedSharding(mesh, param_spec(path, leaf.shape, mesh, axes))
         leaves[path] = jax.make_array_from_callback(leaf.shape, sharding, part)
     return from_paths(leaves)
 
 
-def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTensor]:
+def check_tensors(directory: Path, config: Sizes) -> dict[str, StoredTensor]:
     """The directory's tensors, after their names and shapes have been compared with what `config` asks for.
 
     Reads headers only, so a run can do it before anything that takes long.
     """
-    tensors = open_tensors(directory)
+    names = tensor_names(config)
+    tensors = open_tensors(directory, names)
     wanted: dict[str, tuple[int, ...]] = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
-        name, stacked = published_name(path)
-        shape = published_shape(path, leaf.shape[1:] if stacked else leaf.shape, config)
+        name, stacked = names.published(path)
+        shape = names.shape(path, leaf.shape[1:] if stacked else leaf.shape)
         wanted |= {name.format(layer): shape for layer in (range(leaf.shape[0]) if stacked else [None])}
     problems = [f"missing {name}" for name in wanted if name not in tensors]
     for name, tensor in tensors.items():
         if name not in wanted:
             # A tied head is often stored a second time; inverse frequencies are constants.
-            if not (name == "lm_head.weight" and config.tie_word_embeddings) and "inv_freq" not in name:
+            if not (name == names.head and config.tie_word_embeddings) and not is_constant(name):
                 problems.append(f"unexpected {name} {list(tensor.shape)}")
         elif tensor.shape != wanted[name]:
             problems.append(f"misshaped {name}: file has {list(tensor.shape)}, config.json says {list(wanted[name])}")
@@ -100,7 +106,7 @@ def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTen
 
 def _read_leaf(tensors, config, path, shape, index, dtype, adapter) -> np.ndarray:
     """Our leaf `path` of the whole `shape`, at `index`; at most one layer of it is held in another layout."""
-    name, stacked = published_name(path)
+    name, stacked = tensor_names(config).published(path)
     index = tuple(slice(*s.indices(n)) for s, n in zip(index, shape, strict=True))
     out = np.empty([s.stop - s.start for s in index], dtype)
     module = path.removesuffix("/kernel")
@@ -129,7 +135,7 @@ def _read_layer(tensor: StoredTensor, path: str, index: tuple[slice, ...]) -> np
 
 
 def save_params(
-    directory: str | Path, config: Qwen2VLConfig, params: dict, dtype: str = "bfloat16", shard_bytes: int = 2 * 2**30
+    directory: str | Path, config: Sizes, params: dict, dtype: str = "bfloat16", shard_bytes: int = 2 * 2**30
 ) -> None:
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
@@ -147,15 +153,16 @@ def save_params(
         return
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_shards(directory, published_sizes(base, np_dtype.itemsize), tensors, shard_bytes)
-    (directory / "config.json").write_text(json.dumps(config_to_dict(config, dtype), indent=2) + "\n")
+    write_shards(directory, published_sizes(base, np_dtype.itemsize, tensor_names(config)), tensors, shard_bytes)
+    settings = family_of(config).write_sizes(config, dtype)
+    (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int) -> dict[str, int]:
+def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int, names: TensorNames) -> dict[str, int]:
     """Published name -> bytes of every tensor, in the order in which `save_params` writes them."""
     sizes = {}
     for path, leaf in leaves.items():
-        name, stacked = published_name(path)
+        name, stacked = names.published(path)
         layers, shape = (leaf.shape[0], leaf.shape[1:]) if stacked else (1, leaf.shape)
         sizes |= {name.format(i): math.prod(shape) * itemsize for i in range(layers)}
     return sizes
@@ -163,19 +170,20 @@ def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int) -
 
 def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray | None]]:
     """Each tensor under its published name; None in all processes but the one that writes."""
+    names = tensor_names(config)
     for path, leaf in base.items():
-        name, stacked = published_name(path)
+        name, stacked = names.published(path)
         module = path.removesuffix("/kernel")
         adapted = path.endswith("/kernel") and f"{module}/lora_a" in leaves
         for layer in range(leaf.shape[0]) if stacked else [None]:
             x = whole(leaf, layer)
             adapter = {f"{module}/{part}": whole(leaves[f"{module}/{part}"], layer) for part in lora.LEAVES if adapted}
-            yield name.format(layer), None if x is None else _published(config, path, x, adapter, dtype)
+            yield name.format(layer), None if x is None else _published(names, path, x, adapter, dtype)
 
 
-def _published(config, path, x, adapter, dtype) -> np.ndarray:
+def _published(names, path, x, adapter, dtype) -> np.ndarray:
     """A layer of our leaf `path` in the published layout, with its adapter merged."""
-    shape = published_shape(path, x.shape, config)
+    shape = names.shape(path, x.shape)
     if adapter:
         x = x.astype(np.float32) + lora.delta(adapter, path.removesuffix("/kernel"), (slice(None),) * 2)
     return np.ascontiguousarray(x.T if path.endswith("kernel") else x, dtype).reshape(shape)

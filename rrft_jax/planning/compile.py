@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.models.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import make_model
 from rrft_jax.parallel.chips import Chip
 from rrft_jax.planning.device_memory import MemoryPlan
 from rrft_jax.planning.flops import count_flops
@@ -97,7 +97,7 @@ def arguments(shapes: Shapes) -> dict[str, tuple]:
 
 def compile_programs(
     config: ConfigDict,
-    sizes: Qwen2VLConfig,
+    sizes: Sizes,
     mesh: Mesh,
     chip: Chip,
     names: Sequence[str] = PROGRAMS,
@@ -109,7 +109,7 @@ def compile_programs(
     on_report gets each report as soon as it is there; keep_text(name, text) the compiled text.
     """
     attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
-    model = Qwen2VL(sizes, config.model.dtype, config.model.remat, attention)
+    model = make_model(sizes, config.model.dtype, config.model.remat, attention)
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     algorithm = get_algorithm(config.algorithm)

@@ -15,8 +15,9 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of
+from rrft_jax.models.sharding import shardings_like, tree_shardings
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
@@ -65,7 +66,7 @@ class Shapes:
         return device_bytes((self.state, self.frozen, self.copied))
 
 
-def stand_in_tokens(sizes: Qwen2VLConfig) -> Tokens:
+def stand_in_tokens(sizes: Sizes) -> Tokens:
     """From config.json alone: right in every shape, while the ids a vocabulary forbids are not known."""
     eos = 0 if sizes.eos_token_id is None else sizes.eos_token_id
     return Tokens(sizes.vocab_size, (eos,), eos if sizes.pad_token_id is None else sizes.pad_token_id)
@@ -80,12 +81,14 @@ def largest_bucket(config: ConfigDict) -> Bucket:
 
 
 def make_shapes(
-    config: ConfigDict, sizes: Qwen2VLConfig, optimizer: optax.GradientTransformation, mesh: Mesh
+    config: ConfigDict, sizes: Sizes, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Shapes:
     """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
-    algorithm = get_algorithm(config.algorithm)
-    trainable, frozen, copied = (_on_parameters(tree, mesh) for tree in _weights(config, sizes))
-    state = _on_parameters(jax.eval_shape(lambda p: init_state(p, optimizer), trainable), mesh)
+    Buckets(**config.buckets).check_merged(sizes.vision.spatial_merge_size**2)
+    algorithm, axes = get_algorithm(config.algorithm), family_of(sizes).param_axes
+    trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in _weights(config, sizes))
+    state = jax.eval_shape(lambda p: init_state(p, optimizer), trainable)
+    state = _sharded(state, shardings_like(state, trainable, mesh))
     reference = None
     if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
@@ -103,7 +106,7 @@ def make_shapes(
     )  # fmt: skip
 
 
-def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict]:
+def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     """Trainable, frozen, and the reference's copy of what is trained in the base."""
     base, dtype = leaf_paths(abstract_params(sizes)), jnp.dtype(config.model.frozen_dtype)
     trained = trained_paths(config, base)
@@ -118,13 +121,11 @@ def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict
     return from_paths(trainable), from_paths(frozen), from_paths(copied)
 
 
-def _on_parameters(tree: Any, mesh: Mesh) -> Any:
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, tree_shardings(tree, mesh)
-    )
+def _sharded(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
 
 
-def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) -> Prompts:
+def prompt_shapes(config: ConfigDict, sizes: Sizes, mesh: Mesh, B: int) -> Prompts:
     """B prompts of the largest bucket, with their shardings."""
     bucket = largest_bucket(config)
     P, I, n = bucket.prompt_tokens, bucket.images, bucket.patches
@@ -145,9 +146,7 @@ def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
 
-def _batch(
-    config: ConfigDict, algorithm: Algorithm, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout
-) -> Batch:
+def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, layout: Layout) -> Batch:
     B, C, G = layout.rows, config.rollout.max_completion_length, algorithm.group(config) // layout.split
     rows = partial(_rows, mesh)
     prompts = prompt_shapes(config, sizes, mesh, B)

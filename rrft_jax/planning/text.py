@@ -8,21 +8,22 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.models.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.compile import Report
 from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size
 from rrft_jax.planning.shapes import largest_bucket
-from rrft_jax.processing.buckets import MERGED
-from rrft_jax.processing.images import shrunk, smart_resize
+from rrft_jax.planning.smallest import smallest_fit
+from rrft_jax.processing.images import resized, shrunk
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.programs import step_layout
 
 SHOWN = 5
 
 
-def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -> str:
+def headline(config: ConfigDict, sizes: Sizes, mesh: Mesh, chip: Chip) -> str:
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     layout = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
@@ -63,15 +64,15 @@ def describe_program(report: Report, chip: Chip) -> str:
 
 
 def summary(
-    reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, plan: MemoryPlan
+    reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Sizes, mesh: Mesh, plan: MemoryPlan
 ) -> str:
     """The verdict: time per step, or the settings that would help."""
     failed = [r for r in reports if not r.fits(chip)]
     if failed:
         what = ", ".join(r.name for r in failed)
-        return f"does not fit: {what}\n  what would help:\n" + "\n".join(
-            f"  - {line}" for line in advice(config, sizes, mesh)
-        )
+        fitting = smallest_fit(config, sizes, chip, mesh.devices.flat[0].platform)
+        tips = "\n".join(f"  - {line}" for line in (fitting, *advice(config, sizes, mesh)))
+        return f"does not fit: {what}\n  what would help:\n{tips}"
     total = sum(r.bound for r in reports)
     fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
     if not plan.evaluation_fits(chip.hbm):
@@ -95,7 +96,7 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
     )
 
 
-def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
+def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
     step = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
@@ -172,28 +173,27 @@ def _array(shape: str, size: int, where: str) -> str:
 
 
 PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
-QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-VL's preprocessor_config.json
 
 
-def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, int] | None = None) -> str:
+def visual_tokens(config: ConfigDict, sizes: Sizes, limits: tuple[int, int] | None = None) -> str:
     """How many visual tokens pictures become. limits: min_pixels, max_pixels of the model's directory."""
-    low, high = limits or QWEN_PIXELS
+    low, high = limits or family_of(sizes).pixel_limits
     low, high = config.processor.min_pixels or low, config.processor.max_pixels or high
     side = sizes.vision.patch_size * sizes.vision.spatial_merge_size
 
     def tokens(height: int, width: int) -> int:
-        h, w = smart_resize(*shrunk(height, width, config.processor.nearest_pixels), side, low, high)
+        h, w = resized(*shrunk(height, width, config.processor.nearest_pixels), side, low, high)
         return h * w // side**2
 
     bucket = largest_bucket(config)
     some = ", ".join(f"{w}x{h} gives {tokens(h, w)}" for h, w in PICTURES)
     return (
         f"one per {side}x{side} pixels, at most {high // side**2} by max_pixels={high} and "
-        f"{bucket.patches // MERGED} by config.buckets.patches={bucket.patches}; {some}"
+        f"{bucket.patches // sizes.vision.spatial_merge_size**2} by config.buckets.patches={bucket.patches}; {some}"
     )
 
 
-def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, visual: str) -> str:
+def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh, visual: str) -> str:
     """The plan as `launch/train.py --dry-run` prints it."""
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     blocks = [

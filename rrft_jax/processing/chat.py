@@ -121,7 +121,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
         if (count := printed[str(k)]) != 1:
             raise ValueError(
                 f"the chat template prints a text {count} times instead of 1: "
-                "use Qwen2-VL's chat_template in the model directory"
+                "use the model's own chat_template in its directory"
             )
     return text, texts
 
@@ -142,7 +142,7 @@ def chat_tokens(
         if pieces.count(token) != expected:
             raise ValueError(
                 f"the chat template prints {token} {pieces.count(token)} times for {expected} of them: "
-                "use Qwen2-VL's chat_template in the model directory"
+                "use the model's own chat_template in its directory"
             )
     copies = {token: iter([v.copies for v in visuals if v.token == token]) for token in kinds}
     return _token_ids(plain, specials, pieces, texts, copies)

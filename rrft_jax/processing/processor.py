@@ -1,17 +1,19 @@
 """Tokenizer, chat template and image processor of a HuggingFace directory, composed without torch."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
-from transformers import AutoTokenizer
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import AutoImageProcessor, AutoTokenizer
 
 from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.models.positions import Grid, Span
+from rrft_jax.models.protocol import Sizes, SpecialTokens, VisionSizes
+from rrft_jax.models.registry import family_of, read_config
 from rrft_jax.processing.chat import (
     Prompt,
     Turn,
@@ -24,11 +26,7 @@ from rrft_jax.processing.chat import (
 )
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
-from rrft_jax.processing.positions import Grid, visual_tokens
-
-IMAGE, VIDEO, END_OF_TURN = "<|image_pad|>", "<|video_pad|>", "<|im_end|>"
-KINDS = {IMAGE: "image", VIDEO: "video"}
-GEOMETRY = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # Qwen2-VL has no other; patches are 1176 wide
+from rrft_jax.processing.positions import visual_tokens
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,14 @@ class Processor:
     eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
     the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing. nearest_pixels:
     area that a larger one is reduced to before that, see `image_patches`; 0: not. image_mark: what stands in a prompt's
-    text where an image goes; None: images are in front of the text.
+    text where an image goes; None: images are in front of the text. special, positions: as in the model's `Family`.
+    patch_width: numbers in a patch.
     """
 
     tokenizer: Any
     plain: tokenizers.Tokenizer
     specials: Mapping[str, int]
-    image_processor: Qwen2VLImageProcessorPil
+    image_processor: Any
     generation_config: Mapping[str, Any] | None
     min_pixels: int
     max_pixels: int
@@ -55,37 +54,45 @@ class Processor:
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     vocab_tokens: int
-    patch_size: int = GEOMETRY["patch_size"]
-    merge_size: int = GEOMETRY["merge_size"]
-    temporal_patch_size: int = GEOMETRY["temporal_patch_size"]
+    special: SpecialTokens
+    positions: Callable[[int, Sequence[Span], int], tuple[np.ndarray, int]]
+    patch_size: int
+    merge_size: int
+    patch_width: int
     nearest_pixels: int = 0
     image_mark: str | None = None
 
 
-def load_processor(directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> Processor:
+def load_processor(
+    directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None, sizes: Sizes | None = None
+) -> Processor:
     """The processor of a HuggingFace directory; pixel limits in pixels, None for what preprocessor_config.json says.
 
+    sizes: of the model that it prepares prompts for; None for those of the directory's config.json.
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
     for name in ("tokenizer_config.json", "preprocessor_config.json"):
         if not (directory / name).is_file():
-            raise FileNotFoundError(f"{directory / name} not found: pass a HuggingFace directory of a Qwen2-VL model")
+            raise FileNotFoundError(f"{directory / name} not found: give a whole HuggingFace model directory")
+    sizes = sizes or read_config(directory)
+    family = family_of(sizes)
     tokenizer = AutoTokenizer.from_pretrained(str(directory))
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _chat_template(directory)
-    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels)
-    specials = special_tokens(tokenizer)
-    needed = (IMAGE, VIDEO, "<|vision_start|>", "<|vision_end|>", END_OF_TURN)
-    missing = [token for token in needed if token not in specials]
+    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels, sizes.vision)
+    specials, special = special_tokens(tokenizer), family.tokens
+    missing = [token for token in astuple(special) if token not in specials]
     if missing:
-        raise ValueError(f"{directory}: special tokens {missing} are missing; this is no Qwen2-VL tokenizer")
+        raise ValueError(
+            f"{directory}: special tokens {missing} are missing; this is no tokenizer of a {family.model_type}"
+        )
     generation = _read_json(directory / "generation_config.json")
     eos = (generation or {}).get("eos_token_id") or []
     eos = [eos] if isinstance(eos, int) else eos
     pad = tokenizer.pad_token_id
     if pad is None:
-        raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen2-VL's is <|endoftext|>")
+        raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")
     return Processor(
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer),
@@ -94,13 +101,18 @@ def load_processor(directory: str | Path, min_pixels: int | None = None, max_pix
         generation_config=generation,
         min_pixels=images.size["shortest_edge"],
         max_pixels=images.size["longest_edge"],
-        image_token_id=specials[IMAGE],
-        video_token_id=specials[VIDEO],
-        vision_start_token_id=specials["<|vision_start|>"],
-        vision_end_token_id=specials["<|vision_end|>"],
-        eos_token_ids=tuple(dict.fromkeys((specials[END_OF_TURN], *eos))),
+        image_token_id=specials[special.image],
+        video_token_id=specials[special.video],
+        vision_start_token_id=specials[special.vision_start],
+        vision_end_token_id=specials[special.vision_end],
+        eos_token_ids=tuple(dict.fromkeys((specials[special.end_of_turn], *eos))),
         pad_token_id=pad,
         vocab_tokens=max(tokenizer.get_vocab().values()) + 1,
+        special=special,
+        positions=family.positions,
+        patch_size=sizes.vision.patch_size,
+        merge_size=sizes.vision.spatial_merge_size,
+        patch_width=sizes.vision.patch_dim,
     )
 
 
@@ -149,7 +161,7 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
         for part in parts:
             if not isinstance(part, str):
                 image_out.append(image_patches(processor.image_processor, part, processor.nearest_pixels))
-                part = _visual(processor, IMAGE, image_out[-1][1])
+                part = _visual(processor, processor.special.image, image_out[-1][1])
             done.append(part)
         filled.append(Turn(role, tuple(done)))
     return _encoded(processor, filled, image_out, [])
@@ -184,7 +196,8 @@ def encode_replies(
     if any(IMAGE_MARK in text for _, text in said[1:]):
         raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
     turns = [Turn(role, (text,)) for role, text in said]
-    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, END_OF_TURN)
+    end = processor.special.end_of_turn
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, end)
     return np.asarray(ids, np.int32), np.asarray(own, bool)
 
 
@@ -196,8 +209,8 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
 
 
 def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
-    pictures = [_visual(processor, IMAGE, grid) for grid in images]
-    films = [_visual(processor, VIDEO, grid) for grid in videos]
+    pictures = [_visual(processor, processor.special.image, grid) for grid in images]
+    films = [_visual(processor, processor.special.video, grid) for grid in videos]
     turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
     return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
@@ -207,7 +220,8 @@ def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
 
 
 def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
-    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, KINDS)
+    kinds = {processor.special.image: "image", processor.special.video: "video"}
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, kinds)
 
 
 def _encoded(
@@ -225,16 +239,26 @@ def _encoded(
         np.concatenate([patches for patches, _ in videos]) if videos else None,
         [grid for _, grid in videos],
         processor.merge_size,
+        processor.patch_width,
+        processor.positions,
     )
 
 
-def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None) -> Qwen2VLImageProcessorPil:
+def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None, vision: VisionSizes) -> Any:
     config = _read_json(path)
-    wrong = {k: config[k] for k, v in GEOMETRY.items() if config.get(k, v) != v}
-    if wrong:
-        raise ValueError(f"{path}: {wrong} is not Qwen2-VL's {GEOMETRY}; its patches would not fit the vision tower")
+    try:  # the one that the file names, in its version for NumPy and Pillow: the others need torch
+        kind = type(AutoImageProcessor.from_pretrained(str(path.parent), backend="pil", local_files_only=True))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: no image processor that transformers has ({str(error).splitlines()[0]})") from error
     limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    images = Qwen2VLImageProcessorPil.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
+    images = kind.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
+    geometry = {
+        "patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+    }  # fmt: skip
+    wrong = {k: getattr(images, k, None) for k, v in geometry.items() if getattr(images, k, None) != v}
+    if wrong:
+        raise ValueError(f"{path}: {wrong} is not config.json's {geometry}; its patches would not fit the vision tower")
     low, high = images.size["shortest_edge"], images.size["longest_edge"]
     if not 0 < low <= high:
         raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
@@ -242,7 +266,7 @@ def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None)
 
 
 def _chat_template(directory: Path) -> str:
-    """Published Qwen2-VL directories keep the template in chat_template.json, which only AutoProcessor reads."""
+    """Older directories keep the template in chat_template.json, which only AutoProcessor reads."""
     path = directory / "chat_template.json"
     template = (_read_json(path) or {}).get("chat_template")
     if template is None:

@@ -89,7 +89,7 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         raise _too_long(f"{tokens} tokens of messages and images{wanted}", limits.positions)
     return Work(
         prompt=prompt,
-        bucket=rung(prompt.size),
+        bucket=rung(prompt.size, processor.merge_size),
         sampling=request.sampling,
         n=request.n,
         group=1 << (request.n - 1).bit_length(),

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.data.example import Example
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
@@ -59,7 +59,7 @@ class Run:
     config: ConfigDict
     algorithm: Algorithm
     task: Task
-    model: Qwen2VL
+    model: Model
     processor: Processor
     mesh: Mesh
     source: Source

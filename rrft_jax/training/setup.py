@@ -6,7 +6,7 @@ from functools import partial
 import jax
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh

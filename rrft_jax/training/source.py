@@ -187,6 +187,7 @@ def make_source(
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
     held(n): the same for evaluation batches of n prompts. trainable: raises ValueError for a record that the algorithm
     cannot train on. asked: as `Algorithm.prompt` returns it. longest: tokens of a prompt where buckets are "auto"."""
+    Buckets(**config.buckets).check_merged(processor.merge_size**2)
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
     common = config, task, processor, step or whole(config.train.prompts), held

@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from rrft_jax.losses import terms as T
 from rrft_jax.losses.terms import Scores, Targets
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.sharding import shardings_like
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.training.parameters import combine
 
@@ -133,7 +133,7 @@ def make_train_step(
 def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
     """The train state, sharded over the mesh from its first moment on; consumes `trainable`."""
     build = partial(init_state, optimizer=optimizer)
-    shardings = tree_shardings(jax.eval_shape(build, trainable), mesh)
+    shardings = shardings_like(jax.eval_shape(build, trainable), trainable, mesh)
     return jax.jit(build, out_shardings=shardings, donate_argnums=0)(trainable)
 
 
@@ -149,7 +149,7 @@ class Batch:
 
 
 def make_forward(
-    model: Qwen2VL, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
+    model: Model, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
 ) -> Callable[[dict, dict, Batch], Scores]:
     """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens."""
 

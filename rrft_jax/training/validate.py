@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from rrft_jax.models.attention import check_name
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
+from rrft_jax.rewards.outside import split_entry
 from rrft_jax.rollout.compaction import stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.tasks.registry import get_task
@@ -87,9 +88,9 @@ def _check_task(config: ConfigDict, samples: bool) -> None:
     if task.make is None and not config.data.folder:
         raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
     make_rewards(config, task, tokenizer=list)
-    if config.extra_rewards and not samples:
+    if not samples and (added := [e for e in config.extra_rewards if split_entry(e)[0] not in task.rewards]):
         raise ValueError(
-            f"config.extra_rewards={config.extra_rewards}: config.algorithm={config.algorithm} learns from given "
+            f"config.extra_rewards={added}: config.algorithm={config.algorithm} learns from given "
             "answers and from no reward, leave them out"
         )
     images = config.processor.images

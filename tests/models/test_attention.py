@@ -16,7 +16,7 @@ from rrft_jax.models import attention
 from rrft_jax.models.attention import attend_members, attend_whole, choose
 from rrft_jax.models.dense_attention import attend
 from rrft_jax.models.group_mask import GroupMask
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, prefix_of
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from tests.devices import run_on_devices
 from tests.helpers.rounding import assert_same_but_rounding, rounding
@@ -188,16 +188,16 @@ def test_one_call_a_layer_and_none_in_the_decode_loop():
     prompts, params = random_prompts(), tiny_params()
     tokens = jnp.zeros((B, G, C), jnp.int32)
     calls = lambda f, *args: len(re.findall(r"\bpallas_call\b", str(jax.make_jaxpr(f)(*args))))  # noqa: E731
-    assert calls(lambda p: prefix_of(model, p, prompts), params) == 2  # the scanned tower's and the scanned decoder's
-    prefix = jax.eval_shape(lambda p: prefix_of(model, p, prompts), params)
+    assert calls(lambda p: model.prefix_of(p, prompts), params) == 2  # the scanned tower's and the scanned decoder's
+    prefix = jax.eval_shape(lambda p: model.prefix_of(p, prompts), params)
 
     def whole(params, prefix):
-        return extend(model, params, tokens, jnp.zeros((B, 3, G, C), int), tokens == 0, prefix)[0]
+        return model.extend(params, tokens, jnp.zeros((B, 3, G, C), int), tokens == 0, prefix)[0]
 
     def one(params, prefix):
         positions = jnp.zeros((B, 3, G, 1), int)
-        suffix = empty_suffix(model, B, G, C)
-        return extend(model, params, tokens[..., :1], positions, tokens[..., :1] == 0, prefix, suffix)[0]
+        suffix = model.empty_suffix(B, G, C)
+        return model.extend(params, tokens[..., :1], positions, tokens[..., :1] == 0, prefix, suffix)[0]
 
     assert calls(whole, params, prefix) == 1
     assert calls(one, params, prefix) == 0

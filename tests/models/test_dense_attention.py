@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.dense_attention import attend, attend_in_parts
-from rrft_jax.models.qwen2_vl.model import REMAT_POLICIES
+from rrft_jax.models.language import REMAT_POLICIES
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import quick_jit
 

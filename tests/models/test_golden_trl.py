@@ -12,8 +12,8 @@ import pytest
 
 from rrft_jax.losses import Targets, grpo_loss, total
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params
 from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.golden import golden_path, trl_folders

@@ -10,8 +10,8 @@ from jax.sharding import PartitionSpec as P
 from rrft_jax.models.cache import Prefix
 from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_trained, target_modules
 from rrft_jax.models.paths import from_paths, leaf_paths
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, layers_apart
-from rrft_jax.models.sharding import gathered, param_spec
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.sharding import PARAM_AXES, gathered, param_spec
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import make_forward, make_gradient
@@ -159,7 +159,7 @@ def test_settings_that_cannot_be_meant(fields, message):
 )
 def test_adapters_are_split_like_the_sides_of_their_kernel(path, shape, spec):
     mesh = AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))
-    assert param_spec(path, shape, mesh) == spec
+    assert param_spec(path, shape, mesh, PARAM_AXES) == spec
 
 
 def test_delta_of_a_part_is_the_part_of_the_delta():
@@ -175,6 +175,6 @@ def test_the_scale_is_exact_in_the_decode_loop():
     """1 / 3 has no bfloat16, and scoring and export take the exact value."""
     leaves = leaf_paths(random_params()) | random_adapter(LoRA(3, 1.0))
     prefix = Prefix(*[jnp.zeros(TINY.num_layers)] * 2, *[jnp.zeros(1)] * 3)
-    apart, _ = layers_apart(Qwen2VL(TINY, "bfloat16"), from_paths(leaves), prefix)
-    q = gathered(apart["language"], jnp.bfloat16)["layers"][1]["q"]
+    apart, _ = Qwen2VL(TINY, "bfloat16").language.layers_apart(from_paths(leaves), prefix)
+    q = gathered(apart["language"], jnp.bfloat16, PARAM_AXES)["layers"][1]["q"]
     assert q["kernel"].dtype == q["lora_a"].dtype == jnp.bfloat16 and q["lora_scale"] == np.float32(1 / 3)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rrft_jax.models.files import INDEX, SINGLE
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params, load_params, save_params
 from tests.models.build import TINY, VISION
 

@@ -13,9 +13,10 @@ from functools import partial
 import jax, jax.numpy as jnp, numpy as np, optax
 from rrft_jax.losses import Targets, grpo_loss, sft_loss
 from rrft_jax.losses.advantages import group_advantages
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.sharding import PARAM_AXES, tree_shardings
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.step import Batch, make_forward
@@ -38,7 +39,7 @@ VARIANTS = {"full": (random_params(), {}), "lora": (lora, combine(random_params(
 forward = make_forward(MODEL, LAW, chunk=2)
 
 def put(tree, mesh):
-    return jax.device_put(tree, tree_shardings(tree, mesh))
+    return jax.device_put(tree, tree_shardings(tree, mesh, PARAM_AXES))
 
 def host(tree):
     return jax.tree.map(np.asarray, tree)
@@ -51,7 +52,7 @@ def gradients(place):
             yield (kind, name), quick_jit(make_gradient(forward, loss)), place(trainable), place(frozen)
 
 optimizer = optax.sgd(0.5)
-draw = quick_jit(partial(sample, MODEL, allowed=LAW, eos_token_ids=EOS, pad_token_id=PAD, group=4, length=6))
+draw = quick_jit(partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=4))
 step = quick_jit(make_train_step(forward, LOSSES["grpo"], optimizer, lambda t: 0.5))
 
 def three_steps(variants, place=lambda x: x, seen=lambda x: x):
@@ -101,7 +102,7 @@ for preset, sizes in SIZES.items():
 
 SPLIT_AND_PADDED = """
 def rollouts_of(prompts, first, group):
-    draw = partial(sample, MODEL, allowed=LAW, eos_token_ids=EOS, pad_token_id=PAD, group=group, length=6)
+    draw = partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=group)
     jitted = quick_jit(lambda params, prompts, key, first: draw(params, prompts, key, first_member=first))
     return jitted(random_params(), prompts, jax.random.key(1), first)
 
@@ -160,8 +161,8 @@ listener.emit = lambda record: said.append(record.getMessage())
 logging.getLogger("rrft_jax").addHandler(listener)
 mesh = make_mesh(data=1, fsdp=4, tensor=2, kv_heads=2)
 for _ in range(2):
-    tree_shardings({"mu": random_params(), "nu": random_params()}, mesh)
-    tree_shardings(random_params(), mesh)
+    tree_shardings({"mu": random_params(), "nu": random_params()}, mesh, PARAM_AXES)
+    tree_shardings(random_params(), mesh, PARAM_AXES)
 table = [m for m in said if m.startswith("language/embed/embedding ")]
 assert len(table) == 1 and "vocab of 61 does not divide over 2 devices" in table[0], said
 assert len(said) == len(set(said))

@@ -74,7 +74,7 @@ def test_batches_of_training_and_of_the_held_out_sets():
 PROGRAM = """
 import sys, jax
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.device_memory import make_plan

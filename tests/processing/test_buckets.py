@@ -61,12 +61,17 @@ def test_choice_agrees_with_the_index_pass(tokens, patches):
         ({"prompt": ()}, "buckets.prompt="),
         ({"prompt": (0,)}, "buckets.prompt="),
         ({"prompt": (8,), "images": (1, 1)}, "buckets.images="),
-        ({"prompt": (8,), "patches": (18,)}, "multiples of 4"),
     ],
 )
 def test_lists_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Buckets(**values)
+
+
+def test_patches_make_whole_visual_tokens():
+    BUCKETS.check_merged(4)
+    with pytest.raises(ValueError, match=r"buckets.patches=\(16, 64\) must be multiples of 9, the patches of a token"):
+        BUCKETS.check_merged(9)
 
 
 def image(seed, height=56, width=56):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rrft_jax.data.decoding import image_size, open_image
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.processing.images import image_grid, image_patches, shrunk, video_patches
+from rrft_jax.processing.images import image_grid, image_patches, resized, shrunk, video_patches
 from rrft_jax.processing.positions import patch_positions
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
@@ -143,6 +143,14 @@ def test_grid_is_known_before_the_pixels(nano, height, width):
         assert nano.min_pixels <= h * w * 196 <= nano.max_pixels
     patches, actual = image_patches(nano.image_processor, np.zeros((height, width, 3), np.uint8))
     assert actual == grid and len(patches) == h * w
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from((28, 32, 36)), st.sampled_from((3136, 10**6)))
+def test_resizing_is_that_of_transformers(height, width, side, most):
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    if max(height, width) <= 200 * min(height, width):
+        assert resized(height, width, side, 3136, most) == smart_resize(height, width, side, 3136, most)
 
 
 def test_a_larger_image_may_first_be_reduced_by_nearest_neighbours(qwen):

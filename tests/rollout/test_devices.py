@@ -5,7 +5,7 @@ from tests.devices import run_on_devices
 PROGRAM = """
 import jax, numpy as np
 from dataclasses import replace
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.sharding import PARAM_AXES, tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices
 from tests.helpers.rounding import assert_same_but_rounding
@@ -21,7 +21,7 @@ assert one.finished.any() and not one.finished.all()
 for axes, compact in (((8, 1, 1), 0), ((2, 2, 2), 0), ((2, 2, 2), 4)):
     mesh = make_mesh(*axes)
     with jax.set_mesh(mesh):
-        placed = jax.device_put(params, tree_shardings(params, mesh))
+        placed = jax.device_put(params, tree_shardings(params, mesh, PARAM_AXES))
         many = make_sampler(**options, compact=compact)(placed, to_devices(prompts, mesh), key)
     assert_same_but_rounding(many, one, slack)
 """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.score import score
-from rrft_jax.rollout import sampler
 from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
@@ -103,16 +103,16 @@ def test_completions_end_with_their_first_eos(rollouts):
 
 def counting_program(monkeypatch, eos, **options):
     """(f(prompts, allowed) -> Rollouts, list that grows by one at every turn of the decode loop)."""
-    turns, extend = [], sampler.extend
+    turns, extend = [], type(MODEL).extend
 
     def counted(*args, **kwargs):
         jax.debug.callback(lambda: turns.append(1))
         return extend(*args, **kwargs)
 
-    monkeypatch.setattr(sampler, "extend", counted)
+    monkeypatch.setattr(type(MODEL), "extend", counted)
     jitted = quick_jit(
         lambda params, prompts, allowed: sample(
-            MODEL, params, prompts, KEY, allowed, eos, PAD, group=3, length=40, **options
+            Decoder(MODEL, allowed, eos, PAD, length=40, **options), params, prompts, KEY, group=3
         )
     )
 

@@ -53,7 +53,7 @@ def of_another_architecture(base):
         (cut_off, "download it again"),
         (overwritten, "download it again"),
         (without_a_shard, "download them again"),
-        (of_another_architecture, "the directory of a Qwen2-VL"),
+        (of_another_architecture, "give the directory of one of these"),
     ],
 )
 def test_one_line_with_file_and_remedy(base, tmp_path, damage, remedy):

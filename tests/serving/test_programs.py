@@ -24,7 +24,7 @@ def nano():
 def work(processor, text, number, images=(), n=1, sampling=Sampling(2.0, 50), limit=16, stream=False):  # noqa: B008
     prompt = encode_prompt(processor, text, images)
     group = 1 << (n - 1).bit_length()
-    return Work(prompt, rung(prompt.size), sampling, n, group, limit, 16, number, (), stream)
+    return Work(prompt, rung(prompt.size, 2), sampling, n, group, limit, 16, number, (), stream)
 
 
 @pytest.mark.slow

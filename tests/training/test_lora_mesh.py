@@ -18,7 +18,7 @@ from tests.training.problems import example_batch
 PROGRAM = """
 import sys, jax, numpy as np, optax
 from pathlib import Path
-from rrft_jax.models.sharding import param_spec
+from rrft_jax.models.sharding import PARAM_AXES, param_spec
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.weights import load_sharded, save_params
 from rrft_jax.parallel import processes
@@ -34,9 +34,9 @@ folder, micro_batches, *axes = sys.argv[1:]
 folder, mesh = Path(folder), make_mesh(*map(int, axes))
 base = load_sharded(folder, TINY, mesh, dict.fromkeys(SHAPES, np.dtype(np.float32)))
 for path, leaf in leaf_paths(base).items():
-    assert leaf.sharding.spec == param_spec(path, leaf.shape, mesh), path
+    assert leaf.sharding.spec == param_spec(path, leaf.shape, mesh, PARAM_AXES), path
 trainable, constants = split(random_adapter())
-frozen, trainable = combine(base, place(from_paths(constants), mesh)), place(trainable, mesh)
+frozen, trainable = combine(base, place(from_paths(constants), mesh, PARAM_AXES)), place(trainable, mesh, PARAM_AXES)
 save_params(folder / "again", TINY, base, dtype="float32")
 save_params(folder / "merged", TINY, combine(trainable, frozen), dtype="float32")
 processes.PIECE = 200  # elements: most layers come together in several pieces, the last one of them shorter

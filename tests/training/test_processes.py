@@ -127,7 +127,7 @@ def test_a_bad_picture_is_said_once(launcher_of_all, records, tmp_path):  # noqa
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:-200])  # its size can be read, so it is found late
-    config = f"configs/cot_sft_counting.py:runlocal,data={folder}"
+    config = f"configs/cot_sft.py:counting,runlocal,data={folder}"
     output = launcher(launcher_of_all, 4).run(tmp_path / "run", *SFT, "--processes=2", config=config, code=2)
     (line,) = (line for line in output.splitlines() if "error: " in line)
     assert line.startswith("error: batch 0 could not be made: example") and "0.png" in line
@@ -180,6 +180,6 @@ def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
     shutil.rmtree(other / "adapter")
     assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
     assert_close_result(other, workdir)
-    ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
+    ours, theirs = (open_tensors(folder / "adapter", single=WEIGHTS) for folder in (workdir, other))
     assert ours.keys() == theirs.keys() and ours
     assert runs.relative_distance(*({name: t.read() for name, t in x.items()} for x in (ours, theirs)), "lora") < 1e-5

@@ -134,19 +134,19 @@ def test_sft_leaves_out_records_without_a_usable_target(processor, tmp_path):
     records[0]["cot"], records[1]["cot"] = "Two are red.", "Look. " * 300
     records[2].pop("cot", None)
     (folder / "records.json").write_text(json.dumps(records))
-    config = load_config(f"{ROOT / 'configs' / 'cot_sft_counting.py'}:data={folder}")
+    config = load_config(f"{ROOT / 'configs' / 'cot_sft.py'}:counting,data={folder}")
     source = source_of(config, processor)
     assert "1 examples in buckets" in source.report
     assert "2 left out, no usable target: " in source.report
 
 
-@pytest.mark.parametrize("name", ["reason_rft_zero_spatial", "ans_sft_spatial"])
+@pytest.mark.parametrize("name", ["reason_rft_zero", "ans_sft"])
 def test_spatial_records_whose_answer_no_reward_can_read_are_left_out(processor, tmp_path, name):
     base = {"image": [], "problem": "What changed?", "answer": "change_size(0, large)"}
     answers = {"list": "['change_size(0, large)']", "words": "object 0 is large", "half": "change_size(large)"}
     records = [base | {"id": "good"}, *(base | {"id": id, "answer": answer} for id, answer in answers.items())]
     (tmp_path / "records.json").write_text(json.dumps(records))
-    config = load_config(f"{ROOT / 'configs' / name}.py:data={tmp_path}")
+    config = load_config(f"{ROOT / 'configs' / name}.py:spatial,data={tmp_path}")
     source = source_of(config, processor)
     assert [s["record"] for s in source.skipped] == ["words", "half"] and source.records == 2
     assert "'object 0 is large' is no sequence of functions such as change_size(7, large)" in source.report
@@ -160,7 +160,7 @@ def test_long_spatial_prompts_with_two_pictures_have_their_bucket():
     example = Example("e", task.name, f"The attributes of the initial objects: [{things}]", "change_size(0, large)")
     processor = load_processor(ROOT / "tests" / "fixtures" / "qwen2-tokenizer", max_pixels=480_000)
     for recipe in ("ans_sft", "cot_sft", "reason_rft", "reason_rft_zero"):
-        config = load_config(f"{ROOT / 'configs' / recipe}_spatial.py:2b,data=x")
+        config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,init=x,data=x")
         buckets = Buckets(**config.buckets)
         for prompt in task.published:
             needed = measure(processor, task.asker(prompt, real=True)(example), pictures)
@@ -196,7 +196,7 @@ def test_stages_share_out_the_records_whatever_each_leaves_out(processor, tmp_pa
     for number, record in enumerate(records):
         record["cot"] = "Two are red." if number % 3 else None
     (folder / "records.json").write_text(json.dumps(records))
-    config = load_config(f"{ROOT / 'configs' / 'reason_rft_counting.py'}:data={folder}")
+    config = load_config(f"{ROOT / 'configs' / 'reason_rft.py'}:counting,data={folder}")
     config.stage1.data.range, config.data.range = (0, 16), (16, 0)
     seen = {}
     for name, stage in (("first", config.stage1), ("second", config)):

@@ -169,7 +169,7 @@ def test_metrics_are_scalars_with_their_names(stepping):
 
 ON_A_MESH = """
 import sys, jax, numpy as np
-from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.sharding import PARAM_AXES, tree_shardings
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices
 from tests.helpers.rounding import assert_same_but_rounding
@@ -179,7 +179,7 @@ from tests.rollout.reference import random_params
 from tests.training.problems import example_batch, real_gradient
 out, micro_batches, *axes = sys.argv[1:]
 mesh = make_mesh(*map(int, axes))
-params = jax.device_put(random_params(), tree_shardings(random_params(), mesh))
+params = jax.device_put(random_params(), tree_shardings(random_params(), mesh, PARAM_AXES))
 with jax.set_mesh(mesh):
     loss, metrics, g = quick_jit(real_gradient(int(micro_batches)))(params, {}, to_devices(example_batch(), mesh))
     jax.block_until_ready(g)

@@ -1,6 +1,5 @@
 """Sizes of a Qwen2-VL, read from and written to a HuggingFace config.json: sizes are data, not code."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,10 @@ class VisionConfig:
     temporal_patch_size: int = 2
     spatial_merge_size: int = 2
     rope_theta: float = 10000.0
+
+    @property
+    def intermediate_size(self) -> int:
+        return int(self.embed_dim * self.mlp_ratio)
 
     @property
     def patch_dim(self) -> int:
@@ -48,6 +51,18 @@ class Qwen2VLConfig:
     eos_token_id: int | None = None
     pad_token_id: int | None = None
     max_position_embeddings: int = 32768
+
+    @property
+    def model_type(self) -> str:
+        return "qwen2_vl"
+
+    @property
+    def visual_token_ids(self) -> tuple[int, ...]:
+        # <|vision_pad|> lies between vision_end and image_pad in every Qwen2-VL vocabulary and has no config field.
+        pads = range(self.vision_end_token_id + 1, self.image_token_id)
+        return (
+            self.image_token_id, self.video_token_id, self.vision_start_token_id, self.vision_end_token_id, *pads
+        )  # fmt: skip
 
     def __post_init__(self):
         if sum(self.mrope_section) * 2 != self.head_dim:
@@ -164,25 +179,6 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
             rope_theta=float(_positive(_section(vision, path, "rope_parameters"), path, "rope_theta", 10000.0)),
         ),
     )
-
-
-def read_config(directory: str | Path) -> Qwen2VLConfig:
-    """The config of a HuggingFace directory. Raises FileNotFoundError / ValueError naming the file."""
-    path = Path(directory) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} not found: {directory} is not a HuggingFace model directory")
-    return read_config_file(path)
-
-
-def read_config_file(path: Path) -> Qwen2VLConfig:
-    """As `read_config`, of a file of any name."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad JSON, bad UTF-8
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); give the config.json of a Qwen2-VL") from error
-    return config_from_dict(raw, path)
 
 
 def config_to_dict(config: Qwen2VLConfig, dtype: str) -> dict:

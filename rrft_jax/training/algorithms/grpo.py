@@ -15,9 +15,8 @@ from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.clock import Clock
-from rrft_jax.run.progress import reward_columns
 from rrft_jax.tasks.task import Task
-from rrft_jax.training.algorithm import Algorithm, Run
+from rrft_jax.training.algorithm import Algorithm, Run, Shown
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.minibatches import Minibatches, padded
@@ -134,6 +133,17 @@ def advantages(config: ConfigDict) -> Callable:
     return partial(estimate, **config.advantages)
 
 
+def shown(config: ConfigDict, task: Task) -> Shown:
+    """Reward, the task's own measure, KL and speed."""
+    del config
+    return (
+        ("reward", "reward", "{:.3f}"),
+        *task.shown(),
+        ("kl", "kl", "{:.4f}"),
+        ("tok/s", "tokens_per_second", "{:,.0f}"),
+    )
+
+
 def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> RolloutFeed:
     """Sampled batches from update `step` on, each for the updates that config.train asks for."""
     config, parts = run.config, minibatches(run.config)
@@ -170,5 +180,5 @@ GRPO = Algorithm(
     check=check,
     check_example=lambda config, task, processor: lambda example: None,
     feed=feed,
-    shown=lambda config, task: reward_columns(task.shown()),
+    shown=shown,
 )

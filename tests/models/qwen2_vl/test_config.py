@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict, read_config, read_config_file
+from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict
+from rrft_jax.models.registry import read_config, read_config_file
 from rrft_jax.models.weights import abstract_params
 from tests.models.build import TINY
 

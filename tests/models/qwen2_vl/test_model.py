@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rrft_jax.models import language
 from rrft_jax.models.cache import completion_positions
 from rrft_jax.models.head import target_log_probs, token_log_probs
-from rrft_jax.models.qwen2_vl import model as model_module
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix, extend, output_table, prefill, prefix_of
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from rrft_jax.models.weights import abstract_params
 from tests.helpers.rounding import assert_same_but_rounding, rounding
@@ -105,14 +105,14 @@ def test_recomputation_does_not_change_the_gradient(remat):
 def test_a_last_layer_for_one_token_gives_what_it_gives_for_all(monkeypatch):
     """On one device it computes of a prompt's tokens the last one's output alone; on several, all of them."""
     params, prompts, *_ = problem()
-    last_alone = quick_jit(lambda p, x: prefix_of(MODEL, p, x))
+    last_alone = quick_jit(lambda p, x: MODEL.prefix_of(p, x))
     prefix, slack = last_alone(params, prompts), rounding(last_alone, params, prompts)
-    every = quick_jit(lambda p, x: prefill(MODEL, p, x)[0])(params, prompts)
+    every = quick_jit(lambda p, x: MODEL.prefill(p, x)[0])(params, prompts)
     last = prompts.token_mask.sum(-1) - 1
     assert_same_but_rounding(prefix.last_hidden, every[np.arange(len(last)), last], slack.last_hidden)
-    monkeypatch.setattr(model_module, "on_one_device", lambda: False)
+    monkeypatch.setattr(language, "on_one_device", lambda: False)
     assert_same(value_and_grad(*problem()))
-    whole = quick_jit(lambda p, x: prefix_of(MODEL, p, x))(params, prompts)
+    whole = quick_jit(lambda p, x: MODEL.prefix_of(p, x))(params, prompts)
     assert_same_but_rounding(prefix, whole, slack)
 
 
@@ -122,18 +122,18 @@ def test_decoding_token_by_token_equals_scoring():
 
     @quick_jit
     def decode(params, prompts, tokens, mask):
-        prefix = prefix_of(MODEL, params, prompts)
+        prefix = MODEL.prefix_of(params, prompts)
         first = jnp.broadcast_to(prefix.last_hidden[:, None], (B, G, TINY.hidden_size))
 
         def step(carry, t):
             hidden, suffix = carry
             at = lambda x: jax.lax.dynamic_slice_in_dim(x, t, 1, axis=2)  # noqa: E731
             positions = completion_positions(prefix.next_position + t, G, 1)
-            new, suffix = extend(MODEL, params, at(tokens), positions, at(mask), prefix, suffix, write_index=t)
+            new, suffix = MODEL.extend(params, at(tokens), positions, at(mask), prefix, suffix, write_index=t)
             return (new[:, :, 0], suffix), hidden
 
-        _, hidden = jax.lax.scan(step, (first, empty_suffix(MODEL, B, G, C)), jnp.arange(C))
-        scores = token_log_probs(jnp.moveaxis(hidden, 0, 2), output_table(params), tokens)
+        _, hidden = jax.lax.scan(step, (first, MODEL.empty_suffix(B, G, C)), jnp.arange(C))
+        scores = token_log_probs(jnp.moveaxis(hidden, 0, 2), MODEL.output_table(params), tokens)
         return jax.tree.map(lambda x: jnp.where(mask, x, 0.0), scores)
 
     ((_, expected), _), ((_, slack), _) = solution()

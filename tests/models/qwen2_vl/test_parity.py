@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from rrft_jax.models.head import logits
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params, save_params
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.models.build import Visual, pack, quick_jit, random_patches, rope_positions, spell, text
@@ -112,7 +113,8 @@ def their_logits(models, model, segments, patches):
 
 def our_logits(config, params, batch):
     model = Qwen2VL(config)
-    return np.asarray(quick_jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None))(params, batch))
+    run = quick_jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None))
+    return np.asarray(run(params, batch))
 
 
 def one_batch(models):
@@ -147,10 +149,8 @@ def test_logits(models):
 def test_greedy_text(models):
     prompts, patches, batch = one_batch(models)
     model = Qwen2VL(models.config)
-    options = dict(group=1, length=32, sampling=Sampling(0.0), stop_at_eos=False)
-    rollouts = quick_jit(lambda p, b: sample(model, p, b, jax.random.key(0), None, (52,), 50, **options))(
-        models.params, batch
-    )
+    decoder = Decoder(model, None, (52,), 50, 32, Sampling(0.0), stop_at_eos=False)
+    rollouts = quick_jit(lambda p, b: sample(decoder, p, b, jax.random.key(0), 1))(models.params, batch)
     for tokens, segments, row in zip(rollouts.tokens[:, 0], prompts, patches, strict=True):
         inputs = their_inputs(models, segments, row)
         expected = models.theirs.generate(

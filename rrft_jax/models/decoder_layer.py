@@ -1,4 +1,4 @@
-"""One decoder layer, split where the cache comes in: project, (the caller attends), finish."""
+"""A decoder layer with biases at q, k and v, split where the cache comes in: project, (the caller attends), finish."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrft_jax.models.layers import Dense, RMSNorm
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.rope import rotate
 
 
 class DecoderLayer(nn.Module):
-    config: Qwen2VLConfig
+    config: Sizes
     dtype: Any = jnp.float32
 
     def setup(self):
