@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.models.qwen2_vl import adapter as peft
 from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config, read_config_file
+from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config_file
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.weights import (
     abstract_params,
@@ -19,6 +19,7 @@ from rrft_jax.models.qwen2_vl.weights import (
     load_params,
     load_sharded,
     save_params,
+    sizes_of,
 )
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
@@ -78,7 +79,7 @@ def adapter_of(init: str, base: Path, sizes: Qwen2VLConfig) -> dict[str, np.ndar
 def read_sizes(init: str, file: str | None = None) -> Qwen2VLConfig:
     """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
     path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
-    return read_config(resolve_init(init)) if path is None else read_config_file(path)
+    return sizes_of(resolve_init(init)) if path is None else read_config_file(path)
 
 
 def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
@@ -124,16 +125,21 @@ def load_parts(
 ) -> tuple[Qwen2VL, Processor]:
     """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
 
-    attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, and where
-    the tokenizer knows more tokens than the model has rows.
+    attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, where the
+    tokenizer knows more tokens than the model has rows, and where the two disagree about the image tokens.
     """
-    sizes = read_config(directory)
+    sizes = sizes_of(directory)
     model = Qwen2VL(sizes, dtype, remat, choose(attention, jax.default_backend(), dtype))
     processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(
             f"{directory}: the tokenizer knows {processor.vocab_tokens} tokens, config.json has {sizes.vocab_size} rows"
         )
+    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+        if (known := getattr(processor, name)) != (said := getattr(sizes, name)):
+            raise ValueError(
+                f"{directory}: {name} is {said} in config.json and {known} in the tokenizer: take both from one model"
+            )
     return model, processor
 
 

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.fields import token_ids
+from rrft_jax.files import read_json_object
+from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, render, special_tokens
+from rrft_jax.processing.directory import AGAIN, GEOMETRY, TOKENIZER, guarded, load_image_processor, load_tokenizer
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import Grid, visual_tokens
 
 IMAGE, VIDEO, END_OF_TURN = "<|image_pad|>", "<|video_pad|>", "<|im_end|>"
 KINDS = {IMAGE: "image", VIDEO: "video"}
-GEOMETRY = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # Qwen2-VL has no other; patches are 1176 wide
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,25 @@ class Processor:
 
 
 def load_processor(directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> Processor:
-    """The processor of a HuggingFace directory; pixel limits in pixels, None for what preprocessor_config.json says.
+    """The processor of a HuggingFace directory; pixel limits in pixels, None for the directory's own.
 
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
-    for name in ("tokenizer_config.json", "preprocessor_config.json"):
-        if not (directory / name).is_file():
-            raise FileNotFoundError(f"{directory / name} not found: pass a HuggingFace directory of a Qwen2-VL model")
-    tokenizer = AutoTokenizer.from_pretrained(str(directory))
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = _chat_template(directory)
-    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels)
+    tokenizer, template = load_tokenizer(directory)
+    images = load_image_processor(directory, min_pixels, max_pixels)
     specials = special_tokens(tokenizer)
     needed = (IMAGE, VIDEO, "<|vision_start|>", "<|vision_end|>", END_OF_TURN)
     missing = [token for token in needed if token not in specials]
     if missing:
         raise ValueError(f"{directory}: special tokens {missing} are missing; this is no Qwen2-VL tokenizer")
-    generation = _read_json(directory / "generation_config.json")
-    eos = (generation or {}).get("eos_token_id") or []
-    eos = [eos] if isinstance(eos, int) else eos
+    path = directory / "generation_config.json"
+    generation = read_json_object(path, AGAIN) if path.is_file() else None
+    eos = token_ids(generation or {}, path, "eos_token_id")
     pad = tokenizer.pad_token_id
     if pad is None:
         raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen2-VL's is <|endoftext|>")
-    return Processor(
+    processor = Processor(
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer),
         specials=specials,
@@ -92,6 +88,21 @@ def load_processor(directory: str | Path, min_pixels: int | None = None, max_pix
         pad_token_id=pad,
         vocab_tokens=max(tokenizer.get_vocab().values()) + 1,
     )
+    _try_out(processor, template, directory / TOKENIZER)
+    return processor
+
+
+def _try_out(processor: Processor, template: Path, tokenizer: Path) -> None:
+    """A conversation with an image becomes tokens. ValueError names the file that keeps it from that."""
+    turns = [Turn("user", (Visual(IMAGE, 1), "a"))]
+    for file, work in (
+        (template, lambda: render(processor.tokenizer, turns, KINDS)),
+        (tokenizer, lambda: (_tokens(processor, turns), decode(processor, encode_completion(processor, "a")))),
+    ):
+        try:
+            guarded(work)
+        except ValueError as error:
+            raise ValueError(f"{file}: no prompt can be made with it ({error}); {AGAIN}") from None
 
 
 def save_processor(processor: Processor, directory: str | Path) -> None:
@@ -103,7 +114,7 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
     # Older transformers read the two limits by these names, newer ones the size that save_pretrained wrote.
     path = directory / "preprocessor_config.json"
     limits = {"min_pixels": processor.min_pixels, "max_pixels": processor.max_pixels}
-    _write_json(path, {**_read_json(path), **limits})
+    _write_json(path, {**read_json_object(path, AGAIN), **limits})
     if processor.generation_config is not None:
         _write_json(directory / "generation_config.json", processor.generation_config)
 
@@ -211,37 +222,6 @@ def _encoded(
         [grid for _, grid in videos],
         processor.merge_size,
     )
-
-
-def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None) -> Qwen2VLImageProcessorPil:
-    config = _read_json(path)
-    wrong = {k: config[k] for k, v in GEOMETRY.items() if config.get(k, v) != v}
-    if wrong:
-        raise ValueError(f"{path}: {wrong} is not Qwen2-VL's {GEOMETRY}; its patches would not fit the vision tower")
-    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    images = Qwen2VLImageProcessorPil.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
-    low, high = images.size["shortest_edge"], images.size["longest_edge"]
-    if not 0 < low <= high:
-        raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
-    return images
-
-
-def _chat_template(directory: Path) -> str:
-    """Published Qwen2-VL directories keep the template in chat_template.json, which only AutoProcessor reads."""
-    path = directory / "chat_template.json"
-    template = (_read_json(path) or {}).get("chat_template")
-    if template is None:
-        raise ValueError(f"{directory}: no chat template in tokenizer_config.json, chat_template.jinja or {path.name}")
-    return template
-
-
-def _read_json(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

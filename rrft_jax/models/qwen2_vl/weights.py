@@ -5,9 +5,11 @@ stacked leaf at a time; a layer is written after the one before has gone to its 
 """
 
 import json
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -15,25 +17,57 @@ import ml_dtypes
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from rrft_jax.files import shown
 from rrft_jax.models import lora
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, config_to_dict, read_config
-from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE, StoredTensor, open_tensors, write_shards
+from rrft_jax.models.qwen2_vl.files import (
+    INDEX,
+    SINGLE,
+    StoredTensor,
+    ignored_shards,
+    open_tensors,
+    same_values,
+    write_shards,
+)
 from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
 from rrft_jax.models.qwen2_vl.names import from_paths, leaf_paths, published_name, published_shape
 from rrft_jax.models.qwen2_vl.sharding import param_spec
 from rrft_jax.parallel.processes import is_writer, whole
 
 SHOWN = 12  # tensors that an error names
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "INDEX", "SINGLE", "abstract_params", "check_tensors", "from_paths", "leaf_paths", "load_params", "load_sharded",
-    "published_name", "published_sizes", "save_params",
+    "published_name", "published_sizes", "save_params", "sizes_of",
 ]  # fmt: skip
 
 
 def abstract_params(config: Qwen2VLConfig) -> dict:
     """Shapes and dtypes (float32) of all parameters, without making any."""
     return jax.eval_shape(lambda k: init_params(Qwen2VL(config), k), jax.random.key(0))
+
+
+def sizes_of(directory: str | Path) -> Qwen2VLConfig:
+    """The sizes in config.json, with a head of its own where the weights hold one that is not the embedding: as
+    transformers 5, which then does not tie either. Warns where the directory says one thing twice."""
+    directory = Path(directory)
+    config = read_config(directory)
+    try:
+        tensors = open_tensors(directory)
+    except FileNotFoundError:  # those who need the weights say so
+        return config
+    if others := ignored_shards(directory):
+        _log.warning("%s: %s is read, as in transformers, and not %s, which %s names: remove the older of the two",
+                     directory, SINGLE, shown(", ".join(others)), INDEX)  # fmt: skip
+    head, embedding = tensors.get(HEAD), tensors.get(EMBEDDING)
+    if not config.tie_word_embeddings or None in (head, embedding) or same_values(head, embedding):
+        return config
+    _log.warning("%s: tie_word_embeddings is true in config.json, but %s holds %s with other values than %s: they are "
+                 "not tied, as in transformers; set it to false, or remove the head", directory, head.file.name, HEAD,
+                 EMBEDDING)  # fmt: skip
+    return replace(config, tie_word_embeddings=False)
 
 
 def load_params(
@@ -44,7 +78,7 @@ def load_params(
     adapter: LoRA leaves by path, merged into the kernels beside which they belong.
     Raises ValueError that lists all missing, unexpected and misshaped tensors at once.
     """
-    config = config or read_config(directory)
+    config = config or sizes_of(directory)
     tensors = check_tensors(Path(directory), config)
     return from_paths({
         path: _read_leaf(tensors, config, path, leaf.shape, (slice(None),) * len(leaf.shape), dtype, adapter)
@@ -79,6 +113,8 @@ def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTen
     Reads headers only, so a run can do it before anything that takes long.
     """
     tensors = open_tensors(directory)
+    if config.tie_word_embeddings and EMBEDDING not in tensors and HEAD in tensors:  # the tied matrix by its other name
+        tensors[EMBEDDING] = tensors.pop(HEAD)
     wanted: dict[str, tuple[int, ...]] = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
         name, stacked = published_name(path)
@@ -87,8 +123,8 @@ def check_tensors(directory: Path, config: Qwen2VLConfig) -> dict[str, StoredTen
     problems = [f"missing {name}" for name in wanted if name not in tensors]
     for name, tensor in tensors.items():
         if name not in wanted:
-            # A tied head is often stored a second time; inverse frequencies are constants.
-            if not (name == "lm_head.weight" and config.tie_word_embeddings) and "inv_freq" not in name:
+            # A tied head is often stored a second time (see `sizes_of`); inverse frequencies are constants.
+            if not (name == HEAD and config.tie_word_embeddings) and "inv_freq" not in name:
                 problems.append(f"unexpected {name} {list(tensor.shape)}")
         elif tensor.shape != wanted[name]:
             problems.append(f"misshaped {name}: file has {list(tensor.shape)}, config.json says {list(wanted[name])}")
