@@ -114,11 +114,11 @@ def load_image_processor(directory: Path, min_pixels: int | None, max_pixels: in
         found[newer] = nested
     if not found:
         raise FileNotFoundError(
-            f"{older} not found, and no image_processor in {PROCESSOR}: pass a HuggingFace directory of a Qwen2-VL model"
+            f"{older} not found, nor an image_processor in {PROCESSOR}: pass a HuggingFace directory of a Qwen2-VL model"
         )
     path, config = found.popitem()
     if found and (others := _limits(found[older], older)) != _limits(config, path):
-        _log.warning("%s: the pixel limits of %s are used, as in transformers; %s has others, %s: keep one of the files",
+        _log.warning("%s: the pixel limits of %s are used, as in transformers; %s has others, %s: keep one of the two",
                      directory, PROCESSOR, PREPROCESSOR, others)  # fmt: skip
     _check_fields(config, path)
     low, high = _limits(config, path)
