@@ -35,12 +35,12 @@ def write_atomic(file: Path, content: bytes) -> None:
 
 
 def read_json_object(
-    file: Path, remedy: str, what: str = "", limit: int = LARGEST, error: type[Exception] = ValueError
+    file: Path, remedy: str = "", what: str = "", limit: int = LARGEST, error: type[Exception] = ValueError
 ) -> dict[str, Any]:
     """The JSON object in a file: UTF-8, no name twice in one object, at most `limit` bytes.
 
-    Raises `error` in one line: the file, what is wrong, the remedy. what: what the file should have been ("the config
-    of ..."), where its name does not say it.
+    Raises `error` in one line: the file, what is wrong, the remedy if any. what: what the file should have been ("the
+    config of ..."), where its name does not say it.
     """
     value, problem = None, ""
     try:
@@ -52,7 +52,7 @@ def read_json_object(
     if not problem and not isinstance(value, dict):
         problem = f"holds no JSON object but {shown(value)}"
     if problem:
-        raise error(f"{file}: not {what} ({problem}); {remedy}" if what else f"{file}: {problem}; {remedy}")
+        raise error(f"{file}: {f'not {what} ({problem})' if what else problem}{f'; {remedy}' if remedy else ''}")
     return value
 
 

@@ -114,7 +114,7 @@ def load_image_processor(directory: Path, min_pixels: int | None, max_pixels: in
         found[newer] = nested
     if not found:
         raise FileNotFoundError(
-            f"{older} not found, nor an image_processor in {PROCESSOR}: pass a HuggingFace directory of a Qwen2-VL model"
+            f"{older} not found, nor an image_processor in {PROCESSOR}: pass the directory of a Qwen2-VL model"
         )
     path, config = found.popitem()
     if found and (others := _limits(found[older], older)) != _limits(config, path):

@@ -31,11 +31,14 @@ def checksums(flat: Mapping[str, Any]) -> dict[str, str]:
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
         sums = dict(zip(flat, threads.map(_local_sum, flat.values()), strict=True))
     everyone = exchange(sums)
-    return {name: f"{_form(leaf)} {sum(one[name] for one in everyone) % 2**64:016x}" for name, leaf in flat.items()}
+    return {
+        name: f"{array_form(leaf.shape, leaf.dtype)} {sum(one[name] for one in everyone) % 2**64:016x}"
+        for name, leaf in flat.items()
+    }
 
 
-def _form(leaf: Any) -> str:
-    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+def array_form(shape: tuple[int, ...], dtype: Any) -> str:
+    return f"{np.dtype(dtype).name}{list(shape)}"
 
 
 def _local_sum(leaf: Any) -> int:
