@@ -123,7 +123,8 @@ def test_what_the_sampler_says_is_what_the_whole_sequence_says(directory):
                 [encoded.positions, np.broadcast_to(encoded.next_position + np.arange(length), (3, length))], axis=1
             )[None],
         )
-        z = quick_jit(lambda p, x: logits(model.prefill(p, x)[0], model.output_table(p), decoder.allowed))(params, whole)
+        all_logits = lambda p, x: logits(model.prefill(p, x)[0], model.output_table(p), decoder.allowed)  # noqa: E731
+        z = quick_jit(all_logits)(params, whole)
         expected = jax.nn.log_softmax(z[0, P - 1 : -1])[np.arange(length), completion]
         np.testing.assert_allclose(drawn.log_probs[0, g], expected, rtol=0, atol=2e-5)
 
