@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from rrft_jax.data.decoding import image_size
@@ -12,13 +11,13 @@ from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
 from rrft_jax.rollout.compaction import EVALUATION
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 
@@ -32,19 +31,14 @@ def make_answerer(
     them. Every process asks for the same questions and gets all replies. Questions are put into rungs of sizes, one
     compiled program each; ValueError names a question that leaves no room for its answer.
     """
-    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     sampling = Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
+    decoder = make_decoder(model, processor, decoding.max_new_tokens, sampling=sampling, compact=EVALUATION)
     key = jax.random.key(decoding.seed)
     layout = plan(mesh, batch)
 
     @jax.jit
     def generate(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
-        rollouts = sample(
-            model, params, prompts, key, allowed=allowed, eos_token_ids=processor.eos_token_ids,
-            pad_token_id=processor.pad_token_id, group=decoding.samples, length=decoding.max_new_tokens,
-            sampling=sampling, compact=EVALUATION,
-        )  # fmt: skip
-        return by_rows(rollouts)
+        return by_rows(sample(decoder, params, prompts, key, decoding.samples))
 
     def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""

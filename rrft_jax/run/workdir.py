@@ -1,7 +1,8 @@
 """The directory of one run: what made it, whether it may be continued, and whether it is finished.
 
     config.json      resolved config; the last file written at the start, so its presence means "started"
-    versions.json    program and library versions, platform, git commit, seeds of the first start
+    versions.json    program and library versions, platform, git commit, seeds, digests of the user's own files, of
+                     the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
     skipped.jsonl    one line per record that training does not use, and why
     DONE             summary of a finished run (JSON)
@@ -23,7 +24,7 @@ from typing import Any, TextIO
 import ml_collections
 
 from rrft_jax.files import write_json
-from rrft_jax.run.versions import collect_versions, version_notes
+from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
 STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
@@ -91,7 +92,7 @@ def open_workdir(
 def _start(
     path: Path, new: dict, may_change: Sequence[str], upgrade: Callable[[dict], dict], lock: TextIO | None
 ) -> Workdir:
-    versions = {**collect_versions(), "seeds": find_seeds(new)}
+    versions = {**collect_versions(), "seeds": find_seeds(new), "files": user_files(flatten(new))}
     resumed = (path / CONFIG).exists()
     changed: dict[str, tuple[Any, Any]] = {}
     notes: tuple[str, ...] = ()

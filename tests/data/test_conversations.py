@@ -149,6 +149,7 @@ def test_only_a_published_template_around_a_question_is_taken_off(read, text, pr
         (messages((U, "Q"), (A, "4"), problem="R"), "contradiction", "field problem and its conversation"),
         (messages((U, "Q"), (A, "<think>t</think><answer>4</answer>"), cot="u"), "contradiction", "field cot"),
         (messages((U, "Q"), (A, "4"), conversations=[{}]), "contradiction", "messages and conversations"),
+        (messages((U, "Q"), (A, "4"), completion=["x"]), "contradiction", "messages and completion"),
         (messages((U, "Q"), (A, "4")) | {"messages": "[]"}, "wrong type", "messages is a string"),
         (messages((U, "Q"), (A, "4")) | {"messages": ["Q"]}, "wrong type", "turn 1 is a string"),
         ({"image": [], "messages": [{"role": U, "content": "Q", "value": "R"}, {"role": A, "content": "4"}]},
