@@ -39,7 +39,7 @@ setup(
         "numpy>=2",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12,<0.13",
-        "pillow",
+        "pillow>=11.3",  # which knows every format that is read
         "pyarrow",  # users' own Parquet files
         "safetensors",
         "scipy",

@@ -43,9 +43,10 @@ from common.report import machine, save
 from rrft_jax.config.defaults import base_config
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
-from rrft_jax.models.qwen2_vl.attention import CHOICES, choose
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
+from rrft_jax.models.attention import CHOICES, choose
+from rrft_jax.models.registry import make_model
 from rrft_jax.models.score import score
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import combine, parameter_count
@@ -80,9 +81,9 @@ class Bench:
     def _build(self) -> None:
         config = model_config("tiny" if self.tiny else "2B")
         dtype = "float32" if self.tiny else "bfloat16"
-        self.model = Qwen2VL(config, dtype, "full", choose(self.attention, jax.default_backend(), dtype))
+        self.model = make_model(config, dtype, "full", choose(self.attention, jax.default_backend(), dtype))
         self.config = config
-        self.params = jax.jit(partial(init_params, self.model))(jax.random.key(0))
+        self.params = jax.jit(self.model.init_params)(jax.random.key(0))
         s = self.shapes
         self.prompts = jax.tree.map(jnp.asarray, random_prompts(config, s))
         self.tokens = jax.random.randint(jax.random.key(1), (s.B, s.G, s.C), 0, min(config.vocab_size, 1000) - 64)
@@ -101,10 +102,11 @@ class Bench:
         )  # fmt: skip
         self.sampler = jax.jit(
             partial(
-                sample, self.model, allowed=self.law, eos_token_ids=(config.eos_token_id,),
-                pad_token_id=config.pad_token_id, group=s.G, length=s.C, stop_at_eos=False,
+                sample,
+                Decoder(self.model, self.law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
+                group=s.G,
             )
-        )  # fmt: skip
+        )
         self.reference = jax.jit(lambda *batch: score(self.model, *batch, None)[0])
 
     def rates(self, found: dict) -> dict:
@@ -123,7 +125,7 @@ class Bench:
 
     def decode(self, found: dict) -> dict:
         key = jax.random.key(0)
-        first = jax.jit(lambda params, prompts: prefix_of(self.model, params, prompts))
+        first = jax.jit(lambda params, prompts: self.model.prefix_of(params, prompts))
         before = seconds(first, self.params, self.prompts)
         whole = seconds(self.sampler, self.params, self.prompts, key)
         floor = self.cost["decode"].floor(found["rates"]["matmul_flops_per_s"], found["rates"]["copy_bytes_per_s"])

@@ -45,29 +45,27 @@ def measure(
     from common.hlo import dot_flops
     from common.problem import random_prompts
     from common.rates import seconds
-    from rrft_jax.training.forward import Batch, make_forward
 
     from rrft_jax.losses import Targets, grpo_loss
     from rrft_jax.losses.trl import trl
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, prefix_of
+    from rrft_jax.models.registry import make_model
     from rrft_jax.models.score import score
+    from rrft_jax.rollout.decoder import Decoder
     from rrft_jax.rollout.sampler import sample
-    from rrft_jax.training.step import make_gradient
+    from rrft_jax.training.step import Batch, make_forward, make_gradient
 
-    s, model = shapes, Qwen2VL(config, remat=remat)
-    params = init_params(model, jax.random.key(0))
+    s, model = shapes, make_model(config, remat=remat)
+    params = model.init_params(jax.random.key(0))
     prompts = jax.tree.map(jnp.asarray, random_prompts(config, s))
     law = jnp.arange(config.vocab_size) < config.vocab_size - 64
     tokens = jax.random.randint(jax.random.key(1), (s.B, s.G, s.C), 0, 100)
     mask, rows = jnp.ones(tokens.shape, bool), jnp.ones((s.B, s.G))
     batch = Batch(prompts, tokens, mask, Targets(mask, rows, rows, None, jnp.zeros(tokens.shape)))
     loss = partial(grpo_loss, config=trl("grpo", beta=0.04))
-    draw = partial(
-        sample, model, allowed=law, eos_token_ids=(config.eos_token_id,), pad_token_id=config.pad_token_id, group=s.G,
-        length=s.C, stop_at_eos=False,
-    )  # fmt: skip
+    decoder = Decoder(model, law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
+    draw = partial(sample, decoder, group=s.G)
     programs = {
-        "prefill": (lambda p, x: prefix_of(model, p, x), (params, prompts)),
+        "prefill": (lambda p, x: model.prefix_of(p, x), (params, prompts)),
         "decode": (lambda p, x, k: draw(p, x, k), (params, prompts, jax.random.key(0))),
         "reference": (lambda p, x, t, m: score(model, p, x, t, m, None)[0], (params, prompts, tokens, mask)),
         # Without the optimizer, whose products are none.

@@ -13,9 +13,9 @@ from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.registry import AUTO, get_task
 
-_TASK = flags.DEFINE_enum("task", TASKS[0], TASKS, "Which task to draw.")
+_TASK = flags.DEFINE_string("task", AUTO, "Which task to draw: a name or my_task.py:TASK. auto: the first.")
 _DOMAIN = flags.DEFINE_string("domain", "in", "Training distribution (in) or an out-of-domain twin: out, left, right.")
 _SPLIT = flags.DEFINE_string("split", "train", "Name of the random stream.")
 _N = flags.DEFINE_integer("n", 12, "How many samples.", lower_bound=1)
@@ -74,7 +74,10 @@ def _strip(example: Example, scale: int) -> Image.Image:
 def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
-    make = get_task(_TASK.value).make
+    task = get_task(_TASK.value, "--task")
+    if task.make is None:
+        sys.exit(f"--task={task.name} generates no examples")
+    make = task.make
     numbers = range(_START.value, _START.value + _N.value)
     try:
         examples = [make(_SEED.value, number, _SPLIT.value, _DOMAIN.value, _SIZE.value) for number in numbers]

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import get_task, question_templates
+from rrft_jax.tasks.registry import AUTO, get_task, question_templates
 from rrft_jax.tasks.texts import fill
 
 LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
@@ -28,7 +28,7 @@ _QUESTION = flags.DEFINE_string("question", None, "The question; without it, one
 _TEMPLATE = flags.DEFINE_enum(
     "template", None, [*question_templates(), "none"],
     "Prompt template around the question, none for the bare question. Default: the one the checkpoint was trained "
-    "with (COUNT_COT for nano, config.prompt for a workdir), none for a HuggingFace directory.",
+    f"with ({get_task(AUTO).prompts['cot']} for nano, config.prompt for a workdir), none for a HuggingFace directory.",
 )  # fmt: skip
 _SYSTEM = flags.DEFINE_string("system", None, "System prompt in place of the chat template's own.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.")
@@ -49,10 +49,11 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
         config = stored_config(workdir)
-        ask = get_task(config.task).asker(config.prompt, bool(config.data.folder))
+        task = get_task(config.task)
+        ask = task.asker(config.prompt, bool(config.data.folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
-        return lambda question: ask(Example("", config.task, question, "A" if LISTED.search(question) else ""))
-    name = template or ("COUNT_COT" if checkpoint == "nano" else "none")
+        return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
+    name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
     return lambda question: question if name == "none" else fill(question_templates()[name], question)
 
 
@@ -67,16 +68,14 @@ def questions() -> Iterator[str]:
 
 def read_image(path: str):
     """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
-    from rrft_jax.processing.images import open_image
+    from rrft_jax.data.decoding import open_image
 
     try:
-        image = open_image(path)
-        image.load()
+        return open_image(path)
     except FileNotFoundError:
         raise ValueError(f"--image={path}: no such file") from None
     except OSError as error:
-        raise ValueError(f"--image={path}: not a readable image ({error.__cause__ or error})") from None
-    return image
+        raise ValueError(f"--image={path}: not a readable image ({getattr(error, 'reason', '') or error})") from None
 
 
 def answer_all() -> None:
@@ -85,7 +84,7 @@ def answer_all() -> None:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
 

@@ -33,7 +33,10 @@ _STRICT = flags.DEFINE_bool("strict", False, "Check everything first and stop wi
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Delete what was prepared before and make it anew.")
 _LISTED = flags.DEFINE_integer("listed", 20, "How many bad records are printed; skipped.jsonl lists them all.", 0)
 # Each of these is for some sources only, and refused by the others.
-_TASK = flags.DEFINE_enum("task", None, TASKS, "reason_rft: only this task; jsonl, parquet: the task of all records.")
+_TASK = flags.DEFINE_string(
+    "task", None, f"reason_rft: only this task; jsonl, parquet: the task of all records. {', '.join(TASKS)}, or your "
+    "own, my_task.py:TASK.",
+)  # fmt: skip
 _IMAGE_ROOT = flags.DEFINE_string("image_root", None, "reason_rft, jsonl, parquet: where image paths start.")
 _ANSWERS = flags.DEFINE_enum("answers", None, ANSWERS, "geometry3k: ask for a choice's letter (default) or its number.")
 _PER_SCENE = flags.DEFINE_integer("per_scene", None, "super_clevr: questions made from a scene (default 16).", 1)
@@ -95,7 +98,13 @@ def prepare() -> None:
         "seed": _SEED,
     }
     options = {name: flag.value for name, flag in flag_options.items() if flag.value is not None}
-    found = find_parts(_SOURCE.value, _INPUT.value, **options)
+    own = ()
+    if _TASK.value and _TASK.value not in TASKS:
+        from rrft_jax.tasks.registry import get_task
+
+        own = (get_task(_TASK.value, "--task").name,)
+        options["task"] = own[0]
+    found = find_parts(_SOURCE.value, _INPUT.value, (*TASKS, *own), **options)
     tasks = chosen(found.parts, _SPLIT.value)
     if not tasks:
         raise RecordError(nothing_usable(found, _INPUT.value, _LISTED.value))

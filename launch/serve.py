@@ -18,6 +18,9 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _NAME = flags.DEFINE_string("name", None, "What requests call the model. Default: the last part of --checkpoint.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; any but loopback is open to its network.")
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts", [], "Further names under which requests are answered, such as gpubox or *.example.org; * for any."
+)
 _PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
 _MAX_NEW_TOKENS = flags.DEFINE_integer(
     "max_new_tokens", 1024, "Longest answer a request may ask for, and the length of one that names none."
@@ -62,14 +65,20 @@ def serve() -> int:
     import numpy as np
 
     from rrft_jax.compilation import keep_programs
-    from rrft_jax.models.qwen2_vl.weights import load_params
+    from rrft_jax.models.weights import load_params
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.serving.app import make_app
+    from rrft_jax.serving.connection import Connection
     from rrft_jax.serving.engine import Engine
+    from rrft_jax.serving.hosts import host_check
     from rrft_jax.serving.prepare import Limits
     from rrft_jax.serving.programs import Programs
     from rrft_jax.serving.text import answer_pieces
 
+    try:
+        trusted = host_check(_HOST.value, _ALLOWED_HOSTS.value)
+    except ValueError as error:
+        raise ValueError(f"--allowed_hosts: {error}") from None
     listener = listen()
     keep_programs(_CACHE.value)
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
@@ -89,7 +98,11 @@ def serve() -> int:
             engine.stop()  # now, and not once all that waits has been answered
             super().handle_exit(sig, frame)
 
-    config = uvicorn.Config(make_app(engine, processor, name, limits), log_level="warning", access_log=False)
+    # Its warnings are about requests of clients, who have been told.
+    config = uvicorn.Config(
+        make_app(engine, processor, name, limits, trusted), http=Connection, ws="none", log_level="error",
+        access_log=False,
+    )  # fmt: skip
     host, port = listener.getsockname()[:2]
     if _HOST.value not in _LOOPBACK:
         print(f"note: {host} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)

@@ -3,6 +3,7 @@
     python launch/train.py --config=configs/grpo_counting.py
     python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
     python launch/train.py --config=configs/grpo_counting.py:2b --dry-run
+    python launch/train.py --config=configs/grpo_counting.py --reward my_rewards.py:short_answer=0.5
 
 The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
 
@@ -20,7 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rrft_jax.compilation import kept_for_good
-from rrft_jax.config.command_line import parse_flags
+from rrft_jax.config.command_line import add_rewards, parse_flags
 from rrft_jax.parallel.local_processes import run_processes
 from rrft_jax.parallel.names import LOST_OTHERS, NUMBER
 from rrft_jax.run.resume import resume_hint
@@ -30,6 +31,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
+_REWARD = flags.DEFINE_multi_string(
+    "reward", [], "A reward and its weight, added to the config's: my_rewards.py:NAME=0.5, package.module:NAME=0.5 or "
+    "a registered name; repeat it for more.",
+)  # fmt: skip
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Start so many processes on this machine, and watch them.", 1)
 _ADDRESS = flags.DEFINE_string("coordinator_address", None, "host:port of process 0, where it is not found by itself.")
@@ -86,6 +91,7 @@ def main(argv):
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:
+        add_rewards(_CONFIG.value, _REWARD.value)
         if _DRY.value:
             from rrft_jax.planning.dry_run import dry_run
 

@@ -1,9 +1,11 @@
 """How a user's own code comes in: a registered name, `package.module:NAME`, or `folder/file.py:NAME`."""
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Mapping
@@ -20,6 +22,12 @@ class DoorError(ValueError):
 def is_reference(name: str) -> bool:
     """Whether a name points to somebody's code (`module:NAME`, `file.py:NAME`) instead of being a registered one."""
     return ":" in name or name.endswith(".py")
+
+
+def file_of(reference: str) -> Path | None:
+    """The file that a reference (`my_task.py`, `my_task.py:NAME`) leads to, where there is one."""
+    path = Path(reference if reference.endswith(".py") else reference.rpartition(":")[0]).expanduser()
+    return path if path.suffix == ".py" and path.is_file() else None
 
 
 def resolve(name: str, known: Mapping[str, Any], what: str, field: str, group: str = "") -> Any:
@@ -82,6 +90,23 @@ def user_frame(error: BaseException, inside: str | None = None) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
+def describe(error: BaseException, inside: str | None = None) -> str:
+    """One line: the type of an error, what it says, and where in user code it was raised (`user_frame`)."""
+    where = user_frame(error, inside)
+    return f"{type(error).__name__}: {error}{f' ({where})' if where else ''}"
+
+
+def definition(function: Any) -> str:
+    """`file:line` where a function or the class of a callable object is written; "" where Python does not know."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    if not hasattr(function, "__code__"):  # an object: its class's __call__
+        function = type(function).__call__
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
 def _from_reference(name: str, what: str, field: str) -> Any:
     place, _, attribute = name.rpartition(":") if ":" in name else (name, "", "")
     module = load_module(place, field)
@@ -97,6 +122,5 @@ def _guarded(load: Any, what: str, inside: str | None) -> Any:
     try:
         return load()
     except Exception as error:  # anyone's code: whatever it raises is told with its own file and line
-        where = user_frame(error, inside if inside and inside.endswith(".py") else None)
-        at = f" ({where})" if where else ""
-        raise DoorError(f"{what} cannot be loaded: {type(error).__name__}: {error}{at}") from error
+        where = inside if inside and inside.endswith(".py") else None
+        raise DoorError(f"{what} cannot be loaded: {describe(error, where)}") from error

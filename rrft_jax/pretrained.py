@@ -8,19 +8,12 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl import adapter as peft
-from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config_file
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import (
-    abstract_params,
-    check_tensors,
-    leaf_paths,
-    load_params,
-    load_sharded,
-    save_params,
-    sizes_of,
-)
+from rrft_jax.models import adapter as peft
+from rrft_jax.models.attention import choose
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.registry import make_model, read_config_file
+from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params, sizes_of
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
 from rrft_jax.run.workdir import DONE, EXPORT
@@ -71,18 +64,18 @@ def _base_of(adapter: Path, name: str) -> Path:
     return Path(base)
 
 
-def adapter_of(init: str, base: Path, sizes: Qwen2VLConfig) -> dict[str, np.ndarray] | None:
+def adapter_of(init: str, base: Path, sizes: Sizes) -> dict[str, np.ndarray] | None:
     """Leaves of the adapter that `init` is, to be merged into its base; None where it is a model itself."""
     return peft.read_adapter(init, sizes, base) if peft.is_adapter(init) else None
 
 
-def read_sizes(init: str, file: str | None = None) -> Qwen2VLConfig:
+def read_sizes(init: str, file: str | None = None) -> Sizes:
     """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
     path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
     return sizes_of(resolve_init(init)) if path is None else read_config_file(path)
 
 
-def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
+def load_model(config: ConfigDict) -> tuple[Model, Processor, dict]:
     """Model, processor and float32 numpy parameters of config.init."""
     model, processor = load_init(config)
     directory = resolve_init(config.init)
@@ -93,7 +86,7 @@ def load_model(config: ConfigDict) -> tuple[Qwen2VL, Processor, dict]:
     )
 
 
-def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
+def load_init(config: ConfigDict) -> tuple[Model, Processor]:
     """Model and processor of config.init. Its weights, and an adapter's, are looked at but not read: a missing file is
     to be known at once."""
     limits = config.processor.min_pixels or None, config.processor.max_pixels or None
@@ -109,7 +102,7 @@ def load_init(config: ConfigDict) -> tuple[Qwen2VL, Processor]:
 
 
 def load_for_inference(
-    directory: Path, sizes: Qwen2VLConfig, mesh: Mesh, dtype: jnp.dtype, adapter: dict | None = None
+    directory: Path, sizes: Sizes, mesh: Mesh, dtype: jnp.dtype, adapter: dict | None = None
 ) -> dict:
     """All parameters on the mesh in one dtype, an adapter's leaves (`adapter_of`) merged."""
     return load_sharded(directory, sizes, mesh, dict.fromkeys(leaf_paths(abstract_params(sizes)), dtype), adapter)
@@ -122,14 +115,14 @@ def load_parts(
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     attention: str = "auto",
-) -> tuple[Qwen2VL, Processor]:
+) -> tuple[Model, Processor]:
     """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
 
     attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, where the
     tokenizer knows more tokens than the model has rows, and where the two disagree about the image tokens.
     """
     sizes = sizes_of(directory)
-    model = Qwen2VL(sizes, dtype, remat, choose(attention, jax.default_backend(), dtype))
+    model = make_model(sizes, dtype, remat, choose(attention, jax.default_backend(), dtype))
     processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(
@@ -143,7 +136,7 @@ def load_parts(
     return model, processor
 
 
-def export(directory: Path, model: Qwen2VL, params: dict, processor: Processor, dtype: str) -> None:
+def export(directory: Path, model: Model, params: dict, processor: Processor, dtype: str) -> None:
     """Writes the HuggingFace directory of the result: weights (adapters merged), config, tokenizer, processor. Every
     process calls it with its part of the parameters, process 0 writes."""
     save_params(directory, model.config, params, dtype)

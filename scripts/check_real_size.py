@@ -78,9 +78,9 @@ def weights(dtype: str):
     """(sizes, parameters on one device), every parameter in `dtype`."""
     import jax
 
-    from rrft_jax.models.qwen2_vl.config import read_config
-    from rrft_jax.models.qwen2_vl.names import leaf_paths
-    from rrft_jax.models.qwen2_vl.weights import abstract_params, load_sharded
+    from rrft_jax.models.paths import leaf_paths
+    from rrft_jax.models.registry import read_config
+    from rrft_jax.models.weights import abstract_params, load_sharded
     from rrft_jax.parallel.mesh import make_mesh
 
     sizes = read_config(_CHECKPOINT.value)
@@ -109,7 +109,7 @@ def load() -> dict:
 def export() -> dict:
     import filecmp
 
-    from rrft_jax.models.qwen2_vl.weights import save_params
+    from rrft_jax.models.weights import save_params
 
     there, again = Path(_CHECKPOINT.value), Path(_OUT.value) / "again"
     sizes, params = weights("bfloat16")
@@ -126,7 +126,7 @@ def export() -> dict:
 
 def question():
     """(text, picture) of the first record."""
-    from rrft_jax.data.records import read_records
+    from rrft_jax.data.folder import read_records
     from rrft_jax.tasks.visual_counting.prompts import format_prompt
 
     record = read_records(ROOT / _DATA.value).examples[0]
@@ -140,9 +140,10 @@ def ours(dtype: str) -> dict:
 
     from rrft_jax.data.index import Bucket
     from rrft_jax.models.head import logits
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, output_table, prefill
+    from rrft_jax.models.registry import make_model
     from rrft_jax.processing.buckets import collate
     from rrft_jax.processing.processor import encode_prompt, load_processor
+    from rrft_jax.rollout.decoder import Decoder
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.rollout.sampling import Sampling
 
@@ -154,13 +155,13 @@ def ours(dtype: str) -> dict:
         begin = time.perf_counter()
         sizes, params = weights("bfloat16")
         loaded = time.perf_counter()
-        model = Qwen2VL(sizes, dtype)
-        all_logits = jax.jit(lambda p, b: logits(prefill(model, p, b)[0], output_table(p), None)[0])
+        model = make_model(sizes, dtype)
+        all_logits = jax.jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None)[0])
         z = np.asarray(all_logits(params, prompts))
         scored = time.perf_counter()
-        draw = functools.partial(sample, model, allowed=None, eos_token_ids=processor.eos_token_ids, group=1,
-                                 pad_token_id=processor.pad_token_id, length=_TOKENS.value, sampling=Sampling(0.0),
-                                 stop_at_eos=False)  # fmt: skip
+        eos, pad = processor.eos_token_ids, processor.pad_token_id
+        decoder = Decoder(model, None, eos, pad, _TOKENS.value, Sampling(0.0), stop_at_eos=False)
+        draw = functools.partial(sample, decoder, group=1)
         tokens = np.asarray(jax.jit(lambda p, b: draw(p, b, jax.random.key(0)).tokens)(params, prompts))[0, 0]
         drawn = time.perf_counter()
     np.savez(Path(_OUT.value) / f"{dtype}.npz", logits=z.astype(np.float32), tokens=tokens, prompt=row.tokens)
@@ -175,8 +176,7 @@ def theirs() -> dict:
     import numpy as np
     import torch
     from PIL import Image
-    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
     where = _CHECKPOINT.value
     with Peak() as peak:
@@ -184,14 +184,15 @@ def theirs() -> dict:
         picture = picture if isinstance(picture, Image.Image) else Image.open(picture)
         # By these names: the ones in preprocessor_config.json win over `size`.
         limits = {"min_pixels": 56 * 56, "max_pixels": _MAX_PIXELS.value}
-        pixels = Qwen2VLImageProcessorPil.from_pretrained(where, **limits)(images=[picture], return_tensors="pt")
+        images = AutoImageProcessor.from_pretrained(where, backend="pil", **limits)
+        pixels = images(images=[picture], return_tensors="pt")
         tokenizer = AutoTokenizer.from_pretrained(where)
         turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
         chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         pads = int(pixels["image_grid_thw"].prod()) // 4
         ids = tokenizer(chat.replace("<|image_pad|>", "<|image_pad|>" * pads), return_tensors="pt").input_ids
         begin = time.perf_counter()
-        model = Qwen2VLForConditionalGeneration.from_pretrained(where, dtype=torch.float32).eval()
+        model = AutoModelForImageTextToText.from_pretrained(where, dtype=torch.float32).eval()
         loaded = time.perf_counter()
         inputs = dict(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels["pixel_values"],
@@ -237,9 +238,9 @@ def step(algorithm: str) -> dict:
     size = f"2b,init={_CHECKPOINT.value},data={ROOT / _DATA.value}"
     workdir = Path(_OUT.value) / f"run_{algorithm}"
     shutil.rmtree(workdir, ignore_errors=True)
-    name, target = ("ans_sft_counting", "") if algorithm == "sft" else ("grpo_counting", "")
+    recipe = "ans_sft.py:counting," if algorithm == "sft" else "grpo_counting.py:"
     command = [
-        sys.executable, "launch/train.py", f"--config=configs/{name}.py:{target}{size}", f"--workdir={workdir}",
+        sys.executable, "launch/train.py", f"--config=configs/{recipe}{size}", f"--workdir={workdir}",
         f"--config.lora.rank={_RANK.value}", "--config.optimizer.schedule.peak=1e-4",
         "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.epochs=0",
         "--config.train.prompts=1", "--config.train.micro_batches=1", "--config.rollout.group=2",

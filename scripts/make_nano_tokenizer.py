@@ -15,12 +15,14 @@ from absl import app, flags
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.registry import get_task, tasks
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import listing_target
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "Directory to write.")
 
+PUBLISHED = Path(__file__).parents[1] / "tests" / "fixtures" / "qwen2-tokenizer" / "preprocessor_config.json"
 VOCABULARY = 1024  # with special tokens
 SPECIALS = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -48,10 +50,14 @@ TEMPLATE_WEIGHT = 300
 EXAMPLES = 400  # of the training domain of each task; half as many of each other domain
 
 
+def generated() -> list[Task]:
+    """The tasks that have examples to learn from."""
+    return [task for task in tasks().values() if task.make]
+
+
 def corpus() -> Iterator[str]:
-    for name in TASKS:
-        task = get_task(name)
-        for number, domain in enumerate(task.held_out.values()):
+    for task in generated():
+        for number, (domain, _) in enumerate(task.held_out.values()):
             for index in range(EXAMPLES if number == 0 else EXAMPLES // 2):
                 yield from texts(task.make(0, index, "tokenizer", domain))
         for _ in range(TEMPLATE_WEIGHT):
@@ -101,18 +107,18 @@ def main(_):
         "additional_special_tokens": SPECIALS[1:],
     })  # fmt: skip
     (out / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    published = json.loads(PUBLISHED.read_text())
     write("preprocessor_config.json", {
-        "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor",
+        "image_processor_type": published["image_processor_type"], "processor_class": published["processor_class"],
         "min_pixels": 56 * 56, "max_pixels": 112 * 112, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
         "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
     })  # fmt: skip
     eos = [ids["<|im_end|>"], ids["<|endoftext|>"]]
     write("generation_config.json", {"eos_token_id": eos, "pad_token_id": ids["<|endoftext|>"]})
     print(f"{tokenizer.get_vocab_size()} tokens")
-    for name in TASKS:
-        task = get_task(name)
+    for task in generated():
         lengths = [len(tokenizer.encode(task.targets["cot"](task.make(1, i, "train", "in"))).ids) for i in range(200)]
-        print(f"{name}: longest of 200 chains of thought {max(lengths)} tokens")
+        print(f"{task.name}: longest of 200 chains of thought {max(lengths)} tokens")
         sample = task.targets["cot"](task.make(1, 0, "train", "in"))
         print("|".join(tokenizer.decode([i]) for i in tokenizer.encode(sample).ids))
 

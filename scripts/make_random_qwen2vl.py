@@ -14,10 +14,10 @@ import ml_dtypes
 import numpy as np
 from absl import app, flags
 
-from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict
-from rrft_jax.models.qwen2_vl.files import write_shards
-from rrft_jax.models.qwen2_vl.names import leaf_paths, published_name, published_shape
-from rrft_jax.models.qwen2_vl.weights import abstract_params, published_sizes
+from rrft_jax.models.files import write_shards
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.registry import family_of, read_config_file
+from rrft_jax.models.weights import abstract_params, published_sizes, tensor_names
 from rrft_jax.processing.processor import load_processor, save_processor
 
 _CONFIG = flags.DEFINE_string("config", "tests/fixtures/qwen2-vl-configs/2b.json", "config.json with the sizes.")
@@ -47,22 +47,23 @@ def draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
-    config = config_from_dict(json.loads(Path(_CONFIG.value).read_text()), Path(_CONFIG.value))
-    shapes = leaf_paths(abstract_params(config))
+    config = read_config_file(Path(_CONFIG.value))
+    shapes, names = leaf_paths(abstract_params(config)), tensor_names(config)
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
 
     def tensors():
         for path, leaf in shapes.items():
-            name, stacked = published_name(path)
-            shape = published_shape(path, leaf.shape[1:] if stacked else leaf.shape, config)
+            name, stacked = names.published(path)
+            shape = names.shape(path, leaf.shape[1:] if stacked else leaf.shape)
             for layer in range(leaf.shape[0]) if stacked else [None]:
                 yield name.format(layer), draw(name.format(layer), shape, _SEED.value)
 
-    sizes = published_sizes(shapes, itemsize=2)
+    sizes = published_sizes(shapes, 2, names)
     write_shards(out, sizes, tensors(), _SHARD_BYTES.value)
-    (out / "config.json").write_text(json.dumps(config_to_dict(config, "bfloat16"), indent=2) + "\n")
-    save_processor(load_processor(_TOKENIZER.value), out)
+    settings = family_of(config).write_sizes(config, "bfloat16")
+    (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_processor(load_processor(_TOKENIZER.value, sizes=config), out)
     print(f"{out}: {sum(leaf.size for leaf in shapes.values()):,} parameters, {sum(sizes.values()):,} bytes")
 
 

@@ -6,24 +6,20 @@ whether to. Verdicts, what is said of each object, are learnt last and are few o
 about nothing else.
 """
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from rrft_jax.data.example import Example
 from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
-from rrft_jax.tasks.visual_counting.reasoning import GONE, LEFT, OTHER
 from rrft_jax.training.step import Batch
 
 SEED = 20251120
 BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64
-LISTING = {"visual_counting": "LISTING", "structure_perception": "FIGURE_LISTING",
-           "spatial_transformation": "SPATIAL_LISTING"}  # fmt: skip
 TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
 
 
@@ -63,7 +59,7 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     for row, mode in enumerate(rng.choice(len(modes), BATCH, p=[m.share for m in modes])):
         mode = modes[mode]
         example = task.make(SEED, step * BATCH + row, "pretrain", "in")
-        prompt = LISTING[name] if mode.prompt == "listing" else mode.prompt
+        prompt = task.pretraining.listing if mode.prompt == "listing" else mode.prompt
         encoded.append(encode_prompt(processor, task.asker(prompt)(example), example.images))
         text = TARGETS[mode.target](example)
         target = encode_completion(processor, text)
@@ -72,7 +68,7 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
         if mode.tokens == "rest":
             loss_mask[row, 0, 0] = False
         elif mode.tokens == "verdicts":
-            loss_mask[row, 0, : len(target)] = verdict_tokens(processor, example, text, len(target))
+            loss_mask[row, 0, : len(target)] = verdict_tokens(processor, task, text, len(target))
     images = max(len(e.patches) for e in encoded)
     longest = max(len(e.tokens) for e in encoded)
     bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES)
@@ -80,25 +76,11 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
 
 
-def verdict_tokens(processor: Processor, example: Example, text: str, count: int) -> np.ndarray:
+def verdict_tokens(processor: Processor, task: Task, text: str, count: int) -> np.ndarray:
     """bool[count]: the tokens of `text` (and its end) that say a verdict or belong to the answer."""
-    spans = [match.span() for match in _verdicts(example, text)] + [(text.index("<answer>"), len(text))]
+    spans = [*task.pretraining.verdicts(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
     offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     chosen = np.zeros(count, bool)
     for number, (start, end) in enumerate(offsets):
         chosen[number] = any(start < high and low < end for low, high in spans)
     return chosen
-
-
-def _verdicts(example: Example, text: str) -> list[re.Match]:
-    thought = text[: text.index("</think>")]
-    if example.task == "visual_counting":
-        return list(re.finditer(rf"\b(?:{GONE}|{LEFT}|{OTHER}|\d+)\b", thought))
-    # A line "2:1 small same red cyan metal same cube same front_left.": the rank, then every second word, and the move.
-    found = []
-    for line in re.finditer(r"^\d+:.*$", thought, re.MULTILINE):
-        words = list(re.compile(r"[^\s.]+").finditer(thought, line.start(), line.end()))
-        if len(words) != 10:
-            raise ValueError(f"{example.id}: {len(words)} words in the line {line.group()!r}")
-        found += [words[0], *words[2:9:2], words[9]]
-    return found

@@ -18,23 +18,27 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from nano_mixture import BATCH, COMPLETION_LENGTH, MICRO_BATCHES, MIXTURES, SEED, make_batch
-from nano_sizes import make_pretraining_optimizer, nano_config
+from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
 from rrft_jax.evaluation.answer import rung
 from rrft_jax.losses.sft import sft_loss
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.weights import from_paths, load_params, save_params
+from rrft_jax.models.paths import from_paths
+from rrft_jax.models.protocol import Model
+from rrft_jax.models.registry import make_model
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import Processor, decode, encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards.registry import get
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.checkpoints import Checkpoints
-from rrft_jax.tasks.registry import Task, get_task
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Task
 from rrft_jax.training.step import init_state, make_forward, make_train_step
 
 FLAGS = flags.FLAGS
@@ -71,7 +75,7 @@ def evaluate(
         encoded = [encode_prompt(processor, ask(e), e.images) for e in examples]
         if start:
             encoded = [with_start(e, encode_completion(processor, start)[:-1]) for e in encoded]
-        rungs = [rung(e.size) for e in encoded]
+        rungs = [rung(e.size, processor.merge_size) for e in encoded]
         bucket = Bucket(max(r.prompt_tokens for r in rungs), rungs[0].images, rungs[0].patches)
         prompts = collate(encoded, np.arange(BATCH), bucket, processor.pad_token_id)
         texts = [start + decode(processor, ids) for ids in np.asarray(generate(params, prompts).tokens)[:, 0]]
@@ -99,20 +103,20 @@ def report(generate, params, processor, count: int) -> dict:
             "direct_prompt": measure("ans"),
             "zero_shot_prompt": measure("zero_shot"),
         }
-        for title, domain in task.held_out.items():
+        for title, (domain, _) in task.held_out.items():
             if domain != "in":
                 scores[name][f"training_prompt_{title}"] = measure("cot", domain=domain)
                 scores[name][f"forced_reasoning_{title}"] = measure("cot", THOUGHT, domain)
     return scores
 
 
-def initial(config, processor: Processor, model: Qwen2VL, workdir: Path) -> dict:
+def initial(config, processor: Processor, model: Model, workdir: Path) -> dict:
     """Random or given decoder, and the tower that pretrain_nano_tower.py wrote into the workdir."""
     if FLAGS.init:
         old = load_processor(FLAGS.init)
         params = remap(load_params(FLAGS.init), old, processor, config.vocab_size)
     else:
-        params = init_params(model, jax.random.key(SEED))
+        params = model.init_params(jax.random.key(SEED))
     tower = workdir / "tower.safetensors"
     if not tower.exists():
         raise ValueError(f"{tower} does not exist: run scripts/pretrain_nano_tower.py --workdir={workdir} first")
@@ -122,9 +126,9 @@ def initial(config, processor: Processor, model: Qwen2VL, workdir: Path) -> dict
 def main(_):
     workdir, out = Path(FLAGS.workdir), Path(FLAGS.out)
     workdir.mkdir(parents=True, exist_ok=True)
-    processor = load_processor(out)
+    processor = load_processor(out, sizes=published())
     config = nano_config(processor)
-    model = Qwen2VL(config)
+    model = make_model(config)
     allowed = jnp.asarray(allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids))
     optimizer, schedule = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     params = initial(config, processor, model, workdir)
@@ -137,10 +141,8 @@ def main(_):
     step_fn = jax.jit(
         make_train_step(make_forward(model, allowed), sft_loss, optimizer, schedule, MICRO_BATCHES), donate_argnums=0
     )
-    generate = jax.jit(partial(
-        sample, model, key=jax.random.key(0), allowed=allowed, eos_token_ids=processor.eos_token_ids,
-        pad_token_id=processor.pad_token_id, group=1, length=COMPLETION_LENGTH, sampling=Sampling(0.0),
-    ))  # fmt: skip
+    decoder = make_decoder(model, processor, COMPLETION_LENGTH, sampling=Sampling(0.0))
+    generate = jax.jit(partial(sample, decoder, key=jax.random.key(0), group=1))
     with (
         Checkpoints(workdir / "checkpoints", keep_last=2, keep_best=0) as checkpoints,
         open(workdir / "curve.jsonl", "a") as curve,

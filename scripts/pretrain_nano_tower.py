@@ -17,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
-from nano_sizes import make_pretraining_optimizer, nano_config
+from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import save_file
 from scipy.optimize import linear_sum_assignment
 
 from rrft_jax.data.loader import make_loader
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, encode_images, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.protocol import Model
+from rrft_jax.models.registry import make_model
+from rrft_jax.models.weights import load_params
 from rrft_jax.processing.images import image_patches
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import Processor, load_processor
@@ -108,7 +110,7 @@ def scene_picture(things: tuple[Thing, ...], view: View) -> tuple[np.ndarray, li
     return render(things, view, SIDE, SIDE), told
 
 
-def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
+def make_step(model: Model, optimizer: optax.GradientTransformation):
     where = jnp.asarray(patch_positions(SIDE // 14, SIDE // 14, 2))
 
     def loss(params, patches, labels):
@@ -116,7 +118,7 @@ def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
         prompts = Prompts(
             None, None, None, None, None, patches, jnp.ones(shape, bool), jnp.broadcast_to(where, (*shape, 2))
         )  # fmt: skip
-        logits = encode_images(model, params, prompts) @ params["head"]
+        logits = model.encode_images(params, prompts) @ params["head"]
         losses = []
         for k in range(len(HEADS)):
             log_p = jax.nn.log_softmax(logits[..., ENDS[k] : ENDS[k + 1]])
@@ -135,11 +137,11 @@ def make_step(model: Qwen2VL, optimizer: optax.GradientTransformation):
 
 def main(_):
     workdir = Path(FLAGS.workdir)
-    processor = load_processor(FLAGS.processor)
-    model = Qwen2VL(nano_config(processor))
+    processor = load_processor(FLAGS.processor, sizes=published())
+    model = make_model(nano_config(processor))
     key = jax.random.key(SEED)
     head = 0.01 * jax.random.normal(key, (model.config.hidden_size, int(ENDS[-1])))
-    tower = load_params(FLAGS.init) if FLAGS.init else init_params(model, key)
+    tower = load_params(FLAGS.init) if FLAGS.init else model.init_params(key)
     params = {"vision": jax.tree.map(jnp.asarray, tower["vision"]), "head": head}
     optimizer, _ = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     state = {"params": params, "opt_state": optimizer.init(params)}

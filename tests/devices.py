@@ -12,7 +12,7 @@ def run_on_devices(program: str, *arguments: object, count: int = 8) -> str:
         [sys.executable, "-c", program, *map(str, arguments)],
         env={
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": str(Path(__file__).parents[1]),
         },

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.data.folder import read_records
 from rrft_jax.data.index import Bucket
-from rrft_jax.data.records import read_records
 from rrft_jax.models.qwen2_vl.config import config_from_dict
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.score import score
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import collate
@@ -111,7 +111,7 @@ def test_one_forward_pass_of_a_shallow_2b(processor, record, encoded):
 
 def random_params(model):
     """bfloat16 parameters in the shapes of init_params: normal with fan-in scaling, norms 1, biases 0."""
-    shapes = jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: model.init_params(key), jax.random.key(0))
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):

@@ -20,13 +20,18 @@ from starlette.routing import Route
 WAIT = 300  # seconds: only something that hangs takes so long
 
 
+LOUD = {"log_level": "warning", "log_config": None}
+
+
 @contextlib.contextmanager
-def running(app) -> Iterator[str]:
-    """The base URL, .../v1, of an application that is served on a free port meanwhile."""
+def running(app, **options) -> Iterator[str]:
+    """The base URL, .../v1, of an application that is served on a free port meanwhile. options: of uvicorn; LOUD lets
+    pytest's caplog see its errors."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # whoever comes before the server is up waits
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    options = {"log_level": "critical", "lifespan": "off"} | options
+    server = uvicorn.Server(uvicorn.Config(app, **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from common.cost import Shapes, pairs, phases, tower
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.lora import init_adapter, is_trained
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.protocol import Sizes
 from rrft_jax.training.parameters import lora_settings
 
 RANK = 64  # of docs/tpu_compile.md's table
@@ -28,7 +28,7 @@ def with_adapter(params: dict, dtype) -> tuple[dict, dict, dict]:
     return from_paths(trainable), from_paths(leaf_paths(base) | constants), base
 
 
-def update_flops(c: Qwen2VLConfig, s: Shapes, trained: int) -> float:
+def update_flops(c: Sizes, s: Shapes, trained: int) -> float:
     """As common/cost.py counts them. The frozen tower has no backward pass, the frozen decoder none of its kernels, but
     attention both of its products'; every token goes through all `trained` numbers of the adapter, three times, but for
     the prompt's in the last layer, of which few need more than those of k and v: none of it is counted."""

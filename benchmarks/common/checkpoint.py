@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,18 @@ SIZES = {
 
 
 def model_config(size: str, vocabulary: int | None = None, layers: int | None = None):
-    """Qwen2VLConfig of a named size; special tokens are the last ids of the vocabulary but for padding rows."""
-    from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
+    """The sizes of that name, in the published 2B's family; special tokens are the last ids but for padding rows."""
+    from rrft_jax.models.registry import read_config_file
 
+    published = read_config_file(ASSETS.parent / "sizes" / "2b.json")
     V, D, L, H, K, F, depth, width, heads = SIZES[size]
     V, L = vocabulary or V, layers or L
     A = D // H
     ids = special_ids(V)
-    return Qwen2VLConfig(
-        vocab_size=V, hidden_size=D, intermediate_size=F, num_layers=L, num_heads=H, num_kv_heads=K, head_dim=A,
-        mrope_section=(A // 8, 3 * A // 16, 3 * A // 16), vision=VisionConfig(depth, width, heads, D),
+    tower = replace(published.vision, depth=depth, embed_dim=width, num_heads=heads, hidden_size=D)
+    return replace(
+        published, vocab_size=V, hidden_size=D, intermediate_size=F, num_layers=L, num_heads=H, num_kv_heads=K,
+        head_dim=A, mrope_section=(A // 8, 3 * A // 16, 3 * A // 16), vision=tower,
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
         eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"],
@@ -68,15 +71,15 @@ def _tokenizer(vocabulary: int) -> tokenizers.Tokenizer:
 
 
 def make_checkpoint(directory: str | Path, config, dtype: str = "float32") -> Path:
-    """Writes weights (seed 0), tokenizer and processor files of a Qwen2VLConfig; returns the directory."""
+    """Writes weights (seed 0), tokenizer and processor files of a model of these sizes; returns the directory."""
     import jax
 
-    from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-    from rrft_jax.models.qwen2_vl.weights import save_params
+    from rrft_jax.models.registry import make_model
+    from rrft_jax.models.weights import save_params
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    save_params(directory, config, init_params(Qwen2VL(config), jax.random.key(0)), dtype)
+    save_params(directory, config, make_model(config).init_params(jax.random.key(0)), dtype)
     _tokenizer(config.vocab_size).save(str(directory / "tokenizer.json"))
     shutil.copy(ASSETS / "chat_template.jinja", directory)
     shutil.copy(ASSETS / "tokenizer_config.json", directory)

@@ -7,7 +7,7 @@ causal half. A backward pass is twice its forward pass.
 
 from dataclasses import dataclass
 
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.protocol import Sizes
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class Cost:
         return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
 
 
-def kv_weights(c: Qwen2VLConfig) -> int:
+def kv_weights(c: Sizes) -> int:
     """Entries of the kernels that make keys and values in one decoder layer."""
     return 2 * c.hidden_size * c.head_dim * c.num_kv_heads
 
 
-def layer_weights(c: Qwen2VLConfig) -> int:
+def layer_weights(c: Sizes) -> int:
     """Entries of the kernels of one decoder layer."""
     D, A = c.hidden_size, c.head_dim
     return 2 * D * A * c.num_heads + kv_weights(c) + 3 * D * c.intermediate_size
 
 
-def tower_weights(c: Qwen2VLConfig) -> tuple[int, int, int]:
+def tower_weights(c: Sizes) -> tuple[int, int, int]:
     """Entries of the patch embedding, of the blocks together, and of the merger."""
     v = c.vision
     E, wide = v.embed_dim, v.embed_dim * v.spatial_merge_size**2
     return v.patch_dim * E, v.depth * int(E * E * (4 + 2 * v.mlp_ratio)), wide * wide + wide * v.hidden_size
 
 
-def tower(c: Qwen2VLConfig, s: Shapes) -> float:
+def tower(c: Sizes, s: Shapes) -> float:
     """FLOPs of one forward pass of the vision tower over B * I pictures."""
     embed, blocks, merger = tower_weights(c)
     patches = s.B * s.I * s.n
@@ -66,28 +66,28 @@ def tower(c: Qwen2VLConfig, s: Shapes) -> float:
     return patches * (2 * (embed + blocks) + 2 * merger / c.vision.spatial_merge_size**2 + attention)
 
 
-def _layers(c: Qwen2VLConfig, tokens: float, keys: float) -> float:
+def _layers(c: Sizes, tokens: float, keys: float) -> float:
     """FLOPs of the decoder's layers over `tokens`, each of which sees `keys` keys on average."""
     return c.num_layers * tokens * (2 * layer_weights(c) + 4 * c.num_heads * c.head_dim * keys)
 
 
-def pairs(c: Qwen2VLConfig, s: Shapes) -> float:
+def pairs(c: Sizes, s: Shapes) -> float:
     """Queries times keys in all layers over the prompts: the causal half of each, and one query in the last layer."""
     return (c.num_layers - 1) * s.B * s.P * s.P / 2 + s.B * s.P
 
 
-def _prompt(c: Qwen2VLConfig, s: Shapes) -> float:
+def _prompt(c: Sizes, s: Shapes) -> float:
     """FLOPs of the decoder's layers over the prompts."""
     whole = (c.num_layers - 1) * s.B * s.P * layer_weights(c)
     last = s.B * s.P * kv_weights(c) + s.B * (layer_weights(c) - kv_weights(c))
     return 2 * (whole + last) + 4 * c.num_heads * c.head_dim * pairs(c, s)
 
 
-def _head(c: Qwen2VLConfig, tokens: float) -> float:
+def _head(c: Sizes, tokens: float) -> float:
     return 2 * tokens * c.vocab_size * c.hidden_size
 
 
-def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> dict[str, Cost]:
+def phases(c: Sizes, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> dict[str, Cost]:
     """Least cost of prefill, decode, reference (one scoring pass) and update (scoring forward and backward)."""
     rows = s.B * s.G
     decoder = c.num_layers * layer_weights(c)
@@ -113,7 +113,7 @@ def phases(c: Qwen2VLConfig, s: Shapes, weight_bytes: int = 4, cache_bytes: int 
     return {"prefill": prefill, "decode": decode, "reference": scoring, "update": update}
 
 
-def rematerialised(c: Qwen2VLConfig, s: Shapes, remat: str) -> float:
+def rematerialised(c: Sizes, s: Shapes, remat: str) -> float:
     """FLOPs the update repeats on purpose: the LM head of every chunk and attention's scores; with remat "full" all
     blocks of tower and decoder as well."""
     again = _head(c, s.B * s.G * s.C)

@@ -1,7 +1,7 @@
 """Whether a device finds what float32 on the host's CPU finds, and whether cuDNN's attention finds what XLA's does."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ from common.checkpoint import ASSETS
 from common.problem import Question, encode
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
+from rrft_jax.models.attention import attend_members, attend_whole, choose
+from rrft_jax.models.dense_attention import attend_in_parts
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.attention import attend_members, attend_whole, choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, read_config
-from rrft_jax.models.qwen2_vl.dense_attention import attend_in_parts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.registry import make_model, read_config
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.step import Batch, make_forward, make_gradient
 
@@ -43,18 +43,18 @@ def against_host(attention: str, tiny: bool) -> dict:
     host, device = jax.local_devices(backend="cpu")[0], jax.local_devices()[0]
     config = read_config(ASSETS)
     batch = scored_batch(config, tiny)
-    model = Qwen2VL(config, remat="full")
-    params = jax.jit(partial(init_params, model))(jax.device_put(jax.random.key(0), host))
+    model = make_model(config, remat="full")
+    params = jax.jit(model.init_params)(jax.device_put(jax.random.key(0), host))
     expected = solve(model, params, batch, host)
     found = {}
     for dtype, limits in TOLERANCE.items():
         backend = choose(attention, device.platform, dtype) if dtype == "bfloat16" else "xla"
-        model = Qwen2VL(config, dtype, "full", backend)
+        model = make_model(config, dtype, "full", backend)
         found[dtype] = {"attention": backend, **difference(solve(model, params, batch, device), expected, limits)}
     return {**found, "within": all(one["within"] for one in found.values())}
 
 
-def scored_batch(config: Qwen2VLConfig, tiny: bool) -> Batch:
+def scored_batch(config: Sizes, tiny: bool) -> Batch:
     """A prompt for each picture, with completions of several lengths; numpy arrays."""
     prompts = picture_prompts(TINY_PICTURES if tiny else PICTURES)
     B, (G, C) = len(prompts.tokens), (2, 8) if tiny else (4, 128)
@@ -76,7 +76,7 @@ def picture_prompts(sizes: tuple[tuple[int, int], ...]) -> Prompts:
 
 
 @lru_cache
-def program(model: Qwen2VL) -> Callable:
+def program(model: Model) -> Callable:
     config = trl("grpo", beta=0.04)
 
     def loss(scores, targets):
@@ -85,7 +85,7 @@ def program(model: Qwen2VL) -> Callable:
     return jax.jit(make_gradient(make_forward(model, None), loss))
 
 
-def solve(model: Qwen2VL, params: dict, batch: Batch, device: jax.Device) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def solve(model: Model, params: dict, batch: Batch, device: jax.Device) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Log-probabilities, 0 at padding, and gradients by path, computed on `device`."""
     params, on_device = jax.device_put((params, batch), device)
     _, log_probs, gradient = jax.device_get(program(model)(params, {}, on_device))

@@ -17,7 +17,7 @@ def rates_side(options: Any, turn: Turn) -> None:
     import jax
     import jax.numpy as jnp
 
-    from rrft_jax.models.qwen2_vl.layers import matmul_precision
+    from rrft_jax.models.layers import matmul_precision
 
     turn.imported()
     x = jax.random.normal(jax.random.key(0), (SIZE, SIZE))

@@ -11,23 +11,28 @@ from common.options import Options
 from common.problem import Question, encode, make_questions
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.protocol import Model
+from rrft_jax.models.registry import make_model, read_config
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params
 from rrft_jax.processing.processor import Processor, load_processor
+from rrft_jax.rollout.decoder import Decoder
 
 
 @dataclass(frozen=True)
 class Ours:
     """law bool[V] what may be sampled; stops: the EOS and padding ids as `sample` takes them."""
 
-    model: Qwen2VL
+    model: Model
     params: dict
     processor: Processor
     law: np.ndarray
-    stops: dict[str, Any]
     questions: list[Question]
+
+    def decoder(self, allowed: np.ndarray, length: int, **settings: Any) -> Decoder:
+        """Completions of `length` tokens out of the allowed ones; settings: further fields of `Decoder`."""
+        stops = {"eos_token_ids": self.processor.eos_token_ids, "pad_token_id": self.processor.pad_token_id}
+        return Decoder(self.model, jnp.asarray(allowed), **{**stops, "length": length, **settings})
 
     def prompts(self) -> Prompts:
         """Pictures and texts to device arrays: part of every step."""
@@ -36,13 +41,12 @@ class Ours:
 
 def load(options: Options) -> Ours:
     processor = load_processor(options.checkpoint)
-    model = Qwen2VL(read_config(options.checkpoint), remat=base_config().model.remat)
+    model = make_model(read_config(options.checkpoint), remat=base_config().model.remat)
     return Ours(
         model,
         jax.tree.map(jnp.asarray, load_params(options.checkpoint)),
         processor,
         allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids),
-        {"eos_token_ids": processor.eos_token_ids, "pad_token_id": processor.pad_token_id},
         make_questions(processor, options.prompts, options.images, options.size, options.text_tokens),
     )
 

@@ -86,7 +86,7 @@ def random_prompts(config, s: Shapes) -> Prompts:
     tokens[:, : s.I * s.n // 4] = config.image_token_id
     return Prompts(
         prompt_id=np.arange(s.B, dtype=np.int32), tokens=tokens, token_mask=np.ones((s.B, s.P), bool),
-        positions=np.broadcast_to(np.arange(s.P, dtype=np.int32), (3, s.B, s.P)),
+        positions=np.broadcast_to(np.arange(s.P, dtype=np.int32), (s.B, 3, s.P)),
         next_position=np.full(s.B, s.P, np.int32),
         patches=rng.normal(size=(s.B, s.I, s.n, config.vision.patch_dim)).astype(np.float32),
         patch_mask=np.ones((s.B, s.I, s.n), bool),

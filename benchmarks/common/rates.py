@@ -21,7 +21,7 @@ def seconds(program: Callable, *args, repeats: int = 3, clock: Callable[[], floa
 
 def matmul_rate(size: int = 2048, dtype=jnp.float32, clock: Callable[[], float] = time.perf_counter) -> float:
     """FLOPs a second of a size x size x size product, at the precision the models ask for."""
-    from rrft_jax.models.qwen2_vl.layers import matmul_precision
+    from rrft_jax.models.layers import matmul_precision
 
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)  # a GPU clocks higher where no bit ever changes
     product = jax.jit(lambda a, b: jnp.dot(a, b, precision=matmul_precision(jnp.dtype(dtype))))

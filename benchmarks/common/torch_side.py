@@ -1,43 +1,50 @@
 """The PyTorch peers' side of a comparison: model and processor of the same directory. For pinned processes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.models.auto.processing_auto import processor_class_from_name
 
 from common.options import Options
 from common.problem import Question, make_questions
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.processor import load_processor as our_processor
 
 
-class ImageProcessor(Qwen2VLProcessor):
-    """The published processor without its video half, which insists on torchvision and would not import on a CPU."""
+def load_processor(directory: str | Path) -> ProcessorMixin:
+    """The directory's processor without its video half, which insists on torchvision and would not import on a CPU."""
+    settings = json.loads((Path(directory) / "preprocessor_config.json").read_text())
+    published = processor_class_from_name(settings["processor_class"])
 
-    def __init__(self, image_processor, tokenizer, chat_template=None, **kwargs):
-        self.video_processor = None
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        super(Qwen2VLProcessor, self).__init__(image_processor, tokenizer, chat_template=chat_template)
+    class ImageProcessor(published):
+        def __init__(self, image_processor, tokenizer, chat_template=None, **kwargs):
+            self.video_processor = None
+            self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+            self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+            self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+            super(published, self).__init__(image_processor, tokenizer, chat_template=chat_template)
 
-    @classmethod
-    def get_attributes(cls):
-        return ["image_processor", "tokenizer"]
+        @classmethod
+        def get_attributes(cls):
+            return ["image_processor", "tokenizer"]
 
-
-def load_processor(directory: str | Path) -> ImageProcessor:
     tokenizer = AutoTokenizer.from_pretrained(str(directory), padding_side="left")
-    images = Qwen2VLImageProcessorPil.from_pretrained(str(directory))
+    images = AutoImageProcessor.from_pretrained(str(directory), backend="pil")
     return ImageProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
 
 
-def load_model(directory: str | Path, dtype=torch.float32) -> Qwen2VLForConditionalGeneration:
-    return Qwen2VLForConditionalGeneration.from_pretrained(str(directory), dtype=dtype)
+def load_model(directory: str | Path, dtype=torch.float32) -> PreTrainedModel:
+    return AutoModelForImageTextToText.from_pretrained(str(directory), dtype=dtype)
 
 
 def messages(question: Question) -> list[dict]:
@@ -45,7 +52,7 @@ def messages(question: Question) -> list[dict]:
     return [{"role": "user", "content": [*content, {"type": "text", "text": question.text}]}]
 
 
-def model_inputs(processor: ImageProcessor, questions: list[Question], copies: int) -> dict:
+def model_inputs(processor: ProcessorMixin, questions: list[Question], copies: int) -> dict:
     """Tensors of a left-padded batch in which every question stands `copies` times, as generate() wants them."""
     rows = [q for q in questions for _ in range(copies)]
     text = [processor.apply_chat_template(messages(q), tokenize=False, add_generation_prompt=True) for q in rows]

@@ -5,15 +5,17 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from rrft_jax.losses.grpo import GRPOLoss
+from rrft_jax.rewards.options import registered_options
 from rrft_jax.rewards.registry import REWARDS
 
 
 def base_config() -> ConfigDict:
     """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
     config = ConfigDict()
-    config.algorithm = "grpo"  # grpo | sft
+    config.algorithm = "grpo"  # grpo | sft | your own: my_algorithm.py:ALGORITHM
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
-    config.task = "visual_counting"
+    # auto | a task's name | my_task.py:TASK. auto: visual_counting; of records the task they name, of others vqa
+    config.task = "auto"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.seed = 0
     config.prompt = "cot"  # zero_shot | ans | cot | a template of the task | a file; for training and evaluation alike
@@ -31,6 +33,7 @@ def base_config() -> ConfigDict:
         "nearest_pixels": 0,  # larger pictures are first reduced to this area by nearest neighbours; 0: not
         "images": "first",  # first | in_question: in front of all text, or each on a line in front of the question
     })  # fmt: skip
+    # Shapes of a batch: prompt tokens, image slots, patches of a slot. ("auto",): chosen from the records of a folder.
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
     config.model = ConfigDict({
         "dtype": "float32",  # of products and activations
@@ -59,7 +62,13 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
     config.rewards = ConfigDict({name: 0.0 for name in REWARDS} | {"accuracy": 1.0, "format": 1.0})
-    config.advantages = ConfigDict({"scale": "group", "ddof": 1, "epsilon": 1e-4})
+    # Rewards from outside the package, "my_rewards.py:NAME=0.5" each; --reward adds to them.
+    config.extra_rewards = ()
+    config.reward_options = ConfigDict(registered_options())  # by reward, e.g. reward_options.length.warmup_steps
+    config.advantages = ConfigDict({
+        "estimator": "grpo",  # or a function of your own, my_estimator.py:NAME; the other fields are its options
+        "scale": "group", "ddof": 1, "epsilon": 1e-4,
+    })  # fmt: skip
     config.loss = ConfigDict()
     for field in dataclasses.fields(GRPOLoss):
         if field.name != "max_completion_length":  # it is rollout.max_completion_length
@@ -68,7 +77,10 @@ def base_config() -> ConfigDict:
     config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
     config.loss.temperature = config_dict.placeholder(float)  # of the scored law; None: the rollout's
     config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
-    config.sft = ConfigDict({"target": "cot"})  # cot | ans
+    config.sft = ConfigDict({
+        "target": "cot",  # cot | ans
+        "turns": "all",  # all | last: the assistant's messages trained on, in a conversation of several turns
+    })  # fmt: skip
 
     config.optimizer = ConfigDict({
         "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
@@ -79,7 +91,9 @@ def base_config() -> ConfigDict:
     config.train = ConfigDict({
         "steps": 100,
         "epochs": 0.0,  # passes over the examples, in place of steps; 0: steps
-        "prompts": 32,  # B: prompts per step, all devices together
+        "prompts": 32,  # B: prompts of a batch, all devices together
+        "minibatches": 1,  # parts of the prompts of a sampled batch, an update on each; steps count updates
+        "rollout_epochs": 1,  # passes over a sampled batch, each in an order of its own (TRL: num_iterations)
         "micro_batches": 4,  # parts of a step that are in memory one at a time; 0: one prompt of each device at a time
         "group_chunks": 1,  # parts of each group, within a micro-batch; tower and prompt still run once per prompt
         "freeze": (),  # regular expressions on parameter paths, such as "^vision/"

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.pictures import picture_file
 
 
 class Size(Protocol):
@@ -78,28 +77,26 @@ class Index:
 
 def build_index(
     examples: Sequence[Example],
-    format_prompt: Callable[[Example], str],
-    measure: Callable[[str, list[tuple[int, int]]], Size],
-    buckets: Sequence[Bucket],
+    format_prompt: Callable[[Example], Any],
+    measure: Callable[[Any, list[tuple[int, int]]], Size],
+    buckets: Sequence[Bucket] | Callable[[Sequence[Size]], Sequence[Bucket]],
     check: Callable[[Example], Any] = lambda example: None,
 ) -> Index:
     """Measures every example and gives it the first bucket of the list, smallest first, that holds it.
 
-    format_prompt: the prompt text of an example.
-    measure: from this text and the (height, width) of each image in pixels to its Size; images are not decoded.
-    buckets: the shapes that batches may have. "Smallest" counts prompt tokens and patches of a full batch row.
+    format_prompt: the prompt of an example, as `measure` takes it.
+    measure: from this prompt and the (height, width) of each image in pixels to its Size; images are not decoded.
+    buckets: the shapes that batches may have, or what chooses them from the sizes of all usable examples. "Smallest"
+        counts prompt tokens and patches of a full batch row.
     check: raises ValueError for an example that cannot be used for another reason, such as a missing target.
     Raises ValueError if no example is left.
     """
-    ordered = tuple(sorted(buckets, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
-    if not ordered:
-        raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
-    kept, sizes, bucket_ids, skipped = [], [], [], []
+    measured, sizes, skipped = [], [], []
     for example in examples:
         try:
             pixels = [image_size(image) for image in example.images]
         except OSError as e:
-            skipped.append(Skipped(example.id, "unreadable image", f"{e}; replace the file or remove the record"))
+            skipped.append(Skipped(example.id, "unreadable image", str(e)))
             continue
         try:
             size = measure(format_prompt(example), pixels)
@@ -111,35 +108,27 @@ def build_index(
         except ValueError as e:
             skipped.append(Skipped(example.id, "no usable target", str(e)))
             continue
+        measured.append(example)
+        sizes.append(size)
+    shapes = buckets(sizes) if callable(buckets) else buckets
+    ordered = tuple(sorted(shapes, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
+    if not ordered and not callable(buckets):
+        raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
+    kept, kept_sizes, bucket_ids = [], [], []
+    for example, size in zip(measured, sizes, strict=True):
         bucket = next((k for k, b in enumerate(ordered) if b.fits(size)), None)
         if bucket is None:
             skipped.append(Skipped(example.id, "too long for every bucket", _too_long(size)))
             continue
         kept.append(example)
-        sizes.append(size)
+        kept_sizes.append(size)
         bucket_ids.append(bucket)
-    index = Index(tuple(kept), tuple(sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
+    index = Index(tuple(kept), tuple(kept_sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
     if not kept:
-        shapes = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered)
-        raise ValueError(f"no example fits the buckets {shapes}; enlarge them or lower max_pixels\n{index.report()}")
+        listed = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered) or "chosen from the data"
+        remedy = "enlarge config.buckets or set them to auto, or lower max_pixels"
+        raise ValueError(f"no example fits the buckets {listed}; {remedy}\n{index.report()}")
     return index
-
-
-def image_size(image) -> tuple[int, int]:
-    """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array, a stored picture or a file.
-
-    Of a file only the header is read, of a picture in a prepared data set nothing. Raises OSError for one that cannot
-    be read, or that PIL refuses for its size.
-    """
-    if isinstance(image, np.ndarray):
-        return image.shape[0], image.shape[1]
-    if hasattr(image, "height"):
-        return image.height, image.width
-    try:
-        with Image.open(picture_file(image)) as opened:
-            return opened.height, opened.width
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as some of PIL's readers raise
-        raise OSError(str(error)) from error
 
 
 def _too_long(size: Size) -> str:

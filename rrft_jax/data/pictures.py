@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 MOST_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
@@ -62,13 +59,6 @@ class BytesPicture:
 def picture_file(image: Any):
     """What PIL opens: a file of the bytes where the picture is stored elsewhere, else the path as it is."""
     return io.BytesIO(image.read()) if hasattr(image, "read") else image
-
-
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """Sixteen bits of gray scaled to eight: PIL's conversion to RGB would make all but the darkest white."""
-    if not picture.mode.startswith("I;16"):
-        return picture
-    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def picture_key(image: Any) -> str:

@@ -49,13 +49,16 @@ def open_prepared(folder, split: str) -> tuple[Example, ...]:
     Raises ValueError that lists the splits there are, RecordError where the listing of the records is not that of the
     data.
     """
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(str(folder))
+    builder = _builder(folder)
     if split not in builder.info.splits:
         there = ", ".join(sorted(builder.info.splits))
         raise ValueError(f"{folder} has no split {split!r}; it holds {there}: set config.data.split")
     return _listed(listing(folder, split), builder.as_data_source(split=split, decoders={PICTURES: _encoded()}))
+
+
+def prepared_splits(folder) -> tuple[str, ...]:
+    """The names of the splits of a prepared data set."""
+    return tuple(sorted(_builder(folder).info.splits))
 
 
 def find_prepared(folder, task: str = "") -> Path | None:
@@ -74,10 +77,10 @@ def find_prepared(folder, task: str = "") -> Path | None:
         found = [path.parent for path in infos if _is_prepared(path.parent)]
     if not found:
         return None
-    fitting = [place for place in found if not task or _task(place) == task]
+    fitting = [place for place in found if not task or prepared_task(place) == task]
     if len(fitting) == 1:
         return fitting[0]
-    listed = ", ".join(f"{place} ({_task(place)})" for place in found)
+    listed = ", ".join(f"{place} ({prepared_task(place)})" for place in found)
     if not fitting:
         raise ValueError(f"data folder {folder} is prepared for another task than {task}: {listed}; set config.task")
     raise ValueError(f"data folder {folder} holds several prepared data sets: {listed}; name one of them")
@@ -100,6 +103,12 @@ def read_prepared(folder, task: str, split: str = "train", strict: bool = False)
     return Records(examples, problems)
 
 
+def _builder(folder):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(str(folder))
+
+
 def _left_out(folder: Path, split: str) -> tuple[Problem, ...]:
     path = folder / SKIPPED
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -112,7 +121,8 @@ def _is_prepared(folder: Path) -> bool:
     return not folder.name.startswith("incomplete.") and all((folder / name).is_file() for name in _FILES)
 
 
-def _task(folder: Path) -> str:
+def prepared_task(folder: Path) -> str:
+    """The task that a prepared data set is of."""
     return json.loads((folder / _FILES[0]).read_text(encoding="utf-8")).get("configName", "")
 
 
@@ -134,7 +144,11 @@ def _example(row: dict[str, Any], rows) -> Example:
     names = ("image_rows", "image_places", "image_names", "image_keys", "heights", "widths")
     images = tuple(PreparedPicture(rows, *values) for values in zip(*(row[name] for name in names), strict=True))
     id, task, problem, answer = (row[name] for name in ("id", "task", "problem", "answer"))
-    return Example(id, task, problem, answer, images, row["cot"] or None, json.loads(row["metadata"]))
+    # Data sets of earlier versions have no conversations.
+    system, reply = (row.get(name) or None for name in ("system", "reply"))
+    history = tuple((role, text) for role, text in json.loads(row.get("history") or "[]"))
+    metadata = json.loads(row["metadata"])
+    return Example(id, task, problem, answer, images, row["cot"] or None, metadata, system, history, reply)
 
 
 def _get(rows, index: int) -> dict[str, Any]:

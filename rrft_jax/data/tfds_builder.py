@@ -81,15 +81,14 @@ class Store:
         data: list[io.BytesIO] = []
         problems = []
         keys = [picture_key(image) for image in example.images]
-        for key, image in zip(keys, example.images, strict=True):
+        for key in keys:
             if key in self._stored or key in new:
                 continue
             try:
                 encoded = self._encoded[key].result()
             except OSError as error:
                 record = f"record {example.metadata['record']} (id {example.id!r})"
-                message = f"{image}: {error}; replace the file or remove the record"
-                problems.append(Problem(example.metadata["file"], record, "unreadable image", message))
+                problems.append(Problem(example.metadata["file"], record, "unreadable image", str(error)))
                 continue
             digest = hashlib.sha256(encoded.data).hexdigest()[:16]
             new[key] = Stored(number, len(data), digest, encoded.height, encoded.width)
@@ -106,6 +105,9 @@ class Store:
             "problem": example.problem,
             "answer": example.answer,
             "cot": example.cot or "",
+            "system": example.system or "",
+            "history": json.dumps(example.history) if example.history else "",
+            "reply": example.reply or "",
             "metadata": json.dumps(dict(example.metadata), default=str),
             PICTURES: data,
             "image_names": [str(image).removeprefix(self._root) for image in example.images],
@@ -137,7 +139,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
         numbers = tfds.features.Sequence(np.int32)
-        features = {name: text for name in ("id", "task", "problem", "answer", "cot", "metadata")}
+        names = ("id", "task", "problem", "answer", "cot", "system", "history", "reply", "metadata")
+        features = {name: text for name in names}
         features |= {PICTURES: tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
         features |= {"image_names": texts, "image_keys": texts}
         features |= {name: numbers for name in ("image_rows", "image_places", "heights", "widths")}

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 
 from rrft_jax.data.index import Bucket
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.protocol import Model
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import Processor, encode_prompt
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.rollout.stream import make_stream
 
@@ -18,15 +17,14 @@ _REPLACEMENT = "\ufffd"  # what decoding puts for bytes that are no, or not yet 
 
 
 def make_answer(
-    model: Qwen2VL, params: dict, processor: Processor, sampling: Sampling, max_new_tokens: int, seed: int = 0
+    model: Model, params: dict, processor: Processor, sampling: Sampling, max_new_tokens: int, seed: int = 0
 ) -> Callable[..., Iterator[str]]:
     """answer(text, images=(), system=None, number=0) -> pieces of the answer as they come.
 
     The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same rung of
     sizes share their compiled programs. ValueError for a prompt that leaves no room for the answer.
     """
-    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    stream = make_stream(model, allowed, processor.eos_token_ids, max_new_tokens, sampling)
+    stream = make_stream(make_decoder(model, processor, max_new_tokens, sampling=sampling))
     key = jax.random.key(seed)
 
     def answer(text: str, images: Sequence = (), system: str | None = None, number: int = 0) -> Iterator[str]:
@@ -37,21 +35,19 @@ def make_answer(
                 f"a prompt of {len(encoded.tokens)} tokens and {max_new_tokens} new ones exceed the model's {longest} "
                 "positions: lower max_pixels or max_new_tokens, or give fewer images"
             )
-        prompts = collate([encoded], [number], rung(encoded.size), processor.pad_token_id)
+        prompts = collate([encoded], [number], rung(encoded.size, processor.merge_size), processor.pad_token_id)
         return text_pieces(processor, stream(params, prompts, key))
 
     return answer
 
 
-def rung(size: Size) -> Bucket:
-    """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., image slots to a
-    power of two, so that many different prompts need few programs."""
-    images = len(size.patches)
-    return Bucket(
-        round_up(size.prompt_tokens, 64),
-        1 << (images - 1).bit_length() if images else 0,
-        round_up(max(size.patches), 64) if images else 0,
-    )
+def rung(size: Size, merge_size: int) -> Bucket:
+    """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., patches then to
+    whole visual tokens, image slots to a power of two, so that many different prompts need few programs."""
+    images, merged = len(size.patches), merge_size**2
+    patches = round_up(max(size.patches), 64) if images else 0
+    slots = 1 << (images - 1).bit_length() if images else 0
+    return Bucket(round_up(size.prompt_tokens, 64), slots, -(-patches // merged) * merged)
 
 
 def round_up(value: int, least: int) -> int:

@@ -1,43 +1,50 @@
-"""The seven benchmark columns of the paper, each with its published file and its synthetic twin."""
+"""The benchmark columns of the tasks, each with its published file, its generated twin, or both."""
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rrft_jax.doors import DoorError, is_reference
+from rrft_jax.tasks.registry import get_task, tasks
+from rrft_jax.tasks.task import Column, Task
+
 
 @dataclass(frozen=True)
 class Benchmark:
-    """name: ours, also that of a published column. title: the paper's. task: a name of tasks.registry.
+    """A column with the task that it is of."""
 
-    domain: which twin the task generates for it: "in", "out", and for other viewpoints "left", "right".
-    file: the stem of the published test file.
-    """
+    task: Task
+    column: Column
 
-    name: str
-    title: str
-    task: str
-    domain: str
-    file: str
+    @property
+    def name(self) -> str:
+        return self.column.name
 
 
-COUNTING, STRUCTURE, SPATIAL = "visual_counting", "structure_perception", "spatial_transformation"
-
-BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("counting_id", "CLEVR-Math", COUNTING, "in", "Visual-Counting-id-test-1k"),
-    Benchmark("counting_ood", "Super-CLEVR", COUNTING, "out", "Visual-Counting-ood-test-1k"),
-    Benchmark("structure_id", "GeoMath", STRUCTURE, "in", "Structure-Perception-id-test-820"),
-    Benchmark("structure_ood", "Geometry3K", STRUCTURE, "out", "Structure-Perception-ood-test-800"),
-    Benchmark("spatial_id", "TRANCE", SPATIAL, "in", "Spatial-Transformation-id-test-1k"),
-    Benchmark("spatial_left", "TRANCE-L", SPATIAL, "left", "Spatial-Transformation-ood-left-test-1k"),
-    Benchmark("spatial_right", "TRANCE-R", SPATIAL, "right", "Spatial-Transformation-ood-right-test-1k"),
-)
+def benchmarks() -> tuple[Benchmark, ...]:
+    """Those of the package's own tasks, in their order."""
+    return tuple(Benchmark(task, column) for task in tasks().values() for column in task.benchmarks)
 
 
 def choose(name: str) -> Sequence[Benchmark]:
-    """The benchmark of that name, those of a task, or "all"; ValueError lists the near names."""
-    chosen = [b for b in BENCHMARKS if name in (b.name, b.task, "all")]
-    if not chosen:
-        known = ["all", *dict.fromkeys(b.task for b in BENCHMARKS), *(b.name for b in BENCHMARKS)]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise ValueError(f"--benchmark={name!r} is no benchmark; did you mean {', '.join(near)}?")
-    return chosen
+    """The benchmark of that name, those of a task (a name, an alias or a reference), or "all": those of the paper.
+
+    ValueError lists the near names.
+    """
+    known = benchmarks()
+    if name == "all":
+        return tuple(b for b in known if b.column.file)
+    chosen = [b for b in known if name in (b.name, b.task.name, b.task.alias)]
+    if chosen:
+        return chosen
+    names = ["all", *dict.fromkeys(b.task.name for b in known), *(b.name for b in known)]
+    try:
+        task = get_task(name, "--benchmark")
+    except DoorError:
+        if is_reference(name):
+            raise
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+        raise ValueError(f"--benchmark={name!r} is no benchmark; did you mean {', '.join(near)}?") from None
+    if not task.benchmarks:
+        raise ValueError(f"--benchmark={name}: task {task.name} has no columns; name some in Task(benchmarks=...)")
+    return [Benchmark(task, column) for column in task.benchmarks]

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rrft_jax.data.index import image_size
+from rrft_jax.data.decoding import image_size
 from rrft_jax.evaluation.endpoint import Endpoint
 from rrft_jax.evaluation.questions import Decoding, Question
 
 _CHARACTERS = 4  # per token of English text, roughly
-_PIXELS = 28 * 28  # per visual token of Qwen2-VL; other models count otherwise
+_PIXELS = 28 * 28  # per visual token; models differ
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DryRun:
             f"{self.questions} questions in {self.requests} requests; nothing was sent",
             f"{images} images{sizes}, sent at full size",
             f"about {self.text_tokens} tokens of text (a token per {_CHARACTERS} characters)",
-            f"about {self.image_tokens} tokens of images (a token per 28x28 pixels, as Qwen2-VL; other models differ)",
+            f"about {self.image_tokens} tokens of images (a token per 28x28 pixels; models differ)",
             f"at most {self.most_new_tokens} tokens of answers",
         ]
         if self.minutes is not None:
@@ -53,9 +53,11 @@ def dry_run(endpoint: Endpoint, decoding: Decoding, questions: Sequence[Question
             try:
                 height, width = image_size(image)
             except OSError as error:
-                raise OSError(f"question {question.id}: image {image} cannot be read ({error})") from error
+                raise OSError(f"question {question.id}: {error}") from error
             sizes[width, height] += 1
-    characters = sum(len(question.text) + len(question.system or "") for question in questions)
+    characters = sum(
+        len(text) for q in questions for text in (q.text, q.system or "", *(said for _, said in q.history))
+    )
     requests = len(questions) * repeats
     rate = endpoint.requests_per_minute
     return DryRun(

@@ -19,15 +19,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
-from rrft_jax.processing.images import open_image
+from rrft_jax.processing.chat import Prompt, place
 
 OPTIONAL = ("temperature", "top_p", "top_k", "seed", "n", "max_tokens")
 _KEY_ENV = "OPENAI_API_KEY"
 _LONGEST_HOLD = 600.0  # seconds of Retry-After that are waited for
 _LONGEST_TEXT = 300  # characters of a server's message that are quoted
 _SHORTEST_KEY = 8  # characters; a shorter "key" is a placeholder, and taking it out would eat ordinary text
+# Characters of a key in a row that are taken out of an error, where a server may quote the key in part, and of an
+# answer, where a few of them may be ordinary text.
+_PIECE_OF_ERROR, _PIECE_OF_ANSWER = 6, 16
 
 
 class EndpointError(ValueError):
@@ -130,6 +134,25 @@ def read_key(name: str | None) -> str | None:
     return value
 
 
+def mask_key(text: str, key: str | None, least: int) -> str:
+    """The text with '***' for each run of `least` or more characters of the key, in upper or lower case."""
+    if not key or len(key) < _SHORTEST_KEY:
+        return text
+    least = min(least, len(key))
+    key, lower = key.lower(), "".join(c.lower() if c.isascii() else c for c in text)  # of the same length as the text
+    pieces = {key[k : k + least] for k in range(len(key) - least + 1)}
+    out, k = [], 0
+    while k < len(text):
+        end = k
+        if lower[k : k + least] in pieces:
+            end = k + least
+            while lower[end + 1 - least : end + 1] in pieces:
+                end += 1
+        out.append("***" if end > k else text[k])
+        k = max(end, k + 1)
+    return "".join(out)
+
+
 def key_in_clear(endpoint: Endpoint) -> bool:
     """Whether there is a key, longer than a placeholder, and it would cross a network without encryption."""
     parts, key = urlsplit(endpoint.url), read_key(endpoint.api_key_env) or ""
@@ -145,21 +168,20 @@ def request_seed(seed: int, number: int, sample: int) -> int:
 
 
 def messages_of(question: Question) -> list[dict]:
-    """The messages of a question: images as PNG data URLs, then the text."""
-    parts = [{"type": "image_url", "image_url": {"url": png_url(image)}} for image in question.images]
-    messages = [{"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}]
-    if question.system is not None:
-        messages.insert(0, {"role": "system", "content": question.system})
+    """The messages of a question, its images as PNG data URLs where `place` has them."""
+    pictures = [{"type": "image_url", "image_url": {"url": png_url(image)}} for image in question.images]
+    turns = place(Prompt(question.text, question.history), pictures)
+    messages: list[dict] = [{"role": "system", "content": question.system}] if question.system is not None else []
+    for role, parts in turns:
+        listed = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+        messages.append({"role": role, "content": listed if role == "user" else parts[0]})
     return messages
 
 
 def png_url(image: Any) -> str:
     """A data URL with the pixels of an image (PIL, uint8 array or path), without loss."""
-    opened = open_image(image)
-    if opened.mode not in ("L", "RGB", "RGBA"):
-        opened = opened.convert("RGB")
     out = io.BytesIO()
-    opened.save(out, "PNG")
+    open_image(image).save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
@@ -359,14 +381,12 @@ class _Run:
             raise ValueError("a choice without text")
         # The usage counts all choices of a reply together.
         drawn = getattr(getattr(reply, "usage", None), "completion_tokens", None) if len(reply.choices) == 1 else None
-        return _Choice(self._without_key(content), drawn if isinstance(drawn, int) else None, reason != "length")
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key and len(self._key) >= _SHORTEST_KEY else text
+        content = mask_key(content, self._key, _PIECE_OF_ANSWER)
+        return _Choice(content, drawn if isinstance(drawn, int) else None, reason != "length")
 
     def _clean(self, text: str) -> str:
-        """One line, not too long, without the key."""
-        line = " ".join(self._without_key(text).split())
+        """One line, not too long, without the key or a part of it."""
+        line = " ".join(mask_key(text[: 10 * _LONGEST_TEXT], self._key, _PIECE_OF_ERROR).split())
         return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "..."
 
 

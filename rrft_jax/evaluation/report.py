@@ -3,25 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rrft_jax.evaluation.benchmarks import BENCHMARKS, Benchmark
+from rrft_jax.evaluation.benchmarks import Benchmark, benchmarks
 from rrft_jax.evaluation.published import beside
 from rrft_jax.evaluation.statistics import Estimate, average
 
 SCORES = ("paper_score", "strict_score")
 
 
-def table(results: Mapping[str, Mapping[str, Any]], label: str) -> str:
+def table(results: Mapping[str, Mapping[str, Any]], label: str, known: Sequence[Benchmark] = ()) -> str:
     """Markdown: a row per score, a column per benchmark and an average per task, in per cent with 95 % intervals.
 
-    results: benchmark name -> its numbers (`runner.run_benchmark`). Published rows follow for the columns of which the
-    whole published file was scored; they are to be compared with paper_score. Beneath the table stands what is known to
-    be wrong in them, and how many records of a file could not be used or were not answered.
+    results: benchmark name -> its numbers (`runner.run_benchmark`). known: benchmarks besides the package's own. A row
+    follows for each metric that a task takes of the whole set, in its own unit, then published rows for the columns of
+    which the whole published file was scored; they are to be compared with paper_score. Beneath the table
+    stands what is known to be wrong in them, and how many records of a file could not be used or were not answered.
     """
-    columns = _columns(results)
+    columns = _columns(results, known)
     rows = []
     for name in SCORES:
         found = {b: Estimate(**numbers[name]) for b, numbers in results.items()}
         rows.append([f"{label}, {name}", *(_cell(average([found[b] for b in names])) for _, names in columns)])
+    for name in dict.fromkeys(metric for numbers in results.values() for metric in numbers.get("set_metrics", ())):
+        cells = [_metric([results[b].get("set_metrics", {}).get(name) for b in names]) for _, names in columns]
+        rows.append([f"{label}, {name}", *cells])
     published = beside([b for b, n in results.items() if _is_whole(n)])
     for row in published:
         cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
@@ -53,13 +57,13 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), line(["-" * w for w in widths]), *map(line, rows)])
 
 
-def _columns(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def _columns(results: Mapping[str, Any], known: Sequence[Benchmark]) -> list[tuple[str, list[str]]]:
     """Title and the benchmarks it averages: each benchmark, then its task where several of it are there."""
     columns: list[tuple[str, list[str]]] = []
     tasks: dict[str, list[Benchmark]] = {}
-    for benchmark in BENCHMARKS:
+    for benchmark in {b.name: b for b in (*benchmarks(), *known)}.values():
         if benchmark.name in results:
-            tasks.setdefault(benchmark.task, []).append(benchmark)
+            tasks.setdefault(benchmark.task.name, []).append(benchmark)
     for mine in tasks.values():
         columns += [(b.name, [b.name]) for b in mine]
         if len(mine) > 1:
@@ -73,3 +77,7 @@ def _cell(value: Estimate) -> str:
 
 def _plain(values: Sequence[float | None]) -> str:
     return "" if None in values else f"{sum(values) / len(values):.2f}"
+
+
+def _metric(values: Sequence[float | None]) -> str:
+    return "" if None in values else f"{sum(values) / len(values):.4g}"

@@ -14,15 +14,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from rrft_jax.config.recipes import SHAPES
 from rrft_jax.evaluation import sources
-from rrft_jax.evaluation.benchmarks import BENCHMARKS
+from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.evaluation.spent import Spent
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
 from rrft_jax.rewards import Pool, symbolic
@@ -30,10 +29,9 @@ from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.run.metrics import read_metrics
 from rrft_jax.run.versions import collect_versions
 from rrft_jax.run.workdir import DONE, STAGE1
+from rrft_jax.tasks.registry import tasks
+from rrft_jax.tasks.task import Task
 
-TASKS = MappingProxyType({
-    "counting": "visual_counting", "structure": "structure_perception", "spatial": "spatial_transformation",
-})  # fmt: skip
 BASE = "nano"  # what every row starts from
 SPENT = "spent.json"  # beside the predictions
 GAP_STEPS = 10  # at most, between two evaluations of Reason-RFT-Zero, for its transient adaptation gap
@@ -71,12 +69,17 @@ class Cell:
         return f"{self.task}/{self.method}-seed{self.seed}"
 
 
-def cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+def table_tasks() -> dict[str, Task]:
+    """The tasks of the paper's table by their short names: those that generate twins of published files."""
+    return {task.alias: task for task in tasks().values() if task.make and any(c.file for c in task.benchmarks)}
+
+
+def cells(chosen: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
     """In the order they are worked on: a whole table for the first seed first. ValueError for an unknown name."""
-    for given, known in ((tasks, TASKS), (methods, METHODS)):
+    for given, known in ((chosen, table_tasks()), (methods, METHODS)):
         if wrong := set(given) - set(known):
             raise ValueError(f"{', '.join(sorted(wrong))}: not one of {', '.join(known)}")
-    return [Cell(task, method, seed) for seed in seeds for task in tasks for method in methods]
+    return [Cell(task, method, seed) for seed in seeds for task in chosen for method in methods]
 
 
 def run_cell(
@@ -136,7 +139,8 @@ def run_cell(
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """The results that are there, in the order of tasks, methods and seeds."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*-seed*.json"))]
-    order = lambda r: (list(TASKS).index(r["task"]), list(METHODS).index(r["method"]), r["seed"])  # noqa: E731
+    places = list(table_tasks())
+    order = lambda r: (places.index(r["task"]), list(METHODS).index(r["method"]), r["seed"])  # noqa: E731
     return sorted(found, key=order)
 
 
@@ -154,17 +158,17 @@ def _evaluate(
     same_evaluation(folder, about)
     with Pool(initializer=symbolic.load) as pool:
         numbers = {}
-        for benchmark in BENCHMARKS:
-            if benchmark.task == TASKS[cell.task]:
-                examples, ask, _ = sources.questions(benchmark, "", count, prompt)
-                numbers[benchmark.name] = run_benchmark(
-                    benchmark.name, examples, ask, answerer, folder, in_pool(pool), on_reply=lambda _: note()
-                )
+        task = table_tasks()[cell.task]
+        for column in task.benchmarks:
+            examples, ask, _ = sources.questions(Benchmark(task, column), "", count, prompt)
+            numbers[column.name] = run_benchmark(
+                column.name, task, examples, ask, answerer, folder, in_pool(pool), on_reply=lambda _: note()
+            )
     return numbers
 
 
 def _longest(cell: Cell) -> int:
-    return SHAPES[TASKS[cell.task]]["completion"] + 32
+    return table_tasks()[cell.task].shapes.completion + 32
 
 
 def _training(run: Path) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from rrft_jax.evaluation.adaptation import adaptation
-from rrft_jax.evaluation.benchmarks import BENCHMARKS
 from rrft_jax.evaluation.figures import Line, panels
 from rrft_jax.evaluation.report import markdown
-from rrft_jax.evaluation.reproduction import METHODS, TASKS
+from rrft_jax.evaluation.reproduction import METHODS, table_tasks
 
 Result = dict[str, Any]
 SCORES = {"strict_score": "strict score", "paper_score": "paper's score"}
@@ -45,8 +44,8 @@ def write_report(results: Sequence[Result], folder: Path) -> str:
 def score_table(results: Sequence[Result], score: str) -> str:
     """A row per method, a column per benchmark, and per task the plain mean of its columns."""
     columns: list[tuple[str, list[str]]] = []
-    for task in TASKS.values():
-        names = [b.name for b in BENCHMARKS if b.task == task]
+    for task in table_tasks().values():
+        names = [column.name for column in task.benchmarks]
         if any(name in r["benchmarks"] for r in results for name in names):
             columns += [(name, [name]) for name in names]
             columns.append((f"{names[0].partition('_')[0]} mean", names))

@@ -16,10 +16,12 @@ from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.files import write_atomic
 from rrft_jax.parallel.processes import exchange, is_writer, together
 from rrft_jax.rewards.symbolic import Verify
+from rrft_jax.tasks.task import Prediction, Task
 
 
 def run_benchmark(
     name: str,
+    task: Task,
     examples: Sequence[Example],
     ask: Callable[[Example], str],
     answerer: Answerer,
@@ -49,7 +51,7 @@ def run_benchmark(
             for reply in answerer(open_ones):
                 if store:
                     example = by_id[reply.id].without_images()
-                    scores = score(example.task, reply.texts, [example] * len(reply.texts), verify=verify)
+                    scores = score(task, reply.texts, [example] * len(reply.texts), verify=verify)
                     store.add(prediction(example, reply, scores))
                 done.add(reply.id)
                 on_reply(len(done & set(names)))
@@ -61,6 +63,9 @@ def run_benchmark(
         if not records:
             raise ValueError(f"benchmark {name}: no question was answered; the first failure: {_first(failures)}")
         numbers = {"benchmark": name, **about, **summarise(records, ks)}
+        answered = [Prediction(by_id[record["id"]].without_images(), record["texts"]) for record in records]
+        if whole := task.set_metrics(answered):
+            numbers["set_metrics"] = whole
         if len(records) < len(names):
             numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
         write_atomic(folder / f"{name}.json", (json.dumps(numbers, indent=1) + "\n").encode())
@@ -69,7 +74,7 @@ def run_benchmark(
 
 def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
     """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
-    return [Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples)]
+    return [Question(e.id, number, ask(e), e.images, e.system, e.history) for number, e in enumerate(examples)]
 
 
 def _stored(folder: Path, name: str, examples: Sequence[Example]) -> Predictions:

@@ -1,27 +1,18 @@
 """Score answers twice: as the paper's evaluation did (`paper_score`), and as an honest reader would (`strict_score`).
 
-They differ on purpose (docstrings below); a strict score never stands beside a published figure.
+They differ on purpose; a strict score never stands beside a published figure.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.benchmarks import COUNTING, SPATIAL, STRUCTURE
-from rrft_jax.rewards import transforms
-from rrft_jax.rewards.accuracy import accuracy
-from rrft_jax.rewards.compare import choice, clean, lone_number, number
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.format import is_lenient, is_strict
-from rrft_jax.rewards.functions import answered, functions
-from rrft_jax.rewards.symbolic import Check, Verify, settle
-from rrft_jax.rewards.values import Values, gold_answer
-
-_ONE_LINE_ANSWER = re.compile(r"<answer>(.*?)</answer>")
-_LETTERS = ("A", "B", "C", "D")
+from rrft_jax.rewards.symbolic import Verify, settle
+from rrft_jax.rewards.values import Reward, Values
+from rrft_jax.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -31,7 +22,7 @@ class Score:
     paper_score, strict_score: in [0, 1]; None where the check gave no verdict, for the reason in `error`.
     exact: 1.0 where the whole answer is right, else 0.0; below strict_score where that gives partial credit.
     answer: what was read, in one spelling, for votes among several answers; None where nothing was.
-    answer_type: "choice" or "non_choice", for the spatial task the number of functions in the reference.
+    answer_type: the kind of the question, such as "choice" or "non_choice".
     format_strict, format_lenient: whether the two format rules hold.
     """
 
@@ -45,26 +36,15 @@ class Score:
     error: str | None = None
 
 
-def score(
-    task: str, texts: Sequence[str], examples: Sequence[Example], *, verify: Verify, enhance: bool = False
-) -> list[Score]:
-    """One Score per text, answering the example of its place. ValueError for a task that has no scorer.
+def score(task: Task, texts: Sequence[str], examples: Sequence[Example], *, verify: Verify) -> list[Score]:
+    """One Score per text, answering the example of its place, as `task.scorer` says.
 
     verify: runs symbolic checks, such as `symbolic.in_pool(pool)`, under the pool's time limit.
-    enhance: the published scorer's own option, off in its tables, see `paper_same`.
-
-    paper_score: counting and structure by `paper_same`, spatial by `paper_credit`.
-    strict_score: the training rewards' reading (the last answer behind </think>) and verdicts: `accuracy`, and for the
-    spatial task `functions`, partial credit under the best matching, where repeats cost their share.
     """
-    if task not in _TASKS:
-        raise ValueError(f"task {task!r} has no scorer; known are {', '.join(_TASKS)}")
-    scorer = _TASKS[task]
-    reward = partial(_reward, texts=texts, examples=examples)
-    exact = reward(partial(accuracy, verify=verify))
-    strict = exact if scorer.strict is None else reward(scorer.strict)
-    published = partial(paper_same, enhance=True) if enhance and scorer.paper is paper_same else scorer.paper
-    paper = settle(published, texts, examples, verify)
+    scorer = task.scorer
+    strict = _values(scorer.strict, texts, examples, verify)
+    exact = _values(scorer.exact, texts, examples, verify) if scorer.exact else _full(strict)
+    paper = settle(scorer.paper, texts, examples, verify) if scorer.paper else strict
     return [
         Score(
             paper[i],
@@ -80,71 +60,13 @@ def score(
     ]
 
 
-def paper_same(text: str, example: Example, enhance: bool = False) -> float | Check:
-    """The published scorer of counting and structure: 1.0 for equal text, else what math-verify says, also inside the
-    tags, where the training reward compares strings. The answer takes the place of the gold one in the check, and a
-    letter in other words than itself is wrong ("(B)", "B."). enhance: without tags, the reference anywhere in the text
-    is right."""
-    gold = gold_answer(example)
-    answer = extract_answer(text, **PAPER)
-    if answer.tagged:
-        return 1.0 if answer.text == gold else Check(answer.text, gold)
-    return 1.0 if answer.text == gold.strip() or (enhance and gold.strip() in text) else Check(text, gold)
+def _values(reward: Reward, texts: Sequence[str], examples: Sequence[Example], verify: Verify) -> Values:
+    if "verify" in inspect.signature(reward).parameters:
+        reward = partial(reward, verify=verify)
+    values = reward(texts, examples, list(range(len(texts))), 0)
+    return Values(values, getattr(values, "errors", None))
 
 
-def paper_credit(text: str, example: Example) -> float:
-    """The published scorer of the spatial task: partial credit as in the training reward, but repeats cost nothing, and
-    an answer that spans lines is not found, so that the functions named in the thought are scored along with it."""
-    found = _ONE_LINE_ANSWER.search(text)
-    answer = transforms.read_paper(found.group(1) if found else text)
-    gold = transforms.read_paper(gold_answer(example))
-    return transforms.credit(answer, gold, transforms.PARTIAL, transforms.in_passes, repeats_cost=False)
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    paper: Callable[[str, Example], float | Check]
-    strict: Callable[..., Values] | None  # None: `accuracy`
-    key: Callable[[str], str | None]
-    answer_type: Callable[[Example], str]
-
-
-def _reward(reward: Callable[..., Values], texts: Sequence[str], examples: Sequence[Example]) -> Values:
-    return reward(texts, examples, list(range(len(texts))), 0)
-
-
-def _number_key(text: str) -> str | None:
-    answer = extract_answer(text)
-    if answer is None or not clean(answer.text):
-        return None
-    words = clean(answer.text)
-    value = number(words)
-    value = lone_number(words) if value is None else value
-    return words.casefold() if value is None else f"{float(value):.10g}"
-
-
-def _choice_key(text: str) -> str | None:
-    answer = extract_answer(text)
-    return (answer and choice(clean(answer.text))) or _number_key(text)
-
-
-def _functions_key(text: str) -> str | None:
-    found = set(transforms.readable(answered(text)))
-    return ", ".join(sorted(f"{f.name}({f.object}, {f.value})" for f in found)) or None
-
-
-def _letter_or_not(example: Example) -> str:
-    return "choice" if example.answer in _LETTERS else "non_choice"
-
-
-def _count(example: Example) -> str:
-    return str(len(transforms.readable(transforms.read(str(example.answer)))))
-
-
-_TASKS: Mapping[str, _Scorer] = MappingProxyType(
-    {
-        COUNTING: _Scorer(paper_same, None, _number_key, _letter_or_not),
-        STRUCTURE: _Scorer(paper_same, None, _choice_key, _letter_or_not),
-        SPATIAL: _Scorer(paper_credit, functions, _functions_key, _count),
-    }
-)
+def _full(values: Values) -> Values:
+    """1.0 where a value is full, else 0.0."""
+    return Values((None if value is None else float(value >= 1.0) for value in values), values.errors)

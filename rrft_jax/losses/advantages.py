@@ -1,4 +1,18 @@
-"""From rewards to advantages: statistics of the whole batch, computed before it is split."""
+"""From rewards to advantages: statistics of the whole batch, computed before it is split.
+
+An estimator is a pure function of arrays, estimator(rewards, row_weight, *, options) -> (advantages, statistics):
+
+rewards     float32[B, G]; not finite means missing
+row_weight  float32[B, G]; 0 for a row that only fills the batch
+options     fields of config.advantages, numbers, text or tuples, with defaults
+advantages  float32[B, G], finite, 0 where a reward is missing or the row only fills the batch
+statistics  float32[] by the name of the metric; `group_advantages` adds what it measures and they leave out
+
+It is compiled. One from outside the package, `config.advantages.estimator=my_estimator.py:mine`, is the same.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -60,3 +74,6 @@ def _center(x, valid, ddof, axis):
 
 def _mean(x, valid):
     return jnp.where(valid.any(), safe_divide(masked_sum(x, valid), valid.sum()), jnp.nan)
+
+
+ESTIMATORS: Mapping[str, Callable] = MappingProxyType({"grpo": group_advantages})

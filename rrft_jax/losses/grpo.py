@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from rrft_jax.losses import kl, surrogate
+from rrft_jax.doors import is_reference
+from rrft_jax.losses import kl, outside, surrogate
 from rrft_jax.losses.aggregate import AGGREGATIONS, aggregate
 from rrft_jax.losses.masked import masked_sum, safe_divide
 from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term
 
-SURROGATES = ("on_policy", "clipped", "cispo", "sapo")
 RATIO_LEVELS = ("token", "sequence")
 KL_ESTIMATORS = {"k2": kl.k2, "k3": kl.k3}
 
@@ -19,11 +19,12 @@ KL_ESTIMATORS = {"k2": kl.k2, "k3": kl.k3}
 class GRPOLoss:
     """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names and the paper's preset.
 
-    surrogate            on_policy | clipped | cispo | sapo (surrogate.py)
+    surrogate            on_policy | clipped | cispo | sapo, or a function of the user's own (surrogate.py)
     ratio_level          token | sequence (one ratio for a whole completion, GSPO)
     aggregation          sequence_mean_token_mean | token_mean | constant_length | sequence_sum (aggregate.py)
-    epsilon_low, _high   clipped: the ratio is clipped to [1 - low, 1 + high]. cispo: the cap of the ratio is
-                         epsilon_high ITSELF, as in TRL (the authors suggest 5); epsilon_low is not read.
+    epsilon_low, _high   clipped only: the ratio is clipped to [1 - low, 1 + high]
+    cispo_cap            cispo only: the cap of the ratio; 5 as its authors suggest. TRL's loss_type="cispo" takes its
+                         epsilon_high, 0.2 unless it is set, which scales every on-policy gradient by 0.2 (`trl.py`)
     delta, dual_clip     clipped only, None or > 1: a bound on the unclipped ratio (TRL), a bound on the loss at
                          negative advantages (verl's clip_ratio_c)
     importance_cap       None, or the policy loss of a token times min(p_old / p_sampling, cap), a constant: truncated
@@ -43,6 +44,7 @@ class GRPOLoss:
     aggregation: str = "sequence_mean_token_mean"
     epsilon_low: float = 0.2
     epsilon_high: float = 0.2
+    cispo_cap: float = 5.0
     delta: float | None = None
     dual_clip: float | None = None
     importance_cap: float | None = None
@@ -64,8 +66,9 @@ class GRPOLoss:
                 "GRPOLoss.kl_estimator must be k2 or k3; got 'k1', whose expected on-policy gradient is zero: as a "
                 "penalty it would add noise and hold nothing back. It is logged as the metric kl_k1."
             )
+        own = is_reference(self.surrogate)
         for field, names in (
-            ("surrogate", SURROGATES),
+            *(() if own else (("surrogate", tuple(surrogate.SURROGATES)),)),
             ("ratio_level", RATIO_LEVELS),
             ("aggregation", AGGREGATIONS),
             ("kl_estimator", tuple(KL_ESTIMATORS)),
@@ -73,13 +76,15 @@ class GRPOLoss:
             check(field, names.__contains__, f"one of {', '.join(names)}")
         for field in ("epsilon_low", "epsilon_high", "beta", "entropy_coefficient"):
             check(field, lambda x: x >= 0, "at least 0")
-        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
+        for field in ("sapo_temperature_positive", "sapo_temperature_negative", "cispo_cap"):
             check(field, lambda x: x > 0, "positive")
         for field in ("delta", "dual_clip"):
             check(field, lambda x: x is None or x > 1, "None or greater than 1")
-            if self.surrogate != "clipped":
+            if field not in outside.options(outside.find_surrogate(self.surrogate)):
                 check(field, lambda x: x is None, f"None with surrogate {self.surrogate!r} (only 'clipped' reads it)")
         check("importance_cap", lambda x: x is None or x > 0, "None or positive")
+        if own:
+            outside.check_surrogate(self.surrogate, vars(self))
         if self.aggregation == "constant_length":
             check("max_completion_length", lambda x: x and x > 0, "positive with aggregation constant_length")
 
@@ -111,7 +116,7 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     def token_mean(x):
         return Sum(*aggregate(x, mask, rows, "token_mean"))
 
-    policy = _policy_loss(ratio, log_probs, advantages, config)
+    policy = outside.policy_loss(config.surrogate, ratio, log_probs, advantages, vars(config))
     if config.importance_cap is not None:
         sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)
         weight = jnp.minimum(surrogate.token_ratio(jnp.where(mask, old, 0.0) - sampling), config.importance_cap)
@@ -161,20 +166,6 @@ def _check_inputs(scores, targets, config):
         raise ValueError("Scores.entropy is None: compute it in the scorer, or set entropy_coefficient to 0")
 
 
-def _policy_loss(ratio, log_probs, advantages, config):
-    match config.surrogate:
-        case "on_policy":
-            return surrogate.on_policy(ratio, advantages)
-        case "clipped":
-            low, high = config.epsilon_low, config.epsilon_high
-            return surrogate.clipped(ratio, advantages, low, high, config.delta, config.dual_clip)
-        case "cispo":
-            return surrogate.cispo(ratio, log_probs, advantages, config.epsilon_high)
-        case "sapo":
-            temperatures = config.sapo_temperature_positive, config.sapo_temperature_negative
-            return surrogate.sapo(ratio, advantages, *temperatures)
-
-
 def _clip_metrics(ratio, mask, advantages, rows, config):
     """Shares of clipped ratios; mask bool like ratio, [B, G, C] or [B, G, 1]."""
 
@@ -185,7 +176,7 @@ def _clip_metrics(ratio, mask, advantages, rows, config):
         return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
 
     if config.surrogate == "cispo":
-        return {"cispo_clip_ratio": share((ratio > config.epsilon_high) & (advantages > 0))}
+        return {"cispo_clip_ratio": share((ratio > config.cispo_cap) & (advantages > 0))}
     if config.surrogate != "clipped":
         return {}
     low = (ratio < 1.0 - config.epsilon_low) & (advantages < 0)

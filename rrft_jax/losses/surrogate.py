@@ -1,8 +1,14 @@
 """Probability ratios and the policy losses on them, before any averaging.
 
-`ratio` is float32[B, G, C], or [B, G, 1] where one ratio serves the whole sequence; `advantages` float32[B, G, 1];
-losses (to be minimised) broadcast to [B, G, C]. Masked positions hold finite values that the aggregation leaves out.
+A surrogate is a pure function of arrays, surrogate(ratio, log_probs, advantages, *, options) -> loss. `ratio` is
+float32[B, G, C], or [B, G, 1] where one ratio serves the whole sequence; `log_probs` float32[B, G, C], with gradient;
+`advantages` broadcast to [B, G, C], as the loss (to be minimised) does. Masked positions hold finite values that the
+aggregation leaves out. Of the options, those named like a field of `GRPOLoss` get its value, others keep their
+defaults. A surrogate from outside the package, `config.loss.surrogate=my_loss.py:mine`, is such a function too.
 """
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -22,30 +28,36 @@ def sequence_ratio(log_ratio, mask):
     return token_ratio(masked_sum(log_ratio, mask, -1)[..., None] / tokens)
 
 
-def on_policy(ratio, advantages):
+def on_policy(ratio, log_probs, advantages):
     """Reason-RFT's form: the ratio is 1 in value and carries the policy gradient."""
     return -ratio * advantages
 
 
-def clipped(ratio, advantages, low, high, delta=None, dual_clip=None):
-    """PPO's clip to [1 - low, 1 + high].
+def clipped(ratio, log_probs, advantages, *, epsilon_low, epsilon_high, delta=None, dual_clip=None):
+    """PPO's clip to [1 - epsilon_low, 1 + epsilon_high].
 
     delta: TRL's two-sided clip, min(ratio, delta) in the unclipped branch. dual_clip c: Ye et al. (arXiv 1912.09729),
     the loss of a token with negative advantage never exceeds -c * A.
     """
     capped = ratio if delta is None else jnp.minimum(ratio, delta)
-    loss = -jnp.minimum(capped * advantages, jnp.clip(ratio, 1.0 - low, 1.0 + high) * advantages)
+    bounded = jnp.clip(ratio, 1.0 - epsilon_low, 1.0 + epsilon_high)
+    loss = -jnp.minimum(capped * advantages, bounded * advantages)
     if dual_clip is None:
         return loss
     return jnp.where(advantages < 0, jnp.minimum(loss, -dual_clip * advantages), loss)
 
 
-def cispo(ratio, log_probs, advantages, cap):
+def cispo(ratio, log_probs, advantages, *, cispo_cap=5.0):
     """MiniMax-M1 (arXiv 2506.13585): REINFORCE weighted with a capped, constant ratio; no token loses its gradient."""
-    return -jax.lax.stop_gradient(jnp.minimum(ratio, cap)) * advantages * log_probs
+    return -jax.lax.stop_gradient(jnp.minimum(ratio, cispo_cap)) * advantages * log_probs
 
 
-def sapo(ratio, advantages, temperature_positive, temperature_negative):
+def sapo(ratio, log_probs, advantages, *, sapo_temperature_positive, sapo_temperature_negative):
     """Soft clipping (arXiv 2511.20347): a sigmoid gate around ratio 1, with slope 1 there."""
-    temperature = jnp.where(advantages > 0, temperature_positive, temperature_negative)
+    temperature = jnp.where(advantages > 0, sapo_temperature_positive, sapo_temperature_negative)
     return -(4.0 / temperature) * jax.nn.sigmoid(temperature * (ratio - 1.0)) * advantages
+
+
+SURROGATES: Mapping[str, Callable] = MappingProxyType(
+    {"on_policy": on_policy, "clipped": clipped, "cispo": cispo, "sapo": sapo}
+)

@@ -45,6 +45,7 @@ def trl(
         aggregation=aggregation,
         epsilon_low=epsilon,
         epsilon_high=epsilon if epsilon_high is None else epsilon_high,
+        cispo_cap=epsilon if epsilon_high is None else epsilon_high,
         delta=delta,
         sapo_temperature_positive=sapo_temperature_pos,
         sapo_temperature_negative=sapo_temperature_neg,

@@ -6,7 +6,7 @@ Float32 logits of a whole sequence never exist: the chunk's logits live inside o
 import jax
 import jax.numpy as jnp
 
-from rrft_jax.models.qwen2_vl.layers import matmul_precision
+from rrft_jax.models.layers import matmul_precision
 from rrft_jax.parallel.mesh import constrain, divides
 
 _SMALLEST = -1e30  # finite, so that 0 * masked logit is 0 in the entropy

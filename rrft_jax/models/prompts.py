@@ -13,7 +13,7 @@ class Prompts:
     prompt_id      int32[B]         global index of the example, with its epoch: addresses the random keys
     tokens         int32[B, P]      right-padded
     token_mask     bool[B, P]
-    positions      int32[3, B, P]   M-RoPE (time, height, width)
+    positions      int32[B, 3, P]   M-RoPE (time, height, width)
     next_position  int32[B]         M-RoPE position of the first completion token
     patches        float[B, I, n, 1176]   one slot per image or video frame pair, 2x2-merge order
     patch_mask     bool[B, I, n]

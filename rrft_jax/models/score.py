@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from rrft_jax.models.cache import completion_positions
 from rrft_jax.models.head import token_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, completion_positions, extend, output_table, prefix_of
+from rrft_jax.models.protocol import Model
 
 
 def score(
-    model: Qwen2VL,
+    model: Model,
     params: dict,
     prompts: Prompts,
     tokens: jax.Array,
@@ -29,7 +30,7 @@ def score(
     tower and prompt stay outside and run once. Raises ValueError where it does not divide G.
     """
     B, G, C = tokens.shape
-    prefix = prefix_of(model, params, prompts)
+    prefix = model.prefix_of(params, prompts)
 
     def members(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tokens, token_mask = part
@@ -37,9 +38,9 @@ def score(
         hidden = jnp.broadcast_to(prefix.last_hidden[:, None, None], (B, g, 1, prefix.last_hidden.shape[-1]))
         if C > 1:
             positions = completion_positions(prefix.next_position, g, C - 1)
-            rest, _ = extend(model, params, tokens[..., :-1], positions, token_mask[..., :-1], prefix)
+            rest, _ = model.extend(params, tokens[..., :-1], positions, token_mask[..., :-1], prefix)
             hidden = jnp.concatenate([hidden, rest], axis=2)
-        return token_log_probs(hidden, output_table(params), tokens, allowed, temperature, chunk)
+        return token_log_probs(hidden, model.output_table(params), tokens, allowed, temperature, chunk)
 
     if group_chunks == 1:
         return members((tokens, token_mask))

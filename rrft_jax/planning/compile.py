@@ -14,14 +14,15 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.attention import choose
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import make_model
 from rrft_jax.parallel.chips import Chip
 from rrft_jax.planning.device_memory import MemoryPlan
 from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import Collective, CompiledText
 from rrft_jax.planning.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.programs import make_programs
 
@@ -85,18 +86,18 @@ def check(names: Sequence[str]) -> None:
 
 def arguments(shapes: Shapes) -> dict[str, tuple]:
     """The arguments of each program."""
-    batch = shapes.batch
-    first = (shapes.first_member,) if shapes.layout.split > 1 else ()
+    drawn = shapes.drawn
+    first = (shapes.first_member,) if shapes.layout.drawn.split > 1 else ()
     return {
-        "sample": (shapes.params, shapes.prompts, shapes.key, *first),
-        "reference": (shapes.reference, shapes.prompts, batch.tokens, batch.token_mask),
-        "step": (shapes.state, shapes.frozen, batch),
+        "sample": (shapes.params, drawn.prompts, shapes.key, *first),
+        "reference": (shapes.reference, drawn.prompts, drawn.tokens, drawn.token_mask),
+        "step": (shapes.state, shapes.frozen, shapes.batch),
     }
 
 
 def compile_programs(
     config: ConfigDict,
-    sizes: Qwen2VLConfig,
+    sizes: Sizes,
     mesh: Mesh,
     chip: Chip,
     names: Sequence[str] = PROGRAMS,
@@ -108,11 +109,12 @@ def compile_programs(
     on_report gets each report as soon as it is there; keep_text(name, text) the compiled text.
     """
     attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
-    model = Qwen2VL(sizes, config.model.dtype, config.model.remat, attention)
+    model = make_model(sizes, config.model.dtype, config.model.remat, attention)
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    programs = make_programs(config, model, stand_in_tokens(sizes), shapes.layout)
-    unused = set() if config.algorithm == "grpo" else {"sample"}
+    algorithm = get_algorithm(config.algorithm)
+    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout)
+    unused = set() if algorithm.samples else {"sample"}
     unused |= {"reference"} if shapes.reference is None else set()
     names = [name for name in names if name not in unused]
     reports = []

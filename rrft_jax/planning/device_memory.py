@@ -13,19 +13,19 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.dense_attention import QUERIES
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, empty_suffix
-from rrft_jax.models.qwen2_vl.sharding import param_spec
+from rrft_jax.models.attention import choose
+from rrft_jax.models.dense_attention import QUERIES
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of, make_model
+from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
 from rrft_jax.planning.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.programs import group_size
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Drawing:
 class MemoryPlan:
     """Bytes on one device, but for `host`, which is one process's.
 
-    Resident: parameters (trained), frozen, reference, optimizer, and the batch drawn ahead, where one is. rollout: the
+    Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
+    is, and the whole of the batch whose parts are trained on. rollout: the
     sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none. The
     update adds gradients, activations (estimate), logits and batch.
     """
@@ -66,7 +67,7 @@ class MemoryPlan:
     frozen: int
     reference: int
     optimizer: int
-    ahead: int
+    waiting: int
     rollout: Drawing | None
     evaluation: Drawing | None
     gradients: int
@@ -77,7 +78,7 @@ class MemoryPlan:
 
     @property
     def resident(self) -> int:
-        return self.parameters + self.frozen + self.reference + self.optimizer + self.ahead
+        return self.parameters + self.frozen + self.reference + self.optimizer + self.waiting
 
     @property
     def sampling(self) -> int:
@@ -101,18 +102,21 @@ class MemoryPlan:
         return max(self.sampling, self.evaluating, self.updating)
 
 
-def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPlan:
+def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
     optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
-    part = shapes.layout.rows // batch_shards(mesh) // shapes.layout.micro_batches  # rows of one device at a time
-    group = group_size(config) // shapes.layout.split
-    trained, batch = device_bytes(shapes.state["params"]), device_bytes(shapes.batch)
-    weights = _decoding_weights(config, shapes, mesh)
+    update = shapes.layout.update
+    part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time
+    group = shapes.layout.group // update.split
+    trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
+    weights = _decoding_weights(config, shapes, mesh, family_of(sizes).param_axes)
     rollout = evaluation = None
-    if config.algorithm == "grpo":
+    algorithm = get_algorithm(config.algorithm)
+    if algorithm.samples:
         how = config.rollout.compact, config.rollout.cache_parts
-        rollout = drawing_bytes(config, sizes, mesh, shapes.layout.rows, group, *how, weights, batch)
+        whole = shapes.layout.drawn.rows, shapes.layout.group // shapes.layout.drawn.split
+        rollout = drawing_bytes(config, sizes, mesh, *whole, *how, weights, drawn)
     held = evaluation_rows(config, mesh)
     if held:
         prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
@@ -122,14 +126,14 @@ def make_plan(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> MemoryPla
         frozen=device_bytes(shapes.frozen),
         reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained,
-        ahead=batch if config.algorithm == "grpo" and config.rollout.ahead else 0,
+        waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
         rollout=rollout,
         evaluation=evaluation,
         # One gradient, and with several micro-batches the sum that it is added to.
-        gradients=trained * (1 + (shapes.layout.micro_batches > 1)),
+        gradients=trained * (1 + (update.micro_batches > 1)),
         activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
-        logits=3 * part * (group // config.train.group_chunks) * _chunk(config) * _vocabulary(sizes, mesh) * 4,
+        logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
         batch=batch,
         host=plan_host(config, sizes, mesh, shapes, held),
     )
@@ -143,7 +147,7 @@ def evaluation_rows(config: ConfigDict, mesh: Mesh) -> int:
 
 
 def drawing_bytes(
-    config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int, compact: int, cache_parts: int,
+    config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, group: int, compact: int, cache_parts: int,
     weights: int, batch: int,
 ) -> Drawing:  # fmt: skip
     """The sampler on `rows` prompts, all devices together, with `group` completions each. compact, cache_parts: see
@@ -165,19 +169,19 @@ def drawing_bytes(
     )
 
 
-def cache_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int, G: int) -> tuple[int, int]:
+def cache_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, B: int, G: int) -> tuple[int, int]:
     """Bytes on one device of the keys and values of B prompts, and of their G completions each."""
     C = config.rollout.max_completion_length
     P, dtype = largest_bucket(config).prompt_tokens, jnp.dtype(config.model.dtype)
     one = (sizes.num_layers, B, sizes.num_kv_heads, P, sizes.head_dim)
     prompt = _local(one, (None, "batch", "kv_heads", None, None), mesh) * dtype.itemsize
-    suffix = jax.eval_shape(lambda: empty_suffix(Qwen2VL(sizes, config.model.dtype), B, G, C))
+    suffix = jax.eval_shape(lambda: make_model(sizes, config.model.dtype).empty_suffix(B, G, C))
     layers = (_local(k.shape, ("batch", None, "kv_heads", None, None), mesh) for k in suffix.k)
     completion = sum(layers) * dtype.itemsize
     return 2 * prompt, 2 * completion
 
 
-def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int, group: int) -> int:
+def activation_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, group: int) -> int:
     """Estimate for the update of `rows` prompts with `group` completions each on one device.
 
     What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
@@ -203,20 +207,20 @@ def activation_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows:
     attention = ((1 + by_xla) * sizes.num_heads + 2 * sizes.num_kv_heads) * sizes.head_dim // tensor
     kept, inside = layer(tokens, scores, sizes.hidden_size, mlp, attention + 2 * mlp + 2 * sizes.hidden_size)
     tower_scores = _scores(config, mesh, rows * bucket.images * v.num_heads, ((bucket.patches, bucket.patches),))
-    tower_mlp = int(v.embed_dim * v.mlp_ratio)
+    tower_mlp = v.intermediate_size
     products = (5 + by_xla) * v.embed_dim + tower_mlp
     tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, products)
     return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
 
 
-def prefill_bytes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, rows: int) -> int:
+def prefill_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int) -> int:
     """Estimate for reading `rows` prompts on one device before sampling: the inside of one layer, of the decoder or of
     the tower, as in `activation_bytes`, and nothing kept of the others."""
     v, bucket, width = sizes.vision, largest_bucket(config), jnp.dtype(config.model.dtype).itemsize
     P, images, tensor = bucket.prompt_tokens, rows * bucket.images, mesh.shape["tensor"]
     scores = _scores(config, mesh, rows * sizes.num_heads // tensor, ((P, P),))
     tower_scores = _scores(config, mesh, images * v.num_heads, ((bucket.patches, bucket.patches),))
-    mlp = int(v.embed_dim * v.mlp_ratio) * images * bucket.patches * width
+    mlp = v.intermediate_size * images * bucket.patches * width
     return max(_inside(scores, sizes.intermediate_size // tensor * rows * P * width), _inside(tower_scores, mlp))
 
 
@@ -235,11 +239,11 @@ def _inside(scores: int, widest: int) -> int:
     return 3 * scores * 4 + 3 * widest
 
 
-def _chunk(config: ConfigDict) -> int:
+def chunk_size(config: ConfigDict) -> int:
     return min(config.model.logits_chunk, config.rollout.max_completion_length)
 
 
-def _vocabulary(sizes: Qwen2VLConfig, mesh: Mesh) -> int:
+def _vocabulary(sizes: Sizes, mesh: Mesh) -> int:
     return _local((sizes.vocab_size,), ("vocab",), mesh)
 
 
@@ -249,11 +253,11 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
     return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
 
 
-def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh) -> int:
-    """The decoder in the compute dtype, not split over fsdp: see `models.qwen2_vl.sharding.gathered`."""
+def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh, axes: ParamAxes) -> int:
+    """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):
-        spec = param_spec("/".join(k.key for k in path), leaf.shape, whole)
+        spec = param_spec("/".join(k.key for k in path), leaf.shape, whole, axes)
         total += math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape))
     return total * jnp.dtype(config.model.dtype).itemsize

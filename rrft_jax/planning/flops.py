@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jax.extend.core import Jaxpr
 
-TOWER = ("PatchEmbed", "VisionBlock", "Merger")  # the modules whose work is not split over the tensor axis
+from rrft_jax.models.features import TOWER
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False, rounds: 
     """
     found = Flops()
     for eqn in jaxpr.eqns:
-        inside = in_tower or any(name in str(eqn.source_info.name_stack) for name in TOWER)
+        inside = in_tower or TOWER in str(eqn.source_info.name_stack)
         if eqn.primitive.name == "dot_general":
             n = _dot(eqn)
             found += Flops(n, n if inside else 0.0)

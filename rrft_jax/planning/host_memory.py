@@ -12,12 +12,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import adapter_shapes
-from rrft_jax.models.qwen2_vl import adapter as peft
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.names import leaf_paths, published_name
-from rrft_jax.models.qwen2_vl.sharding import param_spec
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of
+from rrft_jax.models.sharding import ParamAxes, param_spec
+from rrft_jax.models.weights import abstract_params, tensor_names
 from rrft_jax.parallel.layout import process_rows
 from rrft_jax.planning.shapes import Shapes, prompt_shapes
 from rrft_jax.tasks.registry import get_task
@@ -45,7 +46,7 @@ class HostPlan:
         return self.reading + self.shards
 
 
-def plan_host(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, shapes: Shapes, evaluated: int) -> HostPlan:
+def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: Shapes, evaluated: int) -> HostPlan:
     """The plan of this process. evaluated: rows of an evaluation batch, of all processes; 0 where there is none."""
     held = 0
     if evaluated:
@@ -53,29 +54,29 @@ def plan_host(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, shapes: Shap
         batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
         every, room = -(-config.eval.examples // config.eval.batch) * batch, KEPT // sets
         held = sets * min(every, room) + (2 * batch if every > room else 0)  # beside them: in use, and being made
-    rows = shapes.layout.rows
-    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.prompts, mesh, rows), held)
+    rows = shapes.layout.drawn.rows
+    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows), held)
 
 
-def _loading(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[int, int]:
+def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:
     """(reading, shards) as in `HostPlan`, of `start.load_weights`.
 
     A leaf of the base is there with all the parts of it that this process's devices hold, and one read: a layer of a
     stack, or the part itself. A new adapter is made whole in every process, after the base is in place.
     """
-    base = leaf_paths(abstract_params(sizes))
+    base, names, axes = leaf_paths(abstract_params(sizes)), tensor_names(sizes), family_of(sizes).param_axes
     merged = _merged_bytes(config.init)
     read = STORED + (MERGING if merged else 0)
     most = shards = 0
     for path, dtype in loaded_dtypes(config, base).items():
-        elements, distinct, held = _parts(path, base[path].shape, mesh)
-        layers = base[path].shape[0] if published_name(path)[1] else 1
+        elements, distinct, held = _parts(path, base[path].shape, mesh, axes)
+        layers = base[path].shape[0] if names.published(path)[1] else 1
         most = max(most, distinct * elements * dtype.itemsize + elements // layers * read)
         shards += held * elements * dtype.itemsize
     most += merged
     if config.lora.rank:
         adapter = adapter_shapes(base, lora_settings(config))
-        parts = {path: _parts(path, x.shape, mesh) for path, x in adapter.items()}
+        parts = {path: _parts(path, x.shape, mesh, axes) for path, x in adapter.items()}
         largest = max(elements * held for elements, _, held in parts.values())  # `place` copies for each device
         most = max(most, 4 * (sum(math.prod(x.shape) for x in adapter.values()) + largest))
         shards += 4 * sum(elements * held for elements, _, held in parts.values())
@@ -83,10 +84,10 @@ def _loading(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> tuple[int,
     return most, shards if on_host else 0
 
 
-def _parts(path: str, shape: tuple[int, ...], mesh: Mesh) -> tuple[int, int, int]:
+def _parts(path: str, shape: tuple[int, ...], mesh: Mesh, axes: ParamAxes) -> tuple[int, int, int]:
     """Elements of the part of a leaf on one device, how many different parts this process's devices hold, and how many
     of its devices hold one."""
-    sharding = NamedSharding(mesh, param_spec(path, shape, mesh))
+    sharding = NamedSharding(mesh, param_spec(path, shape, mesh, axes))
     places = sharding.devices_indices_map(shape)
     mine = [str(index) for device, index in places.items() if device.process_index == jax.process_index()]
     return math.prod(sharding.shard_shape(shape)), len(set(mine)), len(mine)

@@ -13,15 +13,20 @@ from ml_collections import ConfigDict
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
+from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of
+from rrft_jax.models.sharding import shardings_like, tree_shardings
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
+from rrft_jax.training.algorithm import Algorithm
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.parameters import combine, lora_settings, trained_paths
-from rrft_jax.training.programs import group_size, step_layout
+from rrft_jax.training.programs import StepLayout, step_layout
+from rrft_jax.training.rollouts import off_policy
 from rrft_jax.training.step import Batch, init_state
 
 
@@ -40,7 +45,8 @@ class Shapes:
 
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the parameters beside it;
     params: both, as the sampler gets them; reference: the policy at the start, None where the loss does not look at it;
-    copied: the leaves of it that are not those of `frozen`, which it shares. layout: of the batch's rows.
+    copied: the leaves of it that are not those of `frozen`, which it shares. drawn: a whole batch with its completions;
+    batch: what one update takes of it. layout: of their rows.
     """
 
     params: dict
@@ -48,11 +54,11 @@ class Shapes:
     frozen: dict
     reference: dict | None
     copied: dict
-    prompts: Prompts
+    drawn: Batch
     batch: Batch
     key: jax.ShapeDtypeStruct
     first_member: jax.ShapeDtypeStruct
-    layout: Layout
+    layout: StepLayout
 
     @property
     def resident(self) -> int:
@@ -60,38 +66,47 @@ class Shapes:
         return device_bytes((self.state, self.frozen, self.copied))
 
 
-def stand_in_tokens(sizes: Qwen2VLConfig) -> Tokens:
+def stand_in_tokens(sizes: Sizes) -> Tokens:
     """From config.json alone: right in every shape, while the ids a vocabulary forbids are not known."""
     eos = sizes.eos_token_ids or (0,)
     return Tokens(sizes.vocab_size, eos, eos[0] if sizes.pad_token_id is None else sizes.pad_token_id)
 
 
 def largest_bucket(config: ConfigDict) -> Bucket:
-    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included."""
+    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included.
+
+    ValueError where buckets are "auto": see `measured.with_buckets`.
+    """
     return max(Buckets(**config.buckets).shapes, key=lambda b: (b.prompt_tokens, b.images * b.patches))
 
 
 def make_shapes(
-    config: ConfigDict, sizes: Qwen2VLConfig, optimizer: optax.GradientTransformation, mesh: Mesh
+    config: ConfigDict, sizes: Sizes, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Shapes:
     """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
-    trainable, frozen, copied = (_on_parameters(tree, mesh) for tree in _weights(config, sizes))
-    state = _on_parameters(jax.eval_shape(lambda p: init_state(p, optimizer), trainable), mesh)
+    Buckets(**config.buckets).check_merged(sizes.vision.spatial_merge_size**2)
+    algorithm, axes = get_algorithm(config.algorithm), family_of(sizes).param_axes
+    trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in _weights(config, sizes))
+    state = jax.eval_shape(lambda p: init_state(p, optimizer), trainable)
+    state = _sharded(state, shardings_like(state, trainable, mesh))
     reference = None
-    if config.algorithm == "grpo" and config.loss.beta:
+    if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
         reference = from_paths(base | leaf_paths(copied))
-    layout = step_layout(config, mesh)
-    prompts, batch = _batch(config, sizes, mesh, layout)
+    layout = step_layout(config, algorithm.group(config), mesh)
+    batch = _batch(config, algorithm, sizes, mesh, layout.update)
+    drawn = batch
+    if layout.drawn is not layout.update:
+        drawn = _batch(config, algorithm, sizes, mesh, layout.drawn)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return Shapes(
-        combine(trainable, frozen), state, frozen, reference, copied if reference else {}, prompts, batch,
+        combine(trainable, frozen), state, frozen, reference, copied if reference else {}, drawn, batch,
         jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
-        jax.ShapeDtypeStruct((layout.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
+        jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
     )  # fmt: skip
 
 
-def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict]:
+def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     """Trainable, frozen, and the reference's copy of what is trained in the base."""
     base, dtype = leaf_paths(abstract_params(sizes)), jnp.dtype(config.model.frozen_dtype)
     trained = trained_paths(config, base)
@@ -106,13 +121,11 @@ def _weights(config: ConfigDict, sizes: Qwen2VLConfig) -> tuple[dict, dict, dict
     return from_paths(trainable), from_paths(frozen), from_paths(copied)
 
 
-def _on_parameters(tree: Any, mesh: Mesh) -> Any:
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, tree_shardings(tree, mesh)
-    )
+def _sharded(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
 
 
-def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) -> Prompts:
+def prompt_shapes(config: ConfigDict, sizes: Sizes, mesh: Mesh, B: int) -> Prompts:
     """B prompts of the largest bucket, with their shardings."""
     bucket = largest_bucket(config)
     P, I, n = bucket.prompt_tokens, bucket.images, bucket.patches
@@ -121,7 +134,7 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
         prompt_id=rows(jnp.int32, B),
         tokens=rows(jnp.int32, B, P),
         token_mask=rows(bool, B, P),
-        positions=rows(jnp.int32, 3, B, P, axis=1),
+        positions=rows(jnp.int32, B, 3, P),
         next_position=rows(jnp.int32, B),
         patches=rows(jnp.float32, B, I, n, sizes.vision.patch_dim),
         patch_mask=rows(bool, B, I, n),
@@ -129,22 +142,22 @@ def prompt_shapes(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, B: int) 
     )
 
 
-def _rows(mesh: Mesh, dtype: Any, *shape: int, axis: int = 0) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, axis))
+def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
 
-def _batch(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, layout: Layout) -> tuple[Prompts, Batch]:
-    B, C, G = layout.rows, config.rollout.max_completion_length, group_size(config) // layout.split
+def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, layout: Layout) -> Batch:
+    B, C, G = layout.rows, config.rollout.max_completion_length, algorithm.group(config) // layout.split
     rows = partial(_rows, mesh)
     prompts = prompt_shapes(config, sizes, mesh, B)
     targets = Targets(rows(bool, B, G, C), rows(jnp.float32, B, G))
-    if config.algorithm == "grpo":
+    if algorithm.samples:
         scores = rows(jnp.float32, B, G, C)
         targets = replace(
-            targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if config.loss.beta else None,
-            sampling_log_probs=scores, old_log_probs=scores if config.rollout.ahead else None,
+            targets, advantages=rows(jnp.float32, B, G), ref_log_probs=scores if algorithm.reference(config) else None,
+            sampling_log_probs=scores, old_log_probs=scores if off_policy(config) else None,
         )  # fmt: skip
-    return prompts, Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
+    return Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
 
 
 def device_bytes(tree: Any) -> int:

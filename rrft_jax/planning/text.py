@@ -7,24 +7,27 @@ from collections.abc import Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.attention import choose
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
+from rrft_jax.models.attention import choose
+from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.registry import family_of
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.compile import Report
-from rrft_jax.planning.device_memory import Drawing, MemoryPlan, _chunk
+from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size
 from rrft_jax.planning.shapes import largest_bucket
-from rrft_jax.processing.buckets import MERGED
-from rrft_jax.processing.images import shrunk, smart_resize
-from rrft_jax.training.programs import group_size, step_layout
+from rrft_jax.planning.smallest import smallest_fit
+from rrft_jax.processing.images import resized, shrunk
+from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.programs import step_layout
 
 SHOWN = 5
 
 
-def headline(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, chip: Chip) -> str:
+def headline(config: ConfigDict, sizes: Sizes, mesh: Mesh, chip: Chip) -> str:
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    group, parts = group_size(config), step_layout(config, mesh).micro_batches
+    layout = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    group, parts = layout.group, layout.update.micro_batches
     stage = "stage 2 of 2 (stage 1 has a recipe of its own; --plan plans both): " if config.stage1 else ""
     return (
         f"{stage}{config.algorithm} of {config.init} ({sizes.num_layers} layers, width {sizes.hidden_size}) on "
@@ -61,15 +64,15 @@ def describe_program(report: Report, chip: Chip) -> str:
 
 
 def summary(
-    reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, plan: MemoryPlan
+    reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Sizes, mesh: Mesh, plan: MemoryPlan
 ) -> str:
     """The verdict: time per step, or the settings that would help."""
     failed = [r for r in reports if not r.fits(chip)]
     if failed:
         what = ", ".join(r.name for r in failed)
-        return f"does not fit: {what}\n  what would help:\n" + "\n".join(
-            f"  - {line}" for line in advice(config, sizes, mesh)
-        )
+        fitting = smallest_fit(config, sizes, chip, mesh.devices.flat[0].platform)
+        tips = "\n".join(f"  - {line}" for line in (fitting, *advice(config, sizes, mesh)))
+        return f"does not fit: {what}\n  what would help:\n{tips}"
     total = sum(r.bound for r in reports)
     fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
     if not plan.evaluation_fits(chip.hbm):
@@ -93,11 +96,12 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
     )
 
 
-def advice(config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh) -> list[str]:
+def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
-    layout = step_layout(config, mesh)
-    rows, members = layout.rows // layout.micro_batches, group_size(config) // layout.split
+    step = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    layout = step.update
+    rows, members = layout.rows // layout.micro_batches, step.group // layout.split
     tips = []
     if data > 1:
         tips.append(
@@ -169,28 +173,27 @@ def _array(shape: str, size: int, where: str) -> str:
 
 
 PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
-QWEN_PIXELS = (56 * 56, 28 * 28 * 16384)  # min_pixels and max_pixels in Qwen2-VL's preprocessor_config.json
 
 
-def visual_tokens(config: ConfigDict, sizes: Qwen2VLConfig, limits: tuple[int, int] | None = None) -> str:
+def visual_tokens(config: ConfigDict, sizes: Sizes, limits: tuple[int, int] | None = None) -> str:
     """How many visual tokens pictures become. limits: min_pixels, max_pixels of the model's directory."""
-    low, high = limits or QWEN_PIXELS
+    low, high = limits or family_of(sizes).pixel_limits
     low, high = config.processor.min_pixels or low, config.processor.max_pixels or high
     side = sizes.vision.patch_size * sizes.vision.spatial_merge_size
 
     def tokens(height: int, width: int) -> int:
-        h, w = smart_resize(*shrunk(height, width, config.processor.nearest_pixels), side, low, high)
+        h, w = resized(*shrunk(height, width, config.processor.nearest_pixels), side, low, high)
         return h * w // side**2
 
     bucket = largest_bucket(config)
     some = ", ".join(f"{w}x{h} gives {tokens(h, w)}" for h, w in PICTURES)
     return (
         f"one per {side}x{side} pixels, at most {high // side**2} by max_pixels={high} and "
-        f"{bucket.patches // MERGED} by config.buckets.patches={bucket.patches}; {some}"
+        f"{bucket.patches // sizes.vision.spatial_merge_size**2} by config.buckets.patches={bucket.patches}; {some}"
     )
 
 
-def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, mesh: Mesh, visual: str) -> str:
+def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh, visual: str) -> str:
     """The plan as `launch/train.py --dry-run` prints it."""
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     blocks = [
@@ -199,7 +202,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, me
             ("parameters, frozen", plan.frozen),
             *([("reference policy, beside what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)", plan.optimizer),
-            *([("batch drawn one step ahead", plan.ahead)] if plan.ahead else []),
+            *([("batches that wait: drawn ahead, or trained on in parts", plan.waiting)] if plan.waiting else []),
             ("resident all the time", plan.resident),
         ]
     ]
@@ -209,7 +212,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Qwen2VLConfig, me
     blocks.append([
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
-        (f"logits of a chunk of {_chunk(config)} tokens, forward and backward", plan.logits),
+        (f"logits of a chunk of {chunk_size(config)} tokens, forward and backward", plan.logits),
         ("batch: patches, tokens, positions", plan.batch),
         ("update, with what is resident", plan.updating),
     ])  # fmt: skip

@@ -10,8 +10,7 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor
 
-PATCH_WIDTH = 3 * 2 * 14 * 14  # channels, frames, rows and columns of pixels
-MERGED = 4  # patches behind one visual token
+AUTO = ("auto",)  # in place of a list: chosen from the data, see `proposal`
 
 
 class PromptTooLong(ValueError):
@@ -20,7 +19,10 @@ class PromptTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Buckets:
-    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot); I = 0 goes with n = 0."""
+    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot), each or all of them AUTO.
+
+    I = 0 goes with n = 0.
+    """
 
     prompt: tuple[int, ...]
     images: tuple[int, ...] = (0,)
@@ -28,18 +30,39 @@ class Buckets:
 
     def __post_init__(self):
         for field in fields(self):
-            values = tuple(getattr(self, field.name))
+            values = getattr(self, field.name)
+            values = (values,) if isinstance(values, str) else tuple(values)
+            if values == AUTO:
+                object.__setattr__(self, field.name, values)
+                continue
+            if any(isinstance(value, str) for value in values):
+                raise ValueError(f"buckets.{field.name}={values} must be an ascending list of sizes, or auto")
             if not values or list(values) != sorted(set(values)) or values[0] < (field.name == "prompt"):
                 raise ValueError(f"buckets.{field.name}={values} must be an ascending list, not empty, of sizes")
             object.__setattr__(self, field.name, values)
-        if any(n % MERGED for n in self.patches):
-            raise ValueError(f"buckets.patches={self.patches} must be multiples of {MERGED}, the patches of a token")
+
+    @property
+    def lists(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The choices for P, I and n; None for one that is AUTO."""
+        return tuple(None if values == AUTO else values for values in (self.prompt, self.images, self.patches))
+
+    @property
+    def auto(self) -> bool:
+        """Whether any of them is to be chosen from the data."""
+        return None in self.lists
 
     @property
     def shapes(self) -> tuple[Bucket, ...]:
-        """Every shape a batch can have, which bounds the number of compilations."""
+        """Every shape a batch can have, which bounds the number of compilations. ValueError where one is AUTO."""
+        if self.auto:
+            raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
         pairs = dict.fromkeys((i, n if i else 0) for i in self.images for n in self.patches)
         return tuple(Bucket(p, i, n) for p in self.prompt for i, n in pairs)
+
+    def check_merged(self, merged: int) -> None:
+        """Raises ValueError where the patches of a slot are not whole visual tokens, of `merged` patches each."""
+        if any(n % merged for n in self.lists[2] or ()):
+            raise ValueError(f"buckets.patches={self.patches} must be multiples of {merged}, the patches of a token")
 
     def choose(self, size: Size, prompt_id: str | int = "?") -> Bucket:
         """The smallest bucket that holds a prompt. Raises PromptTooLong with its id and sizes if none does."""
@@ -70,13 +93,14 @@ def collate(
     """
     B, P, I, n = len(encoded), bucket.prompt_tokens, bucket.images, bucket.patches
     tokens, token_mask = np.full((B, P), pad_token_id, np.int32), np.zeros((B, P), bool)
-    positions = np.zeros((3, B, P), np.int32)
-    patches, patch_mask = np.zeros((B, I, n, PATCH_WIDTH), np.float32), np.zeros((B, I, n), bool)
+    positions = np.zeros((B, 3, P), np.int32)
+    width = max((one.patch_width for one in encoded), default=0)
+    patches, patch_mask = np.zeros((B, I, n, width), np.float32), np.zeros((B, I, n), bool)
     patch_position = np.zeros((B, I, n, 2), np.int32)
     for b, (prompt_id, one) in enumerate(zip(prompt_ids, encoded, strict=True)):
         _check(one, f"example {names[b]}" if names else f"prompt {prompt_id}", bucket)
         p = len(one.tokens)
-        tokens[b, :p], token_mask[b, :p], positions[:, b, :p] = one.tokens, True, one.positions
+        tokens[b, :p], token_mask[b, :p], positions[b, :, :p] = one.tokens, True, one.positions
         for i, (patch, place) in enumerate(zip(one.patches, one.patch_positions, strict=True)):
             m = len(patch)
             patches[b, i, :m], patch_mask[b, i, :m], patch_position[b, i, :m] = patch, True, place
@@ -99,9 +123,9 @@ def _check(one: EncodedPrompt, name: str, bucket: Bucket) -> None:
     if one.visual_token_ids is None:
         return
     visual = int(np.isin(one.tokens, one.visual_token_ids).sum())
-    if visual * MERGED != sum(size.patches):
+    if visual * one.merged != sum(size.patches):
         raise ValueError(
-            f"{name}: {visual} image tokens stand for {visual * MERGED} patches but it has "
+            f"{name}: {visual} image tokens stand for {visual * one.merged} patches but it has "
             f"{sum(size.patches)}; its tokens were changed after encoding, encode it again"
         )
 
@@ -115,7 +139,7 @@ def describe(processor: Processor, sizes: Sequence[Size]) -> str:
     ]
     if sizes:
         lines.append(f"{len(sizes)} prompts of {_range([s.prompt_tokens for s in sizes])} tokens, visual ones included")
-    visual = [n // MERGED for s in sizes for n in s.patches]
+    visual = [n // processor.merge_size**2 for s in sizes for n in s.patches]
     lines.append(f"{len(visual)} images of {_range(visual)} visual tokens" if visual else "no images")
     return "\n".join(lines)
 

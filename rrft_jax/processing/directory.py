@@ -7,15 +7,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import tokenizers
-from transformers import AutoTokenizer, PreTrainedConfig
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 
 from rrft_jax.fields import count, flag, number, numbers, section_of, text
 from rrft_jax.files import read_bounded, read_json_object, shown
+from rrft_jax.models.protocol import VisionSizes
 
 T = TypeVar("T")
 AGAIN = "get the file again from where the model came from"
-GEOMETRY = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # Qwen2-VL has no other; patches are 1176 wide
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _OTHERS = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "config.json")  # that transformers may look at
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
@@ -32,7 +31,7 @@ def load_tokenizer(directory: Path) -> tuple[Any, Path]:
     """
     path = directory / TOKENIZER_CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"{path} not found: pass a HuggingFace directory of a Qwen2-VL model")
+        raise FileNotFoundError(f"{path} not found: give a whole HuggingFace model directory")
     settings = read_json_object(path, AGAIN)
     # transformers asks the model's config for its type alone, but refuses fields of other types than its own.
     model = PreTrainedConfig()
@@ -85,7 +84,7 @@ def _damaged_file(directory: Path) -> Path:
 
 def _template_file(directory: Path, settings: dict) -> Path:
     """The file whose chat template is used: as transformers' tokenizer chooses, then chat_template.json, where
-    published Qwen2-VL directories keep it and only AutoProcessor looks. settings: of tokenizer_config.json."""
+    older directories keep it and only AutoProcessor looks. settings: of tokenizer_config.json."""
     found: dict[str, Any] = {}
     if (path := directory / TEMPLATE).is_file():
         try:
@@ -105,47 +104,61 @@ def _template_file(directory: Path, settings: dict) -> Path:
     return directory / first
 
 
-def load_image_processor(directory: Path, min_pixels: int | None, max_pixels: int | None) -> Qwen2VLImageProcessorPil:
+def load_image_processor(
+    directory: Path, min_pixels: int | None, max_pixels: int | None, vision: VisionSizes, published: tuple[int, int]
+) -> Any:
     """As transformers 5 chooses: processor_config.json where it holds an image processor, else
-    preprocessor_config.json. min_pixels, max_pixels: instead of the file's."""
+    preprocessor_config.json. min_pixels, max_pixels: instead of the file's. published: both, where none says them."""
     older, newer = directory / PREPROCESSOR, directory / PROCESSOR
     found = {older: read_json_object(older, AGAIN)} if older.is_file() else {}
     if newer.is_file() and (nested := section_of(read_json_object(newer, AGAIN), newer, "image_processor")):
         found[newer] = nested
     if not found:
         raise FileNotFoundError(
-            f"{older} not found, nor an image_processor in {PROCESSOR}: pass the directory of a Qwen2-VL model"
+            f"{older} not found, nor an image_processor in {PROCESSOR}: give a whole HuggingFace model directory"
         )
     path, config = found.popitem()
-    if found and (others := _limits(found[older], older)) != _limits(config, path):
+    if found and (others := _limits(found[older], older, published)) != _limits(config, path, published):
         _log.warning("%s: the pixel limits of %s are used, as in transformers; %s has others, %s: keep one of the two",
                      directory, PROCESSOR, PREPROCESSOR, others)  # fmt: skip
-    _check_fields(config, path)
-    low, high = _limits(config, path)
+    _check_fields(config, path, vision)
+    low, high = _limits(config, path, published)
     low, high = low if min_pixels is None else min_pixels, high if max_pixels is None else max_pixels
     if not 0 < low <= high:
         raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
     rest = {name: value for name, value in config.items() if name not in ("size", "min_pixels", "max_pixels")}
+    side = 4 * vision.patch_size
     try:
+        # The one that the file names, in its version for NumPy and Pillow: the others need torch.
+        named = guarded(
+            lambda: AutoImageProcessor.from_pretrained(str(directory), backend="pil", local_files_only=True)
+        )
         images = guarded(
-            lambda: Qwen2VLImageProcessorPil.from_dict({**rest, "size": {"shortest_edge": low, "longest_edge": high}})
+            lambda: type(named).from_dict({**rest, "size": {"shortest_edge": low, "longest_edge": high}})
         )
         tried = guarded(
             lambda: images(
-                images=[np.zeros((56, 56, 3), np.uint8)], size={"shortest_edge": 56 * 56, "longest_edge": 56 * 56}
+                images=[np.zeros((side, side, 3), np.uint8)],
+                size={"shortest_edge": side * side, "longest_edge": side * side},
             )
         )["pixel_values"]
     except ValueError as error:
         raise ValueError(f"{path}: it processes no image ({error}); {AGAIN}") from None
-    if tried.shape != (16, 1176) or not np.isfinite(tried).all():
+    if tried.shape != (16, vision.patch_dim) or not np.isfinite(tried).all():
         raise ValueError(f"{path}: an image becomes {tried.shape} values that are not all finite; {AGAIN}")
     return images
 
 
-def _check_fields(config: dict, path: Path) -> None:
-    wrong = {k: config[k] for k, v in GEOMETRY.items() if config.get(k, v) != v or type(config.get(k, v)) is not int}
+def _check_fields(config: dict, path: Path, vision: VisionSizes) -> None:
+    geometry = {
+        "patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+    }  # fmt: skip
+    wrong = {k: config[k] for k, v in geometry.items() if config.get(k, v) != v or type(config.get(k, v)) is not int}
     if wrong:
-        raise ValueError(f"{path}: {shown(wrong)} is not Qwen2-VL's {GEOMETRY}; its patches would not fit the tower")
+        raise ValueError(
+            f"{path}: {shown(wrong)} is not config.json's {geometry}; its patches would not fit the vision tower"
+        )
     for name in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
         if not flag(config, path, name, True) and name == "do_resize":
             raise ValueError(f"{path}: do_resize is false, but an image is cut into patches after it; set it to true")
@@ -155,10 +168,10 @@ def _check_fields(config: dict, path: Path) -> None:
     numbers(config, path, "image_std", 3, positive=True, default=None)
 
 
-def _limits(config: dict, path: Path) -> tuple[int, int]:
+def _limits(config: dict, path: Path, published: tuple[int, int]) -> tuple[int, int]:
     """(min_pixels, max_pixels). As in transformers the field of this name counts, then size.shortest_edge; and the
     name within size, which published directories have."""
-    defaults = Qwen2VLImageProcessorPil.size
+    defaults = dict(zip(("shortest_edge", "longest_edge"), published, strict=True))
     size, found = section_of(config, path, "size"), []
     for name, edge, most in (("min_pixels", "shortest_edge", _LARGEST_LEAST), ("max_pixels", "longest_edge", 2**40)):
         outer = count(config, path, name, default=None, most=most)

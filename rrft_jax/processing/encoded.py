@@ -1,11 +1,12 @@
 """One prompt as arrays, before padding, and the size that decides its bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rrft_jax.processing.positions import Grid, mrope_positions, patch_positions, visual_spans
+from rrft_jax.models.positions import Grid, Span, mrope_positions
+from rrft_jax.processing.positions import patch_positions, visual_spans
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class EncodedPrompt:
     tokens           int32[p]
     positions        int32[3, p]            M-RoPE (time, height, width)
     next_position    int                    M-RoPE position of the first completion token
-    patches          list of float32[n_i, 1176]
+    patches          list of float32[n_i, W]
     patch_positions  list of int32[n_i, 2]  (row, column), in merge order
+    patch_width      int                    W: numbers in a patch
+    merged           int                    patches behind one visual token
     visual_token_ids ids of the image and video tokens, by which `collate` checks the row again; None: not checked
     """
 
@@ -33,6 +36,8 @@ class EncodedPrompt:
     next_position: int
     patches: list[np.ndarray]
     patch_positions: list[np.ndarray]
+    patch_width: int
+    merged: int
     visual_token_ids: tuple[int, ...] | None = None
 
     @property
@@ -49,11 +54,14 @@ def from_hf(
     pixel_values_videos: np.ndarray | None = None,
     video_grid_thw: Sequence[Grid] = (),
     merge_size: int = 2,
+    patch_width: int = 0,
+    positions: Callable[[int, Sequence[Span], int], tuple[np.ndarray, int]] = mrope_positions,
 ) -> EncodedPrompt:
     """A prompt from what HuggingFace's processor returns for one row without padding.
 
-    input_ids int[p]; pixel_values float32[N, 1176], all images after one another, image_grid_thw int[images, 3];
-    the same for videos. Raises ValueError where tokens, grids and patches disagree.
+    input_ids int[p]; pixel_values float32[N, W], all images after one another, image_grid_thw int[images, 3];
+    the same for videos. patch_width: W; 0 for that of the pixel values. positions: as in `protocol.Family`.
+    Raises ValueError where tokens, grids and patches disagree.
     """
     tokens = np.asarray(input_ids, np.int32)
     grids = {"image": image_grid_thw, "video": video_grid_thw}
@@ -67,8 +75,11 @@ def from_hf(
         t, h, w = span.grid
         patches += np.split(chunks[span.kind][span.number], t)
         places += [patch_positions(h, w, merge_size)] * t
-    positions, next_position = mrope_positions(len(tokens), spans, merge_size)
-    return EncodedPrompt(tokens, positions, next_position, patches, places, (image_token_id, video_token_id))
+    width = patch_width or max((x.shape[1] for x in patches), default=0)
+    return EncodedPrompt(
+        tokens, *positions(len(tokens), spans, merge_size), patches, places, width, merge_size**2,
+        (image_token_id, video_token_id),
+    )  # fmt: skip
 
 
 def with_start(encoded: EncodedPrompt, ids: np.ndarray) -> EncodedPrompt:

@@ -2,39 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+from PIL import Image
 
-from rrft_jax.data.pictures import eight_bits, picture_file
-from rrft_jax.processing.positions import Grid
-
-
-def open_image(image: Any) -> Image.Image:
-    """A PIL image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], a local file, or a stored picture.
-
-    A stored picture is an object whose read() gives an encoded image. Files are turned upright by their EXIF tag, as
-    transformers does. Raises OSError naming a file it cannot read.
-    """
-    if isinstance(image, Image.Image):
-        return image
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] in (3, 4)):
-            form = f"{image.dtype}{list(image.shape)}"
-            raise ValueError(f"an image array must be uint8 [h, w], [h, w, 3] or [h, w, 4], not {form}")
-        return Image.fromarray(image)
-    if not (isinstance(image, str | Path) or hasattr(image, "read")):
-        raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
-    try:
-        with Image.open(picture_file(image)) as opened:
-            return eight_bits(ImageOps.exif_transpose(opened))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's own are no OSErrors
-        raise OSError(f"{image}: cannot be read as an image ({error}); replace it or remove the record") from error
+from rrft_jax.data.decoding import open_image
+from rrft_jax.models.positions import Grid
 
 
 def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
@@ -45,14 +19,32 @@ def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
     return int(height * factor), int(width * factor)
 
 
-def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int, nearest_pixels: int = 0) -> Grid:
+def resized(height: int, width: int, side: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """(height, width) that a picture is given: near multiples of `side`, the pixels of a visual token, with an area
+    between the limits, as `smart_resize` of Qwen's image processors in transformers has it.
+
+    Raises ValueError for a picture more than 200 times longer than wide.
+    """
+    longer = max(height, width) / min(height, width)
+    if longer > 200:
+        raise ValueError(f"it is {longer:.0f} times longer than wide, and 200 is the most")
+    near = tuple(round(x / side) * side for x in (height, width))
+    if math.prod(near) > max_pixels:
+        factor = math.sqrt(height * width / max_pixels)
+        return tuple(max(side, math.floor(x / factor / side) * side) for x in (height, width))
+    if math.prod(near) < min_pixels:
+        factor = math.sqrt(min_pixels / (height * width))
+        return tuple(math.ceil(x * factor / side) * side for x in (height, width))
+    return near
+
+
+def image_grid(images: Any, height: int, width: int, nearest_pixels: int = 0) -> Grid:
     """(1, rows, columns) of patches an image of this size in pixels will have after resizing.
 
-    nearest_pixels: see `image_patches`. Raises ValueError for an image more than 200 times longer than wide, which
-    Qwen2-VL refuses.
+    images: HuggingFace's image processor. nearest_pixels: see `image_patches`. Raises ValueError as `resized` does.
     """
     try:
-        h, w = smart_resize(
+        h, w = resized(
             *shrunk(height, width, nearest_pixels), images.patch_size * images.merge_size, images.size["shortest_edge"],
             images.size["longest_edge"],
         )  # fmt: skip
@@ -61,23 +53,26 @@ def image_grid(images: Qwen2VLImageProcessorPil, height: int, width: int, neares
     return 1, h // images.patch_size, w // images.patch_size
 
 
-def image_patches(images: Qwen2VLImageProcessorPil, image: Any, nearest_pixels: int = 0) -> tuple[np.ndarray, Grid]:
-    """float32[n, 1176] patches of one image in merge order, and its grid.
+def image_patches(images: Any, image: Any, nearest_pixels: int = 0) -> tuple[np.ndarray, Grid]:
+    """float32[n, W] patches of one image in merge order, each of W numbers, and its grid.
 
-    nearest_pixels: a larger image is first reduced to this area, every pixel taken from its nearest neighbour, and what
-    comes then (bicubic, to multiples of 28) starts from there: LLaMA-Factory's `image_resolution`. 0: not.
+    images: HuggingFace's image processor. nearest_pixels: a larger image is first reduced to this area, every pixel
+    taken from its nearest neighbour, and what comes then (bicubic) starts from there: LLaMA-Factory's
+    `image_resolution`. 0: not. Raises ValueError where the processor resizes otherwise than `resized`.
     """
     opened = open_image(image)
-    image_grid(images, opened.height, opened.width, nearest_pixels)  # refuses impossible shapes with their size
+    grid = image_grid(images, opened.height, opened.width, nearest_pixels)  # refuses impossible shapes with their size
     height, width = shrunk(opened.height, opened.width, nearest_pixels)
     if (width, height) != opened.size:
         opened = opened.resize((width, height), Image.Resampling.NEAREST)
     out = images(images=[opened])
-    return out["pixel_values"], tuple(int(x) for x in out["image_grid_thw"][0])
+    if (made := tuple(int(x) for x in out["image_grid_thw"][0])) != grid:
+        raise ValueError(f"{type(images).__name__} makes patches {made} of a picture that should give {grid}")
+    return out["pixel_values"], grid
 
 
-def video_patches(images: Qwen2VLImageProcessorPil, frames: Sequence) -> tuple[np.ndarray, Grid]:
-    """float32[t * n, 1176] patches of a video, frame pair after frame pair, and its grid.
+def video_patches(images: Any, frames: Sequence) -> tuple[np.ndarray, Grid]:
+    """float32[t * n, W] patches of a video, frame pair after frame pair, and its grid.
 
     Every frame is resized like an image. An odd last frame is paired with itself, as transformers pads videos.
     """
@@ -88,7 +83,7 @@ def video_patches(images: Qwen2VLImageProcessorPil, frames: Sequence) -> tuple[n
     opened += opened[-1:] * (-len(opened) % pair)
     done = [image_patches(images, frame) for frame in opened]
     _, h, w = done[0][1]
-    # An image's patch repeats its pixels once per frame of the pair [n, 3, pair, 14, 14]: keep one, join two frames.
+    # An image's patch repeats its pixels once per frame of the pair [n, 3, pair, h, w]: keep one, join two frames.
     single = np.stack([patches.reshape(h * w, 3, pair, -1)[:, :, 0] for patches, _ in done])
     t = len(done) // pair
     joined = single.reshape(t, pair, h * w, 3, -1).transpose(0, 2, 3, 1, 4)

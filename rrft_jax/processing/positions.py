@@ -1,26 +1,10 @@
-"""Positions of prompts that mix text, images and videos, computed on the host (M-RoPE, arXiv 2409.12191 section 2.1).
-
-The rule is that of `Qwen2VLModel.get_rope_index` in transformers 5: text advances all three components together; a
-visual block of grid (t, h, w) counts its frames, rows and columns from where it starts, and the text after it goes on
-at start + max(h, w) / merge, whatever t is.
-"""
+"""Where images and videos stand in a prompt, and where their patches stand in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-Grid = tuple[int, int, int]  # frame pairs, rows and columns of patches
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where a whole image or video stands in a prompt: its first token, its kind, and its number within the kind."""
-
-    start: int
-    kind: str  # "image" or "video"
-    number: int
-    grid: Grid
+from rrft_jax.models.positions import Grid, Span
 
 
 def visual_tokens(grid: Grid, merge_size: int) -> int:
@@ -64,22 +48,6 @@ def visual_spans(
                 f"pass every {kind}, and no {kind} token in the text"
             )
     return sorted(spans, key=lambda s: s.start)
-
-
-def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tuple[np.ndarray, int]:
-    """int32[3, length] (time, height, width) of a prompt, and the position of the token that follows it."""
-    positions, done, now = np.empty((3, length), np.int32), 0, 0
-    for span in spans:
-        text = span.start - done
-        positions[:, done : span.start] = now + np.arange(text)
-        now += text
-        t, h, w = span.grid[0], span.grid[1] // merge_size, span.grid[2] // merge_size
-        done = span.start + t * h * w
-        positions[:, span.start : done] = now + np.indices((t, h, w)).reshape(3, -1)
-        now += max(h, w)
-    positions[:, done:] = now + np.arange(length - done)
-    # Not the largest position + 1: a video with more frame pairs than rows stands higher than the text after it.
-    return positions, now + length - done
 
 
 def patch_positions(rows: int, columns: int, merge_size: int) -> np.ndarray:

@@ -1,25 +1,35 @@
 """Tokenizer, chat template and image processor of a HuggingFace directory, composed without torch."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from rrft_jax.data.example import IMAGE_MARK
 from rrft_jax.fields import token_ids
 from rrft_jax.files import read_json_object
-from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, render, special_tokens
-from rrft_jax.processing.directory import AGAIN, GEOMETRY, TOKENIZER, guarded, load_image_processor, load_tokenizer
+from rrft_jax.models.positions import Grid, Span
+from rrft_jax.models.protocol import Sizes, SpecialTokens
+from rrft_jax.models.registry import family_of, read_config
+from rrft_jax.processing.chat import (
+    Prompt,
+    Turn,
+    Visual,
+    chat_tokens,
+    place,
+    plain_tokenizer,
+    render,
+    reply_tokens,
+    special_tokens,
+)
+from rrft_jax.processing.directory import AGAIN, TOKENIZER, guarded, load_image_processor, load_tokenizer
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
-from rrft_jax.processing.positions import Grid, visual_tokens
-
-IMAGE, VIDEO, END_OF_TURN = "<|image_pad|>", "<|video_pad|>", "<|im_end|>"
-KINDS = {IMAGE: "image", VIDEO: "video"}
+from rrft_jax.processing.positions import visual_tokens
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,14 @@ class Processor:
     eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
     the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing. nearest_pixels:
     area that a larger one is reduced to before that, see `image_patches`; 0: not. image_mark: what stands in a prompt's
-    text where an image goes; None: images are in front of the text.
+    text where an image goes; None: images are in front of the text. special, positions: as in the model's `Family`.
+    patch_width: numbers in a patch.
     """
 
     tokenizer: Any
     plain: tokenizers.Tokenizer
     specials: Mapping[str, int]
-    image_processor: Qwen2VLImageProcessorPil
+    image_processor: Any
     generation_config: Mapping[str, Any] | None
     min_pixels: int
     max_pixels: int
@@ -46,32 +57,40 @@ class Processor:
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     vocab_tokens: int
-    patch_size: int = GEOMETRY["patch_size"]
-    merge_size: int = GEOMETRY["merge_size"]
-    temporal_patch_size: int = GEOMETRY["temporal_patch_size"]
+    special: SpecialTokens
+    positions: Callable[[int, Sequence[Span], int], tuple[np.ndarray, int]]
+    patch_size: int
+    merge_size: int
+    patch_width: int
     nearest_pixels: int = 0
     image_mark: str | None = None
 
 
-def load_processor(directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> Processor:
+def load_processor(
+    directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None, sizes: Sizes | None = None
+) -> Processor:
     """The processor of a HuggingFace directory; pixel limits in pixels, None for the directory's own.
 
+    sizes: of the model that it prepares prompts for; None for those of the directory's config.json.
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
+    sizes = sizes or read_config(directory)
+    family = family_of(sizes)
     tokenizer, template = load_tokenizer(directory)
-    images = load_image_processor(directory, min_pixels, max_pixels)
-    specials = special_tokens(tokenizer)
-    needed = (IMAGE, VIDEO, "<|vision_start|>", "<|vision_end|>", END_OF_TURN)
-    missing = [token for token in needed if token not in specials]
+    images = load_image_processor(directory, min_pixels, max_pixels, sizes.vision, family.pixel_limits)
+    specials, special = special_tokens(tokenizer), family.tokens
+    missing = [token for token in astuple(special) if token not in specials]
     if missing:
-        raise ValueError(f"{directory}: special tokens {missing} are missing; this is no Qwen2-VL tokenizer")
+        raise ValueError(
+            f"{directory}: special tokens {missing} are missing; this is no tokenizer of a {family.model_type}"
+        )
     path = directory / "generation_config.json"
     generation = read_json_object(path, AGAIN) if path.is_file() else None
     eos = token_ids(generation or {}, path, "eos_token_id")
     pad = tokenizer.pad_token_id
     if pad is None:
-        raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen2-VL's is <|endoftext|>")
+        raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")
     processor = Processor(
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer),
@@ -80,13 +99,18 @@ def load_processor(directory: str | Path, min_pixels: int | None = None, max_pix
         generation_config=generation,
         min_pixels=images.size["shortest_edge"],
         max_pixels=images.size["longest_edge"],
-        image_token_id=specials[IMAGE],
-        video_token_id=specials[VIDEO],
-        vision_start_token_id=specials["<|vision_start|>"],
-        vision_end_token_id=specials["<|vision_end|>"],
-        eos_token_ids=tuple(dict.fromkeys((specials[END_OF_TURN], *eos))),
+        image_token_id=specials[special.image],
+        video_token_id=specials[special.video],
+        vision_start_token_id=specials[special.vision_start],
+        vision_end_token_id=specials[special.vision_end],
+        eos_token_ids=tuple(dict.fromkeys((specials[special.end_of_turn], *eos))),
         pad_token_id=pad,
         vocab_tokens=max(tokenizer.get_vocab().values()) + 1,
+        special=special,
+        positions=family.positions,
+        patch_size=sizes.vision.patch_size,
+        merge_size=sizes.vision.spatial_merge_size,
+        patch_width=sizes.vision.patch_dim,
     )
     _try_out(processor, template, directory / TOKENIZER)
     return processor
@@ -94,9 +118,9 @@ def load_processor(directory: str | Path, min_pixels: int | None = None, max_pix
 
 def _try_out(processor: Processor, template: Path, tokenizer: Path) -> None:
     """A conversation with an image becomes tokens. ValueError names the file that keeps it from that."""
-    turns = [Turn("user", (Visual(IMAGE, 1), "a"))]
+    turns = [Turn("user", (Visual(processor.special.image, 1), "a"))]
     for file, work in (
-        (template, lambda: render(processor.tokenizer, turns, KINDS)),
+        (template, lambda: render(processor.tokenizer, turns, _kinds(processor))),
         (tokenizer, lambda: (_tokens(processor, turns), decode(processor, encode_completion(processor, "a")))),
     ):
         try:
@@ -120,19 +144,21 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
 
 
 def encode_prompt(
-    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None
+    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> EncodedPrompt:
-    """One user turn: images, then videos, then the text, ready for the answer.
+    """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
     With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them.
+    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
+    images.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
-    Special tokens inside `text` and `system` are plain characters.
+    Special tokens inside the texts are plain characters.
     """
     image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
+    return _encoded(processor, _turns(processor, Prompt(text, tuple(history), system), *grids), image_out, video_out)
 
 
 def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
@@ -148,19 +174,20 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
         for part in parts:
             if not isinstance(part, str):
                 image_out.append(image_patches(processor.image_processor, part, processor.nearest_pixels))
-                part = _visual(processor, IMAGE, image_out[-1][1])
+                part = _visual(processor, processor.special.image, image_out[-1][1])
             done.append(part)
         filled.append(Turn(role, tuple(done)))
     return _encoded(processor, filled, image_out, [])
 
 
 def measure(
-    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
+    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
     near = processor.nearest_pixels
     grids = [image_grid(processor.image_processor, height, width, near) for height, width in image_sizes]
-    tokens = _tokens(processor, _turns(processor, text, grids, [], system))
+    tokens = _tokens(processor, _turns(processor, Prompt(text, tuple(history), system), grids, []))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
 
@@ -170,6 +197,23 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
     return np.asarray([*ids, processor.eos_token_ids[0]], np.int32)
 
 
+def encode_replies(
+    processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+
+    history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
+    `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.
+    """
+    said = [*history, ("user", text), ("assistant", reply)]
+    if any(IMAGE_MARK in text for _, text in said[1:]):
+        raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
+    turns = [Turn(role, (text,)) for role, text in said]
+    end = processor.special.end_of_turn
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, end)
+    return np.asarray(ids, np.int32), np.asarray(own, bool)
+
+
 def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     """The text of an answer int[c] up to its first EOS token, special tokens left out."""
     ids = [int(i) for i in ids]
@@ -177,25 +221,11 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _turns(
-    processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
-) -> list[Turn]:
-    pictures = [_visual(processor, IMAGE, grid) for grid in images]
-    films = [_visual(processor, VIDEO, grid) for grid in videos]
-    if processor.image_mark is None:
-        parts = [*pictures, *films, text]
-    else:
-        parts = [*films, *_at_marks(text, processor.image_mark, pictures)]
-    user = Turn("user", tuple(parts))
-    return [user] if system is None else [Turn("system", (system,)), user]
-
-
-def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
-    before, *behind = text.split(mark, len(pictures))
-    if len(behind) < len(pictures):
-        raise ValueError(f"the prompt has {len(behind)} {mark} for {len(pictures)} images: its template lacks them")
-    parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
-    return [part for part in parts if part != ""]
+def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
+    pictures = [_visual(processor, processor.special.image, grid) for grid in images]
+    films = [_visual(processor, processor.special.video, grid) for grid in videos]
+    turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
+    return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
@@ -203,7 +233,12 @@ def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
 
 
 def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
-    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, KINDS)
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, _kinds(processor))
+
+
+def _kinds(processor: Processor) -> dict[str, str]:
+    """Special token -> its name in a chat template's content parts."""
+    return {processor.special.image: "image", processor.special.video: "video"}
 
 
 def _encoded(
@@ -221,6 +256,8 @@ def _encoded(
         np.concatenate([patches for patches, _ in videos]) if videos else None,
         [grid for _, grid in videos],
         processor.merge_size,
+        processor.patch_width,
+        processor.positions,
     )
 
 

@@ -3,15 +3,17 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rrft_jax.answers.tags import extract_answer
 from rrft_jax.rewards import registry, symbolic
-from rrft_jax.rewards.extract import extract_answer
+from rrft_jax.rewards.calling import call_all
 from rrft_jax.rewards.format import is_lenient, is_strict
-from rrft_jax.rewards.values import Reward, SetupError, Values, members, reason
+from rrft_jax.rewards.values import Weighted
+from rrft_jax.rewards.waiting import Waiter
 
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
@@ -19,15 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOGGED_PER_CALL = 3
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """One reward of a set. name appears in the metrics as rewards/<name>/mean."""
-
-    name: str
-    reward: Reward
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,9 +54,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class RewardSet:
-    """The rewards of a recipe. Names must differ and weights be finite."""
+    """The rewards of a recipe. Names must differ and weights be finite. waiter: awaits those that are coroutines."""
 
     rewards: tuple[Weighted, ...]
+    waiter: Waiter = field(default_factory=Waiter, repr=False, compare=False)
 
     def __post_init__(self):
         names = [item.name for item in self.rewards]
@@ -75,6 +69,10 @@ class RewardSet:
             if not math.isfinite(item.weight):
                 raise ValueError(f"RewardSet: weight of {item.name} must be finite, got {item.weight}")
 
+    def only(self, *names: str) -> "RewardSet":
+        """Those of these names."""
+        return replace(self, rewards=tuple(item for item in self.rewards if item.name in names))
+
     def score(
         self, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
     ) -> Scored:
@@ -82,7 +80,7 @@ class RewardSet:
         sizes = {"completions": len(completions), "examples": len(examples), "group_ids": len(group_ids)}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"score: one example and group id per completion are needed, got {sizes}")
-        columns = [_apply(item, completions, examples, group_ids, step) for item in self.rewards]
+        columns = call_all(self.rewards, self.waiter, completions, examples, group_ids, step)
         failures = tuple(
             Failure(item.name, i, examples[i].id, why, completions[i])
             for item, column in zip(self.rewards, columns, strict=True)
@@ -145,48 +143,6 @@ def text_metrics(completions: Sequence[str]) -> dict[str, tuple[float, float]]:
         "format/lenient": (float(sum(map(is_lenient, completions))), count),
         "parse_fail": (float(sum(extract_answer(text) is None for text in completions)), count),
     }
-
-
-def _apply(
-    item: Weighted, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
-) -> Values:
-    try:
-        return _checked(item, completions, item.reward(completions, examples, group_ids, step))
-    except SetupError:
-        raise
-    except Exception:  # a reward may be anyone's code: whatever it raises is contained
-        return _by_group(item, completions, examples, group_ids, step)
-
-
-def _by_group(
-    item: Weighted, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
-) -> Values:
-    """Find out which groups a reward stumbles over: those lose their values, the others keep them."""
-    values = Values([None] * len(completions))
-    for group in members(group_ids):
-        texts = [completions[i] for i in group]
-        try:
-            given = item.reward(texts, [examples[i] for i in group], [group_ids[i] for i in group], step)
-            values.put(group, _checked(item, texts, given))
-        except SetupError:
-            raise
-        except Exception as error:
-            values.errors |= dict.fromkeys(group, reason(error))
-    return values
-
-
-def _checked(item: Weighted, completions: Sequence[str], given: Sequence[float | None]) -> Values:
-    """Plain floats in, Values out; numbers that are not finite become failures."""
-    if len(given) != len(completions):
-        raise SetupError(f"reward {item.name} gave {len(given)} values for {len(completions)} completions")
-    errors = dict(getattr(given, "errors", {}))
-    values: list[float | None] = []
-    for i, value in enumerate(given):
-        number = None if value is None else float(value)
-        if number is not None and not math.isfinite(number):
-            errors[i], number = f"ValueError: the reward is {number}", None
-        values.append(number)
-    return Values(values, errors, getattr(given, "unread", None))
 
 
 def _report(failures: Sequence[Failure], count: int) -> None:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from rrft_jax.models.qwen2_vl.model import Suffix
+from rrft_jax.models.cache import Suffix
 from rrft_jax.parallel.mesh import constrain
 
 

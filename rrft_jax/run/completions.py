@@ -16,10 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from rrft_jax.data.pictures import picture_file
+from rrft_jax.data.decoding import open_image
 
 FOLDER, FILE = "completions", "groups.jsonl"
 _STEP = re.compile(r"step_(\d+)")
@@ -124,12 +121,7 @@ def _numbers(values: Sequence[Any]) -> list[float | None]:
 
 
 def _save_image(image: Any, folder: Path) -> str:
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    elif not isinstance(image, Image.Image):
-        with Image.open(picture_file(image)) as opened:
-            image = opened.convert("RGB")
-    image = image.convert("RGB")
+    image = open_image(image)
     digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()[:16]
     name = f"{digest}.png"
     if not (folder / name).exists():

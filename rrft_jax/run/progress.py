@@ -10,13 +10,13 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-# (label, metric, format); a metric that a step does not have is left out.
-SHOWN = (
-    ("reward", "reward", "{:.3f}"),
-    ("accuracy", "rewards/accuracy/mean", "{:.3f}"),
-    ("kl", "kl", "{:.4f}"),
-    ("tok/s", "tokens_per_second", "{:,.0f}"),
-)
+Shown = tuple[str, str, str]  # label, metric, format; a metric that a step does not have is left out
+
+
+def reward_columns(of_task: Sequence[Shown] = ()) -> tuple[Shown, ...]:
+    """What is shown of a training with rewards. of_task: what its task adds."""
+    speed = ("tok/s", "tokens_per_second", "{:,.0f}")
+    return (("reward", "reward", "{:.3f}"), *of_task, ("kl", "kl", "{:.4f}"), speed)
 
 
 class Progress:
@@ -30,7 +30,7 @@ class Progress:
         total: int,
         start: int = 0,
         every: int = 10,
-        shown: Sequence[tuple[str, str, str]] = SHOWN,
+        shown: Sequence[Shown] = reward_columns(),
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):

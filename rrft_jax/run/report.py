@@ -1,7 +1,9 @@
 """What a run tells a person at an evaluation and at its end."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -10,10 +12,11 @@ from rrft_jax.run.metrics import read_metrics
 from rrft_jax.run.progress import Row, before_after_table, duration
 from rrft_jax.run.workdir import ADAPTER, EXPORT, Workdir
 
-# Titles of the held-out sets; a task's further ones go by their names.
-_SETS = {
-    "eval": "in-domain", "eval_ood": "out-of-domain", "eval_left": "left camera", "eval_right": "right camera",
-}  # fmt: skip
+_LABELS = MappingProxyType({
+    "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason",
+    "accuracy_reasoned": "accuracy of reasoned answers", "accuracy_direct": "accuracy of direct answers",
+    "format": "format", "mean_length": "mean length (tokens)",
+})  # fmt: skip
 
 
 def eval_line(step: int, scores: dict[str, float]) -> str:
@@ -24,20 +27,20 @@ def eval_line(step: int, scores: dict[str, float]) -> str:
     return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
 
 
-def result_table(path: Path) -> str:
-    """Before / after over the held-out sets, from the metrics on disk."""
+def result_table(path: Path, titles: Mapping[str, str]) -> str:
+    """Before / after over the held-out sets, from the metrics on disk. titles: of the sets, by name.
+
+    A metric that the task takes of a whole set follows the others under its own name, as it is.
+    """
     records = [r for r in read_metrics(path) if any(k.startswith("eval") for k in r)]
     if not records:
         return "(no held-out set was evaluated)"
     before, after = records[0], records[-1]
-    labels = {
-        "accuracy": "accuracy", "score": "score with partial credit", "reasons": "answers that reason",
-        "accuracy_reasoned": "accuracy of reasoned answers", "accuracy_direct": "accuracy of direct answers",
-        "format": "format", "mean_length": "mean length (tokens)",
-    }  # fmt: skip
     rows = []
     for name in dict.fromkeys(key.partition("/")[0] for key in before if key.startswith("eval")):
-        title = _SETS.get(name, name)
+        title = titles.get(name, name)
+        own = [key.removeprefix(f"{name}/") for key in before if key.startswith(f"{name}/")]
+        labels = _LABELS | {key: key for key in own if key not in _LABELS}
         partial = any(record.get(f"{name}/score") != record.get(f"{name}/accuracy") for record in (before, after))
         for key, label in labels.items():
             if key == "score" and not partial:
@@ -46,16 +49,17 @@ def result_table(path: Path) -> str:
             if any(v is not None for v in values):
                 # NaN: no answer of this kind, so no accuracy either.
                 values = [None if v is None or math.isnan(v) else v for v in values]
-                rows.append(Row(f"{title}: {label}", *values, key != "mean_length"))
+                rows.append(Row(f"{title}: {label}", *values, key in _LABELS and key != "mean_length"))
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
 
-def finish(run_dir: Workdir, num_tokens: int, earlier: float) -> None:
-    """Marks the run as done and says what came of it. earlier: what to add to `cpu_seconds` for the whole run."""
+def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[str, str]) -> None:
+    """Marks the run as done and says what came of it. earlier: what to add to `cpu_seconds` for the whole run. titles:
+    of the held-out sets, by name."""
     path = run_dir.path
     cpu = earlier + cpu_seconds()
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
-    print(result_table(path))
+    print(result_table(path, titles))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     steps = [record for record in read_metrics(path) if "timing/idle_share" in record]
     names = "timing/idle_share", "between_steps", "step_time"

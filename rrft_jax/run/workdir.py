@@ -1,7 +1,8 @@
 """The directory of one run: what made it, whether it may be continued, and whether it is finished.
 
     config.json      resolved config; the last file written at the start, so its presence means "started"
-    versions.json    program and library versions, platform, git commit, seeds of the first start
+    versions.json    program and library versions, platform, git commit, seeds, digests of the user's own files, of
+                     the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
     skipped.jsonl    one line per record that training does not use, and why
     DONE             summary of a finished run (JSON)
@@ -15,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,7 +24,7 @@ from typing import Any, TextIO
 import ml_collections
 
 from rrft_jax.files import read_json_object, write_json
-from rrft_jax.run.versions import collect_versions, version_notes
+from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
 STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
@@ -62,11 +63,17 @@ class Workdir:
             self.lock.close()
 
 
-def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change: Sequence[str] = ()) -> Workdir:
+def open_workdir(
+    path: str | Path,
+    config: ml_collections.ConfigDict,
+    may_change: Sequence[str] = (),
+    upgrade: Callable[[dict], dict] = dict,
+) -> Workdir:
     """Creates the directory of a new run, or resumes the run that is there.
 
     may_change: fnmatch patterns of dotted fields that a resume may change ("log.*"); every other difference to the
-    stored config is refused with a list. Only the first process of a multi-process run calls this.
+    stored config is refused with a list. upgrade: brings a config that an earlier version stored into today's fields.
+    Only the first process of a multi-process run calls this.
     """
     path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
@@ -75,20 +82,22 @@ def open_workdir(path: str | Path, config: ml_collections.ConfigDict, may_change
     _remove_temporary(path)
     lock = _lock(path)
     try:
-        return _start(path, new, may_change, lock)
+        return _start(path, new, may_change, upgrade, lock)
     except BaseException:
         if lock is not None:
             lock.close()
         raise
 
 
-def _start(path: Path, new: dict, may_change: Sequence[str], lock: TextIO | None) -> Workdir:
-    versions = {**collect_versions(), "seeds": find_seeds(new)}
+def _start(
+    path: Path, new: dict, may_change: Sequence[str], upgrade: Callable[[dict], dict], lock: TextIO | None
+) -> Workdir:
+    versions = {**collect_versions(), "seeds": find_seeds(new), "files": user_files(flatten(new))}
     resumed = (path / CONFIG).exists()
     changed: dict[str, tuple[Any, Any]] = {}
     notes: tuple[str, ...] = ()
     if resumed:
-        changed = config_changes(_read_json(path / CONFIG), new)
+        changed = config_changes(json.loads(json.dumps(upgrade(_read_json(path / CONFIG)))), new)
         refused = {k: v for k, v in changed.items() if not any(fnmatch.fnmatchcase(k, p) for p in may_change)}
         if refused:
             lines = "\n".join(f"  {k}: {json.dumps(a)} -> {json.dumps(b)}" for k, (a, b) in refused.items())

@@ -2,20 +2,25 @@
 
 import asyncio
 import contextlib
+import os
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rrft_jax.processing.processor import Processor
 from rrft_jax.serving.engine import Busy, Engine, Event, Job
-from rrft_jax.serving.prepare import Limits, prepare
+from rrft_jax.serving.prepare import Limits, Work, prepare
 from rrft_jax.serving.protocol import (
     ApiError,
     ChatRequest,
@@ -31,20 +36,37 @@ _RETRY_AFTER = 1  # seconds
 _READ_ON = 8  # times the allowed size are read and dropped: a client that is still sending does not see the refusal
 
 
-def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) -> Starlette:
-    """The application of one model, which requests call `name`. The engine is stopped when the application ends."""
+def make_app(
+    engine: Engine,
+    processor: Processor,
+    name: str,
+    limits: Limits,
+    trusted: Callable[[str], bool] = lambda host: True,
+) -> Starlette:
+    """The application of one model, which requests call `name`. The engine is stopped when the application ends.
+
+    trusted(host): whether requests with this Host header are answered, see serving/hosts.py.
+    """
     created = int(time.time())
+    threads = CapacityLimiter(os.cpu_count() or 1)  # each may hold the pictures of a request
+
+    def known(model: str) -> None:
+        if model != name:
+            raise ApiError(404, f"no model {model[:80]!r} here; this server has {name!r}", "model", "model_not_found")
+
+    def read(body: bytes) -> tuple[ChatRequest, Work]:
+        asked = parse_request(body)
+        known(asked.model)
+        return asked, prepare(asked, processor, limits)
 
     async def chat(request: Request) -> Response:
-        asked = parse_request(await _body(request, limits.max_bytes))
-        if asked.model != name:
-            what = f"no model {asked.model[:80]!r} here; this server has {name!r}"
-            raise ApiError(404, what, "model", "model_not_found")
+        body = await _body(request, limits.max_bytes)
         try:
-            engine.check_room()  # before the pictures are read, which costs time and memory
+            with engine.place():
+                asked, work = await run_sync(read, body, limiter=threads)
         except Busy as busy:
             raise _api_error(busy) from None
-        work = await run_in_threadpool(prepare, asked, processor, limits)
+        del body
         events: asyncio.Queue[Event] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -53,8 +75,8 @@ def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) ->
                 loop.call_soon_threadsafe(events.put_nowait, item)
 
         try:
-            job = engine.submit(work, emit)
-        except Busy as busy:
+            job = engine.submit(work, emit)  # nothing has run since the place was left, so it is still free
+        except Busy as busy:  # the server is stopping
             raise _api_error(busy) from None
         head = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), name
         prompt_tokens = len(work.prompt.tokens)
@@ -67,6 +89,10 @@ def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) ->
     async def models(request: Request) -> Response:
         return JSONResponse(model_list(name, created))
 
+    async def model(request: Request) -> Response:
+        known(request.path_params["id"])
+        return JSONResponse(model_list(name, created)["data"][0])
+
     async def health(request: Request) -> Response:
         if not engine.alive:
             raise ApiError(503, "the engine has stopped: restart the server")
@@ -76,17 +102,37 @@ def make_app(engine: Engine, processor: Processor, name: str, limits: Limits) ->
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         engine.stop()
-        await run_in_threadpool(engine.join)
+        await run_sync(engine.join)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/models", models),
+            Route("/v1/models/{id:path}", model),
             Route("/health", health),
         ],
         exception_handlers={ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure},
+        middleware=[Middleware(_Door, trusted=trusted)],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a redirect goes to whatever host the request names
+    return app
+
+
+class _Door:
+    """Lets in what comes under a trusted name; a path with slashes at its end is the one without."""
+
+    def __init__(self, app: ASGIApp, trusted: Callable[[str], bool]):
+        self._app, self._trusted = app, trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        # HTTP/1.0 has none, and no browser asks without.
+        if (host := Headers(scope=scope).get("host")) is not None and not self._trusted(host):
+            what = f"{host[:80]!r} is not a name of this server: if it is, start it with --allowed_hosts"
+            return await _response(ApiError(403, what))(scope, receive, send)
+        await self._app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -95,12 +141,15 @@ async def _body(request: Request, most: int) -> bytes:
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the Content-Type must be application/json")
     held, size = bytearray(), 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most:
-            held += part
-        elif size > _READ_ON * most:
-            break
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size <= most:
+                held += part
+            elif size > _READ_ON * most:
+                break
+    except ClientDisconnect:
+        raise ApiError(499, "the client has left") from None
     if size > most:
         raise ApiError(413, f"the body is larger than {most} bytes: send fewer or smaller images")
     return bytes(held)
@@ -155,9 +204,13 @@ def _api_error(error: Exception) -> ApiError:
     return ApiError(500, "the model failed on this request; the server's log says why")
 
 
-async def _refusal(request: Request, error: ApiError) -> Response:
+def _response(error: ApiError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONResponse(error.body, error.status, headers)
+
+
+async def _refusal(request: Request, error: ApiError) -> Response:
+    return _response(error)
 
 
 async def _http_refusal(request: Request, error: HTTPException) -> Response:

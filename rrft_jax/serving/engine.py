@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +55,7 @@ class Engine:
     def __init__(self, drawing: Drawing, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01):
         self._drawing, self._read, self._rows, self._most, self._gather = drawing, read, max_rows, max_waiting, gather
         self._waiting: deque[Job] = deque()
+        self._preparing = 0
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -63,24 +65,35 @@ class Engine:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those that wait, for a request that is being prepared: what costs time and memory is done only
+        for as many as may wait. Raises Busy where there is none."""
+        with self._changed:
+            self._check_room()
+            self._preparing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._preparing -= 1
+
     def submit(self, work: Work, emit: Callable[[Event], None]) -> Job:
         """Raises Busy where no more may wait."""
         job = Job(work, emit)
         with self._changed:
-            self.check_room()
+            self._check_room()
             self._waiting.append(job)
             self._changed.notify()
         return job
 
-    def check_room(self) -> None:
-        """Raises Busy where a request would not be taken now."""
-        with self._changed:
-            if self._stopping or not self.alive:
-                raise Busy("the server is stopping")
-            # One whose client has left takes no place.
-            self._waiting = deque(other for other in self._waiting if not other.cancelled)
-            if len(self._waiting) >= self._most:
-                raise Busy(f"{len(self._waiting)} requests are waiting already: try again later")
+    def _check_room(self) -> None:
+        if self._stopping or not self.alive:
+            raise Busy("the server is stopping")
+        # One whose client has left takes no place.
+        self._waiting = deque(other for other in self._waiting if not other.cancelled)
+        if (waiting := len(self._waiting) + self._preparing) >= self._most:
+            raise Busy(f"{waiting} requests are waiting already: try again later")
 
     def stop(self) -> None:
         """What waits is given back with Busy; what was begun goes on to its end, and then the thread ends."""

@@ -14,6 +14,7 @@ from rrft_jax.serving.pictures import MOST_TOGETHER, read_picture
 from rrft_jax.serving.protocol import ApiError, ChatRequest, Picture
 
 _LEAST_LENGTH = 16
+_BLOCK = 2**14  # characters that are tokenised at a time where a text is only measured
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         raise ApiError(400, f"n={request.n} is more than {limits.max_rows}", "n")
     if (request.max_tokens or 0) > limits.max_new_tokens:
         raise ApiError(400, f"max_tokens={request.max_tokens} is more than {limits.max_new_tokens}", "max_tokens")
+    _refuse_long(request, processor, limits.positions)
     turns, room = [], MOST_TOGETHER
     for message in request.messages:
         parts = []
@@ -84,16 +86,10 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
     limit = request.max_tokens or min(limits.max_new_tokens, room)
     if limit > room or room < 1:
         wanted = f" and max_tokens={request.max_tokens}" if request.max_tokens else ""
-        raise ApiError(
-            400,
-            f"{tokens} tokens of messages and images{wanted} exceed the model's {limits.positions} positions: "
-            "shorten the messages, give fewer or smaller images, or lower max_tokens",
-            "messages",
-            "context_length_exceeded",
-        )
+        raise _too_long(f"{tokens} tokens of messages and images{wanted}", limits.positions)
     return Work(
         prompt=prompt,
-        bucket=rung(prompt.size),
+        bucket=rung(prompt.size, processor.merge_size),
         sampling=request.sampling,
         n=request.n,
         group=1 << (request.n - 1).bit_length(),
@@ -103,6 +99,28 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         stop=request.stop,
         stream=request.stream,
     )
+
+
+def _refuse_long(request: ChatRequest, processor: Processor, positions: int) -> None:
+    """Refuses texts that are far too long for the model before they are tokenised whole, which for megabytes takes
+    minutes and gigabytes. Twice the positions is far: cut into blocks, a text has a few tokens more than in one."""
+    texts = [part for message in request.messages for part in message.parts if isinstance(part, str)]
+    most, tokens = 2 * positions, len(request.messages)  # a message has one or more, whatever it says
+    if tokens + sum(map(len, texts)) <= most:  # the usual case; a character may be several tokens, but not many
+        return
+    for text in texts:
+        for start in range(0, len(text), _BLOCK):
+            if tokens > most:
+                break
+            tokens += len(processor.plain.encode(text[start : start + _BLOCK], add_special_tokens=False))
+    if tokens > most:
+        raise _too_long(f"more than {most} tokens of messages", positions)
+
+
+def _too_long(what: str, positions: int) -> ApiError:
+    advice = "shorten the messages, give fewer or smaller images, or lower max_tokens"
+    what = f"{what} exceed the model's {positions} positions: {advice}"
+    return ApiError(400, what, "messages", "context_length_exceeded")
 
 
 def draw_number(seed: int | None) -> int:

@@ -1,7 +1,7 @@
 """OpenAI's chat completions as data: the body of a request, the bodies of replies, chunks and errors. No I/O.
 
 Fields that would change the answer and that this server does not have are refused unless they are at the value that
-turns them off; fields that only label a request are accepted.
+turns them off; fields that only label a request are accepted; fields that OpenAI does not know are refused, as there.
 """
 
 import json
@@ -13,8 +13,11 @@ from typing import Any
 from rrft_jax.rollout.sampling import Sampling
 
 # What has no effect on the answer: labels for the caller's own books.
-_LABELS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}
-# What would have one, with the value that asks for nothing.
+_LABELS = {
+    "user", "metadata", "store", "service_tier", "safety_identifier", "parallel_tool_calls", "prediction",
+    "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+}  # fmt: skip
+# What would have one, with the value that asks for nothing; null does so everywhere.
 _OFF = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
@@ -27,13 +30,22 @@ _OFF = {
     "function_call": "none",
     "response_format": {"type": "text"},
     "modalities": ["text"],
+    "audio": None,
+    "moderation": None,
+    "reasoning_effort": "none",
+    "verbosity": "medium",
+    "web_search_options": None,
 }
 _READ = {
     "model", "messages", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "n", "seed", "stop",
     "stream", "stream_options",
 }  # fmt: skip
 _HUGE = 1e300  # beyond it an integer of JSON is no float any more
-_LEAST_TEMPERATURE, _MOST_TEMPERATURE, _MOST_STOPS = 1e-3, 2.0, 4
+_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 1e-3, 2.0
+_MOST_STOPS, _LONGEST_STOP = 4, 1000  # characters
+# Of a message, beside role, content and name. An assistant's may be the reply of a server, handed back as it came.
+_OF_ASSISTANT = ("refusal", "annotations", "audio", "function_call", "tool_calls")
+_SHOWN = 500  # characters of an error, which may quote what a client sent
 
 
 class ApiError(Exception):
@@ -47,13 +59,17 @@ class ApiError(Exception):
         code: str | None = None,
         retry_after: int | None = None,
     ):
-        super().__init__(message)
-        self.status, self.param, self.code, self.retry_after = status, param, code, retry_after
+        super().__init__(_cut(message))
+        self.status, self.param, self.code, self.retry_after = status, param and _cut(param), code, retry_after
 
     @property
     def body(self) -> dict:
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ def parse_request(body: bytes) -> ChatRequest:
         raise ApiError(400, "the body is not valid JSON") from None
     if not isinstance(fields, dict):
         raise ApiError(400, "the body must be a JSON object")
-    fields = {name: value for name, value in fields.items() if value is not None}
+    fields = _given(fields)
     _refuse_unknown(fields)
     for name in ("model", "messages"):
         if name not in fields:
@@ -176,10 +192,23 @@ def _refuse_unknown(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if name in _OFF:
             if value != _OFF[name]:
-                what = f"{name} is not supported by this server: leave it out"
-                raise ApiError(400, what, name, "unsupported_parameter")
+                raise _unsupported(name)
         elif name not in _READ | _LABELS:
-            raise ApiError(400, f"unknown field {name!r}: leave it out", name, "unknown_parameter")
+            raise _unknown(name)
+
+
+def _unsupported(where: str) -> ApiError:
+    return ApiError(400, f"{where} is not supported by this server: leave it out", where, "unsupported_parameter")
+
+
+def _unknown(where: str) -> ApiError:
+    return ApiError(400, f"unknown field {where!r}: leave it out", where, "unknown_parameter")
+
+
+def _refuse_others(fields: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for name in fields:
+        if name not in known:
+            raise _unknown(f"{where}.{name}")
 
 
 def _sampling(fields: Mapping[str, Any]) -> Sampling:
@@ -216,6 +245,10 @@ def _stop(value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(x, str) and x for x in stops):
         raise ApiError(400, f"stop must be a text or a list of at most {_MOST_STOPS} texts, none empty", "stop")
+    for k, text in enumerate(stops):
+        if len(text) > _LONGEST_STOP:
+            what = f"stop[{k}] has {len(text)} characters, more than the {_LONGEST_STOP} of a stop text"
+            raise ApiError(400, what, "stop")
     return tuple(stops)
 
 
@@ -237,32 +270,52 @@ def _message(item: Any, where: str) -> Message:
     role = "system" if item.get("role") == "developer" else item.get("role")
     if not isinstance(role, str) or role not in ("system", "user", "assistant"):
         raise ApiError(400, f"{where}.role must be system, developer, user or assistant", f"{where}.role")
-    extra = [k for k, v in item.items() if v is not None and k not in ("role", "content", "name", "refusal")]
-    if extra:
-        raise ApiError(400, f"{where}: {', '.join(extra)} is not supported by this server", where)
-    content = item.get("content")
+    item = _given(item)
+    assistant = role == "assistant"
+    _refuse_others(item, ("role", "content", "name", *(_OF_ASSISTANT if assistant else ())), where)
+    for name, kind in (("name", str), ("refusal", str), ("annotations", list)):
+        if not isinstance(item.get(name, kind()), kind):
+            raise ApiError(400, f"{where}.{name} must be a {'list' if kind is list else 'string'}", f"{where}.{name}")
+    for name in ("audio", "function_call", "tool_calls"):
+        if item.get(name, []) != []:
+            raise _unsupported(f"{where}.{name}")
+    content = item.get("content", item.get("refusal"))
     if isinstance(content, str):
         return Message(role, (content,))
     if not isinstance(content, list) or not content:
         raise ApiError(400, f"{where}.content must be a text or a list of parts that is not empty", f"{where}.content")
     parts = tuple(_part(part, role, f"{where}.content[{k}]") for k, part in enumerate(content))
     # The template's part for a text-only message is one string, whatever pieces it came in.
-    return Message(role, parts if any(isinstance(part, Picture) for part in parts) else ("".join(parts),))
+    if not any(isinstance(part, Picture) for part in parts):
+        return Message(role, ("".join(parts),))
+    return Message(role, tuple(part for part in parts if part != ""))
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """null is the same as absent."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _part(part: Any, role: str, where: str) -> str | Picture:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and isinstance(part.get("text"), str):
-        return part["text"]
-    if kind == "image_url":
-        image = part.get("image_url")
-        url = image.get("url") if isinstance(image, dict) else None
-        if not isinstance(url, str):
-            raise ApiError(400, f"{where}.image_url must be an object with a url", f"{where}.image_url")
-        if role != "user":
-            raise ApiError(400, f"{where}: only the user's messages may hold images", where)
-        return Picture(url, f"{where}.image_url.url")
-    raise ApiError(400, f"{where} must be a part of type text or image_url", where)
+    part = _given(part) if isinstance(part, dict) else {}
+    kind = part.get("type")
+    texts = ("text", "refusal") if role == "assistant" else ("text",)
+    if kind in texts and isinstance(part.get(kind), str):
+        _refuse_others(part, ("type", kind), where)
+        return part[kind]
+    if kind != "image_url":
+        raise ApiError(400, f"{where} must be a part of type text or image_url", where)
+    if role != "user":
+        raise ApiError(400, f"{where}: only the user's messages may hold images", where)
+    _refuse_others(part, ("type", "image_url"), where)
+    where = f"{where}.image_url"
+    image = _given(part["image_url"]) if isinstance(part.get("image_url"), dict) else {}
+    if not isinstance(image.get("url"), str):
+        raise ApiError(400, f"{where} must be an object with a url", where)
+    _refuse_others(image, ("url", "detail"), where)
+    if image.get("detail", "auto") not in ("auto", "low", "high"):
+        raise ApiError(400, f"{where}.detail must be auto, low or high", f"{where}.detail")
+    return Picture(image["url"], f"{where}.url")
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:

@@ -37,20 +37,49 @@ def answer_pieces(
 def until_stop(pieces: Iterable[str], stop: tuple[str, ...]) -> Generator[str, None, bool]:
     """The pieces up to the first text of `stop`, which is left out; returns whether there was one.
 
-    What may be the start of a stop text waits until that is known.
+    What may be the start of a stop text waits until that is known. Each character is looked at once per stop text.
     """
+    searches = [_Search(text) for text in stop]
     held = ""
     for piece in pieces:
+        ends = [search.read(piece) for search in searches]
+        found = [len(held) + end - len(text) for end, text in zip(ends, stop, strict=True) if end]
         held += piece
-        found = [place for place in map(held.find, stop) if place >= 0]
         if found:
             if min(found):
                 yield held[: min(found)]
             return True
-        start = max((k for s in stop for k in range(1, len(s)) if held.endswith(s[:k])), default=0)
+        start = max((search.matched for search in searches), default=0)
         if len(held) > start:
             yield held[: len(held) - start]
         held = held[len(held) - start :]
     if held:
         yield held
     return False
+
+
+class _Search:
+    """Finds a text in pieces in linear time (Knuth, Morris and Pratt 1977).
+
+    matched: characters of the text's longest beginning with which what was read ends.
+    """
+
+    def __init__(self, text: str):
+        self._text, self.matched = text, 0
+        # [k]: the longest beginning of the text, shorter than k + 1, that its first k + 1 characters end with.
+        self._shorter = [0]
+        for character in text[1:]:
+            self._shorter.append(self._next(self._shorter[-1], character))
+
+    def read(self, piece: str) -> int:
+        """The characters of `piece` with which the text is complete for the first time; 0: it is not."""
+        for k, character in enumerate(piece, 1):
+            self.matched = self._next(self.matched, character)
+            if self.matched == len(self._text):
+                return k
+        return 0
+
+    def _next(self, matched: int, character: str) -> int:
+        while matched and self._text[matched] != character:
+            matched = self._shorter[matched - 1]
+        return matched + (self._text[matched] == character)

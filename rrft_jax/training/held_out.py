@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
+from rrft_jax.tasks.task import Prediction
 
 
 def evaluate(
@@ -17,6 +19,7 @@ def evaluate(
     sets: Mapping[str, Sequence],
     metric: str = "accuracy",
     stop: Callable[[], bool] = lambda: False,
+    set_metrics: Callable[[Sequence[Prediction]], Mapping[str, float]] = lambda predictions: {},
 ) -> dict[str, float] | None:
     """Metrics '<set>/<name>' over the held-out sets; None where stop(), asked after every batch, said so.
 
@@ -24,20 +27,24 @@ def evaluate(
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
     rewards: holds `metric`, whose value 1 is a right answer, and 'format': the rewards of training, so the parser is
     the same. score is the mean of `metric`, which differs from accuracy where it knows partial credit.
+    set_metrics: what the task takes of a whole set besides, by name.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
+    rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
     answers = _answers(generate, params, processor, sets, stop)
     if answers is None:
         return None
     metrics = {}
     for name, (numbers, texts, examples, lengths) in answers.items():
         values = _values(rewards, texts, examples)
-        own = list(zip(numbers, values[metric], values["format"], texts, lengths, strict=True))
+        own = list(zip(numbers, values[metric], values["format"], texts, lengths, examples, strict=True))
         rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
-        _, scores, form, texts, lengths = map(list, zip(*rows, strict=True))
+        _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
         right = np.array(scores) >= 1.0
-        reasons = np.array(["<think>" in text for text in texts])
+        reasons = np.array([opens_thought(text) for text in texts])
         share = lambda hits, among: float(hits[among].mean()) if among.any() else float("nan")  # noqa: E731
+        predictions = [Prediction(example, (text,)) for example, text in zip(examples, texts, strict=True)]
+        metrics |= {f"{name}/{key}": value for key, value in set_metrics(predictions).items()}
         metrics |= {
             f"{name}/accuracy": float(right.mean()),
             f"{name}/score": float(np.mean(scores)),

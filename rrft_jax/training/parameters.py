@@ -12,17 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import LoRA, init_adapter, is_trained
-from rrft_jax.models.qwen2_vl import adapter as peft
-from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
-from rrft_jax.models.qwen2_vl.weights import (
-    abstract_params,
-    from_paths,
-    leaf_paths,
-    load_sharded,
-)
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.registry import family_of
+from rrft_jax.models.sharding import ParamAxes, tree_shardings
+from rrft_jax.models.weights import abstract_params, load_sharded
 from rrft_jax.pretrained import adapter_of, resolve_init
 
 
@@ -74,8 +70,11 @@ class Weights:
     reference: dict | None
 
 
-def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
-    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter."""
+def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: bool) -> Weights:
+    """Reads config.init into sharded arrays, splits it into what is trained and what is not, and adds the adapter.
+
+    keep_reference: whether the loss looks at the policy of the start.
+    """
     base = resolve_init(config.init)
     shapes = leaf_paths(abstract_params(model.config))
     trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
@@ -84,11 +83,12 @@ def load_weights(config: ConfigDict, model: Qwen2VL, mesh: Mesh) -> Weights:
     trainable = {path: leaves[path] for path in trained}
     frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
     reference = None
-    if config.algorithm == "grpo" and config.loss.beta:
+    if keep_reference:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
         reference = from_paths(frozen | _copies(trainable, frozen_dtype))
     if config.lora.rank:
-        adapter = leaf_paths(place(from_paths(start_adapter(config, shapes, model.config, base)), mesh))
+        new = from_paths(start_adapter(config, shapes, model.config, base))
+        adapter = leaf_paths(place(new, mesh, family_of(model.config).param_axes))
         trainable = {path: leaf for path, leaf in adapter.items() if is_trained(path)}
         frozen |= {path: leaf for path, leaf in adapter.items() if not is_trained(path)}
     return Weights(from_paths(trainable), from_paths(frozen), reference)
@@ -137,7 +137,7 @@ def lora_settings(config: ConfigDict) -> LoRA:
     return LoRA(config.lora.rank, config.lora.alpha, tuple(config.lora.targets), tuple(config.lora.parts))
 
 
-def start_adapter(config: ConfigDict, shapes: dict, sizes: Qwen2VLConfig, base: Path) -> dict[str, np.ndarray]:
+def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) -> dict[str, np.ndarray]:
     """Leaves of a new adapter, or of config.lora.adapter. ValueError where that is not what config.lora describes."""
     settings = config.lora
     if peft.is_adapter(config.init):
@@ -165,8 +165,8 @@ def start_adapter(config: ConfigDict, shapes: dict, sizes: Qwen2VLConfig, base: 
     return {path: found[path] for path in new}
 
 
-def place(tree: dict, mesh: Mesh) -> dict:
-    """Host arrays (numpy), sharded over the mesh as the parameter table says; always fresh buffers.
+def place(tree: dict, mesh: Mesh, axes: ParamAxes) -> dict:
+    """Host arrays (numpy), sharded over the mesh as `axes` say of parameters; always fresh buffers.
 
     Every process gives the whole tree and keeps what its own devices hold.
     """
@@ -176,4 +176,4 @@ def place(tree: dict, mesh: Mesh) -> dict:
         # A copy, since on a CPU device the array may lie in the buffer that it was made from.
         return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
 
-    return jax.tree.map(one, tree, tree_shardings(tree, mesh))
+    return jax.tree.map(one, tree, tree_shardings(tree, mesh, axes))

@@ -1,14 +1,28 @@
 """Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import decode
+from rrft_jax.rewards import Pool, RewardSet
+from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.run.completions import Group
+from rrft_jax.tasks.registry import Task
+
+
+def make_rewards(config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None) -> RewardSet:
+    """The rewards that config asks for, and those that held-out evaluation reads. Raises ValueError."""
+    tokenize = lambda texts: tokenizer(list(texts)).input_ids  # noqa: E731
+    return chosen_rewards(
+        config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(task.metric, "format"),
+        tokenize=tokenize, pool=pool,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class _Part:
     prompt_tokens: int
 
 
-def _score(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
+def score_part(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
     """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: the verdicts, where there are some."""
     names = tuple(item.name for item in rewards.rewards)
     own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
@@ -82,7 +96,7 @@ class _Whole:
     text_metrics: dict[str, tuple[float, float]]
 
 
-def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
+def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
     rows = np.concatenate([part.rows for part in parts])
     by_prompt = lambda x: x.reshape(layout.rows // layout.split, G)  # noqa: E731
 
@@ -107,7 +121,7 @@ def _merge(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
         total=spread(np.nan, np.float32, "total"),
         lengths=spread(0, np.int64, "lengths"),
         finished=spread(False, bool, "finished"),
-        reasons=np.vectorize(lambda text: "<think>" in text, otypes=[bool])(texts),
+        reasons=np.vectorize(opens_thought, otypes=[bool])(texts),
         texts=texts,
         text_metrics=sums,
     )
@@ -137,7 +151,7 @@ def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float
     }
 
 
-def _groups(config, host, names, everything, advantages) -> list[Group]:
+def logged_groups(config, host, names, everything, advantages) -> list[Group]:
     missing = lambda row: [None if np.isnan(v) else float(v) for v in row]  # noqa: E731
     wanted = min(config.log.completions_prompts, host.layout.prompts)
     mine = {}  # the row of each logged prompt whose first row is here

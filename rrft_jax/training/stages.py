@@ -11,6 +11,7 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import DONE, STAGE1, flatten
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.loop import asked_to_stop, train
+from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 
@@ -29,6 +30,9 @@ def run(
     """
     if not config.stage1:
         return train(config, workdir, argv, profile_steps, began)
+    config = config.copy_and_resolve_references()
+    if chosen := together(lambda: settle_task(config)):
+        say(chosen)
     together(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
     say(f"stage 1 of 2, in {first}")
@@ -41,7 +45,6 @@ def run(
             return stop.exit_code
         say(f"stage 2 of 2, from {first}")
         began = cpu_seconds()
-        config = config.copy_and_resolve_references()
         config.init = str(first)
         return train(config, workdir, argv, profile_steps, began, stop)
 

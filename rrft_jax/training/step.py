@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from rrft_jax.losses import terms as T
 from rrft_jax.losses.terms import Scores, Targets
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.sharding import tree_shardings
+from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
+from rrft_jax.models.sharding import shardings_like
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.training.parameters import combine
 
@@ -34,21 +34,19 @@ def init_state(trainable: dict, optimizer: optax.GradientTransformation) -> Stat
 
 
 def split_micro_batches(batch: Any, count: int) -> Any:
-    """Every leaf [B, ...] as [count, B / count, ...]; M-RoPE positions carry B on axis 1.
+    """Every leaf [B, ...] as [count, B / count, ...].
 
     Rows are dealt out in turn, so that each device keeps its own rows of every micro-batch.
     """
 
-    def split(path, x):
-        axis = 1 if path and getattr(path[-1], "name", None) == "positions" else 0
-        B = x.shape[axis]
+    def split(x):
+        B = x.shape[0]
         if count < 1 or B % count:
             raise ValueError(f"train.micro_batches={count} must divide the {B} prompts of a batch")
-        x = x.reshape(*x.shape[:axis], B // count, count, *x.shape[axis + 1 :])
-        x = jnp.moveaxis(x, axis + 1, 0)
-        return constrain(x, *[None] * (axis + 1), "batch", *[None] * (x.ndim - axis - 2))
+        x = jnp.moveaxis(x.reshape(B // count, count, *x.shape[1:]), 1, 0)
+        return constrain(x, None, "batch", *[None] * (x.ndim - 2))
 
-    return jax.tree_util.tree_map_with_path(split, batch)
+    return jax.tree.map(split, batch)
 
 
 def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) -> Callable:
@@ -135,7 +133,7 @@ def make_train_step(
 def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
     """The train state, sharded over the mesh from its first moment on; consumes `trainable`."""
     build = partial(init_state, optimizer=optimizer)
-    shardings = tree_shardings(jax.eval_shape(build, trainable), mesh)
+    shardings = shardings_like(jax.eval_shape(build, trainable), trainable, mesh)
     return jax.jit(build, out_shardings=shardings, donate_argnums=0)(trainable)
 
 
@@ -151,7 +149,7 @@ class Batch:
 
 
 def make_forward(
-    model: Qwen2VL, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
+    model: Model, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
 ) -> Callable[[dict, dict, Batch], Scores]:
     """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens."""
 

@@ -4,22 +4,24 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from rrft_jax.losses.advantages import SCALES
-from rrft_jax.models.qwen2_vl.attention import check_name
+from rrft_jax.models.attention import check_name
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.processing.buckets import Buckets
+from rrft_jax.rewards.outside import split_entry
 from rrft_jax.rollout.compaction import stages
 from rrft_jax.rollout.growth import bounds
-from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import check_trained
-from rrft_jax.training.programs import loss_config
+from rrft_jax.training.rewarding import make_rewards
 
-LEAST = {
+MINIMUM = {
     "seed": 0,
     "train.steps": 1,
     "train.prompts": 1,
+    "train.minibatches": 1,
+    "train.rollout_epochs": 1,
     "train.micro_batches": 0,
     "train.group_chunks": 1,
     "train.max_skipped": 1,
@@ -42,9 +44,8 @@ LEAST = {
 
 def check_config(config: ConfigDict) -> None:
     """Raises ValueError that names the field, as config.<field>, and what it may be."""
-    if config.algorithm not in ("grpo", "sft"):
-        raise ValueError(f"config.algorithm={config.algorithm!r}: choose grpo or sft")
-    for name, least in LEAST.items():
+    algorithm = get_algorithm(config.algorithm)
+    for name, least in MINIMUM.items():
         group, _, field = name.rpartition(".")
         value = (config[group] if group else config)[field]
         if not value >= least:
@@ -55,15 +56,15 @@ def check_config(config: ConfigDict) -> None:
     _check_amounts(config)
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
-    _check_named("config.", lambda: Buckets(**config.buckets))
+    buckets = lambda: Buckets(**config.buckets)  # noqa: E731
+    _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
     check_name(config.model.attention)
     check_trained(config)
-    _check_task(config)
-    if config.algorithm == "grpo":
-        _check_grpo(config)
+    _check_task(config, algorithm.samples)
+    algorithm.check(config, get_task(config.task))
     if config.stage1:
         try:
             check_config(config.stage1)
@@ -82,43 +83,21 @@ def _check_amounts(config: ConfigDict) -> None:
         raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
 
 
-def _check_task(config: ConfigDict) -> None:
+def _check_task(config: ConfigDict, samples: bool) -> None:
     task = get_task(config.task)
-    if missing := {task.metric, "format"} - set(config.rewards):
-        raise ValueError(f"config.rewards lacks {', '.join(sorted(missing))}, which evaluation needs: give it weight 0")
+    if task.make is None and not config.data.folder:
+        raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
+    make_rewards(config, task, tokenizer=list)
+    if not samples and (added := [e for e in config.extra_rewards if split_entry(e)[0] not in task.rewards]):
+        raise ValueError(
+            f"config.extra_rewards={added}: config.algorithm={config.algorithm} learns from given "
+            "answers and from no reward, leave them out"
+        )
     images = config.processor.images
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
     marks = images == "in_question"
     _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder), marks))
-    if config.algorithm == "sft" and config.sft.target not in task.targets:
-        raise ValueError(f"config.sft.target={config.sft.target!r}: choose one of {', '.join(task.targets)}")
-
-
-def _check_grpo(config: ConfigDict) -> None:
-    rollout = config.rollout
-    if rollout.group < 2:
-        raise ValueError(f"config.rollout.group={rollout.group}: GRPO compares the members of a group, give >= 2")
-    if rollout.group % config.train.group_chunks:
-        raise ValueError(
-            f"config.train.group_chunks={config.train.group_chunks} must divide the {rollout.group} completions of a "
-            "prompt (config.rollout.group)"
-        )
-    _check_named("config.rollout.", lambda: Sampling(rollout.temperature, rollout.top_k, rollout.top_p))
-    if not rollout.temperature > 0:
-        raise ValueError("config.rollout.temperature=0 draws equal completions, from which GRPO learns nothing")
-    scored = config.loss.temperature
-    if scored is not None and not scored > 0:
-        raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
-    if config.advantages.scale not in SCALES:
-        raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
-    if rollout.ahead not in (0, 1):
-        raise ValueError(f"config.rollout.ahead={rollout.ahead}: completions are drawn 0 or 1 steps ahead")
-    if loss_config(config).surrogate == "on_policy" and rollout.ahead:
-        raise ValueError(
-            "config.loss.surrogate='on_policy' takes completions for the current policy's own, and with "
-            "config.rollout.ahead=1 an older one draws them: choose clipped, cispo or sapo"
-        )
 
 
 def _check_named(prefix: str, build: Callable) -> None:

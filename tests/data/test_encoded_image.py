@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from transformers.image_transforms import convert_to_rgb
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.data.encoded_image import encode_image
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.processing.images import open_image
 
 
 @pytest.fixture

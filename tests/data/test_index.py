@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
-from rrft_jax.data.index import Bucket, build_index, image_size
+from rrft_jax.data.index import Bucket, build_index
 from rrft_jax.data.pictures import BytesPicture
 
 

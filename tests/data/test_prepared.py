@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from rrft_jax.data import tfds_builder
+from rrft_jax.data.decoding import open_image
 from rrft_jax.data.prepared import SKIPPED, find_prepared, listing, open_prepared, read_prepared
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.registry import SOURCES, find_parts
-from rrft_jax.processing.images import open_image
 from tests.data.sources.real import COUNT, GEOMETRY3K, PICTURES, SUPER_CLEVR, TRANCE, part, published
 
 VC, ST = "visual_counting", "spatial_transformation"

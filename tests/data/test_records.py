@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from rrft_jax.data.records import RecordError, read_records
+from rrft_jax.data.folder import read_records
+from rrft_jax.data.records import RecordError
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_number_as_answer(folder, stored, text):
         (record(answer="(absent)"), "missing field", "neither answer nor solution"),
         (record(image="(absent)"), "missing field", "has no image"),
         (record(problem=["How many?"]), "wrong type", "problem is a list"),
-        (record(answer=None), "wrong type", "answer is null"),
+        (record(answer=None), "missing field", "answer is null"),
         (record(answer=True), "wrong type", "answer is a boolean"),
         (record(image=3), "wrong type", "image is a number"),
         (record(image=[{"file": "a.png"}]), "wrong type", "image is an object"),
@@ -81,6 +82,26 @@ def test_a_number_as_answer(folder, stored, text):
         (record(problem="\ud83d?"), "bad JSON", "problem holds half of a character, '\\ud83d' at place 0"),
         (record(image="\ud83d.png"), "bad JSON", "image holds half of a character"),
         (record(cot="Yes \ude00."), "bad JSON", "cot holds half of a character"),
+        (record(answer=float("nan")), "missing field", "neither answer nor solution (answer is NaN)"),
+        (record(answer=float("inf")), "missing field", "answer is Infinity"),
+        (record(answer=float("-inf"), solution=None), "missing field", "(answer is Infinity, solution is null)"),
+        (record(answer="NaN"), "missing field", "answer is 'NaN', as tables write what is missing"),
+        (record(answer="(absent)", solution="<answer>nan</answer>"), "missing field", "solution is 'nan'"),
+        (record(id="nan"), "missing field", "id is 'nan', as tables write what is missing"),
+        (record(problem="<image> nan"), "empty problem", "is 'nan' but for <image>"),
+        (record(id=float("nan")), "missing field", "has no id (id is NaN)"),
+        (record(problem=float("nan")), "missing field", "has no problem (problem is NaN)"),
+        (record(problem="<NA>"), "missing field", "problem is '<NA>'"),
+        (record(image=float("nan")), "missing field", "has no image (image is NaN)"),
+        (record(image=None, images=None), "missing field", "(image is null, images is null)"),
+        (record(image=["a.png", None]), "wrong type", "image is null"),
+        (record(images=["b.png"]), "contradiction", "its image and its images name different pictures"),
+        (record(image="a.png", images=["a.png", "b.png"]), "contradiction", "name different pictures"),
+        (record(problem="<image> or <image>?"), "wrong marks", "holds 2 <image> for 1 pictures"),
+        (record(problem="<image>?", image=[]), "wrong marks", "holds 1 <image> for 0 pictures"),
+        (record(problem="<image>"), "empty problem", "is '' but for <image>"),
+        (record(cot="In <image> I see."), "wrong marks", "cot holds <image>"),
+        (record(video="a.mp4"), "not read", "has video"),
         (record(id="good"), "duplicate id", "already used by records.json, record 0"),
         ("r1", "wrong type", "is a string where an object"),
     ],
@@ -92,6 +113,36 @@ def test_a_bad_record_is_named_and_skipped(folder, bad, kind, words):
     assert (problem.file, problem.kind) == ("records.json", kind)
     assert str(problem).startswith("records.json, record 1") and words in str(problem)
     assert records.report().startswith(f"1 records read, 1 skipped ({kind}: 1)\n")
+
+
+def test_what_is_missing_beside_what_is_there_costs_nothing(folder):
+    nan = float("nan")
+    write(folder, record(answer=nan, solution="4", cot=nan, images=None, note=nan, system=nan), record(id=2, images=[]),
+          record(id=3, images="a.png"), record(id=4, image=None, images=["a.png", "b.png"]))  # fmt: skip
+    records = read_records(folder)
+    assert records.problems == ()
+    first, second, third, fourth = records.examples
+    assert (first.answer, first.cot, first.system) == ("4", None, None)
+    assert len(first.images) == len(second.images) == len(third.images) == 1 and len(fourth.images) == 2
+
+
+@pytest.mark.parametrize("text", ["None", "null", "infinity", "Nan", "0", "n/a"])
+def test_words_that_may_be_meant_are_answers(folder, text):
+    assert read_records(write(folder, record(answer=text))).examples[0].answer == text
+
+
+def test_a_key_that_stands_twice_is_listed(folder):
+    """The last one would win, and nobody be told."""
+    base = '"id": "r%d", "image": [], "problem": "?"'
+    ends = ('"answer": "5"', '"x": {"y": [{"z": 1, "z": 1}]}', '"y": 1')
+    rows = [f'{{{base % number}, "answer": "4", {end}}}' for number, end in enumerate(ends, 1)]
+    (folder / "records.json").write_text(f"[{','.join(rows)}]")
+    records = read_records(folder)
+    assert [e.id for e in records.examples] == ["r3"]
+    assert [(p.kind, p.record) for p in records.problems] == [
+        ("repeated key", "record 0 (id 'r1')"), ("repeated key", "record 1 (id 'r2')")
+    ]  # fmt: skip
+    assert "has the key 'answer' twice" in str(records.problems[0]) and "'z' twice" in str(records.problems[1])
 
 
 def test_strict_lists_everything_at_once(folder):

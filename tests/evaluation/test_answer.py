@@ -4,20 +4,18 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
-from rrft_jax.models.qwen2_vl.weights import load_params
-from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
-from rrft_jax.rollout import stream as stream_module
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
@@ -63,17 +61,17 @@ def test_pieces_join_to_the_decoded_text(processors, data):
 
 @given(st.integers(1, 20_000), st.lists(st.integers(1, 4_000).map(lambda k: 4 * k), max_size=9))
 def test_rungs_hold_and_are_few(tokens, patches):
-    bucket = rung(Size(tokens, tuple(patches)))
+    bucket = rung(Size(tokens, tuple(patches)), 2)
     assert bucket.fits(Size(tokens, tuple(patches)))
     for need, got in ((tokens, bucket.prompt_tokens), (max(patches, default=0), bucket.patches)):
         assert got <= max(64, 1.5 * need) and got % 4 == 0
-    assert rung(Size(bucket.prompt_tokens, (bucket.patches,) * bucket.images)) == bucket
+    assert rung(Size(bucket.prompt_tokens, (bucket.patches,) * bucket.images), 2) == bucket
 
 
 def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
     model, processor, params = nano
-    traces, read = [], stream_module.prefix_of
-    monkeypatch.setattr(stream_module, "prefix_of", lambda *a: traces.append(a[2].tokens.shape) or read(*a))
+    traces, read = [], type(model).prefix_of
+    monkeypatch.setattr(type(model), "prefix_of", lambda *a: traces.append(a[2].tokens.shape) or read(*a))
     sampling, length = Sampling(1.0, top_k=50), 24
     answer = make_answer(model, params, processor, sampling, length, seed=3)
     scene = example(0, 1, "val", "in")
@@ -82,12 +80,8 @@ def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
     assert len(traces) == 1 and len(set(streamed)) > 1 and any(len(text) > 20 for text in streamed)
 
     encoded = [encode_prompt(processor, q, scene.images) for q in questions]
-    bucket = rung(max((one.size for one in encoded), key=lambda size: size.prompt_tokens))
-    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    run = partial(
-        sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
-        group=2, length=length, sampling=sampling,
-    )  # fmt: skip
+    bucket = rung(max((one.size for one in encoded), key=lambda size: size.prompt_tokens), 2)
+    run = partial(sample, make_decoder(model, processor, length, sampling=sampling), group=2)
     rollouts = jax.jit(run)(params, collate(encoded, range(3), bucket, processor.pad_token_id), jax.random.key(3))
     assert streamed == [decode(processor, row) for row in np.asarray(rollouts.tokens)[:, 0]]
 

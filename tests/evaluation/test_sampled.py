@@ -53,7 +53,7 @@ def test_what_leaves_no_room_and_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match="question q7: .* exceed the model's 4096 positions: lower --max_new_tokens"):
         list(answer([Question("q7", 0, "How many?")]))
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="question q8: .*broken.png.*replace its picture"):
+    with pytest.raises(ValueError, match="question q8: .*broken.png.*replace the file"):
         list(answer([Question("q8", 0, "How many?", (tmp_path / "broken.png",))]))
 
 

@@ -1,26 +1,33 @@
 """Both scores of an answer: the published one against what the original code gave, the strict one where it departs."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.benchmarks import COUNTING, SPATIAL, STRUCTURE
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.rewards import Pool, symbolic
-from rrft_jax.rewards.symbolic import in_pool, verify_here
+from rrft_jax.rewards.symbolic import Check, in_pool, verify_here
 from rrft_jax.rewards.values import Outcome
-from tests.golden import golden_path
+from rrft_jax.tasks.registry import get_task, tasks
+from rrft_jax.tasks.scoring import paper_same
+from tests.golden import FIXTURE, golden_path
 
+COUNTING, STRUCTURE, SPATIAL = (t for t in tasks().values() if any(c.file for c in t.benchmarks))
 SCORERS = {"get_score_clevr": COUNTING, "get_score_geomath": STRUCTURE, "get_score_trance": SPATIAL}
 S2 = "change_size(7, large), change_color(2, red)"
 S2_SORTED = "change_color(2, red), change_size(7, large)"
 
 
-def scored(task, text, answer, verify=verify_here, **options):
-    return score(task, [text], [Example("e0", task, "?", answer)], verify=verify, **options)[0]
+def scored(task, text, answer, verify=verify_here, enhance=False):
+    """enhance: the published scorer's own option, of use to its text comparison alone."""
+    if enhance and task.scorer.paper is paper_same:
+        task = replace(task, scorer=replace(task.scorer, paper=partial(paper_same, enhance=True)))
+    return score(task, [text], [Example("e0", task.name, "?", answer)], verify=verify)[0]
 
 
 def both(task, text, answer):
@@ -28,18 +35,23 @@ def both(task, text, answer):
     return one.paper_score, one.strict_score
 
 
+GOLDEN = "rewards/reason_rft_eval.json"
+
+
 def test_golden_cases():
-    cases = json.loads(golden_path("rewards/reason_rft_eval.json").read_text())
-    assert len(cases) == 18 and {case["fn"] for case in cases} == set(SCORERS)
-    for case in cases:
+    for case in json.loads(golden_path(GOLDEN).read_text()):
         one = scored(SCORERS[case["fn"]], case["pred"], case["sol"], enhance=case.get("enhance", False))
         assert one.paper_score == pytest.approx(case["score"], abs=1e-12), case
 
 
-def test_enhance_is_off_unless_asked_for_and_of_no_use_to_functions():
+def test_the_fixture_has_cases_of_every_published_scorer():
+    cases = json.loads((FIXTURE / GOLDEN).read_text())
+    assert len(cases) == 18 and {case["fn"] for case in cases} == set(SCORERS)
+
+
+def test_enhance_is_off_unless_asked_for():
     assert scored(STRUCTURE, "The answer is B", "B").paper_score == 0.0
     assert scored(STRUCTURE, "<answer>so B</answer>", "B", enhance=True).paper_score == 0.0  # nor inside tags
-    assert scored(SPATIAL, "none", S2, enhance=True).paper_score == 0.0
 
 
 def test_12_tagged_answers_are_compared_by_value_and_letters_as_they_are():
@@ -57,9 +69,8 @@ def test_12_the_answer_takes_the_place_of_the_gold_one_in_the_published_check():
         seen.extend(checks)
         return [Outcome(False) for _ in checks]
 
-    scored(STRUCTURE, "<answer>\\frac{1}{2}</answer>", "2\\sqrt{3}", verify=verify)
-    gold_side = {tuple(check) for check in seen}
-    assert gold_side == {("\\frac{1}{2}", "2\\sqrt{3}"), ("$2\\sqrt{3}$", "$\\frac{1}{2}$")}
+    scored(STRUCTURE, "<answer>1-\\cos x</answer>", "\\sin x", verify=verify)
+    assert set(seen) == {Check("1-\\cos x", "\\sin x"), Check("\\sin(x)", "1-(\\cos(x))", whole=True)}
 
 
 def test_13_an_answer_over_several_lines_is_not_found_by_the_published_scorer():
@@ -119,28 +130,26 @@ def test_types_and_formats():
     ],
 )
 def test_votes_are_in_one_spelling(task, texts, vote):
-    answer = {COUNTING: "9", STRUCTURE: "9", SPATIAL: "change_shape(1, cube)"}[task]
+    answer = "change_shape(1, cube)" if task is SPATIAL else "9"
     assert {scored(task, text, answer).answer for text in texts} == {vote}
 
 
 def test_what_cannot_be_scored_says_why_and_costs_no_other():
     # As the worker pool answers where a check overruns: nothing here depends on how fast the machine is.
     overrun = lambda checks: [Outcome(error="TimeoutError: took over 5 s") for _ in checks]  # noqa: E731
-    examples = [Example(f"e{i}", STRUCTURE, "?", "\\frac{1}{2}") for i in range(2)]
-    slow, equal = score(STRUCTURE, ["<answer>9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
+    examples = [Example(f"e{i}", STRUCTURE.name, "?", "\\frac{1}{2}") for i in range(2)]
+    slow, equal = score(STRUCTURE, ["<answer>\\sin 9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
     assert slow.paper_score is slow.strict_score is slow.exact is None and slow.error == "TimeoutError: took over 5 s"
     assert (equal.paper_score, equal.strict_score, equal.error) == (1.0, 1.0, None)
     bad = scored(SPATIAL, S2, "no function")
     assert (bad.paper_score, bad.strict_score, bad.exact, bad.answer_type) == (0.0, None, None, "0")
     assert "e0" in bad.error and "no sequence of functions" in bad.error
-    with pytest.raises(ValueError, match="task 'counting' has no scorer; known are visual_counting"):
-        score("counting", [], [], verify=verify_here)
     assert score(COUNTING, [], [], verify=verify_here) == []
 
 
 def test_checks_run_in_the_worker_pool():
     texts, answers = ["<answer>\\frac{2}{4}</answer>", "<answer>\\sqrt{8}</answer>"], ["0.5", "2\\sqrt{2}"]
-    examples = [Example("e", STRUCTURE, "?", answer) for answer in answers]
+    examples = [Example("e", STRUCTURE.name, "?", answer) for answer in answers]
     with Pool(1, item_limit_s=60, initializer=symbolic.load) as pool:
         rows = score(STRUCTURE, texts, examples, verify=in_pool(pool))
     assert rows == score(STRUCTURE, texts, examples, verify=verify_here)
@@ -150,9 +159,9 @@ def test_checks_run_in_the_worker_pool():
 CALLS = ["change_size(0, large)", "change_color(1, red)", "change_position(0, front_left)", "change_shape(2, cube)"]
 # Each answer as its parts, in any order.
 ANSWERS = {
-    COUNTING: st.tuples(st.integers(0, 20).map(str)),
-    STRUCTURE: st.tuples(st.sampled_from(["A", "B", "C", "D", "12", "2.5", "\\frac{1}{2}", "2\\sqrt{3}", "60"])),
-    SPATIAL: st.lists(st.sampled_from(CALLS), min_size=1, max_size=4, unique=True),
+    COUNTING.name: st.tuples(st.integers(0, 20).map(str)),
+    STRUCTURE.name: st.tuples(st.sampled_from(["A", "B", "C", "D", "12", "2.5", "\\frac{1}{2}", "2\\sqrt{3}", "60"])),
+    SPATIAL.name: st.lists(st.sampled_from(CALLS), min_size=1, max_size=4, unique=True),
 }
 THOUGHT = st.text("abc 12.,=+\n", min_size=1, max_size=40).filter(str.strip)
 
@@ -161,7 +170,8 @@ THOUGHT = st.text("abc 12.,=+\n", min_size=1, max_size=40).filter(str.strip)
 @given(st.sampled_from(sorted(ANSWERS)), THOUGHT, st.data())
 def test_a_reference_completion_has_full_score_and_a_wrong_one_has_not(task, thought, data):
     gold, other = data.draw(ANSWERS[task]), data.draw(ANSWERS[task])
-    examples = [Example("e0", task, "?", ", ".join(gold))] * 2
+    task = get_task(task)
+    examples = [Example("e0", task.name, "?", ", ".join(gold))] * 2
     texts = [f"<think>\n{thought}\n</think>\n<answer>\n{', '.join(answer)}\n</answer>" for answer in (gold, other)]
     right, wrong = score(task, texts, examples, verify=verify_here)
     assert (right.paper_score, right.strict_score, right.exact) == (1.0, 1.0, 1.0) and right.format_strict

@@ -8,11 +8,11 @@ import pytest
 
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
-from rrft_jax.evaluation.benchmarks import BENCHMARKS
+from rrft_jax.evaluation.benchmarks import benchmarks
 from rrft_jax.evaluation.sources import prompt_of, questions, template_digest
 from tests.data.sources.real import published
 
-BY_NAME = {b.name: b for b in BENCHMARKS}
+BY_NAME = {b.name: b for b in benchmarks()}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_generated_ones_have_the_twins_prompts_and_do_not_depend_on_the_limit():
 def test_a_workdir_is_asked_as_it_was_trained(tmp_path, monkeypatch):
     for trained, asked in (("cot", "cot"), ("caption", "caption_eval")):
         (tmp_path / "versions.json").write_text("{}")
-        (tmp_path / "config.json").write_text(json.dumps({"prompt": trained}))
+        (tmp_path / "config.json").write_text(json.dumps({"task": "spatial_transformation", "prompt": trained}))
         assert prompt_of(str(tmp_path)) == asked
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert prompt_of(f"~/{tmp_path.name}") == "caption_eval"

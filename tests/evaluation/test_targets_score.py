@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.config.recipes import REWARDS
+from rrft_jax.answers.functions import read
 from rrft_jax.evaluation.scoring import score
-from rrft_jax.rewards import reward_set, transforms
+from rrft_jax.rewards import reward_set
 from rrft_jax.rewards.symbolic import verify_here
-from rrft_jax.tasks.registry import TASKS, get_task
+from rrft_jax.tasks.registry import get_task, tasks
 
 # What a right answer earns 1 from; with the format, what a recipe of the task may weight.
 ALSO = {
@@ -29,12 +29,12 @@ def made(name, domain, index):
     return get_task(name).make(3, index, "test", domain).without_images()
 
 
-CASES = [(name, domain) for name in TASKS for domain in get_task(name).held_out.values()]
+CASES = [(name, of.domain) for name, task in tasks().items() for of in task.held_out.values()]
 INDICES = st.integers(0, 10**6)
 
 
 def values_of(name, texts, example):
-    names = (*REWARDS[name], *ALSO[name], "format", "format_paper")
+    names = (*get_task(name).rewards, *get_task(name).paper_rewards, *ALSO[name])
     scored = reward_set(dict.fromkeys(names, 1.0)).score(texts, [example] * len(texts), [0] * len(texts), 0)
     assert not scored.failures
     rows = {n: row.tolist() for n, row in zip(scored.names, scored.values, strict=True)}
@@ -53,15 +53,15 @@ def test_a_reference_completion_earns_everything(name, domain, index):
     assert {n: row[0] for n, row in rows.items()} == dict.fromkeys(rows, 1.0)
     answers = {n: row[1] for n, row in rows.items() if not n.startswith("format")}
     assert answers == dict.fromkeys(answers, 1.0)
-    for one in score(name, [cot, direct], [example] * 2, verify=verify_here):
+    for one in score(get_task(name), [cot, direct], [example] * 2, verify=verify_here):
         assert (one.paper_score, one.strict_score, one.exact, one.error) == (1.0, 1.0, 1.0, None)
 
 
 def wrong_of(example, other):
     """An answer of the task's kind that is not right: another example's, or one that is off by a little."""
     if example.task == "spatial_transformation":
-        gold = transforms.read(example.answer)
-        there = transforms.read(other.answer)
+        gold = read(example.answer)
+        there = read(other.answer)
         return [text for text, calls in (
             (other.answer, there),
             (example.answer.rpartition(", change_")[0], gold[:-1]),
@@ -89,5 +89,5 @@ def test_a_wrong_answer_earns_less(name, domain, index, other):
         tolerant = ("format", "format_paper", "math_accuracy", "math_accuracy_paper")  # 60 is near enough to 61
         for n in rows.keys() - set(tolerant):
             assert max(rows[n]) < 1.0, (n, answer, example.answer)
-        for one in score(name, [text, answer], [example] * 2, verify=verify_here):
+        for one in score(get_task(name), [text, answer], [example] * 2, verify=verify_here):
             assert one.paper_score < 1.0 and one.strict_score < 1.0 and one.exact == 0.0, (answer, example.answer)

@@ -13,7 +13,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from rrft_jax.evaluation.reproduction import METHODS, TASKS, Cell
+from rrft_jax.evaluation.reproduction import METHODS, Cell, table_tasks
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.training import stages
 from tests.training import runs
@@ -41,12 +41,12 @@ def trained(program, monkeypatch):
 
 
 def test_every_cell_has_its_seed_in_both_stages_and_enough_evaluations_for_the_gap(program, trained, tmp_path):
-    for task in TASKS:
+    for task, known in table_tasks().items():
         for method, about in METHODS.items():
             if about.recipe:
                 program.train(Cell(task, method, 3), tmp_path)
                 config, _, argv = trained[-1]
-                assert config.task == TASKS[task] and config.seed == 3 and "--config.seed=3" in argv
+                assert config.task == known.name and config.seed == 3 and "--config.seed=3" in argv
                 if method == "reason_rft":
                     assert config.stage1.seed == 3
                 if method == "reason_rft_zero":
@@ -56,7 +56,7 @@ def test_every_cell_has_its_seed_in_both_stages_and_enough_evaluations_for_the_g
 def test_a_stopped_training_names_a_command_that_knows_its_workdir(program, trained, tmp_path):
     program.train(Cell("counting", "reason_rft_zero", 1), tmp_path)
     words = shlex.split(resume_hint(trained[0][2], tmp_path))
-    assert words[1:] == ["launch/train.py", "--config=configs/reason_rft_zero_counting.py", "--config.seed=1",
+    assert words[1:] == ["launch/train.py", "--config=configs/reason_rft_zero.py:counting", "--config.seed=1",
                          "--config.eval.every=10", f"--workdir={tmp_path}"]  # fmt: skip
 
 

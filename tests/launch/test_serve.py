@@ -24,7 +24,7 @@ from PIL import Image
 from rrft_jax.evaluation.answer import make_answer
 from rrft_jax.evaluation.endpoint import Endpoint, Unanswered, make_answerer
 from rrft_jax.evaluation.questions import Decoding, Question
-from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example

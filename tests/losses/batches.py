@@ -5,7 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 
-from rrft_jax.losses import Scores, Targets
+from rrft_jax.losses import Scores, Targets, trl
 from tests.golden import golden_path
 
 
@@ -44,3 +44,18 @@ def golden_batch(folder):
     )
     assert int(batch["num_items_in_batch"]) == batch["completion_mask"].sum()
     return Scores(rows("logps"), rows("entropy")), targets, recorded
+
+
+def golden_loss(name, recorded):
+    """The GRPOLoss that losses.json calls `name`, such as grpo|token|beta=0.04|bias_kl=True."""
+    loss_type, level, beta, correction = name.split("|")
+    low, high = recorded["epsilon"]
+    return trl(
+        loss_type,
+        level,
+        epsilon=low,
+        epsilon_high=high,
+        beta=float(beta.removeprefix("beta=")),
+        use_bias_correction_kl=correction == "bias_kl=True",
+        max_completion_length=recorded["max_completion_length"],
+    )

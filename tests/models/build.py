@@ -4,7 +4,7 @@ A prompt is a list of segments: a list of token ids, or a `Visual`. The M-RoPE r
 transformers 5 reads it) is written out here a second time, in plain loops, and compared with its own in test_parity.py.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
-from rrft_jax.models.qwen2_vl.weights import abstract_params
+from rrft_jax.models.weights import abstract_params
 
 IMAGE, VIDEO, START, END = 57, 58, 54, 55
 
@@ -130,7 +130,7 @@ def pack(prompts, patches, config=TINY, extra=(0, 0, 0), skip=()):
         prompt_id=np.arange(B, dtype=np.int32),
         tokens=rng.integers(0, config.vocab_size, (B, P)).astype(np.int32),
         token_mask=np.zeros((B, P), bool),
-        positions=rng.integers(0, 9, (3, B, P)).astype(np.int32),
+        positions=rng.integers(0, 9, (B, 3, P)).astype(np.int32),
         next_position=np.zeros(B, np.int32),
         patches=rng.normal(size=(B, I, n, width)).astype(np.float32),
         patch_mask=np.zeros((B, I, n), bool),
@@ -141,7 +141,7 @@ def pack(prompts, patches, config=TINY, extra=(0, 0, 0), skip=()):
         length = len(tokens[b])
         out.tokens[b, :length] = tokens[b]
         out.token_mask[b, :length] = True
-        out.positions[:, b, :length], out.next_position[b] = rope_positions(segments)
+        out.positions[b, :, :length], out.next_position[b] = rope_positions(segments)
         for i, (h, w), x in zip(free, slots(segments), row, strict=False):
             out.patches[b, i, : h * w] = x
             out.patch_mask[b, i, : h * w] = True
@@ -163,8 +163,7 @@ def random_prompts(seed=0, config=TINY, **padding):
 
 def select_prompts(prompts, rows):
     """The prompts of these row numbers, int[B'], repeated where a number is."""
-    positions = prompts.positions[:, rows]
-    return replace(jax.tree.map(lambda x: x[rows], replace(prompts, positions=prompts.token_mask)), positions=positions)
+    return jax.tree.map(lambda x: x[rows], prompts)
 
 
 def random_completions(seed, batch, group, length):

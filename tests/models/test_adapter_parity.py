@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.adapter import read_adapter, save_adapter
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, save_params
+from rrft_jax.models.adapter import read_adapter, save_adapter
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_params, save_params
 from tests.models.build import pack
-from tests.models.test_parity import ATOL, models, one_batch, our_logits, their_logits  # noqa: F401, a fixture
+from tests.models.qwen2_vl.test_parity import ATOL, models, one_batch, our_logits, their_logits  # noqa: F401, a fixture
 
 pytestmark = pytest.mark.parity
 

@@ -1,4 +1,4 @@
-"""Log-probabilities, entropies, 42 losses and their gradient norms of two batches scored by TRL 1.16.
+"""Log-probabilities, entropies, losses and their gradient norms of batches scored by TRL 1.16.
 
 From pixels: weights, token ids and patches come from the recorded run, everything between is ours.
 """
@@ -10,22 +10,23 @@ import numpy as np
 import optax
 import pytest
 
-from rrft_jax.losses import Targets, grpo_loss, total, trl
+from rrft_jax.losses import Targets, grpo_loss, total
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.qwen2_vl.config import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
-from rrft_jax.models.qwen2_vl.weights import load_params
+from rrft_jax.models.registry import read_config
+from rrft_jax.models.weights import load_params
 from rrft_jax.training.step import Batch, make_forward, make_gradient
-from tests.golden import golden_path
+from tests.golden import golden_path, trl_folders
+from tests.losses.batches import golden_loss
 from tests.models.build import Visual, merge_order, quick_jit, rope_positions, select_prompts
 
 # Recorded rows are shuffled: as they are, each is a group of one; grouped, rows of one prompt share its prefix.
-MODES = (
-    ("trl_grpo", False),
-    ("trl_grpo_padded", True),
-    pytest.param("trl_grpo", True, marks=pytest.mark.slow),
-    pytest.param("trl_grpo_padded", False, marks=pytest.mark.slow),
-)
+FOLDERS = trl_folders()
+MODES = [
+    pytest.param(folder, grouped, marks=() if grouped == bool(i % 2) else pytest.mark.slow)
+    for i, folder in enumerate(FOLDERS)
+    for grouped in (False, True)
+]
 ATOL = 2e-4
 
 
@@ -45,7 +46,7 @@ def prompts_of(arrays, config):
         prompt_id=np.arange(B, dtype=np.int32),
         tokens=np.zeros((B, P), np.int32),
         token_mask=np.zeros((B, P), bool),
-        positions=np.zeros((3, B, P), np.int32),
+        positions=np.zeros((B, 3, P), np.int32),
         next_position=np.zeros(B, np.int32),
         patches=np.zeros((B, 1, n, arrays["pixel_values"].shape[-1]), np.float32),
         patch_mask=np.zeros((B, 1, n), bool),
@@ -60,7 +61,7 @@ def prompts_of(arrays, config):
         segments = [list(ids[: at[0] - 1]), Visual(h, w), list(ids[at[-1] + 2 :])]
         out.tokens[b, : len(ids)] = ids
         out.token_mask[b, : len(ids)] = True
-        out.positions[:, b, : len(ids)], out.next_position[b] = rope_positions(segments)
+        out.positions[b, :, : len(ids)], out.next_position[b] = rope_positions(segments)
     return out
 
 
@@ -104,47 +105,33 @@ def problem(folder, grouped):
     return load_params(directory, config), forward, batch, groups, arrays, recorded
 
 
-def loss_of(name, recorded):
-    loss_type, level, beta, correction = name.split("|")
-    low, high = recorded["epsilon"]
-    return trl(
-        loss_type,
-        level,
-        epsilon=low,
-        epsilon_high=high,
-        beta=float(beta.removeprefix("beta=")),
-        use_bias_correction_kl=correction == "bias_kl=True",
-        max_completion_length=recorded["max_completion_length"],
-    )
-
-
 @pytest.mark.parametrize(("folder", "grouped"), MODES)
 def test_every_loss_and_gradient_norm(folder, grouped):
     params, forward, batch, groups, arrays, recorded = problem(folder, grouped)
     scores, pull = quick_jit(lambda p, b: jax.vjp(lambda p: forward(p, {}, b), p))(params, batch)
     real, drawn = batch.targets.token_mask(), batch.token_mask
-    assert not (real & ~drawn).any() and drawn.sum() > real.sum()
+    assert not (real & ~drawn).any() and real.any()
     for ours, name in ((scores.log_probs, "logps"), (scores.entropy, "entropy")):
         for suffix, mask in (("", real), ("_full_mask", drawn)):
             np.testing.assert_allclose(ours[mask], arrays[name + suffix][groups][mask], rtol=0, atol=ATOL)
 
-    configs = [loss_of(name, recorded) for name in recorded["losses"]]
+    configs = [golden_loss(name, recorded) for name in recorded["losses"]]
     loss = lambda s, config: total(grpo_loss(s, batch.targets, config)[0])  # noqa: E731
     losses = quick_jit(lambda s: [jax.value_and_grad(loss)(s, config) for config in configs])(scores)
     norm = quick_jit(lambda pull, cotangent: optax.global_norm(pull(cotangent)[0]))
     expected = np.array(list(recorded["losses"].values()))
-    assert expected.shape == (42, 2)
-    np.testing.assert_allclose([value for value, _ in losses], expected[:, 0], rtol=1e-4)
+    np.testing.assert_allclose([value for value, _ in losses], expected[:, 0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose([norm(pull, cotangent) for _, cotangent in losses], expected[:, 1], rtol=1e-3)
 
 
 @pytest.mark.slow
-def test_micro_batches_through_the_one_gradient_function():
-    params, forward, batch, _, _, recorded = problem("trl_grpo", grouped=True)
-    name = "grpo|token|beta=0.04|bias_kl=True"
-    config = loss_of(name, recorded)
-    gradient = make_gradient(forward, lambda s, t: grpo_loss(s, t, config), micro_batches=2)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_micro_batches_through_the_one_gradient_function(folder):
+    params, forward, batch, groups, _, recorded = problem(folder, grouped=True)
+    name = next(iter(recorded["losses"]))
+    config = golden_loss(name, recorded)
+    gradient = make_gradient(forward, lambda s, t: grpo_loss(s, t, config), micro_batches=len(groups))
     value, _, grads = quick_jit(gradient)(params, {}, batch)
     loss, norm = recorded["losses"][name]
-    np.testing.assert_allclose(value, loss, rtol=1e-4)
+    np.testing.assert_allclose(value, loss, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(optax.global_norm(grads), norm, rtol=1e-3)

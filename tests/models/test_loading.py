@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rrft_jax.models.qwen2_vl import weights
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.files import SINGLE, open_tensors
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params, load_sharded, save_params
+from rrft_jax.models import weights
+from rrft_jax.models.files import INDEX, SINGLE, open_tensors
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.registry import read_config
+from rrft_jax.models.weights import load_params, load_sharded, save_params, tensor_names
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS
 from tests.devices import run_on_devices
 from tests.models.build import TINY, tiny_params
 
 UNTIED = replace(TINY, tie_word_embeddings=False)
+NAMES = tensor_names(TINY)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def saved(tmp_path_factory):
 
 def test_any_part_of_a_leaf_is_that_part(saved):
     """Slices as shards ask for them, of every leaf, against the whole."""
-    tensors, whole = open_tensors(saved), leaf_paths(load_params(saved))
+    tensors, whole = open_tensors(saved, NAMES), leaf_paths(load_params(saved))
     rng = np.random.default_rng(0)
     for path, x in whole.items():
         for _ in range(3):
@@ -42,7 +44,7 @@ def test_any_part_of_a_leaf_is_that_part(saved):
 
 def test_a_part_is_read_without_the_rest(saved, monkeypatch):
     """Bytes that come from the file for a quarter of a kernel: a quarter."""
-    tensors, counted = open_tensors(saved), []
+    tensors, counted = open_tensors(saved, NAMES), []
     read = weights.StoredTensor.read
     monkeypatch.setattr(weights.StoredTensor, "read", lambda *a: counted.append(x := read(*a)) or x)
     index = (slice(0, 1), slice(8, 16), slice(0, 32))
@@ -82,19 +84,20 @@ def test_values_that_are_not_finite_are_damage(tmp_path):
 def test_an_index_that_names_the_wrong_file(saved, tmp_path):
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    index = tmp_path / weights.INDEX
+    index = tmp_path / INDEX
     text = index.read_text()
     first, second = sorted({p.name for p in tmp_path.glob("*.safetensors")})[:2]
     name = next(iter(load_file(tmp_path / first)))
     index.write_text(text.replace(f'"{name}": "{first}"', f'"{name}": "{second}"'))
-    with pytest.raises(ValueError, match=f"{weights.INDEX} says that {second} holds {name}, but it does not.*download"):
+    with pytest.raises(ValueError, match=f"{INDEX} says that {second} holds {name}, but it does not.*download"):
         load_params(tmp_path)
 
 
 PROGRAM = """
 import sys, jax, numpy as np
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths, load_sharded
+from rrft_jax.models.registry import read_config
+from rrft_jax.models.weights import abstract_params, load_sharded
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.parallel.mesh import make_mesh
 from tests.anon_memory import Growth
 config, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)

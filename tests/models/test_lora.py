@@ -7,15 +7,18 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
+from rrft_jax.models.cache import Prefix
 from rrft_jax.models.lora import LoRA, delta, init_adapter, is_adapter, is_trained, target_modules
-from rrft_jax.models.qwen2_vl.model import Prefix, Qwen2VL, layers_apart
-from rrft_jax.models.qwen2_vl.sharding import gathered, param_spec
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
+from rrft_jax.models.sharding import PARAM_AXES, gathered, param_spec
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import make_forward, make_gradient
+from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import TINY, quick_jit
 from tests.rollout.reference import LAW, MODEL, random_params
-from tests.training.problems import assert_close, both_losses, example_batch, whole_gradient
+from tests.training.problems import both_losses, example_batch, whole_gradient
 
 SHAPES = leaf_paths(abstract_params(TINY))
 BOTH = LoRA(3, 6.0, parts=("language", "vision"))
@@ -63,14 +66,20 @@ def through_merged():
     return gradient()(merged(random_params(), random_adapter()), {}, example_batch())
 
 
+@pytest.fixture(scope="module")
+def slack():
+    """By how much rounding may move loss, metrics and gradient of the adapter."""
+    trainable, constants = split(random_adapter())
+    return rounding(gradient(), trainable, combine(random_params(), from_paths(constants)), example_batch())
+
+
 @pytest.mark.parametrize("parts", [(1, 1), (2, 1), (1, 2)], ids=["whole", "micro_batches", "group_chunks"])
-def test_an_adapter_is_a_merged_kernel(through_merged, parts):
+def test_an_adapter_is_a_merged_kernel(through_merged, slack, parts):
     leaves = random_adapter()
     trainable, constants = split(leaves)
     frozen = combine(random_params(), from_paths(constants))
-    loss, _, found = gradient(*parts)(trainable, frozen, example_batch())
-    np.testing.assert_allclose(loss, through_merged[0], rtol=1e-5)
-    assert abs(loss - whole_gradient()[0]) > 1e-2, "the adapter does nothing"
+    found = gradient(*parts)(trainable, frozen, example_batch())
+    assert abs(found[0] - whole_gradient()[0][0]) > 1e-2, "the adapter does nothing"
     # The chain rule, by hand: W = W0 + s A B, so dA = s dW B' and dB = s A' dW.
     kernels, expected = leaf_paths(through_merged[2]), {}
     for path, x in leaf_paths(trainable).items():
@@ -79,14 +88,15 @@ def test_an_adapter_is_a_merged_kernel(through_merged, parts):
         other = leaves[f"{module}/{'lora_b' if half == 'lora_a' else 'lora_a'}"].swapaxes(-1, -2)
         expected[path] = scale * (grad @ other if half == "lora_a" else other @ grad)
         assert expected[path].shape == x.shape
-    assert_close(found, from_paths(expected), 5e-5)
+    assert_same_but_rounding(found, (*through_merged[:2], from_paths(expected)), slack)
 
 
 def test_a_new_adapter_leaves_the_base_as_it_is():
     leaves = init_adapter(SHAPES, BOTH, seed=0)
     trainable, constants = split(leaves)
     loss, _, _ = gradient()(trainable, combine(random_params(), from_paths(constants)), example_batch())
-    assert loss == pytest.approx(whole_gradient()[0], rel=1e-6)
+    whole, slack = whole_gradient()
+    assert_same_but_rounding(loss, whole[0], slack[0])
     for path, x in leaves.items():
         if path.endswith("lora_a"):
             bound = SHAPES[path.replace("lora_a", "kernel")].shape[-2] ** -0.5
@@ -149,14 +159,15 @@ def test_settings_that_cannot_be_meant(fields, message):
 )
 def test_adapters_are_split_like_the_sides_of_their_kernel(path, shape, spec):
     mesh = AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))
-    assert param_spec(path, shape, mesh) == spec
+    assert param_spec(path, shape, mesh, PARAM_AXES) == spec
 
 
 def test_delta_of_a_part_is_the_part_of_the_delta():
     leaves = random_adapter()
     whole = delta(leaves, "language/layers/down", (slice(None),) * 3)
     part = delta(leaves, "language/layers/down", (slice(1, 2), slice(8, 24), slice(3, 17)))
-    np.testing.assert_allclose(part, whole[1:2, 8:24, 3:17], rtol=1e-6)
+    slack = rounding(lambda x: delta(x, "language/layers/down", (slice(None),) * 3), leaves)
+    assert_same_but_rounding(part, whole[1:2, 8:24, 3:17], slack)
     assert is_adapter("language/layers/q/lora_scale") and not is_trained("language/layers/q/lora_scale")
 
 
@@ -164,6 +175,6 @@ def test_the_scale_is_exact_in_the_decode_loop():
     """1 / 3 has no bfloat16, and scoring and export take the exact value."""
     leaves = leaf_paths(random_params()) | random_adapter(LoRA(3, 1.0))
     prefix = Prefix(*[jnp.zeros(TINY.num_layers)] * 2, *[jnp.zeros(1)] * 3)
-    apart, _ = layers_apart(Qwen2VL(TINY, "bfloat16"), from_paths(leaves), prefix)
-    q = gathered(apart["language"], jnp.bfloat16)["layers"][1]["q"]
+    apart, _ = Qwen2VL(TINY, "bfloat16").language.layers_apart(from_paths(leaves), prefix)
+    q = gathered(apart["language"], jnp.bfloat16, PARAM_AXES)["layers"][1]["q"]
     assert q["kernel"].dtype == q["lora_a"].dtype == jnp.bfloat16 and q["lora_scale"] == np.float32(1 / 3)

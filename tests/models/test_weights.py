@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rrft_jax.models.qwen2_vl.config import read_config
-from rrft_jax.models.qwen2_vl.weights import INDEX, SINGLE, abstract_params, load_params, save_params
+from rrft_jax.models.files import INDEX, SINGLE
+from rrft_jax.models.registry import read_config
+from rrft_jax.models.weights import abstract_params, load_params, save_params
 from tests.models.build import TINY, VISION
 
 UNTIED = replace(TINY, tie_word_embeddings=False, vision=replace(VISION, depth=1))

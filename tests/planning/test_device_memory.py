@@ -12,8 +12,8 @@ import pytest
 
 from rrft_jax.config.defaults import base_config
 from rrft_jax.models.lora import init_adapter, is_trained
-from rrft_jax.models.qwen2_vl.model import empty_suffix, prefix_of
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import activation_bytes, make_plan
 from rrft_jax.planning.shapes import largest_bucket, make_shapes
@@ -49,10 +49,10 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     optimizer, _ = make_optimizer(config.optimizer, 10)
     assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
-    suffix = empty_suffix(model, B, G, C)
+    suffix = model.empty_suffix(B, G, C)
     assert plan.rollout.completion_cache == nbytes((suffix.k, suffix.v))
     prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
-    prefix = jax.eval_shape(lambda p, x: prefix_of(model, p, x), params, prompts)
+    prefix = jax.eval_shape(lambda p, x: model.prefix_of(p, x), params, prompts)
     assert plan.rollout.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
 
 
@@ -208,7 +208,9 @@ def test_visual_tokens_of_the_published_size():
 
 PROGRAM = """
 import jax
-from rrft_jax.models.qwen2_vl.weights import abstract_params, leaf_paths
+from rrft_jax.models.weights import abstract_params
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.sharding import PARAM_AXES
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.device_memory import make_plan
@@ -223,7 +225,7 @@ config.mesh.update({"fsdp": 4, "tensor": 2})
 mesh = make_mesh(**config.mesh)
 model, _, params = load_model(config)
 plan = make_plan(config, model.config, mesh)
-state = place(init_state(params, make_optimizer(config.optimizer, 10)[0]), mesh)
+state = place(init_state(params, make_optimizer(config.optimizer, 10)[0]), mesh, PARAM_AXES)
 held = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
 assert plan.parameters == held(state["params"]), (plan.parameters, held(state["params"]))
 assert plan.parameters + plan.optimizer == held(state)
@@ -232,7 +234,7 @@ assert 3 * plan.parameters < sum(x.nbytes for x in jax.tree.leaves(params))
 # The presets of real sizes leave the number of micro-batches open: one row of each device, whatever the mesh.
 for axes, parts in (({"fsdp": 8}, 2), ({"fsdp": 4, "tensor": 2}, 4), ({"fsdp": 1, "tensor": 1}, 2)):
     config = load_config("configs/grpo_counting.py:2b")
-    config.mesh.update(axes)
+    config.mesh.update({"data": -1, **axes})
     sizes = read_sizes("2b")
     mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
     layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout

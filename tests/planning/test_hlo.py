@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rrft_jax.models.qwen2_vl.attention import attend_whole
+from rrft_jax.models.attention import attend_whole
+from rrft_jax.models.features import TOWER
 from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import CompiledText
 
@@ -179,7 +180,7 @@ def test_dots_of_a_scanned_program_are_those_of_the_unrolled_one():
 
 def test_a_while_loop_counts_its_given_rounds_and_the_tower_is_told_apart():
     def f(x):
-        with jax.named_scope("VisionBlock"):
+        with jax.named_scope(TOWER):
             x = jax.jit(lambda x: x @ x)(x)
         return jax.lax.while_loop(lambda c: c[0, 0] > 0, lambda c: c @ c, x)
 
@@ -201,7 +202,7 @@ def test_a_shard_map_counts_all_its_devices_and_is_split_over_them():
     P = jax.sharding.PartitionSpec
 
     def f(x):
-        with jax.named_scope("VisionBlock"):
+        with jax.named_scope(TOWER):
             return jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(x)
 
     x = jax.ShapeDtypeStruct((16, 16), jnp.float32)

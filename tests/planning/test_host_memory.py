@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.defaults import base_config
-from rrft_jax.models.qwen2_vl import weights
-from rrft_jax.models.qwen2_vl.adapter import CONFIG, WEIGHTS
+from rrft_jax.models import weights
+from rrft_jax.models.adapter import CONFIG, WEIGHTS
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.pretrained import read_sizes
@@ -74,7 +74,7 @@ def test_batches_of_training_and_of_the_held_out_sets():
 PROGRAM = """
 import sys, jax
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.models.qwen2_vl.config import read_config
+from rrft_jax.models.registry import read_config
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.device_memory import make_plan
@@ -85,7 +85,7 @@ config.init, config.model.frozen_dtype, config.train.freeze = sys.argv[1], sys.a
 sizes, mesh = read_config(sys.argv[1]), make_mesh(fsdp=2, tensor=2)
 plan = make_plan(config, sizes, mesh).host
 with Growth() as growth:
-    weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh))
+    weights = jax.block_until_ready(load_weights(config, Qwen2VL(sizes, "float32"), mesh, True))
 print(plan.reading, plan.shards, growth.bytes)
 """
 

@@ -61,12 +61,17 @@ def test_choice_agrees_with_the_index_pass(tokens, patches):
         ({"prompt": ()}, "buckets.prompt="),
         ({"prompt": (0,)}, "buckets.prompt="),
         ({"prompt": (8,), "images": (1, 1)}, "buckets.images="),
-        ({"prompt": (8,), "patches": (18,)}, "multiples of 4"),
     ],
 )
 def test_lists_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Buckets(**values)
+
+
+def test_patches_make_whole_visual_tokens():
+    BUCKETS.check_merged(4)
+    with pytest.raises(ValueError, match=r"buckets.patches=\(16, 64\) must be multiples of 9, the patches of a token"):
+        BUCKETS.check_merged(9)
 
 
 def image(seed, height=56, width=56):
@@ -82,7 +87,7 @@ def test_collate_pads_on_the_right_and_loses_nothing(nano):
     prompts = collate(rows, [11, 12], bucket, nano.pad_token_id)
     shapes = {f.name: getattr(prompts, f.name).shape for f in dataclasses.fields(prompts)}
     assert shapes == {
-        "prompt_id": (2,), "tokens": (2, 96), "token_mask": (2, 96), "positions": (3, 2, 96), "next_position": (2,),
+        "prompt_id": (2,), "tokens": (2, 96), "token_mask": (2, 96), "positions": (2, 3, 96), "next_position": (2,),
         "patches": (2, 2, 32, 1176), "patch_mask": (2, 2, 32), "patch_position": (2, 2, 32, 2),
     }  # fmt: skip
     dtypes = [getattr(prompts, f.name).dtype.name for f in dataclasses.fields(prompts)]
@@ -92,7 +97,7 @@ def test_collate_pads_on_the_right_and_loses_nothing(nano):
         np.testing.assert_array_equal(prompts.tokens[b, :p], row.tokens)
         assert (prompts.tokens[b, p:] == nano.pad_token_id).all()
         np.testing.assert_array_equal(prompts.token_mask[b], np.arange(96) < p)
-        np.testing.assert_array_equal(prompts.positions[:, b, :p], row.positions)
+        np.testing.assert_array_equal(prompts.positions[b, :, :p], row.positions)
         assert prompts.next_position[b] == row.next_position
         for i in range(2):
             n = len(row.patches[i]) if i < len(row.patches) else 0

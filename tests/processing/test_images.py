@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rrft_jax.data.index import image_size
+from rrft_jax.data.decoding import image_size, open_image
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.processing.images import image_grid, image_patches, open_image, shrunk, video_patches
+from rrft_jax.processing.images import image_grid, image_patches, resized, shrunk, video_patches
 from rrft_jax.processing.positions import patch_positions
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
@@ -87,13 +87,21 @@ def test_file_is_turned_upright(tmp_path):
     assert open_image(stored).tobytes() == open_image(tmp_path / "a.png").tobytes()
 
 
+def test_sixteen_bits_of_gray_have_the_patches_of_eight(qwen, tmp_path):
+    gray = pixels(6)[..., 0]
+    Image.fromarray(gray).save(tmp_path / "8.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    of_eight, of_sixteen = (image_patches(qwen.image_processor, tmp_path / f"{bits}.png")[0] for bits in (8, 16))
+    np.testing.assert_array_equal(of_eight, of_sixteen)
+
+
 def test_what_pil_refuses_by_errors_of_its_own_is_named(tmp_path, monkeypatch):
     """A damaged part of a PNG is a SyntaxError of PIL's, a picture too large an error without a common base."""
     Image.fromarray(pixels(0, 200, 200)).save(tmp_path / "torn.png")
     data = (tmp_path / "torn.png").read_bytes()
     second = data.index(b"IDAT", data.index(b"IDAT") + 4)
     (tmp_path / "torn.png").write_bytes(data[:second] + b"\0\1\2\3" + data[second + 4 :])
-    with pytest.raises(OSError, match="torn.png: cannot be read as an image .*broken PNG file.*replace it"):
+    with pytest.raises(OSError, match="torn.png: cannot be read as an image .*broken PNG file.*replace the file"):
         open_image(tmp_path / "torn.png")
     Image.fromarray(pixels(0)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
@@ -135,6 +143,14 @@ def test_grid_is_known_before_the_pixels(nano, height, width):
         assert nano.min_pixels <= h * w * 196 <= nano.max_pixels
     patches, actual = image_patches(nano.image_processor, np.zeros((height, width, 3), np.uint8))
     assert actual == grid and len(patches) == h * w
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from((28, 32, 36)), st.sampled_from((3136, 10**6)))
+def test_resizing_is_that_of_transformers(height, width, side, most):
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    if max(height, width) <= 200 * min(height, width):
+        assert resized(height, width, side, 3136, most) == smart_resize(height, width, side, 3136, most)
 
 
 def test_a_larger_image_may_first_be_reduced_by_nearest_neighbours(qwen):

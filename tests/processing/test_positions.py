@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.processing.positions import mrope_positions, patch_positions, visual_spans
+from rrft_jax.models.positions import mrope_positions
+from rrft_jax.processing.positions import patch_positions, visual_spans
 
 IMAGE, VIDEO, TEXT = 7, 8, 1
 

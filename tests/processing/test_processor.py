@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrft_jax.models.registry import read_config
 from rrft_jax.processing.encoded import from_hf
 from rrft_jax.processing.positions import patch_positions
 from rrft_jax.processing.processor import (
@@ -18,7 +19,7 @@ from rrft_jax.processing.processor import (
     measure,
     save_processor,
 )
-from tests.golden import golden_path
+from tests.golden import golden_path, trl_folders
 
 
 def test_tokenizer_vectors(qwen, qwen_directory):
@@ -109,7 +110,7 @@ def test_save_and_load_give_the_same_processor(nano_directory, tmp_path):
     save_processor(processor, tmp_path / "out")
     config = json.loads((tmp_path / "out" / "preprocessor_config.json").read_text())
     assert (config["min_pixels"], config["max_pixels"]) == (784, 50176)
-    again = load_processor(tmp_path / "out")
+    again = load_processor(tmp_path / "out", sizes=read_config(nano_directory))
     same = (
         "min_pixels max_pixels image_token_id video_token_id eos_token_ids pad_token_id vocab_tokens specials".split()
     )
@@ -147,7 +148,7 @@ def test_unusable_directories_are_named(nano_directory, tmp_path):
     shutil.copytree(nano_directory, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
     config = tmp_path / "m" / "preprocessor_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "patch_size": 16}))
-    with pytest.raises(ValueError, match="preprocessor_config.json: {'patch_size': 16} is not Qwen2-VL's"):
+    with pytest.raises(ValueError, match="preprocessor_config.json: {'patch_size': 16} is not config.json's"):
         load_processor(tmp_path / "m")
     config.write_text("{")
     with pytest.raises(ValueError, match="preprocessor_config.json: not valid JSON"):
@@ -171,7 +172,7 @@ def test_threads_share_a_processor(nano):
     assert all(found[k] == expected for k in range(4))
 
 
-@pytest.mark.parametrize("name", ["trl_grpo", "trl_grpo_padded"])
+@pytest.mark.parametrize("name", trl_folders())
 def test_golden_rows_are_read_and_their_patches_made_again(name, qwen):
     """The golden batches hold HuggingFace's inputs of left-padded rows, and the images they came from."""
     batch = np.load(golden_path(f"{name}/batch.npz"))

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rrft_jax.models.qwen2_vl.model import Qwen2VL, init_params, output_table, prefill
+from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from tests.models.build import TINY, pack, quick_jit, select_prompts, text
 
@@ -23,7 +24,7 @@ LAW = allowed_tokens(TINY, known_tokens=59, eos_token_ids=EOS)  # 0 ... 53
 @cache
 def random_params(seed=1):
     """Float32 parameters of TINY, none of them 0 or 1, so that logits differ by a few units."""
-    shapes = jax.eval_shape(lambda key: init_params(MODEL, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: MODEL.init_params(key), jax.random.key(0))
     rng = np.random.default_rng(seed)
 
     def one(path, leaf):
@@ -36,12 +37,13 @@ def random_params(seed=1):
 
 def make_sampler(**options):
     """jitted f(params, prompts, key); f.traces holds the token shape of every compilation, f.lower is jit's."""
+    group = options.pop("group")
     fixed = {"eos_token_ids": EOS, "pad_token_id": PAD, "allowed": jnp.asarray(LAW), **options}
-    traces = []
+    decoder, traces = Decoder(MODEL, **fixed), []
 
     def program(params, prompts, key):
         traces.append(prompts.tokens.shape)
-        return sample(MODEL, params, prompts, key, **fixed)
+        return sample(decoder, params, prompts, key, group)
 
     jitted = quick_jit(program)
     call = lambda params, prompts, key: jax.tree.map(np.asarray, jitted(params, prompts, key))  # noqa: E731
@@ -56,7 +58,7 @@ def text_prompts(lengths=(4, 7)):
 
 @cache
 def _whole():
-    return quick_jit(lambda params, prompts: prefill(MODEL, params, prompts)[0])
+    return quick_jit(lambda params, prompts: MODEL.prefill(params, prompts)[0])
 
 
 def sequence_logits(params, prompts, completion):
@@ -70,10 +72,10 @@ def sequence_logits(params, prompts, completion):
     pad = lambda x: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, P - x.shape[-1])])  # noqa: E731
     tokens, positions = pad(prompts.tokens), pad(prompts.positions)
     tokens[0, length:full] = completion
-    positions[:, 0, length:full] = prompts.next_position[0] + np.arange(len(completion))
+    positions[0, :, length:full] = prompts.next_position[0] + np.arange(len(completion))
     mask = np.arange(P)[None] < full
     hidden = _whole()(params, replace(prompts, tokens=tokens, positions=positions, token_mask=mask))
-    table = np.asarray(output_table(params), np.float64)
+    table = np.asarray(MODEL.output_table(params), np.float64)
     return np.asarray(hidden, np.float64)[0, length - 1 : full] @ table.T
 
 

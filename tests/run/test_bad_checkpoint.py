@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from rrft_jax.config.command_line import load_config
-from rrft_jax.models.qwen2_vl.files import INDEX, SINGLE
-from rrft_jax.models.qwen2_vl.weights import load_params, save_params
+from rrft_jax.models.files import INDEX, SINGLE
+from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.pretrained import ASSETS, load_parts
 from rrft_jax.training.loop import train
 from tests.training import runs
@@ -53,7 +53,7 @@ def of_another_architecture(base):
         (cut_off, "download it again"),
         (overwritten, "download it again"),
         (without_a_shard, "download them again"),
-        (of_another_architecture, "the directory of a Qwen2-VL"),
+        (of_another_architecture, "give the directory of one of these"),
     ],
 )
 def test_one_line_with_file_and_remedy(base, tmp_path, damage, remedy):

@@ -8,7 +8,7 @@ import termios
 
 import numpy as np
 
-from rrft_jax.run.progress import Progress, Row, before_after_table, duration
+from rrft_jax.run.progress import Progress, Row, before_after_table, duration, reward_columns
 
 
 class Clock:
@@ -21,7 +21,8 @@ class Clock:
 
 def test_plain_lines_in_a_log():
     stream, clock = io.StringIO(), Clock()
-    with Progress(90, start=20, every=10, stream=stream, clock=clock) as progress:
+    shown = reward_columns([("accuracy", "rewards/accuracy/mean", "{:.3f}")])
+    with Progress(90, 20, 10, shown, stream, clock) as progress:
         for step in range(21, 91):
             clock.now += 60.0 if step == 21 else 2.0  # the first step compiles
             metrics = {

@@ -8,6 +8,7 @@ import jax
 import ml_collections
 import pytest
 
+from rrft_jax.run import versions
 from rrft_jax.run import workdir as wd
 
 
@@ -97,18 +98,31 @@ def test_changed_versions_are_noted(tmp_path):
     assert json.loads((tmp_path / "versions.json").read_text())["jax"] == "0.1"
 
 
+def test_an_edited_file_of_the_user_is_noted(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("TASK = 1\n")
+    config = ml_collections.ConfigDict({"task": f"{file}:TASK", "extra_rewards": (f"{file}:f=0.5", "pkg.module:g=1")})
+    wd.open_workdir(tmp_path / "run", config).close()
+    same = wd.open_workdir(tmp_path / "run", config)
+    same.close()
+    file.write_text("TASK = 2\n")
+    assert not same.notes
+    edited = wd.open_workdir(tmp_path / "run", config)
+    assert edited.notes == (f"{file} was edited since the run started; it is read as it is now",)
+
+
 def test_git_state(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    assert wd.git_state(tmp_path) is None
+    assert versions.git_state(tmp_path) is None
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / "__init__.py").write_text("")
-    assert wd.git_state(tmp_path) is None  # not tracked: an installed copy in somebody's repository
+    assert versions.git_state(tmp_path) is None  # not tracked: an installed copy in somebody's repository
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    state = wd.git_state(tmp_path)
+    state = versions.git_state(tmp_path)
     assert len(state["commit"]) == 40 and state["dirty"] is False
     (tmp_path / "__init__.py").write_text("1")
-    assert wd.git_state(tmp_path)["dirty"] is True
+    assert versions.git_state(tmp_path)["dirty"] is True
 
 
 def test_a_directory_in_use_is_refused_until_its_process_is_gone(tmp_path):

@@ -1,10 +1,14 @@
 """The web application with an engine that needs no model: statuses, bodies, events."""
 
 import json
+import logging
 import queue
 import socket
+import struct
 import threading
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,9 +20,10 @@ from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.serving.app import make_app
 from rrft_jax.serving.engine import Engine
-from rrft_jax.serving.prepare import Limits
+from rrft_jax.serving.hosts import host_check
+from rrft_jax.serving.prepare import Limits, prepare
 from rrft_jax.serving.text import answer_pieces
-from tests.web import running
+from tests.web import LOUD, running
 
 WAIT = 60
 LIMITS = Limits(positions=4096, max_new_tokens=64, max_bytes=20_000)
@@ -81,6 +86,34 @@ def test_models_and_health(client):
     assert client.get("/health").json() == {"status": "ok", "model": "nano"}
     models = client.get("/v1/models").json()
     assert models["object"] == "list" and [m["id"] for m in models["data"]] == ["nano"]
+    assert client.get("/v1/models/nano").json() == models["data"][0]
+    other = client.get("/v1/models/gpt%2F4")
+    assert other.status_code == 404 and other.json()["error"]["code"] == "model_not_found"
+    assert "'gpt/4'" in other.json()["error"]["message"]
+
+
+def test_a_slash_at_the_end_changes_nothing_and_redirects_nowhere(client):
+    for path in (f"{PATH}/", f"{PATH}//"):
+        reply = client.post(path, json={"model": "nano", "messages": HELLO}, follow_redirects=False)
+        assert reply.status_code == 200 and reply.json()["choices"]
+    for path in ("/v1/models/", "/v1/models/nano/", "/health/"):
+        assert client.get(path, follow_redirects=False).status_code == 200
+    for path in ("/", "/v1", "/v1/", "//evil.example/", "/v1//models", "/health/x/"):
+        reply = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+        assert reply.status_code == 404 and "location" not in reply.headers
+
+
+def test_foreign_names_are_refused_everywhere(nano, drawing):
+    engine = Engine(drawing, lambda *of: answer_pieces(nano, *of))
+    app = make_app(engine, nano, "nano", LIMITS, host_check("127.0.0.1", ["gpubox"]))
+    with TestClient(app, base_url="http://localhost:8000") as client:
+        for host, status in (("localhost:8000", 200), ("gpubox", 200), ("evil.example", 403), ("evil.example:80", 403)):
+            paths = ("/health", "/v1/models", "/v1/models/nano")
+            replies = [client.get(path, headers={"Host": host}) for path in paths]
+            body = {"model": "nano", "messages": HELLO}
+            replies.append(client.post(PATH, json=body, headers={"Host": host}))
+            assert [reply.status_code for reply in replies] == [status] * 4
+        assert "--allowed_hosts" in replies[-1].json()["error"]["message"]
 
 
 def test_answers(client, drawing):
@@ -162,6 +195,47 @@ def test_overload_is_503_and_says_when_to_come_back(client, drawing):
     for thread in threads:
         thread.join()
     assert ask(client, messages=broken).status_code == 400
+
+
+def test_no_more_requests_are_prepared_than_may_wait(client, monkeypatch):
+    """Reading pictures costs hundreds of megabytes each; a request that has no place is refused before."""
+    at_work, enough = queue.SimpleQueue(), threading.Event()
+
+    def slow(*of):
+        at_work.put(of)
+        assert enough.wait(WAIT)
+        return prepare(*of)
+
+    monkeypatch.setattr("rrft_jax.serving.app.prepare", slow)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(ask, client)
+        at_work.get(timeout=WAIT)
+        others = [pool.submit(ask, client) for _ in range(4)]
+        assert [other.result(WAIT).status_code for other in others] == [503] * 4
+        enough.set()
+        assert first.result(WAIT).status_code == 200
+    assert at_work.empty() and ask(client).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [1.0, 0.5, 0.0])
+def test_a_client_that_leaves_early_is_not_an_error(nano, drawing, sent, caplog):
+    """In the middle of its body, and in the middle of its answer."""
+    engine = Engine(drawing, lambda *of: answer_pieces(nano, *of))
+    body = json.dumps({"model": "nano", "messages": HELLO, "stream": True}).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running(make_app(engine, nano, "nano", LIMITS), **LOUD) as url:
+        place = urlsplit(url).hostname, urlsplit(url).port
+        for _ in range(20):
+            with socket.create_connection(place, timeout=WAIT) as connection:
+                connection.sendall(head.encode() + body[: int(sent * len(body))])
+                if sent == 1:
+                    connection.recv(10)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        with urllib.request.urlopen(f"{url.removesuffix('/v1')}/health", timeout=WAIT) as reply:
+            assert reply.status == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    engine.stop()
+    assert engine.join(WAIT)
 
 
 def test_client_that_leaves_is_not_worked_for(nano, drawing):

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import time
 from dataclasses import replace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_prompt, load_processor
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.serving.pictures import read_picture
+from rrft_jax.serving.pictures import decode_base64, read_picture
 from rrft_jax.serving.prepare import Limits, draw_number, prepare
 from rrft_jax.serving.protocol import ApiError, ChatRequest, Message, Picture
 
@@ -79,13 +81,75 @@ def test_too_much_is_refused(nano):
     assert nearly.limit == 4096 - len(nearly.prompt.tokens) < 512, "what room there is"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_megabytes_of_text_are_refused_by_their_size(nano):
+    """They take 10 to 100 s to tokenise whole. The pictures of such a request are not looked at."""
+    broken = Picture("data:image/png;base64,AAAA", "p")
+    turn, last = Message("assistant", ("",)), Message("user", ("",))
+    turns = (Message("user", ("",)), turn) * 100_000
+    begun = time.process_time()
+    for parts in (("a b " * 8_000_000,), ("x" * 31_000_000,), (" " * 31_000_000,), (broken, "é" * 10_000_000)):
+        with pytest.raises(ApiError, match="more than 8192 tokens of messages exceed the model's 4096") as caught:
+            prepare(ask(*parts), nano, LIMITS)
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    with pytest.raises(ApiError, match="more than 8192 tokens"):
+        prepare(ChatRequest("m", (*turns, last), Sampling(0.0)), nano, LIMITS)
+    assert time.process_time() - begun < 5
+
+
+def test_what_just_fits_is_not_refused_for_its_size(nano):
+    """Few tokens of many characters, and many short messages."""
+    word = "transformation"
+    (token,) = nano.plain.encode(f" {word}", add_special_tokens=False).ids
+    work = prepare(ask(" ".join(["a"] + [word] * 4000), max_tokens=1), nano, LIMITS)
+    assert list(work.prompt.tokens).count(token) == 4000
+    turns = [Message(role, ("a",)) for _ in range(300) for role in ("user", "assistant")]
+    many = ChatRequest("m", (*turns, Message("user", ("a",))), Sampling(0.0), max_tokens=1)
+    begun = time.process_time()
+    assert len(prepare(many, nano, LIMITS).prompt.tokens) > 2400
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_formats(kind):
     image = noise(20, 30)
     got = read_picture(Picture(data_url(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "p"))
     assert got.size == (30, 20)
-    if kind in ("PNG", "WEBP"):
-        np.testing.assert_array_equal(np.asarray(got.convert("RGB")), np.asarray(image))
+    if kind not in ("JPEG", "GIF"):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(image))
+
+
+def test_sixteen_bits_of_gray_are_served_as_they_are_read_from_a_file():
+    gray = np.asarray(noise(20, 30).convert("L"))
+    for kind in ("PNG", "TIFF"):
+        got = read_picture(Picture(data_url(Image.fromarray(gray.astype(np.uint16) * 257), kind), "p"))
+        np.testing.assert_array_equal(np.asarray(got)[..., 0], gray)
+
+
+def written(data):
+    """One picture's base64 in the ways that clients write it."""
+    line, safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
+    yield from (line, line.rstrip("="), safe, safe.rstrip("="), base64.encodebytes(data).decode())
+    yield from ("\r\n".join(line[k : k + 64] for k in range(0, len(line), 64)), f" {line}\n", quote(line, safe=""))
+    yield quote(base64.encodebytes(data).decode())
+
+
+def test_base64_as_clients_write_it():
+    for size in ((28, 28), (28, 29), (29, 29), (30, 31)):  # of several lengths, which need 0, 1 or 2 of padding
+        out = io.BytesIO()
+        noise(*size).save(out, "PNG")
+        forms = list(written(out.getvalue()))
+        assert len(set(forms)) >= 6 and any("_" in form and "-" in form for form in forms)
+        for text in forms:
+            assert decode_base64(text) == out.getvalue(), text[:100]
+    heads = ("data:image/png;base64,", "DATA:Image/PNG;BASE64,", " data:image/x-png;name=a.png;charset=utf-8;base64,")
+    for head in heads:
+        assert read_picture(Picture(head + forms[0], "p")).size == (31, 30)
+
+
+@pytest.mark.parametrize("text", ["A", "AAAAA", "AA=A", "A===", "====A", "AA.A", "AAA\0", "ÀAAA", "%zzAA", "AA,AA"])
+def test_what_is_no_base64(text):
+    with pytest.raises(ValueError):
+        decode_base64(text)
 
 
 def test_photographs_stand_upright():
@@ -106,7 +170,7 @@ def test_bad_pictures_name_their_place():
         "data:image/png,abc": "fetches nothing",
         "data:image/png;base64,@@@": "base64 is damaged",
         "data:image/png;base64,AAAA": "none of PNG",
-        data_url(noise(), "TIFF"): "none of PNG",
+        data_url(noise(), "EPS"): "none of PNG",
         good[: len(good) // 2 // 4 * 4]: "not a readable image",
         bomb: "9000x6000 pixels are more than",
     }

@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.protocol import (
@@ -65,8 +66,15 @@ def test_every_field_arrives():
     assert parse(temperature=0, top_p=0.5, top_k=3).sampling == Sampling(0.0), "greedy has one form"
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
 def user(*content):
     return {"messages": [{"role": "user", "content": list(content)}]}
+
+
+def reply(**fields):
+    return {"messages": [*HELLO, {"role": "assistant", "content": "A cube.", **fields}, *HELLO]}
 
 
 REFUSED = {
@@ -76,13 +84,25 @@ REFUSED = {
     "n": [0, 1.0, "2"],
     "seed": [1.5, "a"],
     "max_tokens": [0, -1, 2.5],
-    "stop": [[""], ["a"] * 5, 3, {"a": 1}],
+    "stop": [[""], ["a"] * 5, 3, {"a": 1}, "x" * 1001, ["a", "x" * 600_000]],
     "stream": ["yes", 1],
     "stream_options": [{"include_usage": True}, 1],
     "messages": [[], "Hello", [{"role": "assistant", "content": "x"}]],
     "messages[0].role": [{"messages": [{"role": r, "content": "x"}]} for r in ("tool", None, 3, ["user"])],
     "messages[0].content": [{"messages": [{"role": "user", "content": c}]} for c in ([], None, 3)],
     "messages[0].content[0]": [user(x) for x in ("a", {"type": "text"}, {"type": "input_audio"}, {"text": "a"})],
+    "messages[0].content[0].foo": [user({"type": "text", "text": "a", "foo": 1}), user({**IMAGE, "foo": [1]})],
+    "messages[0].content[0].image_url.max_pixels": [user(IMAGE | {"image_url": {"url": "data:", "max_pixels": 1}})],
+    "messages[0].content[0].image_url.detail": [user(IMAGE | {"image_url": {"url": "data:", "detail": "most"}})],
+    "messages[0].foo": [{"messages": [{"role": "user", "content": "x", "foo": 1}]}],
+    "messages[0].annotations": [{"messages": [{"role": "user", "content": "x", "annotations": []}]}],
+    "messages[0].name": [{"messages": [{"role": "user", "content": "x", "name": 3}]}],
+    "messages[1].tool_calls": [reply(tool_calls=[{"id": "a"}]), reply(tool_calls={})],
+    "messages[1].function_call": [reply(function_call={"name": "f", "arguments": ""})],
+    "messages[1].audio": [reply(audio={"id": "a"})],
+    "messages[1].annotations": [reply(annotations={}), reply(annotations="a")],
+    "messages[1].refusal": [reply(refusal=3)],
+    "messages[1].foo": [reply(foo=1)],
     "messages[0].content[0].image_url": [user({"type": "image_url", "image_url": x}) for x in ("data:", None, {})],
     "messages[1].role": [{"messages": HELLO + [{"role": "system", "content": "x"}] + HELLO}],
     "tools": [[{"type": "function"}]],
@@ -90,6 +110,8 @@ REFUSED = {
     "frequency_penalty": [0.5],
     "response_format": [{"type": "json_object"}],
     "best_of": [2],
+    "audio": [{"voice": "a", "format": "wav"}],
+    "reasoning_effort": ["high"],
 }
 
 
@@ -100,6 +122,35 @@ def test_refusals_name_the_field(param):
             parse(**(value if isinstance(value, dict) and "messages" in value else {param: value}))
         assert caught.value.status == 400 and caught.value.param == param, value
         assert caught.value.body["error"].keys() == {"message", "type", "param", "code"}
+
+
+def test_what_a_client_hands_back_of_a_reply_is_accepted():
+    """A message of a reply goes into the next request as the client got it."""
+    message = {"role": "assistant", "content": "A cube.", "refusal": None}
+    ours = completion("id", 12, "m", [Answer("A cube.", 3, "stop")], 10)["choices"][0]["message"]
+    cited = [{"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 1, "title": "", "url": ""}}]
+    empty = {"audio": None, "function_call": None, "tool_calls": []}
+    for fields in ({}, empty, empty | {"annotations": []}, {"tool_calls": None, "annotations": cited}, {"refusal": ""}):
+        read = ChatCompletionMessage.model_validate(message | fields)
+        for form in (message | fields, ours, read.model_dump(), read.model_dump(exclude_unset=True)):
+            got = parse(messages=[*HELLO, form, *HELLO]).messages
+            assert got[1] == Message("assistant", ("A cube.",))
+    for refused in ({"content": None, "refusal": "No."}, {"content": [{"type": "refusal", "refusal": "No."}]}):
+        got = parse(messages=[*HELLO, {"role": "assistant", **refused}, *HELLO]).messages
+        assert got[1] == Message("assistant", ("No.",))
+
+
+def test_every_field_that_openai_knows_is_known_here():
+    """One of them is never called unknown; one that OpenAI does not know is refused as OpenAI does."""
+    for name in CompletionCreateParamsNonStreaming.__annotations__ | {"stream": 0}:
+        try:
+            parse(**{name: {"not": "null"}})
+        except ApiError as error:
+            assert error.code != "unknown_parameter", name
+    with pytest.raises(ApiError) as caught:
+        parse(**{"x" * 10_000: 1})
+    assert caught.value.code == "unknown_parameter"
+    assert len(str(caught.value)) < 1000 and len(caught.value.param) < 1000, "an error does not repeat megabytes"
 
 
 def test_combinations_that_contradict():

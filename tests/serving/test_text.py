@@ -1,5 +1,7 @@
 """Where a text ends: stop texts across pieces, limits, EOS."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def drain(generator):
 
 
 @settings(deadline=None)
-@given(st.lists(st.text("ab.", max_size=3)), st.lists(st.text("ab.", min_size=1, max_size=3), max_size=3))
+@given(st.lists(st.text("ab.", max_size=3)), st.lists(st.text("ab.", min_size=1, max_size=6), max_size=4))
 def test_text_ends_before_the_stop_that_is_complete_first(pieces, stop):
     whole = "".join(pieces)
     got, stopped = drain(until_stop(pieces, tuple(stop)))
@@ -41,6 +43,19 @@ def test_text_ends_before_the_stop_that_is_complete_first(pieces, stop):
 def test_what_cannot_be_a_stop_does_not_wait():
     got, stopped = drain(until_stop(["one ", "<", "b", "</", "x>", "</th", "ink>", "more"], ("</think>",)))
     assert got == ["one ", "<b", "</x>"] and stopped
+
+
+def test_long_stop_texts_take_linear_time():
+    """Whatever the text is, each character is looked at a few times: 3 million here, where a search that starts anew
+    looks at 3 billion."""
+    stop = ("a" * 999 + "b", "a" * 500 + "b" + "a" * 499, "ab" * 500)
+    begun = time.process_time()
+    for pieces in (["a"] * 500_000, ["a" * 500] * 1000, ["ab" * 499 + "c"] * 500):
+        got, stopped = drain(until_stop(pieces, stop))
+        assert "".join(got) == "".join(pieces) and not stopped
+    assert time.process_time() - begun < 10
+    got, stopped = drain(until_stop(["a"] * 2000 + ["b", "c"], stop))
+    assert "".join(got) == "a" * 1001 and stopped
 
 
 def test_reasons_and_counts(nano):

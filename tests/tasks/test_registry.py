@@ -3,7 +3,8 @@
 import pytest
 
 from rrft_jax.data.example import Example
-from rrft_jax.tasks.registry import Task, get_task, question_templates
+from rrft_jax.tasks import Task
+from rrft_jax.tasks.registry import get_task, question_templates
 from rrft_jax.tasks.texts import SLOT, fill, read_template
 
 EXAMPLE = Example("a", "visual_counting", "How many {cubes}?", "3")
@@ -21,10 +22,9 @@ def test_a_paradigm_a_template_and_a_file_name_the_same_text(tmp_path):
 
 
 def test_real_records_may_have_templates_of_their_own_and_an_example_may_choose():
-    task = Task(
-        "t", lambda *_: EXAMPLE, {"SHORT": f"S {SLOT}", "LONG": f"L {SLOT}", "OTHER": f"O {SLOT}"},
-        {"cot": "SHORT"}, {}, (1, 1), published={"cot": lambda e: "LONG" if e.answer == "3" else "OTHER"},
-    )  # fmt: skip
+    templates = {"SHORT": f"S {SLOT}", "LONG": f"L {SLOT}", "OTHER": f"O {SLOT}"}
+    published = {"cot": lambda e: "LONG" if e.answer == "3" else "OTHER"}
+    task = Task(name="t", templates=templates, prompts={"cot": "SHORT"}, published=published)
     other = Example("b", "t", "Q", "4")
     assert task.asker("cot")(EXAMPLE) == "S How many {cubes}?"
     assert task.asker("cot", real=True)(EXAMPLE) == "L How many {cubes}?" and task.asker("cot", True)(other) == "O Q"

@@ -1,5 +1,7 @@
 """One finished run that several tests look at, and the compilation cache they all share."""
 
+import os
+
 import pytest
 
 from tests.training import runs
@@ -7,7 +9,8 @@ from tests.training import runs
 
 @pytest.fixture(scope="session")
 def launcher(tmp_path_factory):
-    return runs.Launcher(tmp_path_factory.mktemp("compiled"))
+    given = os.environ.get("XLA_FLAGS", "")  # such as another instruction set
+    return runs.Launcher(tmp_path_factory.mktemp("compiled"), f"{given} {runs.QUICK_COMPILE}".strip())
 
 
 @pytest.fixture(scope="session")

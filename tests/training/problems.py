@@ -1,6 +1,6 @@
 """What the train-step tests share: batches with empty rows, a forward pass of few operations, and one real gradient."""
 
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, sft_loss
 from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import Batch, make_forward, make_gradient
+from tests.helpers.rounding import rounding
 from tests.models.build import quick_jit, random_prompts, select_prompts
 from tests.rollout.reference import LAW, MODEL, random_params
 
@@ -49,10 +50,10 @@ def toy_params(seed=0, vocabulary=61):
 
 
 def toy_forward(trainable, frozen, batch):
-    """No model, but it reads what a micro-batch must carry, positions [3, B, P] too, and compiles quickly."""
+    """No model, but it reads what a micro-batch must carry, positions [B, 3, P] too, and compiles quickly."""
     params = combine(trainable, frozen)
     table, out, prompts = params["embed"]["embedding"], params["out"], batch.prompts
-    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(0)), 0)
+    seen = jnp.where(prompts.token_mask, jnp.cos(prompts.positions.sum(1)), 0)
     state = (table[prompts.tokens] * seen).sum(1)[:, None, None]  # [B, 1, 1]
     word = table[batch.tokens]
     a, b, c = (state * out["kernel"][0, i] + word * out["kernel"][1, i] + out["bias"][i] for i in range(3))
@@ -72,42 +73,6 @@ def real_gradient(micro_batches=1):
 
 @cache
 def whole_gradient():
-    """(loss, metrics, gradient) of `example_batch` on one device in one piece, NumPy arrays."""
-    out = quick_jit(real_gradient())(random_params(), {}, example_batch())
-    return jax.tree.map(np.asarray, out)
-
-
-def rounding(f, trainable, frozen, batch, times=8):
-    """Leaves of f(trainable, frozen, batch): by how much rounding alone may move each, found by moving the weights.
-
-    Every weight goes up or down by half a unit in its last place, or stays; twice the largest change of `times` draws.
-    """
-    rng = np.random.default_rng(0)
-    half_ulp = float(np.finfo(np.float32).eps) / 2
-
-    def moved(x):
-        return (np.asarray(x) * (1 + half_ulp * rng.integers(-1, 2, np.shape(x)))).astype(np.float32)
-
-    exact = jax.tree.map(np.asarray, f(trainable, frozen, batch))
-
-    def change():
-        near = f(*jax.tree.map(moved, (trainable, frozen)), batch)
-        return jax.tree.map(lambda x, y: float(np.abs(x - y).max()), near, exact)
-
-    return jax.tree.map(lambda *leaf: 2 * max(leaf), *(change() for _ in range(times)))
-
-
-def assert_close(ours, theirs, tolerance, slack=None):
-    """Every leaf within `tolerance` of the largest value of that leaf, or within `slack`, a tree of absolute values.
-
-    A gradient summed in another order differs by what rounding does to it, which the depth of the model multiplies and
-    which differs from one processor to the next: `rounding` says how much that is.
-    """
-    check = partial(np.testing.assert_allclose, rtol=0)
-    flat, tree = jax.tree_util.tree_flatten_with_path(ours)
-    others, other_tree = jax.tree.flatten(theirs)
-    assert tree == other_tree
-    slack = [0.0] * len(flat) if slack is None else jax.tree.leaves(slack)
-    for (path, x), y, least in zip(flat, others, slack, strict=True):
-        atol = max(least, tolerance * max(1e-3, float(np.abs(y).max())))
-        check(x, y, atol=atol, err_msg=jax.tree_util.keystr(path))
+    """(loss, metrics, gradient) of `example_batch` on one device in one piece, NumPy arrays; their `rounding`."""
+    f, inputs = quick_jit(real_gradient()), (random_params(), {}, example_batch())
+    return jax.tree.map(np.asarray, f(*inputs)), rounding(f, *inputs)

@@ -106,6 +106,15 @@ def checkpoint(workdir: Path, step: int | None = None) -> tuple[dict[str, np.nda
     return flatten_state(state), {k: v for k, v in host.items() if k != "cpu_seconds"}, step
 
 
+def relative_distance(a: dict, b: dict, part: str) -> float:
+    """Norm of the difference over the norm, of all arrays whose path holds `part`."""
+    names = [name for name in a if part in name]
+    assert names
+    flat = [np.concatenate([x[name].ravel().astype(np.float64) for name in names]) for x in (a, b)]
+    assert np.linalg.norm(flat[1]) > 0
+    return float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]))
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 

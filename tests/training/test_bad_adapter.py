@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.models.adapter import CONFIG, WEIGHTS, save_adapter
 from rrft_jax.models.lora import LoRA, init_adapter
-from rrft_jax.models.qwen2_vl.adapter import CONFIG, WEIGHTS, save_adapter
-from rrft_jax.models.qwen2_vl.weights import abstract_params, from_paths, leaf_paths, load_params, save_params
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import abstract_params, load_params, save_params
 from rrft_jax.pretrained import ASSETS, adapter_of, read_sizes, resolve_init
 from rrft_jax.training.loop import train
 from tests.training import runs

@@ -14,17 +14,19 @@ from PIL import Image
 
 from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import load_params
 from rrft_jax.parallel.processes import ElsewhereError
 from rrft_jax.pretrained import ASSETS, resolve_init
 from rrft_jax.processing.processor import load_processor
-from rrft_jax.rewards import reward_set
 from rrft_jax.run.completions import read_completions
 from rrft_jax.run.metrics import RESERVED, read_metrics
 from rrft_jax.run.workdir import stored_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training import loop
-from rrft_jax.training.loop import DivergedError, _check_finite, _reward_options, train
+from rrft_jax.training.loop import DivergedError, check_finite, train
+from rrft_jax.training.rewarding import make_rewards
+from rrft_jax.training.state import TrainState
 from tests.run.test_metrics import events
 from tests.training import runs
 
@@ -55,7 +57,7 @@ def test_a_start_that_failed_leaves_the_workdir_to_the_corrected_command(monkeyp
     def start(config, pool):
         raise error
 
-    monkeypatch.setattr(loop, "_start", start)
+    monkeypatch.setattr(loop, "start", start)
     with pytest.raises(type(error)):
         train(load_config(str(ROOT / "configs" / "grpo_counting.py")), tmp_path / "run")
     assert (tmp_path / "run" / "config.json").exists() == isinstance(error, MemoryError)
@@ -250,9 +252,9 @@ def test_an_unfinished_run_is_no_init(workdir, tmp_path):
 
 def test_too_many_updates_that_are_not_finite():
     config = load_config(runs.GRPO)
-    _check_finite({"skipped": np.int32(config.train.max_skipped - 1)}, config, 12)
+    check_finite(TrainState({"skipped": np.int32(config.train.max_skipped - 1)}, [], 12), config)
     with pytest.raises(DivergedError, match="step 12: 10 updates in a row were not finite"):
-        _check_finite({"skipped": np.int32(config.train.max_skipped)}, config, 12)
+        check_finite(TrainState({"skipped": np.int32(config.train.max_skipped)}, [], 12), config)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +282,7 @@ def records(tmp_path_factory):
 @pytest.mark.parametrize("target", ["cot", pytest.param("ans", marks=pytest.mark.slow)])
 def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, target):
     workdir = tmp_path / "run"
-    config = f"configs/{target}_sft_counting.py:runlocal,data={records}"
+    config = f"configs/{target}_sft.py:counting,runlocal,data={records}"
     output = launcher.run(workdir, *SFT, "--profile_steps=2,3", config=config)
     metrics = list(read_metrics(workdir))[1:]
     losses = [record["loss"] for record in metrics]
@@ -299,7 +301,7 @@ def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, 
 def test_a_run_that_diverges_stops_and_says_so(launcher, records, tmp_path):
     workdir = tmp_path / "run"
     options = (*SFT, "--config.optimizer.schedule.peak=1e38", "--config.train.max_skipped=2", "--config.train.steps=9")
-    output = launcher.run(workdir, *options, config=f"configs/cot_sft_counting.py:runlocal,data={records}", code=2)
+    output = launcher.run(workdir, *options, config=f"configs/cot_sft.py:counting,runlocal,data={records}", code=2)
     assert re.search(r"error: step 3: 2 updates in a row were not finite", output), output[-2000:]
     metrics = list(read_metrics(workdir))[1:]
     assert [record["update_skipped"] for record in metrics] == [0, 1, 1]
@@ -346,8 +348,11 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
 
 def test_the_length_reward_counts_tokens_of_the_run_s_tokenizer():
     processor = load_processor(resolve_init("nano"))
-    weights = {"accuracy": 1.0, "length": 0.5}
-    scored = reward_set(weights, options=_reward_options(weights, processor)).score(
-        ["4", "4 objects are left"], [Example("a", "visual_counting", "?", "4")] * 2, [0, 0], 0
-    )
-    assert scored.values[1].tolist() == [0.5, -0.5] and not scored.failures
+    config = load_config(runs.GRPO)
+    config.rewards.length = 0.5
+    config.reward_options.length.warmup_steps = 3
+    rewards = make_rewards(config, get_task("visual_counting"), processor.tokenizer).only("length")
+    texts, examples = ["4", "4 objects are left"], [Example("a", "visual_counting", "?", "4")] * 2
+    assert rewards.score(texts, examples, [0, 0], 2).values.tolist() == [[0.0, 0.0]]
+    scored = rewards.score(texts, examples, [0, 0], 3)
+    assert scored.values.tolist() == [[0.5, -0.5]] and not scored.failures

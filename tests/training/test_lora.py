@@ -10,13 +10,15 @@ import optax
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.models.adapter import read_adapter
 from rrft_jax.models.lora import is_adapter
-from rrft_jax.models.qwen2_vl.adapter import read_adapter
-from rrft_jax.models.qwen2_vl.weights import from_paths, leaf_paths, load_params, load_sharded, save_params
+from rrft_jax.models.paths import from_paths, leaf_paths
+from rrft_jax.models.weights import load_params, load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS, load_init, load_model, resolve_init
 from rrft_jax.processing.processor import save_processor
 from rrft_jax.run.metrics import read_metrics
+from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.parameters import load_weights
 from rrft_jax.training.step import make_state
 from rrft_jax.training.validate import check_config
@@ -45,7 +47,8 @@ def lora_config(**fields):
 
 def weights_of(config):
     model, _ = load_init(config)
-    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]))
+    reference = get_algorithm(config.algorithm).reference(config)
+    return load_weights(config, model, make_mesh(devices=jax.devices()[:1]), reference)
 
 
 def test_the_reference_is_the_base_itself_and_no_copy():
@@ -194,7 +197,7 @@ def test_killed_and_resumed_with_an_adapter(launcher, finished_lora, tmp_path):
 def test_sft_learns_with_an_adapter(launcher, records, tmp_path):  # noqa: F811
     workdir = tmp_path / "run"
     options = (*SFT, *LORA, "--config.lora.parts='language','vision'", "--config.train.micro_batches=2")
-    launcher.run(workdir, *options, config=f"configs/cot_sft_counting.py:runlocal,data={records}")
+    launcher.run(workdir, *options, config=f"configs/cot_sft.py:counting,runlocal,data={records}")
     losses = [record["loss"] for record in list(read_metrics(workdir))[1:]]
     assert losses[-1] < 0.8 * losses[0], losses
     tower = "vision/blocks/qkv/kernel"

@@ -7,7 +7,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.training.optimizer import make_optimizer, make_schedule
 from tests.rollout.reference import random_params
 

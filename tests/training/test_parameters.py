@@ -2,17 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
-from rrft_jax.models.qwen2_vl.weights import leaf_paths
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.training.parameters import combine, partition
 from rrft_jax.training.step import init_state, make_train_step
+from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import quick_jit
 from tests.rollout.reference import random_params
 from tests.training.problems import (
-    assert_close,
     both_losses,
     example_batch,
     real_gradient,
@@ -58,11 +57,12 @@ def test_patterns_that_cannot_be_meant(freeze, message):
 @pytest.mark.slow
 def test_frozen_tower_leaves_the_rest_of_the_gradient():
     trainable, frozen = partition(random_params(), ["^vision/"])
-    loss, _, gradient = quick_jit(real_gradient())(trainable, frozen, example_batch())
-    whole_loss, _, whole = whole_gradient()
-    assert jax.tree.structure(gradient) == jax.tree.structure(trainable)
-    np.testing.assert_allclose(loss, whole_loss, rtol=1e-6)
-    assert_close(gradient, {"language": whole["language"]}, 1e-5)
+    ours = quick_jit(real_gradient())(trainable, frozen, example_batch())
+    assert jax.tree.structure(ours[2]) == jax.tree.structure(trainable)
+    whole, slack = (
+        (loss, metrics, {"language": gradient["language"]}) for loss, metrics, gradient in whole_gradient()
+    )
+    assert_same_but_rounding(ours, whole, slack)
 
 
 def test_frozen_leaves_get_no_optimizer_state_and_the_others_the_same_step():
@@ -74,11 +74,13 @@ def test_frozen_leaves_get_no_optimizer_state_and_the_others_the_same_step():
     shapes = {x.shape for x in jax.tree.leaves(state["opt_state"])}
     assert params["embed"]["embedding"].shape not in shapes and params["out"]["kernel"].shape in shapes
 
+    apart = lambda trainable, frozen: step({**state, "params": trainable}, frozen, batch)[0]["params"]  # noqa: E731
+    slack = rounding(apart, trainable, frozen)
     whole = init_state(params, optimizer)
     for _ in range(2):
         before = state["params"]
         state, _ = step(state, frozen, batch)
         whole, _ = step({**whole, "params": combine(before, frozen)}, {}, batch)
         assert set(state["params"]) == {"out"}
-        assert_close(state["params"]["out"], whole["params"]["out"], 1e-6)
+        assert_same_but_rounding(state["params"]["out"], whole["params"]["out"], slack["out"])
     assert combine(state["params"], frozen)["embed"]["embedding"] is params["embed"]["embedding"]

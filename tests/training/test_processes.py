@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
-from rrft_jax.models.qwen2_vl.adapter import WEIGHTS
-from rrft_jax.models.qwen2_vl.files import open_tensors
-from rrft_jax.models.qwen2_vl.weights import leaf_paths, load_params
+from rrft_jax.models.adapter import WEIGHTS
+from rrft_jax.models.files import open_tensors
+from rrft_jax.models.paths import leaf_paths
+from rrft_jax.models.weights import load_params
 from rrft_jax.parallel import processes
 from rrft_jax.run.completions import read_completions
 from rrft_jax.run.metrics import read_metrics
@@ -56,14 +56,15 @@ def assert_close_result(workdir, expected):
     for mine, other in zip(read_metrics(workdir), read_metrics(expected), strict=True):
         assert mine.keys() == other.keys()
         for name in mine:
-            if name not in runs.TIMES and not name.startswith("timing/"):
+            if "sampling_logp_difference" in name:  # what rounding itself does between sampler and scorer
+                assert max(mine[name], other[name]) < 1e-3, (mine["step"], name)
+            elif name not in runs.TIMES and not name.startswith("timing/"):
                 assert mine[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5, nan_ok=True), (mine["step"], name)
     (mine, host, step), (other, other_host, other_step) = runs.checkpoint(workdir), runs.checkpoint(expected)
     assert (step, host) == (other_step, other_host)
-    for name in mine:
-        if name.startswith("params/"):
-            size = max(np.abs(other[name]).max(), 1e-3)
-            np.testing.assert_allclose(mine[name], other[name], rtol=0, atol=1e-4 * size, err_msg=name)
+    # Rounding moves them by 1e-7 and 1e-6, and single numbers more: Adam divides by gradients that are rounding alone.
+    assert runs.relative_distance(mine, other, "params/") < 1e-5
+    assert runs.relative_distance(mine, other, "/mu/") < 1e-4
 
 
 @pytest.mark.slow
@@ -81,8 +82,8 @@ def test_two_processes_give_the_result_of_one(launcher_of_all, one, tmp_path):
     assert {p.name for p in workdir.iterdir()} == {p.name for p in expected.iterdir()}
     ours, theirs = (leaf_paths(load_params(folder / "hf")) for folder in (workdir, expected))
     assert ours.keys() == theirs.keys()
-    for path, x in ours.items():  # stored in bfloat16, so a last bit may be rounded to either side
-        np.testing.assert_allclose(x, theirs[path], rtol=2**-7, atol=1e-4, err_msg=path)
+    # Stored in bfloat16, so a last bit may be rounded to either side; the run moves them by a percent.
+    assert runs.relative_distance(ours, theirs, "/") < 1e-3
 
 
 @pytest.mark.slow
@@ -126,7 +127,7 @@ def test_a_bad_picture_is_said_once(launcher_of_all, records, tmp_path):  # noqa
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:-200])  # its size can be read, so it is found late
-    config = f"configs/cot_sft_counting.py:runlocal,data={folder}"
+    config = f"configs/cot_sft.py:counting,runlocal,data={folder}"
     output = launcher(launcher_of_all, 4).run(tmp_path / "run", *SFT, "--processes=2", config=config, code=2)
     (line,) = (line for line in output.splitlines() if "error: " in line)
     assert line.startswith("error: batch 0 could not be made: example") and "0.png" in line
@@ -179,7 +180,6 @@ def test_completions_in_flight_go_on_in_one_process(launcher_of_all, tmp_path):
     shutil.rmtree(other / "adapter")
     assert f"resuming {other} at step {STEPS - 1}" in launcher(launcher_of_all, 4).run(other, *options)
     assert_close_result(other, workdir)
-    ours, theirs = (open_tensors(folder / "adapter", WEIGHTS) for folder in (workdir, other))
+    ours, theirs = (open_tensors(folder / "adapter", single=WEIGHTS) for folder in (workdir, other))
     assert ours.keys() == theirs.keys() and ours
-    for name, tensor in ours.items():
-        np.testing.assert_allclose(tensor.read(), theirs[name].read(), rtol=0, atol=1e-4, err_msg=name)
+    assert runs.relative_distance(*({name: t.read() for name, t in x.items()} for x in (ours, theirs)), "lora") < 1e-5

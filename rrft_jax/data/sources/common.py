@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
-from rrft_jax.data.records import Problem, RecordError, Records, kind_of, list_problems, parse_json, used_id
+from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
 from rrft_jax.data.records import read_json as read_json_file
+from rrft_jax.data.values import kind_of, parse_json
 
-TASKS = ("visual_counting", "structure_perception", "spatial_transformation")
+TASKS = ("visual_counting", "structure_perception", "spatial_transformation", "vqa")
 # How the published files and scripts call them.
 _ALIASES = {
     "visual_counting": ("visual-counting", "clevr-math", "clevrmath", "super-clevr", "superclevr"),
     "structure_perception": ("structure-perception", "geomath", "geo-math", "geometry3k", "geoqa", "geomverse"),
     "spatial_transformation": ("spatial-transformation", "trance"),
+    "vqa": ("visual-question-answering", "vqa"),
 }
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?$")
@@ -47,6 +49,12 @@ def task_in(name: str) -> str:
     """The task that a name tells of, as the published files spell it ("A3-Visual-Counting-..."), or ""."""
     name = name.lower().replace("_", "-")
     return next((task for task, words in _ALIASES.items() if any(word in name for word in words)), "")
+
+
+def named_in(name: str) -> str:
+    """As `task_in`, of whole words alone: "entrance.json" tells nothing of TRANCE."""
+    name = "-" + re.sub(r"[\W_]+", "-", name.lower()) + "-"
+    return next((task for task, words in _ALIASES.items() if any(f"-{word}-" in name for word in words)), "")
 
 
 def known_task(name: Any) -> str:

@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rrft_jax.data.pictures import Archive, Pictures
-from rrft_jax.data.records import IMAGE_FOLDERS, Problem, load_list, parse_record, record_name
+from rrft_jax.data.records import IMAGE_FOLDERS, load_list, parse_record
 from rrft_jax.data.sources.common import Found, Item, Part, once, source_folder, split_name, task_in, unknown_task
 
 _PAPER = re.compile(r"^(?:a\d-)?(?:visual-counting|structure-perception|spatial-transformation)-(.+)$")
@@ -24,15 +23,6 @@ _SPLITS = {"train": "train", "id-test": "test", "ood-test": "test_ood",
 _TESTS = {"clevr-math": "test", "super-clevr": "test_ood", "geomath": "test", "geometry3k": "test_ood",
           "trance": "test", "trance-left": "test_left", "trance-right": "test_right"}  # fmt: skip
 _ABLATIONS = ("ai2d", "scienceqa", "gvlqa", "puzzlevqa", "iconqa", "raven")
-
-_TAGS = {tag: re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for tag in ("think", "answer")}
-_LONG_HEAD = re.compile(r"^.*Now, it's your turn!\s*", re.DOTALL)
-# Where the instructions of the published templates begin that follow the question.
-_TAIL = re.compile(
-    r"\s*(?:Please select the correct answer by writing the letter|Output the thinking process in <think>"
-    r"|Output the summary process in <summary>|Please output the answer only with a sequence of functions).*$",
-    re.DOTALL,
-)
 
 
 def find(folder, task: str = "", image_root: str = "") -> Found:
@@ -88,47 +78,15 @@ def classify(stem: str) -> tuple[str, str]:
     return task_in(name), split_name(stem)
 
 
-def meta_record(record: Any, stem: str, number: int, found: list) -> Any:
-    """A conversation as a record with problem, answer and cot; any other record as it is.
-
-    `found` gets (kind, message) for a conversation that has no question or no answer.
-    """
-    if not isinstance(record, dict):
-        return record
-    if isinstance(answer := record.get("answer"), list) and all(isinstance(a, str) for a in answer):
-        record = {**record, "answer": ", ".join(answer)}  # some lists of functions are lists in JSON too
-    turns = record.get("messages", record.get("conversations"))
-    if turns is None:
-        return record
-    said: dict[str, str] = {}
-    for turn in turns if isinstance(turns, list) else []:
-        if isinstance(turn, dict):
-            role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-            if isinstance(role, str):
-                said.setdefault({"human": "user", "gpt": "assistant"}.get(role, role), text)
-    user, assistant = said.get("user"), said.get("assistant")
-    if not (isinstance(user, str) and isinstance(assistant, str)):
-        found.append(("wrong type", "its messages are not a text of the user and one of the assistant; correct them"))
-        return record
-    answer, cot = _TAGS["answer"].search(assistant), _TAGS["think"].search(assistant)
-    meta = {k: v for k, v in record.items() if k not in ("messages", "conversations")}
-    meta.setdefault("id", f"{stem}-{number:06d}")  # the published conversion drops it
-    meta["problem"] = _TAIL.sub("", _LONG_HEAD.sub("", user.replace("<image>", ""))).strip()
-    meta["answer"] = (answer.group(1) if answer else assistant).strip()
-    return meta | ({"cot": cot.group(1).strip()} if cot else {})
-
-
 def _items(paths: tuple[Path, ...], pictures: Pictures, task: str) -> Iterator[Item]:
     for path in paths:
         records, wrong = load_list(path)
         if wrong:
             yield wrong
-        for number, raw in enumerate(records):
-            found: list[tuple[str, str]] = []
-            record = meta_record(raw, path.stem, number, found)
-            if found:
-                yield tuple(Problem(path.name, record_name(raw, number), *pair) for pair in found)
-                continue
+        for number, record in enumerate(records):
+            if isinstance(record, dict) and isinstance(answer := record.get("answer"), list):
+                if all(isinstance(a, str) for a in answer):
+                    record = {**record, "answer": ", ".join(answer)}  # some lists of functions are lists in JSON too
             example, problems = parse_record(record, pictures, task, path.name, number)
             yield example or problems
 

@@ -1,7 +1,7 @@
 """The sources by name, with where they come from. A new one is a module beside this and an entry here."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -77,8 +77,9 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
 )
 
 
-def find_parts(source: str, folder, **options: Any) -> Found:
-    """The parts of a source's folder. Raises ValueError for an unknown source, task or option."""
+def find_parts(source: str, folder, tasks: Sequence[str] = TASKS, **options: Any) -> Found:
+    """The parts of a source's folder. tasks: those that the option `task` may name. Raises ValueError for an unknown
+    source, task or option."""
     if source not in SOURCES:
         raise ValueError(f"--source={source} is none of {', '.join(SOURCES)}")
     known = SOURCES[source].options
@@ -86,6 +87,6 @@ def find_parts(source: str, folder, **options: Any) -> Found:
         if name not in known:
             takes = ", ".join(f"--{option}" for option in known) or "no option"
             raise ValueError(f"--{name} says nothing to --source={source}, which takes {takes}")
-    if options.get("task") and options["task"] not in TASKS:
-        raise ValueError(f"--task={options['task']} is none of {', '.join(TASKS)}")
+    if options.get("task") and options["task"] not in tasks:
+        raise ValueError(f"--task={options['task']} is none of {', '.join(tasks)}")
     return SOURCES[source].find(folder, **options)

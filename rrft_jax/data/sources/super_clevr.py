@@ -16,9 +16,10 @@ from typing import Any
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
-from rrft_jax.data.records import Problem, kind_of
+from rrft_jax.data.records import Problem
 from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder
 from rrft_jax.data.sources.super_clevr_counts import questions as make_questions
+from rrft_jax.data.values import kind_of
 
 TASK = "visual_counting"
 _ENDS = {"train": 20_000, "validation": 25_000}

@@ -21,12 +21,12 @@ Row = tuple[int, dict | Problem]
 
 def find_jsonl(folder, task: str = "", image_root: str = "") -> Found:
     """task: of all records; without it each record names its own. image_root: where image paths start."""
-    return _find(folder, "jsonl", _jsonl, task, image_root)
+    return _find(folder, "jsonl", jsonl_rows, task, image_root)
 
 
 def find_parquet(folder, task: str = "", image_root: str = "") -> Found:
     """As `find_jsonl`."""
-    return _find(folder, "parquet", _parquet, task, image_root)
+    return _find(folder, "parquet", parquet_rows, task, image_root)
 
 
 def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str) -> Found:
@@ -38,7 +38,7 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
     image_root = str(Path(image_root).expanduser()) if image_root else ""
     if image_root and not (folder / image_root).is_dir():
         raise FileNotFoundError(f"--image_root={folder / image_root} does not exist; it is relative to {folder}")
-    pictures = {path: _pictures(path.parent, folder, image_root) for path in files}
+    pictures = {path: pictures_for(path.parent, folder, image_root) for path in files}
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(split_name(path.stem), []).append(path)
@@ -79,27 +79,22 @@ def _items(
                 continue
             if not (all_rows or known_task(row.get("task")) == task):
                 continue
-            example, problems = parse_record(_without_nulls(row), pictures[path], task, path.name, number)
+            example, problems = parse_record(row, pictures[path], task, path.name, number)
             yield example or problems
 
 
-def _pictures(own: Path, folder: Path, image_root: str) -> Pictures:
+def pictures_for(own: Path, folder: Path, image_root: str) -> Pictures:
     """own: the folder that a file lies in, which is `folder` or one below it."""
     if image_root:
         return Pictures((folder / image_root,))
     return Pictures(tuple(dict.fromkeys(place / name for place in (own, folder) for name in IMAGE_FOLDERS)))
 
 
-def _without_nulls(row: dict) -> dict:
-    """A table has every column in every row; what is null was not given."""
-    return {k: v for k, v in row.items() if v is not None and k != "task"}
-
-
-def _jsonl(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
+def jsonl_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     yield from read_lines(path, "id, image, problem and answer")
 
 
-def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
+def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     import pyarrow
     import pyarrow.parquet
 
@@ -123,10 +118,10 @@ def _parquet(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
 
 
 def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
-    """The rows of a batch, the first being number `first`. Points in time become text: not every one is a datetime."""
+    """The rows of a batch, the first being number `first`."""
     import pyarrow
 
-    columns = [c.cast(pyarrow.string()) if pyarrow.types.is_temporal(c.type) else c for c in batch.columns]
+    columns = [_readable(column) for column in batch.columns]
     batch = pyarrow.RecordBatch.from_arrays(columns, batch.schema.names)
     for place in range(batch.num_rows):
         try:
@@ -135,3 +130,14 @@ def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
             message = f"a value cannot be read ({error}); correct or remove the row"
             row = Problem(file, f"record {first + place}", "bad Parquet", " ".join(message.split()))
         yield row
+
+
+def _readable(column):
+    """Points in time as text, since not every one is a datetime; numbers of 32 bits as the decimals they stand for."""
+    import pyarrow
+
+    if pyarrow.types.is_temporal(column.type):
+        return column.cast(pyarrow.string())
+    if pyarrow.types.is_float32(column.type):
+        return column.cast(pyarrow.string()).cast(pyarrow.float64())
+    return column

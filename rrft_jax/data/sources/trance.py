@@ -13,9 +13,10 @@ from typing import Any
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
-from rrft_jax.data.records import Problem, kind_of
+from rrft_jax.data.records import Problem
 from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, read_lines, source_folder
 from rrft_jax.data.trance_text import answer_text, problem_text
+from rrft_jax.data.values import kind_of
 
 TASK = "spatial_transformation"
 CAMERAS = {"": "Camera_Center", "_left": "Camera_Left", "_right": "Camera_Right"}

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rrft_jax.fields import count, field, flag, number, section_of, text, token_id, token_ids
-from rrft_jax.files import read_json_object
 
 LAYERS, ROWS = 2**12, 2**24  # more than any model has
 
@@ -21,6 +20,10 @@ class VisionConfig:
     temporal_patch_size: int = 2
     spatial_merge_size: int = 2
     rope_theta: float = 10000.0
+
+    @property
+    def intermediate_size(self) -> int:
+        return int(self.embed_dim * self.mlp_ratio)
 
     @property
     def patch_dim(self) -> int:
@@ -54,6 +57,16 @@ class Qwen2VLConfig:
     max_position_embeddings: int = 32768
 
     @property
+    def model_type(self) -> str:
+        return "qwen2_vl"
+
+    @property
+    def visual_token_ids(self) -> tuple[int, ...]:
+        # <|vision_pad|> lies between vision_end and image_pad in every Qwen2-VL vocabulary and has no config field.
+        pads = range(self.vision_end_token_id + 1, self.image_token_id)
+        return (
+            self.image_token_id, self.video_token_id, self.vision_start_token_id, self.vision_end_token_id, *pads
+        )  # fmt: skip
     def eos_token_ids(self) -> tuple[int, ...]:
         ids = self.eos_token_id
         return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
@@ -164,20 +177,6 @@ def _refuse_quantized(raw: dict, path: Path) -> None:
 
 def _one_or_all(ids: tuple[int, ...]) -> int | tuple[int, ...] | None:
     return ids if len(ids) > 1 else ids[0] if ids else None
-
-
-def read_config(directory: str | Path) -> Qwen2VLConfig:
-    """The config of a HuggingFace directory. Raises FileNotFoundError / ValueError naming the file."""
-    path = Path(directory) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} not found: {directory} is not a HuggingFace model directory")
-    return read_config_file(path)
-
-
-def read_config_file(path: Path) -> Qwen2VLConfig:
-    """As `read_config`, of a file of any name."""
-    raw = read_json_object(path, "give the config.json of a Qwen2-VL")
-    return config_from_dict(raw, path)
 
 
 def config_to_dict(config: Qwen2VLConfig, dtype: str) -> dict:

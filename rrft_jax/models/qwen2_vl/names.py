@@ -1,12 +1,8 @@
-"""Names of parameters: ours are '/'-joined paths of the tree, the published ones those of HuggingFace directories."""
+"""What HuggingFace directories of a Qwen2-VL call its parameters."""
 
-import re
-
-import jax
-
+from rrft_jax.models.names import TensorNames
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 
-# our module (below language/layers or vision/blocks) -> published module
 _LAYER = {
     "input_norm": "input_layernorm",
     "post_norm": "post_attention_layernorm",
@@ -26,7 +22,7 @@ _BLOCK = {
     "fc1": "mlp.fc1",
     "fc2": "mlp.fc2",
 }
-_SINGLES = {
+_MODULES = {
     "language/embed": "model.embed_tokens",
     "language/norm": "model.norm",
     "language/lm_head": "lm_head",
@@ -34,59 +30,19 @@ _SINGLES = {
     "vision/merger/ln_q": "visual.merger.ln_q",
     "vision/merger/fc1": "visual.merger.mlp.0",
     "vision/merger/fc2": "visual.merger.mlp.2",
+    **{f"language/layers/{ours}": f"model.layers.{{}}.{theirs}" for ours, theirs in _LAYER.items()},
+    **{f"vision/blocks/{ours}": f"visual.blocks.{{}}.{theirs}" for ours, theirs in _BLOCK.items()},
 }
-# Names in use besides the published ones: transformers 4.52 and later keep the decoder and the tower under `model.`.
+# transformers 4.52 and later keep the decoder and the tower under `model.`.
 _ALIASES = (
-    (re.compile(r"^model\.language_model\."), "model."),
-    (re.compile(r"^language_model\.model\."), "model."),
-    (re.compile(r"^model\.visual\."), "visual."),
+    (r"model\.language_model\.", "model."),
+    (r"language_model\.model\.", "model."),
+    (r"model\.visual\.", "visual."),
 )
+_TODAY = ((r"visual\.", "model.visual."), (r"model\.", "model.language_model."))
 
 
-def published_name(path: str) -> tuple[str, bool]:
-    """The published tensor name of our leaf `path` ('language/layers/q/kernel') and whether it is one per layer.
-
-    Stacked names hold '{}' for the layer's number.
-    """
-    module, leaf = path.rsplit("/", 1)
-    suffix = "bias" if leaf == "bias" else "weight"
-    if module in _SINGLES:
-        return f"{_SINGLES[module]}.{suffix}", False
-    if module.startswith("language/layers/"):
-        return f"model.layers.{{}}.{_LAYER[module.split('/')[2]]}.{suffix}", True
-    if module.startswith("vision/blocks/"):
-        return f"visual.blocks.{{}}.{_BLOCK[module.split('/')[2]]}.{suffix}", True
-    raise KeyError(path)
-
-
-def leaf_paths(tree: dict) -> dict[str, jax.ShapeDtypeStruct]:
-    """'/'-joined path -> leaf."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {"/".join(k.key for k in path): leaf for path, leaf in flat}
-
-
-def from_paths(leaves: dict) -> dict:
-    tree: dict = {}
-    for path, leaf in leaves.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
-
-
-def published_shape(path: str, shape: tuple[int, ...], config: Qwen2VLConfig) -> tuple[int, ...]:
-    """Shape in the file of our leaf `path`, whose shape of one layer is `shape`."""
-    if path == "vision/patch_embed/proj/kernel":
-        v = config.vision
-        return (v.embed_dim, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
-    return shape[::-1] if path.endswith("kernel") else shape
-
-
-def canonical(name: str) -> str:
-    """The published name of a tensor stored under any of the names in use."""
-    for pattern, replacement in _ALIASES:
-        if pattern.match(name):
-            return pattern.sub(replacement, name)
-    return name
+def tensor_names(config: Qwen2VLConfig) -> TensorNames:
+    v = config.vision
+    patch = (v.embed_dim, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
+    return TensorNames(_MODULES, {"vision/patch_embed/proj": patch}, _ALIASES, _TODAY)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrft_jax.models.qwen2_vl.attention import attend_whole
+from rrft_jax.models.attention import attend_whole
+from rrft_jax.models.dense_attention import attend_in_parts
+from rrft_jax.models.layers import Dense, LayerNorm
 from rrft_jax.models.qwen2_vl.config import VisionConfig
-from rrft_jax.models.qwen2_vl.dense_attention import attend_in_parts
-from rrft_jax.models.qwen2_vl.layers import Dense, LayerNorm
-from rrft_jax.models.qwen2_vl.rope import rotate
+from rrft_jax.models.rope import rotate
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from rrft_jax.tasks.spatial_transformation.reasoning import chain_of_thought, qu
 from rrft_jax.tasks.spatial_transformation.scene import CENTRE, DOMAINS
 from rrft_jax.tasks.streams import stream
 
-TASK = "spatial_transformation"
+NAME = "spatial_transformation"
 IMAGE_SIZE = (112, 112)
 
 
@@ -49,7 +49,7 @@ def example(seed: int, index: int, split: str = "train", domain: str = "in", ima
     pictures = _pictures(drawn, domain)
     return Example(
         id=f"spatial-{domain}-{split}-{seed}-{index:06d}",
-        task=TASK,
+        task=NAME,
         problem=question(drawn.before),
         answer=answer(drawn.changes),
         images=tuple(picture.render(image_size) for picture in pictures),
@@ -78,7 +78,7 @@ def transformation(seed: int, index: int, split: str = "train", domain: str = "i
     """What `example` draws before rendering. ValueError for an unknown domain."""
     if domain not in DOMAINS:
         raise ValueError(f"domain {domain!r} of the spatial task is not one of {', '.join(DOMAINS)}")
-    return sample(stream(TASK, seed, index, split, domain))
+    return sample(stream(NAME, seed, index, split, domain))
 
 
 def _pictures(drawn: Transformation, domain: str) -> tuple[Picture, Picture]:

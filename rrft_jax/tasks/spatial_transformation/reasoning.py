@@ -8,6 +8,8 @@ verdict tests a single word, the one before it, against one object of one pictur
 whole text would count it twice.
 """
 
+import re
+
 import numpy as np
 
 from rrft_jax.tasks.scenes.things import Thing, name
@@ -36,3 +38,15 @@ def chain_of_thought(transformation: Transformation, ranks: np.ndarray) -> str:
         words.append(new.get((number, "position"), STAYS))
         lines.append(" ".join(words) + ".")
     return "\n".join(lines)
+
+
+def verdict_spans(thought: str) -> list[tuple[int, int]]:
+    """Where a line such as "2:1 small same red cyan metal same cube same front_left." says its rank, then every second
+    word, and the move. ValueError for a line that is no such."""
+    found = []
+    for line in re.finditer(r"^\d+:.*$", thought, re.MULTILINE):
+        words = list(re.compile(r"[^\s.]+").finditer(thought, line.start(), line.end()))
+        if len(words) != 10:
+            raise ValueError(f"{len(words)} words in the line {line.group()!r}")
+        found += [words[0], *words[2:9:2], words[9]]
+    return [match.span() for match in found]

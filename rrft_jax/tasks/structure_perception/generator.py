@@ -11,7 +11,7 @@ from rrft_jax.tasks.structure_perception.figure import FRAME, STYLES, Figure, re
 from rrft_jax.tasks.structure_perception.problem import Problem, show
 from rrft_jax.tasks.structure_perception.settle import settle
 
-TASK = "structure_perception"
+NAME = "structure_perception"
 DOMAINS = tuple(FAMILIES)
 IMAGE_SIZE = (FRAME, FRAME)
 LETTERS = "ABCD"
@@ -37,7 +37,7 @@ def example(
         answer = letter
     return Example(
         id=f"structure-{domain}-{split}-{seed}-{index:06d}",
-        task=TASK,
+        task=NAME,
         problem=question,
         answer=answer,
         images=(render(figure, STYLES[domain], image_size),),
@@ -70,7 +70,7 @@ def _drawn(
     families = FAMILIES[domain]
     if kind is not None and kind not in families:
         raise ValueError(f"question kind {kind!r} of domain {domain!r} is not one of {', '.join(families)}")
-    rng = stream(TASK, seed, index, split, domain)
+    rng = stream(NAME, seed, index, split, domain)
     drawn = list(families)[int(rng.integers(len(families)))]
     family = kind or drawn
     while True:  # the labels of a narrow figure may find no room: draw another of the family

@@ -13,7 +13,7 @@ from rrft_jax.tasks.visual_counting.questions import Question, answer, sample_qu
 from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
 from rrft_jax.tasks.visual_counting.scene import DOMAINS, MATERIALS, Domain, Scene, sample_scene
 
-TASK = "visual_counting"
+NAME = "visual_counting"
 FLIP_ATTEMPTS = 200
 
 
@@ -37,7 +37,7 @@ def flip_pair(
     Size stays, so that the changed object fits where the old one stood. Raises RuntimeError if no pair is found.
     """
     where = _domain(domain)
-    rng = stream(TASK, seed, index, f"{split}/pair", domain)
+    rng = stream(NAME, seed, index, f"{split}/pair", domain)
     for _ in range(FLIP_ATTEMPTS):
         scene = sample_scene(rng, where)
         question = sample_question(rng, scene.things)
@@ -58,7 +58,7 @@ def scene_and_question(
 ) -> tuple[Scene, Question]:
     """What `example` draws before rendering, for tests and tools."""
     where = _domain(domain)
-    rng = stream(TASK, seed, index, split, domain)
+    rng = stream(NAME, seed, index, split, domain)
     while True:  # a scene of three equal objects, say, allows no adversarial question: draw another
         scene = sample_scene(rng, where)
         question = sample_question(rng, scene.things, kind)
@@ -87,7 +87,7 @@ def _change_one(rng: np.random.Generator, scene: Scene) -> Scene:
 def _example(scene: Scene, question: Question, name: str, index: int, split: str, image_size: int) -> Example:
     return Example(
         id=name,
-        task=TASK,
+        task=NAME,
         problem=question.text(),
         answer=str(answer(scene.things, question)),
         images=(render(scene.things, scene.domain.view, image_size, image_size),),

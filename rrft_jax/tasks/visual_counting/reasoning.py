@@ -6,6 +6,8 @@ its number in the running count. Each word therefore tests the four words before
 question; nothing has to be looked up by position, which is what makes the text easy to write token by token, and short.
 """
 
+import re
+
 from rrft_jax.tasks.scenes.things import Thing, name
 from rrft_jax.tasks.visual_counting.questions import Question, answer
 
@@ -36,3 +38,8 @@ def chain_of_thought(things: tuple[Thing, ...], question: Question) -> str:
     if question.added:
         steps += f" Add: {total - question.added} + {question.added} = {total}."
     return f"{steps} Total: {total}."
+
+
+def verdict_spans(thought: str) -> list[tuple[int, int]]:
+    """Where the thought says a verdict or a number."""
+    return [match.span() for match in re.finditer(rf"\b(?:{GONE}|{LEFT}|{OTHER}|\d+)\b", thought)]

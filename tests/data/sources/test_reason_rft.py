@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.data.pictures import ZipPicture
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.reason_rft import classify
 from rrft_jax.data.sources.registry import find_parts
-from rrft_jax.processing.images import open_image
 from tests.data.sources.real import COUNT, GEO, MOVE, PICTURES, part, published, write_json
 
 VC, SP, ST = "visual_counting", "structure_perception", "spatial_transformation"
@@ -76,7 +76,8 @@ def test_only_one_task(tmp_path):
 
 def sharegpt(text, said, **more):
     turns = [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
-    return {"images": ["trance/init.png", "trance/fin.png"], "messages": turns} | more
+    pictures = ["trance/init.png", "trance/fin.png"][: text.count("<image>")]
+    return {"images": pictures, "messages": turns} | more
 
 
 RULES = "Complete the task by the rules. ### Output Format ...\n\nNow, it's your turn!\n\n"
@@ -90,7 +91,8 @@ TAIL = " Output the thinking process in <think> </think> and final answer in <an
         ("<image>\nHow many? Output the thinking process in <think> </think> and final answer (number) in <answer> "
          "</answer> tags.", "<think>\nOne, two.\n</think>\n<answer>\n2\n</answer>", "How many?", "2", "One, two."),
         ("<image>\nFind x. Please select the correct answer by writing the letter (A, B, C or D) that precedes your "
-         "choice.\nOutput the thinking process in <think> ...", "<answer>B</answer>", "Find x.", "B", None),
+         "choice.\nOutput the thinking process in <think> </think> and final answer (chosen letter) in <answer> "
+         "</answer> tags.", "<answer>B</answer>", "Find x.", "B", None),
         (f"<image>\n<image>\n{RULES}Attributes: [('0','cube')]{TAIL}", "<think>a</think><answer>\nf(0, b)\n</answer>",
          "Attributes: [('0','cube')]", "f(0, b)", "a"),
     ],
@@ -100,7 +102,7 @@ def test_a_conversation_gives_its_question_answer_and_reasoning(tmp_path, text, 
     (part,) = find_parts("reason_rft", folder).parts
     (example,) = read_part(part, strict=True).examples
     assert (example.problem, example.answer, example.cot) == (problem, answer, cot)
-    assert example.id == "trance-train-cot-sft-000000" and len(example.images) == 2
+    assert example.id == "trance-train-cot-sft-000000" and len(example.images) == text.count("<image>")
     assert "messages" not in example.metadata
 
 
@@ -121,8 +123,8 @@ BAD = [
     (COUNT | {"id": "lost", "image": "clevr/none.png"}, "missing image", "test_images.zip; restore it"),
     (COUNT | {"id": "empty", "answer": " "}, "empty answer", "fill it in or remove the record"),
     (COUNT, "duplicate id", "already used by A3-Visual-Counting-train-35k-cot.json, record 0"),
-    ({**sharegpt("q", "a"), "messages": [{"role": "user", "content": "q"}]}, "wrong type", "one of the assistant"),
-    ({**sharegpt("q", "a"), "messages": [{"role": ["user"], "content": "q"}]}, "wrong type", "one of the assistant"),
+    ({**sharegpt("q", "a"), "messages": [{"role": "user", "content": "q"}]}, "missing field", "ends with the user"),
+    ({**sharegpt("q", "a"), "messages": [{"role": ["user"], "content": "q"}]}, "unknown role", "turn 1 is of a list"),
     ("text", "wrong type", "is a string where an object"),
 ]
 

@@ -8,10 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from rrft_jax.data.decoding import open_image
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part, split_name
 from rrft_jax.data.sources.registry import find_parts
-from rrft_jax.processing.images import open_image
 from tests.data.sources.real import PICTURES, part
 
 VC, SP = "visual_counting", "structure_perception"

@@ -17,7 +17,7 @@ from rrft_jax.data.trance_text import answer_text, problem_text
 from rrft_jax.tasks.scenes.camera import project
 from rrft_jax.tasks.scenes.render import object_layer, render, visible_shares
 from rrft_jax.tasks.spatial_transformation.changes import NUMBERS, VALUES, apply
-from rrft_jax.tasks.spatial_transformation.generator import IMAGE_SIZE, TASK, example, scenes_of, transformation
+from rrft_jax.tasks.spatial_transformation.generator import IMAGE_SIZE, NAME, example, scenes_of, transformation
 from rrft_jax.tasks.spatial_transformation.scene import CENTRE, DOMAINS, STEP
 
 MANY = 200
@@ -216,7 +216,7 @@ def test_an_example_is_a_function_of_its_address():
         again.cot,
         again.metadata,
     )
-    assert first.id == "spatial-left-train-4-000007" and first.task == TASK == "spatial_transformation"
+    assert first.id == "spatial-left-train-4-000007" and first.task == NAME == "spatial_transformation"
     assert [image.shape for image in example(4, 7, image_size=56).images] == [(56, 56, 3)] * 2
 
 
@@ -265,7 +265,7 @@ def test_an_unknown_domain_is_refused():
 def test_contact_sheet_is_written(tmp_path):
     root = Path(__file__).parents[3]
     out = tmp_path / "out.png"
-    options = [f"--task={TASK}", "--domain=right", "--n=2", f"--out={out}"]
+    options = [f"--task={NAME}", "--domain=right", "--n=2", f"--out={out}"]
     command = [sys.executable, "launch/contact_sheet.py", *options]
     done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

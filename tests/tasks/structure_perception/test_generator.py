@@ -32,7 +32,7 @@ def test_an_example_is_a_function_of_its_address():
     np.testing.assert_array_equal(first.images[0], again.images[0])
     assert first.without_images() == again.without_images()
     assert first.images[0].shape == (112, 112, 3) and first.images[0].dtype == np.uint8
-    assert first.id == "structure-in-train-4-000007" and first.task == "structure_perception" == generator.TASK
+    assert first.id == "structure-in-train-4-000007" and first.task == "structure_perception" == generator.NAME
     assert set(first.metadata) == {"question_type", "answer_type", "index", "split", "domain", "listing"}
     assert figure_of(4, 7).listing() == first.metadata["listing"]
     assert generator.IMAGE_SIZE == (112, 112) and generator.DOMAINS == ("in", "out")

@@ -1,0 +1,140 @@
+"""Surrogates and advantage estimators by name, file or dotted path: found, checked before a run starts, and called.
+
+The contracts are in `surrogate` and `advantages`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rrft_jax import doors
+from rrft_jax.losses.advantages import ESTIMATORS, group_advantages
+from rrft_jax.losses.surrogate import SURROGATES
+
+
+def options(function: Callable) -> dict[str, inspect.Parameter]:
+    """The options of a surrogate or an estimator, by name: what has a default, or is keyword-only."""
+    parameters = inspect.signature(function).parameters.items()
+    is_option = lambda p: p.kind is p.KEYWORD_ONLY or p.default is not p.empty  # noqa: E731
+    return {name: p for name, p in parameters if is_option(p) and name != "row_weight"}
+
+
+def find_surrogate(name: str) -> Callable:
+    """The surrogate called `name`, or the function that `name` refers to. Raises ValueError."""
+    return _function(name, SURROGATES, "surrogate", "config.loss.surrogate")
+
+
+def policy_loss(name: str, ratio, log_probs, advantages, fields: Mapping[str, Any]) -> jax.Array:
+    """The surrogate called `name` with those of the options `fields` that it takes; shapes as in `surrogate`."""
+    function = find_surrogate(name)
+    return function(ratio, log_probs, advantages, **{key: fields[key] for key in options(function) if key in fields})
+
+
+def check_surrogate(name: str, fields: Mapping[str, Any]) -> None:
+    """Traces a surrogate on small arrays. Raises ValueError with the file and line of what is wrong."""
+    function, field = find_surrogate(name), f"config.loss.surrogate={name}"
+    _check_defaults(function, field, fields, "config.loss")
+    tokens, row = _floats(2, 3, 4), _floats(2, 3, 1)
+    loss = _traced(field, lambda *x: policy_loss(name, *x, fields), tokens, tokens, row)
+    if not _is_float(loss, lambda shape: jnp.broadcast_shapes(shape, tokens.shape) == tokens.shape):
+        raise ValueError(
+            f"{field} ({doors.definition(function)}) must return a float array that broadcasts to [B, G, C]: where "
+            f"these are {list(tokens.shape)} it gave {_what(loss)}"
+        )
+
+
+def find_estimator(name: str) -> Callable:
+    """The advantage estimator called `name`, or the function that `name` refers to. Raises ValueError."""
+    return _function(name, ESTIMATORS, "estimator", "config.advantages.estimator")
+
+
+def estimate(rewards, row_weight, *, estimator: str = "grpo", **fields: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Advantages float32[B, G] and statistics, by the estimator called so; fields: the others of config.advantages.
+
+    rewards, row_weight: float32[B, G]. Raises ValueError for a field that the estimator does not take.
+    """
+    function = find_estimator(estimator)
+    return _estimate(rewards, row_weight, function, tuple(sorted(_taken(function, estimator, fields).items())))
+
+
+def check_estimator(estimator: str = "grpo", **fields: Any) -> None:
+    """Traces an estimator on small arrays. Raises ValueError with the file and line of what is wrong."""
+    function, field = find_estimator(estimator), f"config.advantages.estimator={estimator}"
+    _check_defaults(function, field, fields, "config.advantages")
+    taken = tuple(sorted(_taken(function, estimator, fields).items()))
+    rewards = _floats(2, 3)
+    given = _traced(field, lambda r, w: function(r, row_weight=w, **dict(taken)), rewards, rewards)
+    pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)
+    scalars = pair and all(_is_float(x, lambda shape: shape == ()) for x in given[1].values())
+    if not scalars or not _is_float(given[0], lambda shape: shape == rewards.shape):
+        raise ValueError(
+            f"{field} ({doors.definition(function)}) must return float advantages [B, G] and a dict of float scalars: "
+            f"where B, G are {list(rewards.shape)} it gave {_what(given)}"
+        )
+
+
+@partial(jax.jit, static_argnums=(2, 3))  # one small program instead of some fifty that are compiled one by one
+def _estimate(rewards, row_weight, function, chosen):
+    advantages, statistics = function(rewards, row_weight=row_weight, **dict(chosen))
+    if function is not group_advantages:
+        statistics = {**group_advantages(rewards, row_weight=row_weight)[1], **statistics}
+    return advantages, statistics
+
+
+def _taken(function: Callable, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of config.advantages that the estimator takes; the fields of another one may stand there with their
+    defaults."""
+    taken = options(function)
+    others = {key: p.default for other in ESTIMATORS.values() for key, p in options(other).items()}
+    for key, value in fields.items():
+        if key not in taken and (key not in others or value != others[key]):
+            raise ValueError(
+                f"config.advantages.{key}={value!r} changes nothing: the estimator {name} takes "
+                f"{', '.join(taken) or 'no options'}"
+            )
+    return {key: value for key, value in fields.items() if key in taken}
+
+
+def _function(name: str, known: Mapping[str, Callable], what: str, field: str) -> Callable:
+    found = doors.resolve(name, known, what, field)
+    if not callable(found):
+        raise doors.DoorError(f"{field}={name}: a function is wanted, not {type(found).__name__}")
+    return found
+
+
+def _check_defaults(function: Callable, field: str, fields: Mapping[str, Any], group: str) -> None:
+    lacking = [key for key, p in options(function).items() if p.default is p.empty and key not in fields]
+    if lacking:
+        raise ValueError(
+            f"{field} ({doors.definition(function)}): give {', '.join(lacking)} a default; {group} has "
+            f"{', '.join(fields)} to fill in"
+        )
+
+
+def _traced(field: str, function: Callable, *arrays: jax.ShapeDtypeStruct) -> Any:
+    try:
+        return jax.eval_shape(function, *arrays)
+    except Exception as error:  # anyone's code: whatever it raises is told with its own file and line
+        raise ValueError(f"{field}: {doors.describe(error)}") from error
+
+
+def _floats(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _is_float(x: Any, good: Callable[[tuple], bool]) -> bool:
+    if not (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)):
+        return False
+    try:
+        return good(x.shape)
+    except ValueError:  # shapes that do not broadcast
+        return False
+
+
+def _what(tree: Any) -> str:
+    show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else type(x).__name__  # noqa: E731
+    return str(jax.tree.map(show, tree))

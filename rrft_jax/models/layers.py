@@ -1,0 +1,142 @@
+"""Dense layers and norms, shared by the vision tower and the decoder."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rrft_jax.models import lora
+
+
+def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
+    """All-float32 means float32 products too, also where the hardware's default is bfloat16 passes."""
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+def parameter(module: nn.Module, name: str, init: Any, *shape: int) -> jax.Array:
+    """`module.param(name, init, shape)`, called from inside the module; ValueError where another shape is stored.
+
+    To compare shapes, flax traces `init` wherever a module is applied, a tenth of all tracing.
+    """
+    if not module.has_variable("params", name):
+        return module.param(name, init, shape)
+    value = module.get_variable("params", name)
+    if value.shape != shape:
+        raise ValueError(f"{type(module).__name__}: parameter {name} has shape {value.shape}, not {shape}")
+    return value
+
+
+def init_module(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+    """Random parameters of a module that is called on arrays of these shapes."""
+    return module.init(key, *(jnp.zeros(shape) for shape in shapes))["params"]
+
+
+def init_stack(module: nn.Module, count: int, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+    """The same of `count` equal layers, stacked."""
+    return jax.vmap(lambda k: init_module(module, k, *shapes))(jax.random.split(key, count))
+
+
+def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x float[..., D] times w float[D, F].
+
+    As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
+    axes, the compiler transposes a copy of the larger one first.
+    """
+    return _product(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
+
+
+def _plain_product(x: jax.Array, w: jax.Array) -> jax.Array:
+    return jnp.dot(x, w, precision=matmul_precision(w.dtype))
+
+
+def _forward(x, w):
+    # Not by _product: rematerialisation policies see a product only where it is plain. A frozen w wants no x kept.
+    kept = x.value if w.perturbed else None, w.value if x.perturbed else None
+    return _plain_product(x.value, w.value), kept
+
+
+def _backward(kept: tuple[jax.Array | None, jax.Array | None], dy: jax.Array):
+    x, w = kept
+    product = partial(jax.lax.dot_general, precision=matmul_precision(dy.dtype))
+
+    def in_place(x, dy):
+        return product(x, dy, (((0,), (0,)), ((), ())))
+
+    def turned(x, dy):
+        # Barriers: what makes x must not be computed in the order of the copy, nor the copy be folded into the product.
+        x = jax.lax.optimization_barrier(jax.lax.optimization_barrier(x).T)
+        return product(x, dy, (((1,), (0,)), ((), ())))
+
+    def narrower_turned(x, dy):
+        # The fast CPU kernels take no transposed left operand, so the smaller operand is copied; if that is dy, the
+        # result is the gradient transposed, and turned back by a second copy.
+        (N, D), F = x.shape, dy.shape[1]
+        return turned(x, dy) if N * D <= N * F + D * F else jax.lax.optimization_barrier(turned(dy, x)).T
+
+    dx = dw = None
+    if w is not None:
+        dx = product(dy, w, (((1,), (1,)), ((), ())))
+    if x is not None:
+        dw = jax.lax.platform_dependent(x, dy, cpu=narrower_turned, default=in_place)
+    return dx, dw
+
+
+_product = jax.custom_vjp(_plain_product)
+_product.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+class Dense(nn.Module):
+    """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`.
+
+    Where an adapter lies beside W (`models/lora.py`), scale (x A) B is added: the wide product is not done twice.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+        kernel = parameter(self, "kernel", init, x.shape[-1], self.features)
+        x = x.astype(self.dtype)
+        y = flat_dot(x, kernel.astype(self.dtype))
+        if self.has_variable("params", "lora_a"):
+            a, b, scale = (self.get_variable("params", name) for name in lora.LEAVES)
+            low = flat_dot(flat_dot(x, a.astype(self.dtype)), b.astype(self.dtype))
+            y = y + (scale * low).astype(self.dtype)  # scale is float32: rounded, it would not be the export's
+        if self.use_bias:
+            y = y + parameter(self, "bias", nn.initializers.zeros, self.features).astype(self.dtype)
+        return y
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) in float32, then the learned scale."""
+
+    eps: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1])
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
+        return x.astype(self.dtype) * scale.astype(self.dtype)
+
+
+class LayerNorm(nn.Module):
+    """Standard layer norm with scale and bias, statistics in float32."""
+
+    eps: float = 1e-6
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1]).astype(jnp.float32)
+        bias = parameter(self, "bias", nn.initializers.zeros, x.shape[-1]).astype(jnp.float32)
+        x = x.astype(jnp.float32)
+        x = x - jnp.mean(x, axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
+        return (x * scale + bias).astype(self.dtype)

@@ -1,0 +1,20 @@
+"""Parameters by path: '/'-joined keys of the tree, such as 'language/layers/q/kernel'."""
+
+import jax
+
+
+def leaf_paths(tree: dict) -> dict[str, jax.ShapeDtypeStruct]:
+    """'/'-joined path -> leaf."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join(k.key for k in path): leaf for path, leaf in flat}
+
+
+def from_paths(leaves: dict) -> dict:
+    tree: dict = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree

@@ -1,0 +1,68 @@
+"""Which family a model is of: the `model_type` of its config.json, among our own and those of installed packages.
+
+A package adds a family by an entry point of the group `rrft_jax.models`, named as its model_type, at a `Family`.
+"""
+
+import functools
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from rrft_jax.doors import resolve
+from rrft_jax.files import read_json_object
+from rrft_jax.models.protocol import Family, Model, Sizes
+
+GROUP = "rrft_jax.models"
+FAMILIES = {"qwen2_vl": "rrft_jax.models.qwen2_vl.family:FAMILY"}  # model_type -> where it is, loaded when asked for
+
+
+def family_of(sizes: Sizes) -> Family:
+    """The family of a model of these sizes."""
+    return family_named(sizes.model_type)
+
+
+def family_named(model_type: object, where: str = "model_type") -> Family:
+    """The family of this model_type, which stands at `where`. ValueError where there is none or it cannot be loaded."""
+    if model_type in (*FAMILIES,):
+        return resolve(FAMILIES[model_type], {}, "family", where)
+    # Never the object that such a name would point to: a config.json that someone sends runs no code of its own.
+    others = sorted({point.name for point in entry_points(group=GROUP)})
+    if model_type not in others:
+        known = ", ".join(repr(name) for name in (*FAMILIES, *others))
+        raise ValueError(
+            f"{where} is {model_type!r}, this code reads {known}: give the directory of one of these (an installed "
+            f"package adds its own by an entry point of the group {GROUP})"
+        )
+    return _installed(model_type)
+
+
+@functools.cache
+def _installed(model_type: str) -> Family:
+    family = resolve(model_type, {}, "family", GROUP, GROUP)
+    if not isinstance(family, Family):
+        raise ValueError(f"the entry point {model_type} of the group {GROUP} is a {type(family).__name__}, no Family")
+    return family
+
+
+def make_model(sizes: Sizes, dtype: str = "float32", remat: str = "none", attention: str = "xla") -> Model:
+    """A model of these sizes. dtype, remat, attention: see `language.check_settings`."""
+    return family_of(sizes).make_model(sizes, dtype, remat, attention)
+
+
+def sizes_from_dict(raw: dict, path: Path = Path("config.json")) -> Sizes:
+    """The sizes that the object of a config.json describes. ValueError names the file and the field."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: holds no JSON object; get the model's config.json again")
+    return family_named(raw.get("model_type"), f"{path}: model_type").read_sizes(raw, path)
+
+
+def read_config(directory: str | Path) -> Sizes:
+    """The sizes of a HuggingFace directory. Raises FileNotFoundError / ValueError naming the file."""
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found: {directory} is not a HuggingFace model directory")
+    return read_config_file(path)
+
+
+def read_config_file(path: Path) -> Sizes:
+    """As `read_config`, of a file of any name."""
+    return sizes_from_dict(read_json_object(path, "give the config.json of a model"), path)

@@ -1,0 +1,180 @@
+"""From prompts to a scored batch: sample, score on the host while the reference pass runs, advantages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rrft_jax.losses.terms import Targets
+from rrft_jax.models.prompts import Prompts
+from rrft_jax.parallel.layout import Layout
+from rrft_jax.parallel.placement import to_devices
+from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.processing.processor import Processor
+from rrft_jax.rewards import RewardSet
+from rrft_jax.rollout.sampler import Rollouts
+from rrft_jax.run.clock import Clock
+from rrft_jax.run.completions import Group
+from rrft_jax.training.batches import HostBatch
+from rrft_jax.training.programs import Programs, scored_temperature
+from rrft_jax.training.rewarding import Verdicts, length_metrics, logged_groups, merge_parts, reward_metrics, score_part
+from rrft_jax.training.step import Batch
+
+Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, completions for the log
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the devices make of the host batch of step t (0-based), dispatched and perhaps not there yet: its prompts,
+    their completions, and the reference's log-probs of these, float32[B, G, C], None where there is no KL penalty.
+
+    Where the policy moves before the last update on them (`off_policy`), rollouts.log_probs are those of the
+    distribution that the loss scores.
+    """
+
+    host: HostBatch
+    t: int
+    prompts: Prompts
+    rollouts: Rollouts
+    reference: jax.Array | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The batch a train step takes, its metrics under TRL's names, completions for the log, and the verdicts."""
+
+    batch: Batch
+    metrics: dict[str, float]
+    groups: list[Group]
+    verdicts: Verdicts
+
+    def ready(self) -> Ready:
+        return self.batch, self.metrics, self.groups
+
+
+def draw_batch(
+    config: ConfigDict,
+    programs: Programs,
+    mesh: Mesh,
+    params: dict,
+    reference_params: dict | None,
+    host: HostBatch,
+    t: int,
+    clock: Clock,
+    stored: Rollouts | None = None,
+) -> Drawn:
+    """Dispatches the rollouts of step t with `params`, and the reference pass.
+
+    reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
+    stored: what `by_prompt` gave of those that an earlier session drew, in place of new ones.
+    """
+    layout, G = host.layout, config.rollout.group
+    prompts = to_devices(host.prompts, mesh)
+    if stored is not None:
+        rollouts = _on_rows(stored, layout, mesh)
+    else:
+        key = jax.random.fold_in(jax.random.key(config.seed), t)
+        first = (to_devices(layout.first_member(G), mesh),) if layout.split > 1 else ()
+        rollouts = programs.sample(params, prompts, key, *first)
+        clock.watch(rollouts.tokens)
+        if off_policy(config) and not samples_what_it_scores(config):
+            old = programs.reference(params, prompts, rollouts.tokens, rollouts.mask)
+            clock.watch(old)
+            rollouts = replace(rollouts, log_probs=old)
+    reference = None
+    if reference_params is not None:
+        reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
+        clock.watch(reference)
+    return Drawn(host, t, prompts, rollouts, reference)
+
+
+def by_prompt(drawn: Drawn) -> Rollouts:
+    """Numpy arrays [B, G, ...] of the whole batch in every process, without what only fills it; a collective."""
+    layout = drawn.host.layout
+    own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
+    mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
+    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    order = np.argsort(np.concatenate(rows))
+    return jax.tree.map(
+        lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
+    )
+
+
+def _on_rows(stored: Rollouts, layout: Layout, mesh: Mesh) -> Rollouts:
+    """The inverse of `by_prompt`, on the devices there are now; rows that only fill the batch repeat its prompts."""
+    number = layout.prompt_of % layout.prompts * layout.split + layout.mine % layout.split
+    rows = lambda x: x.reshape(layout.prompts * layout.split, -1, *x.shape[2:])[number]  # noqa: E731
+    return to_devices(jax.tree.map(rows, stored), mesh)
+
+
+def off_policy(config: ConfigDict) -> bool:
+    """Whether an update may train on completions that an older policy drew."""
+    return bool(config.rollout.ahead) or config.train.minibatches * config.train.rollout_epochs > 1
+
+
+def samples_what_it_scores(config: ConfigDict) -> bool:
+    """Whether the sampler's log-probs at temperature 1 under the vocabulary law are those that the loss scores."""
+    return scored_temperature(config) == 1 and not config.loss.full_softmax
+
+
+def score_batch(
+    config: ConfigDict,
+    processor: Processor,
+    rewards: RewardSet,
+    estimate: Callable,
+    mesh: Mesh,
+    clock: Clock,
+    drawn: Drawn,
+    known: Verdicts | None = None,
+) -> Scored:
+    """Waits for the tokens and scores them on the host. known: verdicts of an earlier session; nothing is asked then.
+    estimate: the algorithm's advantages.
+
+    A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
+    process decodes and scores its own rows; statistics and metrics are of all of them, alike everywhere, and the
+    completions are those of the logged prompts that this process holds.
+    """
+    host, rollouts = drawn.host, drawn.rollouts
+    layout, G = host.layout, config.rollout.group
+    tokens, mask, finished = (local_rows(x, layout.mine) for x in (rollouts.tokens, rollouts.mask, rollouts.finished))
+    clock.lap("rollout")
+
+    own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
+    parts = exchange(own)
+    everything = merge_parts(parts, layout, G)
+    clock.lap("reward")  # before the device is asked, which may be busy with an update
+    failures = sum(part.failures for part in parts)
+    row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
+    advantages, stats = estimate(everything.total, row_weight=row_weight)
+    advantages = np.asarray(advantages)
+
+    by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1, *x.shape[2:])[layout.mine])  # noqa: E731
+    batch = _batch(config, mesh, drawn, by_row(row_weight), by_row(advantages))
+    live = everything.live
+    lengths = everything.lengths[live].reshape(-1)
+    metrics = {
+        **{name: float(value) for name, value in stats.items()},
+        **reward_metrics(own.names, everything.values[:, live].reshape(len(own.names), -1)),
+        **{name: total / count for name, (total, count) in everything.text_metrics.items()},
+        "reward_error": float(failures),
+        **length_metrics(lengths, everything.finished[live].reshape(-1)),
+        "completions/reasons": float(np.mean(everything.reasons[live])),
+        # As TRL counts: the prompt once for each completion, although it is computed once for the group.
+        "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
+    }
+    verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
+    return Scored(batch, metrics, logged_groups(config, host, own.names, everything, advantages), verdicts)
+
+
+def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray, advantages: np.ndarray) -> Batch:
+    """row_weight, advantages: float32[r, g] of this process's rows."""
+    rollouts = drawn.rollouts
+    weighted = to_devices({"row_weight": row_weight, "advantages": advantages}, mesh)
+    targets = Targets(
+        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if off_policy(config) else None,
+        ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
+    )  # fmt: skip
+    return Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
