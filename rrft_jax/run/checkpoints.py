@@ -29,7 +29,7 @@ from rrft_jax.files import read_json_object, shown, write_atomic
 from rrft_jax.parallel.processes import together
 from rrft_jax.run.checksums import array_form, checksums
 
-TRASH = ".deleted"
+TRASH, ABOUT = ".deleted", "_CHECKPOINT_METADATA"
 MOST_JSON = 2**28  # bytes; the host state may hold texts of completions in flight
 
 
@@ -87,15 +87,25 @@ class Checkpoints:
         self._remove_unfinished()
         if jax.process_count() > 1:  # the others look at the directory only when it is clean
             multihost_utils.sync_global_devices("checkpoints cleaned")
-        self._check_metrics()
-        self._manager = ocp.CheckpointManager(
+        if self.directory.is_dir():
+            together(self._check_json)
+        try:
+            self._manager = self._open(keep_last, keep_best)
+        except Exception as error:  # of any kind, for fields of another type than Orbax writes
+            raise CheckpointError(
+                f"{self.directory} cannot be opened ({_first_cause(error)}): {ABOUT} of a step is damaged; delete the "
+                "folder of that step"
+            ) from error
+
+    def _open(self, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=_KeepLastAndBest(keep_last, keep_best, self._score),
                 best_fn=self._score,  # without it Orbax stores no metrics
-                todelete_subdir=None if read_only else TRASH,
-                enable_async_checkpointing=asynchronous and not read_only,
-                read_only=read_only,
+                todelete_subdir=None if self._read_only else TRASH,
+                enable_async_checkpointing=self._asynchronous and not self._read_only,
+                read_only=self._read_only,
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(), "host": ocp.JsonCheckpointHandler(),
@@ -238,17 +248,21 @@ class Checkpoints:
                 f"the checkpoint {path} is damaged ({_first_cause(error)}). Delete that folder; {remedy}."
             ) from error
 
-    def _check_metrics(self) -> None:
-        """Orbax reads the metrics of every step at once, and its error names no file."""
-        for file in self.directory.glob("*/metrics/metrics"):
-            if not file.parts[-3].isdecimal():
+    def _check_json(self) -> None:
+        """Orbax reads some files of every step at once, and its errors name none of them."""
+        for step in self.directory.iterdir():
+            if not step.name.isdecimal():
                 continue
             try:
-                values = read_json_object(file, "write {} into it: the step then counts as not evaluated")
-                if not all(type(value) in (int, float) and math.isfinite(value) for value in values.values()):
-                    raise ValueError(f"{file}: holds {shown(values)}, numbers are wanted")
+                if (about := step / ABOUT).is_file():
+                    read_json_object(about, "delete the folder of this step")
+                if (file := step / "metrics" / "metrics").is_file():
+                    remedy = "write {} into it: the step then counts as not evaluated"
+                    values = read_json_object(file, remedy)
+                    if not all(type(value) in (int, float) and math.isfinite(value) for value in values.values()):
+                        raise ValueError(f"{file}: holds {shown(values)}, numbers are wanted; {remedy}")
             except ValueError as error:
-                if file.exists():  # a reader may come while the run deletes the step
+                if step.exists():  # a reader may come while the run deletes the step
                     raise CheckpointError(str(error)) from None
 
     def _empty_trash(self) -> None:
