@@ -14,8 +14,6 @@ from rrft_jax.models.head import logits
 from rrft_jax.models.protocol import Model, Sizes
 from rrft_jax.models.registry import family_named, make_model, read_config, sizes_from_dict
 from rrft_jax.models.weights import load_params
-from rrft_jax.models.weights import save_params
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.planning.dry_run import dry_run
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import encode_prompt, load_processor
