@@ -160,7 +160,7 @@ def test_long_spatial_prompts_with_two_pictures_have_their_bucket():
     example = Example("e", task.name, f"The attributes of the initial objects: [{things}]", "change_size(0, large)")
     processor = load_processor(ROOT / "tests" / "fixtures" / "qwen2-tokenizer", max_pixels=480_000)
     for recipe in ("ans_sft", "cot_sft", "reason_rft", "reason_rft_zero"):
-        config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,init=x,data=x")
+        config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,data=x")
         buckets = Buckets(**config.buckets)
         for prompt in task.published:
             needed = measure(processor, task.asker(prompt, real=True)(example), pictures)
