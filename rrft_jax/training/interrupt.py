@@ -43,6 +43,7 @@ class GracefulStop:
         self._former_fd = -1
         self._pipe: tuple[int, int] | None = None
         self._seen = 0
+        self._said = threading.Lock()
 
     @property
     def requested(self) -> bool:
@@ -73,6 +74,13 @@ class GracefulStop:
     def _handle(self, number: int, _frame: Any) -> None:
         if self.signal is None:
             self.signal = signal.Signals(number)
+            if self.at_once is None:
+                self._say_saving(self.signal)
+
+    def _say_saving(self, number: signal.Signals) -> None:
+        """Once, by the handler or by the thread: either may come first, and the process may end before the other."""
+        if self._said.acquire(blocking=False):
+            _tell(f"\n{number.name}: saving after this step. Ctrl-C again stops at once, without saving.\n")
 
     def _watch(self, pipe: int) -> None:
         """What a signal does at once, in a thread of its own; the wake-up descriptor brings one byte for each."""
@@ -85,7 +93,7 @@ class GracefulStop:
     def _answer(self, number: signal.Signals) -> None:
         self._seen += 1
         if self._seen == 1 and self.at_once is None:
-            _tell(f"\n{number.name}: saving after this step. Ctrl-C again stops at once, without saving.\n")
+            self._say_saving(number)
         elif self._seen == 1:
             _tell(f"\n{self.at_once}\n")
             self._leave(exit_code(number))
