@@ -27,9 +27,9 @@ def our_side(options: Options, turn: Turn) -> None:
     side = load(options)
     law = samplable(side.law, side.processor.eos_token_ids)
     # `samplable` forbids every EOS, so the loop cannot stop early.
-    fixed = {"length": options.new_tokens, "stop_at_eos": False, **side.stops}
-    draw = jax.jit(partial(sample, side.model, allowed=side.law, group=options.group, **fixed))
-    greedy = jax.jit(partial(sample, side.model, allowed=law, group=1, sampling=Sampling(0.0), **fixed))
+    fixed = {"length": options.new_tokens, "stop_at_eos": False}
+    draw = jax.jit(partial(sample, side.decoder(side.law, **fixed), group=options.group))
+    greedy = jax.jit(partial(sample, side.decoder(law, **fixed, sampling=Sampling(0.0)), group=1))
     prompts, key = side.prompts(), jax.random.key(0)
     found = np.asarray(greedy(side.params, prompts, key).tokens)[0, 0].tolist()
     begin = time.perf_counter()

@@ -46,6 +46,7 @@ from rrft_jax.losses.trl import trl
 from rrft_jax.models.attention import CHOICES, choose
 from rrft_jax.models.registry import make_model
 from rrft_jax.models.score import score
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.parameters import combine, parameter_count
@@ -101,10 +102,11 @@ class Bench:
         )  # fmt: skip
         self.sampler = jax.jit(
             partial(
-                sample, self.model, allowed=self.law, eos_token_ids=(config.eos_token_id,),
-                pad_token_id=config.pad_token_id, group=s.G, length=s.C, stop_at_eos=False,
+                sample,
+                Decoder(self.model, self.law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
+                group=s.G,
             )
-        )  # fmt: skip
+        )
         self.reference = jax.jit(lambda *batch: score(self.model, *batch, None)[0])
 
     def rates(self, found: dict) -> dict:

@@ -59,7 +59,6 @@ def our_side(options: Options, turn: Turn) -> None:
     import jax.numpy as jnp
     import optax
     from common.ours import load, samplable
-    from rrft_jax.training.forward import Batch, make_forward
 
     from rrft_jax.config.defaults import base_config
     from rrft_jax.losses import Targets, group_advantages, grpo_loss
@@ -68,7 +67,7 @@ def our_side(options: Options, turn: Turn) -> None:
     from rrft_jax.processing.processor import decode
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.training.optimizer import make_optimizer
-    from rrft_jax.training.step import init_state, make_gradient, make_train_step
+    from rrft_jax.training.step import Batch, init_state, make_forward, make_gradient, make_train_step
 
     turn.imported()
     B, G, C = options.prompts, options.group, options.new_tokens
@@ -81,7 +80,7 @@ def our_side(options: Options, turn: Turn) -> None:
     optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
     program = {
         "prefill": jax.jit(lambda params, prompts: model.prefix_of(params, prompts)),
-        "sample": jax.jit(partial(sample, model, allowed=side.law, group=G, length=C, stop_at_eos=False, **side.stops)),
+        "sample": jax.jit(partial(sample, side.decoder(side.law, C, stop_at_eos=False), group=G)),
         "reference": jax.jit(lambda params, *batch: score(model, params, *batch, None)[0]),
         "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),
     }

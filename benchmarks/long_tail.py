@@ -43,18 +43,16 @@ def our_side(options: Options, turn: Turn) -> None:
     B, G, C = options.prompts, options.group, options.new_tokens
     short = C // TIMES_LONGER
     law = samplable(side.law, side.processor.eos_token_ids)
-    pad = side.processor.pad_token_id
     prompts, key = side.prompts(), jax.random.key(0)
 
     def program(prompts, length=C, group=G, **fixed):
-        draw = partial(sample, side.model, allowed=law, pad_token_id=pad, length=length, group=group, **fixed)
-        jitted = jax.jit(draw)
+        jitted = jax.jit(partial(sample, side.decoder(law, length, **fixed), group=group))
         return lambda: jax.block_until_ready(jitted(side.params, prompts, key))
 
     forever = {"eos_token_ids": side.processor.eos_token_ids, "stop_at_eos": False}
     drawn = np.asarray(program(prompts, **forever)().tokens).reshape(B * G, C)
     eos = eos_for_one_long_row(drawn, 0, short)
-    one = jax.tree.map(lambda x: x[:, :1] if x.ndim == 3 and x.shape[0] == 3 else x[:1], prompts)
+    one = jax.tree.map(lambda x: x[:1], prompts)
     ways = {
         "as it is": program(prompts, eos_token_ids=eos),
         **{f"compact {k}": program(prompts, eos_token_ids=eos, compact=k) for k in options.compact},

@@ -45,14 +45,14 @@ def measure(
     from common.hlo import dot_flops
     from common.problem import random_prompts
     from common.rates import seconds
-    from rrft_jax.training.forward import Batch, make_forward
 
     from rrft_jax.losses import Targets, grpo_loss
     from rrft_jax.losses.trl import trl
     from rrft_jax.models.registry import make_model
     from rrft_jax.models.score import score
+    from rrft_jax.rollout.decoder import Decoder
     from rrft_jax.rollout.sampler import sample
-    from rrft_jax.training.step import make_gradient
+    from rrft_jax.training.step import Batch, make_forward, make_gradient
 
     s, model = shapes, make_model(config, remat=remat)
     params = model.init_params(jax.random.key(0))
@@ -62,10 +62,8 @@ def measure(
     mask, rows = jnp.ones(tokens.shape, bool), jnp.ones((s.B, s.G))
     batch = Batch(prompts, tokens, mask, Targets(mask, rows, rows, None, jnp.zeros(tokens.shape)))
     loss = partial(grpo_loss, config=trl("grpo", beta=0.04))
-    draw = partial(
-        sample, model, allowed=law, eos_token_ids=(config.eos_token_id,), pad_token_id=config.pad_token_id, group=s.G,
-        length=s.C, stop_at_eos=False,
-    )  # fmt: skip
+    decoder = Decoder(model, law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
+    draw = partial(sample, decoder, group=s.G)
     programs = {
         "prefill": (lambda p, x: model.prefix_of(p, x), (params, prompts)),
         "decode": (lambda p, x, k: draw(p, x, k), (params, prompts, jax.random.key(0))),

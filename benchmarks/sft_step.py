@@ -27,12 +27,11 @@ def our_side(options: Options, turn: Turn) -> None:
     import jax
     import jax.numpy as jnp
     from common.ours import load, samplable
-    from rrft_jax.training.forward import Batch, make_forward
 
     from rrft_jax.config.defaults import base_config
     from rrft_jax.losses import Targets, sft_loss
     from rrft_jax.training.optimizer import make_optimizer
-    from rrft_jax.training.step import init_state, make_train_step
+    from rrft_jax.training.step import Batch, init_state, make_forward, make_train_step
 
     turn.imported()
     side = load(options)

@@ -1,9 +1,9 @@
 """Compiles a run's programs for devices that need not be there, and says what they need: memory, work, time.
 
-    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --config.mesh.fsdp=16
+    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4
     python launch/compile.py --config=configs/grpo_counting.py --topology=cpu:8 --json=report.json
     python launch/compile.py --config=configs/grpo_counting.py:7b --topology=local
-    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --config.mesh.fsdp=16 --plan
+    python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --plan
 
 TPU topologies need the `tpu` extra (libtpu), no TPU. --plan compiles nothing and prints what launch/train.py --dry-run
 would print there, in seconds. The exit code is 1 where a program, or the plan, does not fit the chip.
@@ -54,6 +54,7 @@ def run(config, devices, chip) -> int:
     from rrft_jax.planning.compile import check, compile_programs, to_dict
     from rrft_jax.planning.device_memory import make_plan
     from rrft_jax.planning.dry_run import dry_run
+    from rrft_jax.planning.measured import with_buckets
     from rrft_jax.planning.text import describe_program, evaluation_note, headline, summary
     from rrft_jax.pretrained import read_sizes
     from rrft_jax.training.validate import check_config
@@ -62,10 +63,11 @@ def run(config, devices, chip) -> int:
         chip = replace(chip, hbm=int(_HBM.value * 2**30))
     sizes = read_sizes(config.init, _SIZES.value)
     if _PLAN.value:
-        return dry_run(config, sizes, devices, chip.hbm)
+        return dry_run(config, sizes, devices, chip.hbm, chip.name)
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     check(_PROGRAMS.value)
     check_config(config)
+    config = with_buckets(config)
     print(headline(config, sizes, mesh, chip), flush=True)
     text = Path(_TEXT.value) if _TEXT.value else None
     if text:

@@ -3,12 +3,14 @@
     python launch/evaluate.py --checkpoint=nano --benchmark=all --limit=100 --output=workdirs/eval_nano
     python launch/evaluate.py --checkpoint=workdirs/mine --benchmark=visual_counting --decoding=greedy --output=out
     python launch/evaluate.py --checkpoint=DIR --data_dir=FOLDER --benchmark=counting_id --output=out
+    python launch/evaluate.py --checkpoint=DIR --data_dir=mine.jsonl --benchmark=visual_counting --output=out
     python launch/evaluate.py --endpoint=http://localhost:8000/v1 --model=nano --benchmark=all --output=out
 
 Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
-test files in FOLDER. Interrupted, the same command goes on with the questions that are not answered yet. --dry-run says
-what would be asked, of an endpoint with tokens and time. Started on every worker of a TPU pod, as the tasks of a Slurm
-step or with JAX_COORDINATOR_ADDRESS and its kin, the processes evaluate one checkpoint together.
+test files in FOLDER, or are records of your own, in any form that data= of a training reads. Interrupted, the same
+command goes on with the questions that are not answered yet. --dry-run says what would be asked, of an endpoint with
+tokens and time. Started on every worker of a TPU pod, as the tasks of a Slurm step or with JAX_COORDINATOR_ADDRESS and
+its kin, the processes evaluate one checkpoint together.
 """
 
 import json
@@ -34,8 +36,10 @@ _MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint call
 _DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
 _BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (a name or my_task.py:TASK), or all.")
 _DATA = flags.DEFINE_string(
-    "data_dir", "", "Folder with the published test files and their pictures, or what prepare_data made."
+    "data_dir", "", "Folder with the published test files and their pictures, or whatever data= of a training may name."
 )
+_SPLIT = flags.DEFINE_string("split", "", "Of your own records in --data_dir: this split; default: test, if any.")
+_IMAGE_ROOT = flags.DEFINE_string("image_root", "", "Of your own records: where image paths start.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
@@ -99,15 +103,15 @@ def run() -> int:
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
+    from rrft_jax.files import write_atomic
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import is_writer, together
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
-    from rrft_jax.run.workdir import write_atomic
 
     keep_programs(_CACHE.value)
-    chosen = benchmarks.choose(_BENCHMARK.value)
+    chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()
     endpoint = _endpoint() if _ENDPOINT.value else None
@@ -115,7 +119,8 @@ def run() -> int:
         print("note: the key goes to --endpoint without encryption; use https:// where others share the network",
               file=sys.stderr)  # fmt: skip
     directory = None if endpoint else resolve_init(_CHECKPOINT.value, "--checkpoint")
-    questions = {b.name: sources.questions(b, _DATA.value, _LIMIT.value, prompt, _STRICT.value) for b in chosen}
+    asked = _DATA.value, _LIMIT.value, prompt, _STRICT.value, _SPLIT.value, _IMAGE_ROOT.value
+    questions = {b.name: sources.questions(b, *asked) for b in chosen}
     if _DRY.value:
         print(_dry_report(questions, endpoint, decoding))
         return 0
@@ -154,8 +159,9 @@ def _check_flags() -> None:
     kind, others = ("endpoint", _OF_CHECKPOINT) if _ENDPOINT.value else ("checkpoint", _OF_ENDPOINT)
     if unread := [f"--{name}" for name in others if flags.FLAGS[name].present]:
         raise ValueError(f"{', '.join(unread)}: of no use with --{kind}, leave it out")
-    if _STRICT.value and not _DATA.value:
-        raise ValueError("--strict is about the records of --data_dir: leave it out")
+    for flag in (_STRICT, _SPLIT, _IMAGE_ROOT):
+        if flag.value and not _DATA.value:
+            raise ValueError(f"--{flag.name} is about the records of --data_dir: leave it out")
 
 
 def _decoding():
@@ -194,6 +200,7 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
         "checkpoint": _CHECKPOINT.value, "weights": weights, "endpoint": _ENDPOINT.value, "model": _MODEL.value,
         "data_dir": _DATA.value, "prompt": prompt, "template": template_digest(prompt),
         "decoding": asdict(decoding), "dtype": _DTYPE.value,
+        **({"split": _SPLIT.value} if _SPLIT.value else {}),
         "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value, "leave_out": sorted(_LEAVE_OUT.value),
     }  # fmt: skip
 

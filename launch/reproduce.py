@@ -18,7 +18,7 @@ from absl import app, flags, logging
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-_TASKS = flags.DEFINE_list("tasks", ["counting", "structure", "spatial"], "Which tasks.")
+_TASKS = flags.DEFINE_list("tasks", [], "Which tasks, such as counting,structure; default: all of the table.")
 _METHODS = flags.DEFINE_list(
     "methods", ["zero_shot", "ans_sft", "cot_sft", "reason_rft_zero", "reason_rft"], "Which rows of the table."
 )
@@ -43,7 +43,7 @@ def train(cell, workdir: Path) -> int:
     from rrft_jax.run.clock import cpu_seconds
     from rrft_jax.training.stages import run
 
-    file = f"configs/{METHODS[cell.method].recipe}_{cell.task}.py:{'runlocal' if _QUICK.value else ''}"
+    file = f"configs/{METHODS[cell.method].recipe}.py:{cell.task}{',runlocal' if _QUICK.value else ''}"
     config = load_config(str(Path(__file__).parents[1] / file))
     changed = {"seed": cell.seed}
     if config.stage1:
@@ -53,7 +53,7 @@ def train(cell, workdir: Path) -> int:
     config.update_from_flattened_dict(changed)
     # What a stopped training says of how to go on: the command of this training alone, which has its workdir.
     options = [f"--config.{name}={value}" for name, value in changed.items()]
-    argv = ["launch/train.py", f"--config={file.removesuffix(':')}", *options]
+    argv = ["launch/train.py", f"--config={file}", *options]
     return run(config, workdir, argv, began=cpu_seconds())
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.figures import check_installed
-    from rrft_jax.evaluation.reproduction import cells, read_results, run_cell
+    from rrft_jax.evaluation.reproduction import cells, read_results, run_cell, table_tasks
     from rrft_jax.evaluation.reproduction_report import write_report
 
     keep_programs(_CACHE.value)
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
             raise ValueError(
                 f"--seeds: {', '.join(map(repr, wrong))}: whole numbers from 0 are wanted, as in --seeds=0,1"
             )
-        chosen = cells(_TASKS.value, _METHODS.value, [int(seed) for seed in _SEEDS.value])
+        chosen = cells(_TASKS.value or list(table_tasks()), _METHODS.value, [int(seed) for seed in _SEEDS.value])
         for number, cell in enumerate([] if _REPORT.value else chosen, 1):
             say = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731
             code = run_cell(cell, train, workdirs, results, _QUESTIONS.value, say)

@@ -143,6 +143,7 @@ def ours(dtype: str) -> dict:
     from rrft_jax.models.registry import make_model
     from rrft_jax.processing.buckets import collate
     from rrft_jax.processing.processor import encode_prompt, load_processor
+    from rrft_jax.rollout.decoder import Decoder
     from rrft_jax.rollout.sampler import sample
     from rrft_jax.rollout.sampling import Sampling
 
@@ -158,9 +159,9 @@ def ours(dtype: str) -> dict:
         all_logits = jax.jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None)[0])
         z = np.asarray(all_logits(params, prompts))
         scored = time.perf_counter()
-        draw = functools.partial(sample, model, allowed=None, eos_token_ids=processor.eos_token_ids, group=1,
-                                 pad_token_id=processor.pad_token_id, length=_TOKENS.value, sampling=Sampling(0.0),
-                                 stop_at_eos=False)  # fmt: skip
+        eos, pad = processor.eos_token_ids, processor.pad_token_id
+        decoder = Decoder(model, None, eos, pad, _TOKENS.value, Sampling(0.0), stop_at_eos=False)
+        draw = functools.partial(sample, decoder, group=1)
         tokens = np.asarray(jax.jit(lambda p, b: draw(p, b, jax.random.key(0)).tokens)(params, prompts))[0, 0]
         drawn = time.perf_counter()
     np.savez(Path(_OUT.value) / f"{dtype}.npz", logits=z.astype(np.float32), tokens=tokens, prompt=row.tokens)
@@ -237,9 +238,9 @@ def step(algorithm: str) -> dict:
     size = f"2b,init={_CHECKPOINT.value},data={ROOT / _DATA.value}"
     workdir = Path(_OUT.value) / f"run_{algorithm}"
     shutil.rmtree(workdir, ignore_errors=True)
-    name, target = ("ans_sft_counting", "") if algorithm == "sft" else ("grpo_counting", "")
+    recipe = "ans_sft.py:counting," if algorithm == "sft" else "grpo_counting.py:"
     command = [
-        sys.executable, "launch/train.py", f"--config=configs/{name}.py:{target}{size}", f"--workdir={workdir}",
+        sys.executable, "launch/train.py", f"--config=configs/{recipe}{size}", f"--workdir={workdir}",
         f"--config.lora.rank={_RANK.value}", "--config.optimizer.schedule.peak=1e-4",
         "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.epochs=0",
         "--config.train.prompts=1", "--config.train.micro_batches=1", "--config.rollout.group=2",

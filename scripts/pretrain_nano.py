@@ -33,6 +33,7 @@ from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import Processor, decode, encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards.registry import get
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.checkpoints import Checkpoints
@@ -140,10 +141,8 @@ def main(_):
     step_fn = jax.jit(
         make_train_step(make_forward(model, allowed), sft_loss, optimizer, schedule, MICRO_BATCHES), donate_argnums=0
     )
-    generate = jax.jit(partial(
-        sample, model, key=jax.random.key(0), allowed=allowed, eos_token_ids=processor.eos_token_ids,
-        pad_token_id=processor.pad_token_id, group=1, length=COMPLETION_LENGTH, sampling=Sampling(0.0),
-    ))  # fmt: skip
+    decoder = make_decoder(model, processor, COMPLETION_LENGTH, sampling=Sampling(0.0))
+    generate = jax.jit(partial(sample, decoder, key=jax.random.key(0), group=1))
     with (
         Checkpoints(workdir / "checkpoints", keep_last=2, keep_best=0) as checkpoints,
         open(workdir / "curve.jsonl", "a") as curve,

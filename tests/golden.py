@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+FIXTURE = Path(__file__).parent / "fixtures" / "golden"  # what counts of cases are about
+
 
 def golden_root() -> Path:
-    return Path(os.environ.get("RRFT_GOLDEN", Path(__file__).parent / "fixtures" / "golden"))
+    return Path(os.environ.get("RRFT_GOLDEN", FIXTURE))
 
 
 def trl_folders() -> list[str]:

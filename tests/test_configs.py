@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from rrft_jax.config.command_line import ConfigError, load_config, parse_config_overrides
+from rrft_jax.config.defaults import base_config
 from rrft_jax.models.qwen2_vl.config import config_from_dict
+from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.rewards.registry import REWARDS
 from rrft_jax.training.algorithms.grpo import loss_config
@@ -19,10 +22,12 @@ from rrft_jax.training.validate import check_config
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))
+TASKS = ("counting", "structure", "spatial")
+RECIPES = [("grpo_counting.py", "")] + [(name, task) for name in FILES if "counting" not in name for task in TASKS]
 INIT = "init=/ckpt/Qwen2-VL"
 
 
-def arguments(name):
+def arguments():
     choices = (
         ("nano", f"2b,{INIT}", f"7b,{INIT}", INIT),
         ("", "data=/data/counting"),
@@ -32,22 +37,20 @@ def arguments(name):
     return [",".join(filter(None, parts)) for parts in itertools.product(*choices)]
 
 
-def load(name, arg):
-    return load_config(f"{ROOT / 'configs' / name}:{arg}")
+def load(name, *arg):
+    return load_config(f"{ROOT / 'configs' / name}:{','.join(filter(None, arg))}")
 
 
 def test_there_are_recipes():
-    paradigms, tasks = ("ans_sft", "cot_sft", "reason_rft_zero", "reason_rft"), ("counting", "structure", "spatial")
-    expected = {f"{paradigm}_{task}.py" for paradigm in paradigms for task in tasks}
-    assert {"grpo_counting.py", *expected} == set(FILES)
+    assert set(FILES) == {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py"}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_argument_builds_a_config_that_passes(name):
-    plain = load_config(str(ROOT / "configs" / name))
+@pytest.mark.parametrize(("name", "task"), RECIPES)
+def test_every_argument_builds_a_config_that_passes(name, task):
+    plain = load(name, task)
     check_config(plain)
-    for arg in arguments(name):
-        config = load(name, arg)
+    for arg in arguments():
+        config = load(name, task, arg)
         check_config(config)
         loss_config(config)
         given = arg.split(",")
@@ -60,26 +63,122 @@ def test_every_argument_builds_a_config_that_passes(name):
         assert shape(config) == shape(plain), arg
 
 
+def test_grpo_counting_shows_every_number_it_trains_with():
+    """On one screen, and with the values that it had when they stood elsewhere."""
+    text = (ROOT / "configs" / "grpo_counting.py").read_text()
+    assert len(text.splitlines()) <= 45
+    config = load("grpo_counting.py")
+    assert (config.train.steps, config.train.prompts, config.train.micro_batches) == (60, 32, 4)
+    assert (config.rollout.group, config.rollout.max_completion_length, config.rollout.temperature) == (8, 96, 1.0)
+    assert config.buckets.to_dict() == {"prompt": (88,), "images": (1,), "patches": (64,)}
+    assert (config.loss.beta, config.eval.every, config.eval.examples) == (0.2, 20, 256)
+    assert (config.optimizer.b1, config.optimizer.b2) == (0.9, 0.98)
+    assert (config.optimizer.schedule.peak, config.optimizer.schedule.warmup_steps) == (2e-4, 5)
+    numbers = {
+        "seed", *config.optimizer, "name", "peak", "warmup_steps", "group", "max_completion_length", "temperature",
+        "top_k", "top_p", "scale", "ddof", "epsilon", "surrogate", "aggregation", "beta", "kl_estimator", "steps",
+        "prompts", "minibatches", "rollout_epochs", "micro_batches", *config.buckets, *config.eval, *config.checkpoint,
+    }  # fmt: skip
+    default = base_config()
+    changed = {name.rpartition(".")[2] for name, value in leaves(config) if value != get(default, name)}
+    names = numbers | changed - {"schedule"}
+    assert not [name for name in names if f'"{name}"' not in text and f".{name}" not in text]
+
+
+def leaves(config, prefix=""):
+    for name, value in config.items():
+        yield from leaves(value, f"{prefix}{name}.") if hasattr(value, "items") else [(prefix + name, value)]
+
+
+def get(config, name):
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+@pytest.mark.parametrize("paradigm", ["ans_sft", "cot_sft", "reason_rft_zero", "reason_rft"])
+def test_an_old_name_is_answered_by_the_new_command(paradigm):
+    for task in TASKS:
+        with pytest.raises(ConfigError, match=rf"--config=.*configs/{paradigm}.py:{task},2b,data=x$"):
+            load(f"{paradigm}_{task}.py", "2b,data=x")
+        with pytest.raises(ConfigError, match=rf"--config=.*configs/{paradigm}.py:{task}$"):
+            load_config(str(ROOT / "configs" / f"{paradigm}_{task}.py"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(f"{paradigm}_painting.py")
+
+
+OWN = """
+from rrft_jax.tasks import Shapes, Task
+
+def near(completions, examples, group_ids, step):
+    return [0.5] * len(completions)
+
+TASK = Task(
+    name="own", templates={"A": "{Question}"}, prompts={"cot": "A"}, rewards={"FILE:near": 2.0, "format": 1.0},
+    metric="near", make=lambda *of: None, shapes=Shapes(prompt=72, images=2, completion=40),
+)
+"""
+
+
+def test_somebody_elses_task_comes_with_its_lengths_and_its_own_reward(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("FILE", str(file)))
+    for name in ("cot_sft.py", "reason_rft_zero.py"):
+        config = load(name, f"task={file}:TASK", "runlocal")
+        assert config.task == f"{file}:TASK" and config.train.steps == 4
+        assert (config.buckets.prompt, config.buckets.images, config.rollout.max_completion_length) == ((72,), (2,), 40)
+        assert {name: weight for name, weight in config.rewards.items() if weight} == {"format": 1.0}
+        assert config.extra_rewards == (f"{file}:near=2.0",)
+        check_config(config)
+    config = load("cot_sft.py", f"task={file}:TASK")
+    config.extra_rewards += ("other.py:far",)
+    with pytest.raises(ValueError, match="config.extra_rewards"):
+        check_config(config)
+
+
+def test_a_task_is_a_word_or_a_name(tmp_path):
+    assert load("cot_sft.py", "spatial") == load("cot_sft.py", "task=spatial_transformation")
+    assert load("cot_sft.py", "spatial").task == "spatial_transformation" and load("cot_sft.py").task == "auto"
+    (tmp_path / "own.py").write_text(OWN)
+    for word, message in {
+        "spatil": "'spatil' is not known. Did you mean spatial",
+        "task=spatil": "config argument task='spatil' is no task; did you mean spatial",
+        f"task={tmp_path}/own.py:TASC": "config argument task=.*own.py has no TASC; it defines",
+        f"task={tmp_path}/own.py,paper": "config argument paper: task own has no published rewards",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load("cot_sft.py", word)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_real_sizes_split_their_parameters_over_all_devices_unless_told_otherwise(name):
+    for size in ("2b", "7b"):
+        mesh = load(name, size).mesh
+        assert (mesh.data, mesh.fsdp, mesh.tensor, mesh.preset) == (1, -1, 1, "")
+        for preset in ("data", "fsdp", "fsdp+tensor"):
+            make_mesh(**{**mesh, "preset": preset}, devices=jax.devices()[:1], kv_heads=2)
+
+
 def shape(config):
     return {k: shape(v) if hasattr(v, "items") else config.get_type(k).__name__ for k, v in config.items()}
 
 
 def test_sft_prompts_fit_their_targets():
     for target in ("cot", "ans"):
-        config = load(f"{target}_sft_counting.py", "")
+        config = load(f"{target}_sft.py", "counting")
         assert (config.algorithm, config.prompt, config.sft.target) == ("sft", target, target)
 
 
 def test_two_stages_share_out_the_examples():
     """Reason-RFT: stage 1 on 1,600 records, stage 2 on the remaining ones, on all for structure perception."""
     for task, stage2 in (("counting", (1600, 0)), ("spatial", (1600, 0)), ("structure", (0, 0))):
-        config = load(f"reason_rft_{task}.py", "")
+        config = load("reason_rft.py", task)
         assert config.stage1.data.range == (0, 1600) and config.data.range == stage2
         assert config.stage1.algorithm == "sft" and config.algorithm == "grpo" and not config.stage1.stage1
 
 
 def test_a_mistake_in_stage_1_is_named_as_such():
-    config = load("reason_rft_counting.py", "")
+    config = load("reason_rft.py")
     config.stage1.train.prompts = 0
     with pytest.raises(ValueError, match="config.stage1.train.prompts=0 must be at least 1"):
         check_config(config)
@@ -87,7 +186,7 @@ def test_a_mistake_in_stage_1_is_named_as_such():
 
 def test_the_paper_preset_is_the_released_trainer():
     """Specification 1.5, 1.6, 1.8 of Reason-RFT, as numbers."""
-    config = load("reason_rft_counting.py", f"paper,2b,{INIT},data=/data/counting")
+    config = load("reason_rft.py", f"counting,paper,2b,{INIT},data=/data/counting")
     rollout = config.rollout
     assert (rollout.group, rollout.temperature, rollout.top_p, rollout.top_k) == (8, 0.9, 0.9, 50)
     assert rollout.max_completion_length == 512 and config.train.prompts == 14 and config.train.epochs == 1.0
@@ -108,14 +207,14 @@ def test_the_paper_preset_is_the_released_trainer():
     assert (schedule.name, schedule.peak, schedule.warmup_steps, schedule.from_zero) == ("cosine", 1e-5, 100, True)
     assert (stage1.processor.images, config.processor.images) == ("in_question", "first")
     assert config.processor.nearest_pixels == 0 and config.processor.max_pixels == 480_000
-    assert load("reason_rft_zero_structure.py", f"paper,2b,{INIT},data=/data/s").train.epochs == 5.0
+    assert load("reason_rft_zero.py", f"structure,paper,2b,{INIT},data=/data/s").train.epochs == 5.0
 
 
 def test_the_documented_variants_of_the_spatial_reward_are_the_released_ones():
     text = (ROOT / "docs" / "paper_mode.md").read_text()
     rewards = {}
     for name, flags in re.findall(r"^\| `(trance\S*)` \|[^|]*\| (.*) \|$", text, re.MULTILINE):
-        config = load("reason_rft_zero_spatial.py", f"paper,2b,{INIT},data=/data/spatial")
+        config = load("reason_rft_zero.py", f"spatial,paper,2b,{INIT},data=/data/spatial")
         for field, value in re.findall(r"--config\.(\S+)=(\w+)", flags):
             config.update_from_flattened_dict({field: float(value) if value.isdecimal() else value})
         check_config(config)
@@ -176,6 +275,9 @@ def test_overrides_take_their_types():
         ("loss.temperature", 0.0, "config.loss.temperature=0.0 must be positive"),
         ("loss.surrogate", "clip", "config.loss.surrogate must be one of"),
         ("advantages.scale", "grup", "config.advantages.scale='grup': choose one of group, batch, none"),
+        ("advantages.estimator", "grp", "config.advantages.estimator='grp' is no estimator; did you mean grpo"),
+        ("reward_options.length.warmup_steps", 5, "changes nothing while config.rewards.length is 0"),
+        ("extra_rewards", ("no/mine.py:f=0.5",), "config.extra_rewards: file no/mine.py does not exist"),
         ("optimizer.schedule.name", "cosin", "config.optimizer.schedule.name='cosin'"),
         ("buckets.prompt", (96, 88), "config.buckets.prompt=.96, 88. must be an ascending list"),
         ("data.held_out", 3.0, "config.data.held_out=3.0 is a share"),
@@ -192,7 +294,7 @@ def test_overrides_take_their_types():
     ],
 )
 def test_fields_that_are_checked_before_anything_is_loaded(field, value, message):
-    config = load("grpo_counting.py", "")
+    config = load("grpo_counting.py")
     with config.ignore_type():
         config.update_from_flattened_dict({field: value}) if field != "rewards" else config.__setitem__(field, value)
     with pytest.raises(ValueError, match=message):

@@ -16,6 +16,7 @@ from rrft_jax.models.registry import make_model, read_config
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.models.weights import load_params
 from rrft_jax.processing.processor import Processor, load_processor
+from rrft_jax.rollout.decoder import Decoder
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,12 @@ class Ours:
     params: dict
     processor: Processor
     law: np.ndarray
-    stops: dict[str, Any]
     questions: list[Question]
+
+    def decoder(self, allowed: np.ndarray, length: int, **settings: Any) -> Decoder:
+        """Completions of `length` tokens out of the allowed ones; settings: further fields of `Decoder`."""
+        stops = {"eos_token_ids": self.processor.eos_token_ids, "pad_token_id": self.processor.pad_token_id}
+        return Decoder(self.model, jnp.asarray(allowed), **{**stops, "length": length, **settings})
 
     def prompts(self) -> Prompts:
         """Pictures and texts to device arrays: part of every step."""
@@ -42,7 +47,6 @@ def load(options: Options) -> Ours:
         jax.tree.map(jnp.asarray, load_params(options.checkpoint)),
         processor,
         allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids),
-        {"eos_token_ids": processor.eos_token_ids, "pad_token_id": processor.pad_token_id},
         make_questions(processor, options.prompts, options.images, options.size, options.text_tokens),
     )
 

@@ -19,6 +19,8 @@ from ml_collections.config_flags import tuple_parser
 
 from rrft_jax.rewards.outside import split_entry
 
+_BUCKETS = re.compile(r"--\w+\.(?:stage1\.)?buckets\.")
+
 
 class ConfigError(ValueError):
     """A mistake on the command line or in the argument of a config, in a few lines."""
@@ -52,6 +54,8 @@ def load_config(source: str) -> ml_collections.ConfigDict:
     path, _, arg = source.partition(":")
     file = Path(path)
     if not file.is_file():
+        if new := _renamed(file, arg):
+            raise ConfigError(f"config file {path} is now one for all tasks: --config={new}")
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], n=3, cutoff=0.5)
         raise ConfigError(f"config file {path} does not exist{_did_you_mean([str(file.parent / n) for n in near])}")
     spec = importlib.util.spec_from_file_location("_checked_config", file)
@@ -63,6 +67,16 @@ def load_config(source: str) -> ml_collections.ConfigDict:
         return module.get_config(arg) if ":" in source else module.get_config()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _renamed(file: Path, arg: str) -> str:
+    """cot_sft_counting.py was a file of its own, and is cot_sft.py:counting; "" for any other name."""
+    from rrft_jax.tasks.registry import tasks
+
+    paradigm, _, alias = file.stem.rpartition("_")
+    new = file.parent / f"{paradigm}.py"
+    known = new.is_file() and alias in [task.alias for task in tasks().values()]
+    return f"{new}:{','.join(filter(None, (alias, arg)))}" if known else ""
 
 
 def parse_config_overrides(
@@ -107,14 +121,16 @@ def parse_arg(arg: str | None, **defaults: Any) -> ml_collections.ConfigDict:
     """Reads the argument of get_config: "2b,init=/x,runlocal" with defaults for every key.
 
     A default that is a tuple of strings is a choice: its first entry is the default, and a bare entry selects it, so
-    parse_arg("2b", size=("nano", "2b")) gives size="2b". A bare name of a boolean key means True. Other values take
+    parse_arg("2b", size=("nano", "2b")) gives size="2b". A list of strings is a choice without a default, for which
+    key=value takes any other text too. A bare name of a boolean key means True. Other values take
     the type of their default; a default of None takes a string. Commas separate, so values hold none.
     """
-    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
+    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple | list)}
     words = {word: key for key, entries in choices.items() for word in entries}
     if len(words) != sum(map(len, choices.values())) or words.keys() & defaults.keys():
         raise ValueError(f"parse_arg: the words of {choices} are not distinct from each other and from the keys")
-    result = {key: value[0] if key in choices else value for key, value in defaults.items()}
+    first = {key: value[0] if isinstance(value, tuple) else "" for key, value in choices.items()}
+    result = defaults | first
     given: set[str] = set()
     for part in filter(None, (part.strip() for part in (arg or "").split(","))):
         key, equals, text = part.partition("=")
@@ -128,7 +144,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> ml_collections.ConfigDict:
             raise ConfigError(f"config argument {key} is given twice")
         given.add(key)
         if key in choices:
-            if text not in choices[key]:
+            if text not in choices[key] and isinstance(choices[key], tuple):
                 near = difflib.get_close_matches(text, choices[key], n=1)
                 raise ConfigError(
                     f"config argument {key}={text}: not one of {', '.join(choices[key])}{_did_you_mean(near)}"
@@ -190,6 +206,10 @@ def _check_elements(value: tuple, default: tuple, label: str) -> None:
     if len(kinds) != 1:
         return
     kind = kinds.pop()
+    if _BUCKETS.match(label):  # sizes, or one word for sizes chosen from the data
+        if value == ("auto",):
+            return
+        kind, default = int, (512, 1024)
     allowed = (int, float) if kind is float else (kind,)
     if not all(type(element) in allowed for element in value):
         raise ConfigError(f"{label}: every element must be of type {kind.__name__}, as in {default!r}")

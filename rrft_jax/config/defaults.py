@@ -33,6 +33,7 @@ def base_config() -> ConfigDict:
         "nearest_pixels": 0,  # larger pictures are first reduced to this area by nearest neighbours; 0: not
         "images": "first",  # first | in_question: in front of all text, or each on a line in front of the question
     })  # fmt: skip
+    # Shapes of a batch: prompt tokens, image slots, patches of a slot. ("auto",): chosen from the records of a folder.
     config.buckets = ConfigDict({"prompt": (88,), "images": (1,), "patches": (64,)})
     config.model = ConfigDict({
         "dtype": "float32",  # of products and activations
@@ -76,7 +77,10 @@ def base_config() -> ConfigDict:
     config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
     config.loss.temperature = config_dict.placeholder(float)  # of the scored law; None: the rollout's
     config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
-    config.sft = ConfigDict({"target": "cot"})  # cot | ans
+    config.sft = ConfigDict({
+        "target": "cot",  # cot | ans
+        "turns": "all",  # all | last: the assistant's messages trained on, in a conversation of several turns
+    })  # fmt: skip
 
     config.optimizer = ConfigDict({
         "b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,

@@ -1,6 +1,6 @@
 """Changes to a recipe that come together: a task, a paradigm, a real model's size, real records, the paper's settings.
 
-A config file calls `start`, one paradigm and `finish`, and between them sets what nano needs.
+A config file sets what the bundled nano model needs, and `finish` puts on top what its argument asks for.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,10 @@ from ml_collections import ConfigDict
 
 from rrft_jax.config.command_line import ConfigError, parse_arg
 from rrft_jax.config.defaults import base_config
+from rrft_jax.doors import DoorError
 from rrft_jax.losses.trl import PAPER_ADVANTAGES
-from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.registry import AUTO, get_task, tasks
+from rrft_jax.tasks.task import Task
 
 # What a config file takes after its name: "2b,init=DIR,data=FOLDER", "paper", "runlocal".
 ARGUMENTS = MappingProxyType({"size": ("nano", "2b", "7b"), "init": "", "data": "", "paper": False, "runlocal": False})
@@ -19,100 +21,77 @@ PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
 
 
-def start(task: str, arg: str | None) -> tuple[ConfigDict, ConfigDict]:
-    """The config of a task before its paradigm, and the parsed argument of the config file."""
+def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
+    """For a config file that takes a task: every field at its default and the task's rewards, the task, and the parsed
+    argument.
+
+    The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one it is the first
+    task, or what the records of data=FOLDER say (config.task=auto).
+    """
+    given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
     config = base_config()
-    config.task = task
-    shapes = get_task(task).shapes
-    config.buckets = {"prompt": (shapes.prompt,), "images": (shapes.images,), "patches": (64,)}
-    config.rollout.max_completion_length = shapes.completion
-    _reward(config, get_task(task).rewards)
-    return config, parse_arg(arg, **ARGUMENTS)
+    try:
+        task = get_task(given.task or AUTO, "config argument task")
+    except DoorError as error:
+        raise ConfigError(str(error)) from None
+    if given.task:
+        config.task = task.name if task.name in tasks() else given.task
+    _reward(config, task.rewards)
+    return config, task, given
 
 
-def supervised(config: ConfigDict, target: str) -> None:
-    """ANS-SFT or CoT-SFT (target ans | cot): the prompt that goes with the target, cosine decay."""
-    config.algorithm = "sft"
-    config.sft.target = config.prompt = target
-    config.optimizer.schedule.name = "cosine"
-
-
-def nano_grpo(config: ConfigDict) -> None:
-    """GRPO for the bundled model: its few parameters move far in few steps, and a warm-up, a short memory of squares
-    and a strong KL penalty keep what it knows about reasoning while it learns to do it (docs/nano.md)."""
-    config.train.steps = 60
-    config.optimizer.b2 = 0.98
-    config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
-    config.loss.beta = 0.2
-    config.eval.every = 20
-
-
-def finish(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
-    """What the argument of the config file asks for, on top of the nano recipe."""
+def finish(config: ConfigDict, arg: ConfigDict, supervised: bool = False) -> ConfigDict:
+    """What the argument of the config file asks for, on top of the nano recipe. supervised: SFT, else with rewards."""
     config.init = arg.init or "nano"
     if arg.size != "nano":
-        real_size(config, arg)
+        real_size(config, arg, supervised)
     if arg.data:
-        real_data(config, arg)
+        real_data(config, arg, supervised)
     if arg.paper:
-        paper(config, real=arg.size != "nano" or bool(arg.data))
+        paper(config, supervised, real=arg.size != "nano" or bool(arg.data))
     if arg.runlocal:
         local(config)
     return config
 
 
-def after_stage1(stage1: ConfigDict, config: ConfigDict) -> ConfigDict:
-    """The two-stage recipe: `stage1` on 1,600 examples, `config` on the rest, or on all where there are few (structure
-    perception), as the paper divides them."""
-    stages = get_task(config.task).stages
-    stage1.data.range = (0, stages.first)
-    if stages.rest:
-        config.data.range = (stages.first, 0)
-    config.stage1 = stage1
-    return config
-
-
-def real_size(config: ConfigDict, arg: ConfigDict) -> None:
+def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths and
     learning rates.
 
-    Without a directory `init` is the size's name, which is enough to compile and to plan memory, not to train.
+    Parameters and optimizer are split over all devices. Without a directory `init` is the size's name, which is enough
+    to compile and to plan memory, not to train.
     """
     config.init = arg.init or arg.size
     config.model.update({"dtype": "bfloat16", "frozen_dtype": "bfloat16", "remat": "full"})
+    config.mesh.update({"data": 1, "fsdp": -1})
     config.processor.max_pixels = PAPER_PIXELS
     config.rollout.max_completion_length = 512
     two = get_task(config.task).shapes.images == 2  # whose published instruction alone has about 1,300 tokens
     config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
     config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
-    config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if config.algorithm == "sft" else 0.0})
-    warm, peak = (0.1, 1e-5) if config.algorithm == "sft" else (0.0, 1e-6)
+    config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if supervised else 0.0})
+    warm, peak = (0.1, 1e-5) if supervised else (0.0, 1e-6)
     config.optimizer.schedule.update({"peak": peak, "warmup_steps": 0, "warmup_ratio": warm})
     config.loss.beta = 0.04
 
 
-def real_data(config: ConfigDict, arg: ConfigDict) -> None:
+def real_data(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     """Records of a folder at their own picture size (up to 480,000 pixels, the paper's limit)."""
     config.data.folder = arg.data
     config.processor.max_pixels = PAPER_PIXELS
+    if arg.size == "nano" or arg.init:  # without a model's directory there is nothing to measure the records with
+        config.buckets = {name: ("auto",) for name in config.buckets}
     if arg.size == "nano":
-        images = get_task(config.task).shapes.images
-        # 480x320 gives 748 patches, 640x480 1564, the limit 2448; a quarter as many visual tokens, and the text.
-        config.buckets = {
-            "prompt": (320, 512, 768) if images == 1 else (768, 1024, 2048),
-            "images": (images,),
-            "patches": (768, 1600, 2560),
-        }
         # Words it has not met cost the byte-level nano tokenizer several tokens, in questions and in reasoning.
         config.rollout.max_completion_length = 192
         config.train.update({"prompts": 4, "micro_batches": 2})
         config.eval.update({"examples": 64, "batch": 8})
     else:
-        config.train.epochs = get_task(config.task).stages.epochs if config.algorithm == "grpo" else 1.0
+        config.train.epochs = 1.0 if supervised else get_task(config.task).stages.epochs
 
 
-def paper(config: ConfigDict, real: bool) -> None:
+def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
     """The released settings, quirks included (docs/paper_mode.md): rewards, sampler, loss, optimizer.
 
     real: whether lengths and counts of the released scripts make sense, which they do not for the generated examples.
@@ -122,7 +101,7 @@ def paper(config: ConfigDict, real: bool) -> None:
         raise ConfigError(f"config argument paper: task {task.name} has no published rewards (Task.paper_rewards)")
     _reward(config, task.paper_rewards)
     config.optimizer.update({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "max_grad_norm": 1.0})
-    if config.algorithm == "sft":
+    if supervised:
         config.optimizer.weight_decay = 0.1
         config.optimizer.schedule.update(
             {"name": "cosine", "peak": 1e-5, "warmup_steps": 100, "warmup_ratio": 0.0, "from_zero": True}

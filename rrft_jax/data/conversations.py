@@ -12,15 +12,18 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rrft_jax.answers.tags import split_completion
 from rrft_jax.data.example import IMAGE_MARK
 from rrft_jax.data.values import kind_of, missing, missing_text
 
 FIELDS = ("messages", "conversations", "prompt", "completion")
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 # Of a turn: what would be lost, since nothing here reads it. Other fields only describe.
-_UNREAD = ("tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "images", "image", "videos")
+_UNREAD = (
+    "tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "image", "images", "video", "videos",
+    "audio", "audios",
+)  # fmt: skip
 
-_TAGS = {tag: re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for tag in ("think", "answer")}
 _LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE_MARK)}\s*)+")
 # The instructions of the published templates around a question, which the template of the run puts there again.
 _LONG_HEAD = re.compile(r"\A.*### Output Format.*Now, it's your turn!\s*", re.DOTALL)
@@ -56,6 +59,8 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
     before = len(found)
     fields = [name for name in FIELDS[:2] if not missing(record.get(name)) and record[name] != []]
     fields += ["prompt"] if isinstance(record.get("prompt"), list) and record["prompt"] else []
+    if fields != ["prompt"] and isinstance(record.get("completion"), list) and record["completion"]:
+        fields.append("completion")
     if len(fields) > 1:
         found.append(("contradiction", f"has {' and '.join(fields)}; leave the one that is meant"))
         return None
@@ -186,8 +191,8 @@ def _system(record: dict, turns: list[tuple[str, str]], found: Found) -> str | N
 
 def _answer_of(reply: str) -> tuple[str, str | None]:
     """The answer in the assistant's message, and the reasoning that leads to it."""
-    answer, cot = _TAGS["answer"].search(reply), _TAGS["think"].search(reply)
-    return (answer.group(1) if answer else reply).strip(), cot.group(1).strip() if cot else None
+    thought, answer = split_completion(reply)
+    return answer.text if answer else "", thought or None
 
 
 def _ordinal(number: int) -> str:

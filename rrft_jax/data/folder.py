@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.prepared import find_prepared, prepared_splits, read_prepared
 from rrft_jax.data.records import (
     Problem,
@@ -26,7 +25,7 @@ from rrft_jax.data.records import (
     used_id,
 )
 from rrft_jax.data.sources import reason_rft
-from rrft_jax.data.sources.common import known_task, read_part, split_name
+from rrft_jax.data.sources.common import read_part, split_name
 from rrft_jax.data.sources.tables import Row, jsonl_rows, parquet_rows, pictures_for
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
@@ -110,7 +109,10 @@ def read_records(
     for path in files:
         pictures = pictures_for(path.parent, top, root)
         for number, row in _rows(path):
-            example, found = _parsed(row, pictures, task, path.name, number)
+            if isinstance(row, Problem):
+                problems.append(row)
+                continue
+            example, found = parse_record(row, pictures, task, path.name, number)
             if example is not None and example.id in first_seen:
                 found = (used_id(path.name, record_name(row, number), first_seen[example.id]),)
             problems += found
@@ -188,13 +190,3 @@ def _rows(path: Path) -> Iterator[Row | tuple[int, object]]:
         return parquet_rows(path, None)
     records, wrong = load_list(path)
     return enumerate((*wrong, *records))
-
-
-def _parsed(row, pictures: Pictures, task: str, file: str, number: int):
-    if isinstance(row, Problem):
-        return None, (row,)
-    other = known_task(row.get("task")) if isinstance(row, dict) else ""
-    if task and other not in ("", task):
-        message = f"is of {other}, not of {task}; set config.task, or move it to another file"
-        return None, (Problem(file, record_name(row, number), "other task", message),)
-    return parse_record(row, pictures, task, file, number)

@@ -77,23 +77,21 @@ class Index:
 
 def build_index(
     examples: Sequence[Example],
-    format_prompt: Callable[[Example], str],
-    measure: Callable[[str, list[tuple[int, int]]], Size],
-    buckets: Sequence[Bucket],
+    format_prompt: Callable[[Example], Any],
+    measure: Callable[[Any, list[tuple[int, int]]], Size],
+    buckets: Sequence[Bucket] | Callable[[Sequence[Size]], Sequence[Bucket]],
     check: Callable[[Example], Any] = lambda example: None,
 ) -> Index:
     """Measures every example and gives it the first bucket of the list, smallest first, that holds it.
 
-    format_prompt: the prompt text of an example.
-    measure: from this text and the (height, width) of each image in pixels to its Size; images are not decoded.
-    buckets: the shapes that batches may have. "Smallest" counts prompt tokens and patches of a full batch row.
+    format_prompt: the prompt of an example, as `measure` takes it.
+    measure: from this prompt and the (height, width) of each image in pixels to its Size; images are not decoded.
+    buckets: the shapes that batches may have, or what chooses them from the sizes of all usable examples. "Smallest"
+        counts prompt tokens and patches of a full batch row.
     check: raises ValueError for an example that cannot be used for another reason, such as a missing target.
     Raises ValueError if no example is left.
     """
-    ordered = tuple(sorted(buckets, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
-    if not ordered:
-        raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
-    kept, sizes, bucket_ids, skipped = [], [], [], []
+    measured, sizes, skipped = [], [], []
     for example in examples:
         try:
             pixels = [image_size(image) for image in example.images]
@@ -110,17 +108,26 @@ def build_index(
         except ValueError as e:
             skipped.append(Skipped(example.id, "no usable target", str(e)))
             continue
+        measured.append(example)
+        sizes.append(size)
+    shapes = buckets(sizes) if callable(buckets) else buckets
+    ordered = tuple(sorted(shapes, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
+    if not ordered and not callable(buckets):
+        raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
+    kept, kept_sizes, bucket_ids = [], [], []
+    for example, size in zip(measured, sizes, strict=True):
         bucket = next((k for k, b in enumerate(ordered) if b.fits(size)), None)
         if bucket is None:
             skipped.append(Skipped(example.id, "too long for every bucket", _too_long(size)))
             continue
         kept.append(example)
-        sizes.append(size)
+        kept_sizes.append(size)
         bucket_ids.append(bucket)
-    index = Index(tuple(kept), tuple(sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
+    index = Index(tuple(kept), tuple(kept_sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
     if not kept:
-        shapes = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered)
-        raise ValueError(f"no example fits the buckets {shapes}; enlarge them or lower max_pixels\n{index.report()}")
+        listed = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered) or "chosen from the data"
+        remedy = "enlarge config.buckets or set them to auto, or lower max_pixels"
+        raise ValueError(f"no example fits the buckets {listed}; {remedy}\n{index.report()}")
     return index
 
 

@@ -5,7 +5,8 @@ A record is an object with
     image     (or images) a path, a list of paths, or {"path": ...}; [] says that the question has no image
     problem   the question, without a prompt template; <image> in it, once for each image, says where they go
     answer    or solution (the same text; <answer> tags around it are removed)
-    cot       optional reasoning that leads to the answer
+    cot       optional reasoning that leads to the answer; <think> and <answer> tags in it are removed, and an answer in
+              them must be the record's
     system    optional text of the system
 and whatever else it likes, which goes to `Example.metadata`. In place of problem, answer and cot it may hold a
 conversation (`conversations`). What is null or no finite number is missing. Image files are looked for, not opened.
@@ -18,6 +19,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rrft_jax.answers.choices import choice_reference
+from rrft_jax.answers.compare import decide
+from rrft_jax.answers.tags import reference_answer, split_thought
 from rrft_jax.data import conversations
 from rrft_jax.data.conversations import Conversation, Found
 from rrft_jax.data.example import IMAGE_MARK, Example
@@ -26,7 +30,7 @@ from rrft_jax.data.values import half_character, kind_of, missing, missing_text,
 
 IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", "system"})
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_MARKED_OPTIONS = re.compile(r"\bB[.):]\s")
 _UNREAD = ("video", "videos", "audio", "audios", "tools")  # what a model is shown besides pictures and texts
 # How other projects write a mark: it would stay in the text.
 _FOREIGN_MARK = re.compile(
@@ -129,7 +133,7 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
     """What is wrong goes to `found`, after which the result means nothing."""
     talks = conversations.is_conversation(record)
     known = _FIELDS | set(conversations.FIELDS if talks else ())
-    metadata = {k: v for k, v in record.items() if k not in known and v is not None}
+    metadata = {k: v for k, v in record.items() if k not in known and not missing(v)}
     metadata |= {"file": file, "record": number}
     spoken = Conversation("")
     if talks:
@@ -142,7 +146,7 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
     answer = _answer(record, found, ", and its conversation ends with the user" if talks else "")
     images = _images(record, spoken.pictures, pictures, found)
     system = _optional(record, "system", found)
-    cot = _optional(record, "cot", found)
+    cot = _thought(record, problem, answer, found)
     for field in _UNREAD:
         if not missing(record.get(field)) and record[field] not in ("", [], {}):
             found.append(("not read", f"has {field}, which is not read here; remove it, or the record"))
@@ -159,8 +163,9 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
             found.append(("wrong marks", f"{name} holds {IMAGE_MARK}, and only a question can hold a picture"))
     if not found:
         problem, history = conversations.place_pictures(problem, history, len(images), found)
-        if not problem.strip():
-            found.append(("empty problem", f"problem is empty but for {IMAGE_MARK}; fill it in or remove the record"))
+        if not problem.strip() or missing_text(problem):
+            message = f"problem is {problem!r} but for {IMAGE_MARK}; fill it in or remove the record"
+            found.append(("empty problem", message))
     return Example(id, task, problem, answer, images, cot, metadata, system, history, spoken.reply)
 
 
@@ -174,8 +179,7 @@ def _merged(record: dict, spoken: Conversation, id: str, found: Found) -> dict:
         if text is None:
             continue
         own = merged.get("solution" if name == "answer" and "answer" not in merged else name)
-        tagged = _ANSWER.search(own) if name == "answer" and isinstance(own, str) else None
-        own = tagged.group(1) if tagged else own
+        own = reference_answer(own) if name == "answer" and isinstance(own, str) else own
         if own not in (None, "") and _plain(own) != _plain(text):
             found.append(("contradiction", f"its field {name} and its conversation differ; keep the right one"))
         merged[name] = text
@@ -206,7 +210,7 @@ def _text(record: dict, field: str, found: Found, numbers: bool = False) -> str:
         return ""
     if not value.strip():
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
-    elif missing_text(value) and field != "id":
+    elif missing_text(value):
         found.append(("missing field", f"{field} is {value!r}, as tables write what is missing; fill it in"))
     if half := half_character(value):
         found.append(("bad JSON", f"{field} holds {half}; correct the escape"))
@@ -230,6 +234,25 @@ def _optional(record: dict, field: str, found: Found) -> str | None:
     return text
 
 
+def _thought(record: dict, problem: str, answer: str, found: Found) -> str | None:
+    """The field cot without tags, and without the answer in them, which must be the record's own."""
+    text = _optional(record, "cot", found)
+    if text is None:
+        return None
+    thought, said = split_thought(text)
+    if said and answer and _differ(said.text, answer, _MARKED_OPTIONS.search(problem) is not None):
+        both = f"cot ends in the answer {said.text!r} and answer is {answer!r}"
+        found.append(("contradiction", f"{both}; keep the right one"))
+    return thought if thought.strip() else None
+
+
+def _differ(said: str, answer: str, has_options: bool) -> bool:
+    """Whether two answers are not the same. Where a question lists options, a letter may stand for a text."""
+    if has_options and (choice_reference(said) is None) != (choice_reference(answer) is None):
+        return False
+    return decide(said, answer) is False and decide(answer, said) is False
+
+
 def _answer(record: dict, found: Found, why: str = "") -> str:
     fields = [f for f in ("answer", "solution") if not missing(record.get(f))]
     if not fields:
@@ -240,8 +263,7 @@ def _answer(record: dict, found: Found, why: str = "") -> str:
     for field in fields:
         before = len(found)
         text = _text(record, field, found, numbers=True)
-        tagged = _ANSWER.search(text)
-        texts[field] = (tagged.group(1) if tagged else text).strip()
+        texts[field] = reference_answer(text)
         if len(found) == before and not texts[field]:
             found.append(("empty answer", f"{field} is empty between its tags; fill it in or remove the record"))
         elif len(found) == before and missing_text(texts[field]):

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 
 from rrft_jax.data.index import Bucket
 from rrft_jax.models.protocol import Model
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import Processor, encode_prompt
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.rollout.stream import make_stream
 
@@ -25,8 +24,7 @@ def make_answer(
     The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same rung of
     sizes share their compiled programs. ValueError for a prompt that leaves no room for the answer.
     """
-    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    stream = make_stream(model, allowed, processor.eos_token_ids, max_new_tokens, sampling)
+    stream = make_stream(make_decoder(model, processor, max_new_tokens, sampling=sampling))
     key = jax.random.key(seed)
 
     def answer(text: str, images: Sequence = (), system: str | None = None, number: int = 0) -> Iterator[str]:

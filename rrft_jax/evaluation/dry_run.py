@@ -55,7 +55,9 @@ def dry_run(endpoint: Endpoint, decoding: Decoding, questions: Sequence[Question
             except OSError as error:
                 raise OSError(f"question {question.id}: {error}") from error
             sizes[width, height] += 1
-    characters = sum(len(question.text) + len(question.system or "") for question in questions)
+    characters = sum(
+        len(text) for q in questions for text in (q.text, q.system or "", *(said for _, said in q.history))
+    )
     requests = len(questions) * repeats
     rate = endpoint.requests_per_minute
     return DryRun(

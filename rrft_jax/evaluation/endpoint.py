@@ -22,6 +22,7 @@ import numpy as np
 from rrft_jax.data.decoding import open_image
 from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
+from rrft_jax.processing.chat import Prompt, place
 
 OPTIONAL = ("temperature", "top_p", "top_k", "seed", "n", "max_tokens")
 _KEY_ENV = "OPENAI_API_KEY"
@@ -167,11 +168,13 @@ def request_seed(seed: int, number: int, sample: int) -> int:
 
 
 def messages_of(question: Question) -> list[dict]:
-    """The messages of a question: images as PNG data URLs, then the text."""
-    parts = [{"type": "image_url", "image_url": {"url": png_url(image)}} for image in question.images]
-    messages = [{"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}]
-    if question.system is not None:
-        messages.insert(0, {"role": "system", "content": question.system})
+    """The messages of a question, its images as PNG data URLs where `place` has them."""
+    pictures = [{"type": "image_url", "image_url": {"url": png_url(image)}} for image in question.images]
+    turns = place(Prompt(question.text, question.history), pictures)
+    messages: list[dict] = [{"role": "system", "content": question.system}] if question.system is not None else []
+    for role, parts in turns:
+        listed = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+        messages.append({"role": role, "content": listed if role == "user" else parts[0]})
     return messages
 
 

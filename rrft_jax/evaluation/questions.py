@@ -25,13 +25,15 @@ GREEDY = Decoding()
 @dataclass(frozen=True)
 class Question:
     """One prompt. number: its place in the benchmark, from which its draws are seeded. text: the user's turn.
-    images: PIL images, uint8[h, w, 3] arrays or file paths, in front of the text. system: None for the default."""
+    images: PIL images, uint8[h, w, 3] arrays or file paths, in front of the text or at marks in it or in history, which
+    is (role, text) of the turns before (`processing.chat.place`). system: None for the default."""
 
     id: str
     number: int
     text: str
     images: tuple = ()
     system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def run_benchmark(
 
 def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
     """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
-    return [Question(e.id, number, ask(e), e.images) for number, e in enumerate(examples)]
+    return [Question(e.id, number, ask(e), e.images, e.system, e.history) for number, e in enumerate(examples)]
 
 
 def _stored(folder: Path, name: str, examples: Sequence[Example]) -> Predictions:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from rrft_jax.data.decoding import image_size
@@ -12,13 +11,13 @@ from rrft_jax.evaluation.answer import rung
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
 from rrft_jax.rollout.compaction import EVALUATION
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 
@@ -32,24 +31,19 @@ def make_answerer(
     them. Every process asks for the same questions and gets all replies. Questions are put into rungs of sizes, one
     compiled program each; ValueError names a question that leaves no room for its answer.
     """
-    allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
     sampling = Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
+    decoder = make_decoder(model, processor, decoding.max_new_tokens, sampling=sampling, compact=EVALUATION)
     key = jax.random.key(decoding.seed)
     layout = plan(mesh, batch)
 
     @jax.jit
     def generate(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
-        rollouts = sample(
-            model, params, prompts, key, allowed=allowed, eos_token_ids=processor.eos_token_ids,
-            pad_token_id=processor.pad_token_id, group=decoding.samples, length=decoding.max_new_tokens,
-            sampling=sampling, compact=EVALUATION,
-        )  # fmt: skip
-        return by_rows(rollouts)
+        return by_rows(sample(decoder, params, prompts, key, decoding.samples))
 
     def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""
         mine = [questions[i % len(questions)] for i in layout.prompt_of.tolist()]
-        encoded = {q.number: encode_prompt(processor, q.text, q.images, system=q.system) for q in mine}
+        encoded = {q.number: encode_prompt(processor, q.text, q.images, (), q.system, q.history) for q in mine}
         prompts = collate(
             [encoded[q.number] for q in mine], [q.number for q in mine], bucket, processor.pad_token_id,
             [q.id for q in mine],
@@ -88,7 +82,8 @@ def _batches(
     by_bucket: dict[Bucket, list[Question]] = {}
     for question in questions:
         try:
-            size = measure(processor, question.text, [image_size(image) for image in question.images])
+            pixels = [image_size(image) for image in question.images]
+            size = measure(processor, question.text, pixels, question.system, question.history)
         except OSError as error:  # which names the picture
             raise ValueError(f"question {question.id}: {error}") from error
         except ValueError as error:

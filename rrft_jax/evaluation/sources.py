@@ -1,6 +1,6 @@
 """The questions of a benchmark: generated twins, the published test files, or records of the user's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.run.workdir import VERSIONS, stored_config
-from rrft_jax.tasks.records import taken
-from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.records import taken, task_of_folder
+from rrft_jax.tasks.registry import GENERAL, get_task
+from rrft_jax.tasks.task import Column
 from rrft_jax.tasks.texts import is_template_file, read_template
 
 GENERATED = 500
@@ -32,13 +33,16 @@ class Asked(NamedTuple):
     about: dict[str, Any]
 
 
-def questions(benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False) -> Asked:
+def questions(
+    benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False, split: str = "",
+    image_root: str = "",
+) -> Asked:
     """The examples of a benchmark and how they are asked.
 
     folder: where the published test files are, as downloaded or prepared, or of a column without a published file the
-    records; empty: generated. limit: only the first so
-    many; 0: all, and GENERATED of what is generated. Bad records are skipped and counted, or with `strict` an error.
-    Raises ValueError where the folder does not hold the benchmark.
+    records, of the split of that name, else the test split; empty: generated. limit: only the first so many; 0: all,
+    and GENERATED of what is generated. Bad records are skipped and counted, or with `strict` an error. Raises
+    ValueError where the folder does not hold the benchmark.
     """
     task, column = benchmark.task, benchmark.column
     if not folder:
@@ -46,9 +50,15 @@ def questions(benchmark: Benchmark, folder: str, limit: int, prompt: str, strict
             raise ValueError(f"{benchmark.name}: {task.name} generates no questions; give --data_dir with its records")
         examples = [task.make(0, i, SPLIT, column.domain) for i in range(limit or GENERATED)]
         return Asked(examples, task.asker(prompt), {"source": "generated", "limit": limit, "skipped": []})
-    prepared = find_prepared(folder, task.name)
-    read = (_prepared if prepared else _published) if column.file else _own
-    records = read(benchmark, prepared or folder, strict)
+    if not column.file:
+        records = _own(benchmark, folder, strict, split, image_root)
+    elif split or image_root:
+        flag = f"--split={split}" if split else f"--image_root={image_root}"
+        raise ValueError(f"{flag} is of records of your own, and {benchmark.name} is a published column: leave it out")
+    elif prepared := find_prepared(folder, task.name):
+        records = _prepared(benchmark, prepared, strict)
+    else:
+        records = _published(benchmark, folder, strict)
     if records.problems:
         logging.warning("%s: %s", benchmark.name, records.report())
     if not records.examples:
@@ -81,19 +91,47 @@ def _prepared(benchmark: Benchmark, folder: Path, strict: bool) -> Records:
     return read_prepared(folder, benchmark.task.name, benchmark.column.split, strict)
 
 
-def _own(benchmark: Benchmark, folder: str | Path, strict: bool) -> Records:
-    """Records of the user's own, of a prepared data set the column's split."""
+def _own(benchmark: Benchmark, folder: str, strict: bool, split: str, image_root: str) -> Records:
+    """Records of the user's own: whatever `data=` of a training may name, its test split where there is one."""
     task = benchmark.task
-    if isinstance(folder, Path):  # prepared
-        found = read_prepared(folder, task.name, benchmark.column.split, strict)
-    else:
-        found = read_folder(folder, task.name, strict=strict, wanted=FOR_EVALUATION)
+    found = read_folder(folder, task.name, split, image_root, strict, FOR_EVALUATION)
+    for note in found.notes:
+        logging.warning("%s: %s", benchmark.name, note)
     examples, refused = taken(task, found.examples)
     file = {e.id: str(e.metadata.get("file", "")) for e in examples}
     problems = [Problem(file[name], name, "no usable target", why) for name, why in refused.items()]
     if problems and strict:
         raise RecordError(f"{len(problems)} problems in {folder}:\n{list_problems(problems)}")
     return Records(tuple(e for e in examples if e.id not in refused), (*found.problems, *problems))
+
+
+def of_folder(chosen: Sequence[Benchmark], name: str, folder: str, image_root: str = "") -> Sequence[Benchmark]:
+    """The benchmarks of --benchmark=name, or the folder's records as one of their own where they are not the published
+    ones and `name` is no single column.
+
+    Their task is then the one that is asked for; of "all" the one that the records name, or the general one.
+    """
+    if not folder or name in {b.name for b in chosen} or not all(b.column.file for b in chosen):
+        return chosen
+    if _holds_published(chosen, folder):
+        return chosen
+    task = chosen[0].task if name != "all" else get_task(task_of_folder(folder, image_root)[0] or GENERAL)
+    own = [column for column in task.benchmarks if not column.file]
+    title = f"records of {Path(folder).expanduser().absolute().name}"
+    own = own or [Column(name=f"{task.alias or task.name}_records", title=title)]
+    return [Benchmark(task, column) for column in own]
+
+
+def _holds_published(chosen: Sequence[Benchmark], folder: str) -> bool:
+    try:
+        if (prepared := find_prepared(folder)) is not None:
+            return prepared.resolve().parent.parent.name == "reason_rft"
+        there = {(part.task, part.split) for part in reason_rft.find(folder).parts}  # by the names of its files alone
+    except FileNotFoundError:  # a file, or a folder without lists
+        return False
+    except ValueError:  # several data sets, or a damaged archive: it is named when the benchmark is read
+        return True
+    return any((b.task.name, b.column.split) in there for b in chosen)
 
 
 def template_digest(prompt: str) -> str | None:

@@ -1,5 +1,6 @@
 """Chips and slices by name: how much memory and speed one has, and devices to compile for that are not there."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -28,6 +29,20 @@ TPUS = {
     "v5p": Chip("v5p", int(95.74 * GIB), 459e12, 2765e9, 100e9),
     "v6e": Chip("v6e", int(31.25 * GIB), 918e12, 1640e9, 100e9),
 }
+# Shapes that are rented, smallest first. Of other devices any power of two.
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+SLICES = {
+    "v5e": _FLAT,
+    "v6e": _FLAT,
+    "v5p": ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8"),
+}
+
+
+def slices(kind: str) -> list[tuple[str, int]]:
+    """The slices of a chip by name, as --topology takes them, with their devices; the smallest first."""
+    if kind not in SLICES:
+        return [(f"{2**n} devices", 2**n) for n in range(9)]
+    return [(f"{kind}:{shape}", math.prod(map(int, shape.split("x")))) for shape in SLICES[kind]]
 
 
 def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:

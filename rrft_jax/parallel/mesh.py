@@ -8,6 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
 PRESETS = ("data", "fsdp", "fsdp+tensor")
+DEFAULTS = ((-1, 1, 1), (1, -1, 1))  # sizes that nobody asked for, so that a preset may take their place
 
 # Logical axis -> mesh axes, of activations and parameters alike.
 RULES: dict[str, tuple[str, ...]] = {
@@ -39,7 +40,7 @@ def make_mesh(
     devices = list(jax.devices() if devices is None else devices)
     sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
     if preset:
-        if tuple(sizes.values()) != (-1, 1, 1):
+        if tuple(sizes.values()) not in DEFAULTS:
             raise ValueError(f"config.mesh.preset={preset} and sizes of axes are both given: leave one of them out")
         sizes = preset_sizes(preset, len(devices), kv_heads)
     if sum(size == -1 for size in sizes.values()) > 1:

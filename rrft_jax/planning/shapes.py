@@ -68,12 +68,15 @@ class Shapes:
 
 def stand_in_tokens(sizes: Sizes) -> Tokens:
     """From config.json alone: right in every shape, while the ids a vocabulary forbids are not known."""
-    eos = 0 if sizes.eos_token_id is None else sizes.eos_token_id
-    return Tokens(sizes.vocab_size, (eos,), eos if sizes.pad_token_id is None else sizes.pad_token_id)
+    eos = sizes.eos_token_ids or (0,)
+    return Tokens(sizes.vocab_size, eos, eos[0] if sizes.pad_token_id is None else sizes.pad_token_id)
 
 
 def largest_bucket(config: ConfigDict) -> Bucket:
-    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included."""
+    """The bucket that memory is planned for: the longest prompts with the most patches, slots and padding included.
+
+    ValueError where buckets are "auto": see `measured.with_buckets`.
+    """
     return max(Buckets(**config.buckets).shapes, key=lambda b: (b.prompt_tokens, b.images * b.patches))
 
 

@@ -15,6 +15,7 @@ from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.compile import Report
 from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size
 from rrft_jax.planning.shapes import largest_bucket
+from rrft_jax.planning.smallest import smallest_fit
 from rrft_jax.processing.images import resized, shrunk
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.programs import step_layout
@@ -69,9 +70,9 @@ def summary(
     failed = [r for r in reports if not r.fits(chip)]
     if failed:
         what = ", ".join(r.name for r in failed)
-        return f"does not fit: {what}\n  what would help:\n" + "\n".join(
-            f"  - {line}" for line in advice(config, sizes, mesh)
-        )
+        fitting = smallest_fit(config, sizes, chip, mesh.devices.flat[0].platform)
+        tips = "\n".join(f"  - {line}" for line in (fitting, *advice(config, sizes, mesh)))
+        return f"does not fit: {what}\n  what would help:\n{tips}"
     total = sum(r.bound for r in reports)
     fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
     if not plan.evaluation_fits(chip.hbm):

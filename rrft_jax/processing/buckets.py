@@ -10,6 +10,8 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.processing.encoded import EncodedPrompt, Size
 from rrft_jax.processing.processor import Processor
 
+AUTO = ("auto",)  # in place of a list: chosen from the data, see `proposal`
+
 
 class PromptTooLong(ValueError):
     """A prompt that no bucket holds; it is refused, since cutting it would cut through its image tokens."""
@@ -17,7 +19,10 @@ class PromptTooLong(ValueError):
 
 @dataclass(frozen=True)
 class Buckets:
-    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot); I = 0 goes with n = 0."""
+    """Ascending choices for P (prompt tokens), I (image slots) and n (patches per slot), each or all of them AUTO.
+
+    I = 0 goes with n = 0.
+    """
 
     prompt: tuple[int, ...]
     images: tuple[int, ...] = (0,)
@@ -25,20 +30,38 @@ class Buckets:
 
     def __post_init__(self):
         for field in fields(self):
-            values = tuple(getattr(self, field.name))
+            values = getattr(self, field.name)
+            values = (values,) if isinstance(values, str) else tuple(values)
+            if values == AUTO:
+                object.__setattr__(self, field.name, values)
+                continue
+            if any(isinstance(value, str) for value in values):
+                raise ValueError(f"buckets.{field.name}={values} must be an ascending list of sizes, or auto")
             if not values or list(values) != sorted(set(values)) or values[0] < (field.name == "prompt"):
                 raise ValueError(f"buckets.{field.name}={values} must be an ascending list, not empty, of sizes")
             object.__setattr__(self, field.name, values)
 
     @property
+    def lists(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The choices for P, I and n; None for one that is AUTO."""
+        return tuple(None if values == AUTO else values for values in (self.prompt, self.images, self.patches))
+
+    @property
+    def auto(self) -> bool:
+        """Whether any of them is to be chosen from the data."""
+        return None in self.lists
+
+    @property
     def shapes(self) -> tuple[Bucket, ...]:
-        """Every shape a batch can have, which bounds the number of compilations."""
+        """Every shape a batch can have, which bounds the number of compilations. ValueError where one is AUTO."""
+        if self.auto:
+            raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
         pairs = dict.fromkeys((i, n if i else 0) for i in self.images for n in self.patches)
         return tuple(Bucket(p, i, n) for p in self.prompt for i, n in pairs)
 
     def check_merged(self, merged: int) -> None:
         """Raises ValueError where the patches of a slot are not whole visual tokens, of `merged` patches each."""
-        if any(n % merged for n in self.patches):
+        if any(n % merged for n in self.lists[2] or ()):
             raise ValueError(f"buckets.patches={self.patches} must be multiples of {merged}, the patches of a token")
 
     def choose(self, size: Size, prompt_id: str | int = "?") -> Bucket:

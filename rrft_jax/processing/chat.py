@@ -13,6 +13,9 @@ from typing import Any
 
 import tokenizers
 
+from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.processing.template import render_template
+
 _MARK = re.compile("\ue000([0-9]+)\ue000")  # private-use characters, which no template contains
 
 
@@ -30,6 +33,48 @@ class Turn:
 
     role: str
     parts: tuple[str | Visual, ...]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
+    system: None for the template's own. Pictures are in front of `text`, or at marks in the user's texts."""
+
+    text: str
+    history: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+
+    def __str__(self):
+        if not self.history and self.system is None:
+            return self.text
+        turns = [*([("system", self.system)] if self.system is not None else []), *self.history, ("user", self.text)]
+        return "\n".join(f"[{role}] {text}" for role, text in turns)
+
+
+def place(
+    prompt: Prompt, pictures: Sequence[Any], mark: str | None = None, films: Sequence[Any] = ()
+) -> list[tuple[str, list]]:
+    """(role, parts) of each turn but the system's, where a part is a text or one of `pictures` or `films`.
+
+    Pictures are in the places of the first `mark`s of the user's texts; without `mark` at those of IMAGE_MARK where
+    there are as many of these as pictures, else in front of the last text, as films are. ValueError for too few marks.
+    """
+    said = [*prompt.history, ("user", prompt.text)]
+    if mark is None:
+        count = sum(text.count(IMAGE_MARK) for role, text in said if role == "user")
+        if count != len(pictures) or not pictures:
+            return [*((role, [text]) for role, text in said[:-1]), ("user", [*pictures, *films, prompt.text])]
+        mark = IMAGE_MARK
+    turns, waiting = [], list(pictures)
+    for role, text in said:
+        before, *behind = text.split(mark, len(waiting)) if role == "user" else (text,)
+        parts = [before] + [part for after in behind for part in (waiting.pop(0), after)]
+        turns.append((role, [part for part in parts if part != ""] or [text]))
+    if waiting:
+        count = len(pictures) - len(waiting)
+        raise ValueError(f"the prompt has {count} {mark} for {len(pictures)} images: its template lacks them")
+    turns[-1][1][:0] = films
+    return turns
 
 
 def mark(k: int) -> str:
@@ -58,7 +103,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
     """The chat template with marks for the texts, up to the start of the answer; and the texts.
 
     kinds: special token -> its name in a template's content parts ('image', 'video').
-    Raises ValueError if the template does not print each mark exactly once.
+    Raises ValueError if the template fails, or does not print each mark exactly once.
     """
     texts, messages = [], []
     for turn in turns:
@@ -71,7 +116,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
                 texts.append(part)
         bare = turn.role != "user" and len(content) == 1 and content[0]["type"] == "text"
         messages.append({"role": turn.role, "content": content[0]["text"] if bare else content})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = render_template(tokenizer.get_chat_template(), messages, tokenizer.special_tokens_map)
     printed = Counter(_MARK.findall(text))
     for k in range(len(texts)):
         if (count := printed[str(k)]) != 1:
@@ -91,8 +136,7 @@ def chat_tokens(
 ) -> list[int]:
     """Token ids of a conversation and the start of the answer. kinds: see `render`."""
     rendered, texts = render(tokenizer, turns, kinds)
-    cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
-    pieces = re.split(f"({cut})", rendered)
+    pieces = _pieces(specials, rendered)
     visuals = [part for turn in turns for part in turn.parts if isinstance(part, Visual)]
     for token in kinds:
         expected = sum(visual.token == token for visual in visuals)
@@ -102,6 +146,42 @@ def chat_tokens(
                 "use the model's own chat_template in its directory"
             )
     copies = {token: iter([v.copies for v in visuals if v.token == token]) for token in kinds}
+    return _token_ids(plain, specials, pieces, texts, copies)
+
+
+def reply_tokens(
+    tokenizer: Any, plain: tokenizers.Tokenizer, specials: Mapping[str, int], turns: Sequence[Turn], end: str
+) -> tuple[list[int], list[bool]]:
+    """Token ids of a conversation behind its first question, and which of them the assistant says.
+
+    turns: of one text each, user and assistant in turn, the assistant last; end: the special token that ends a turn,
+    which the assistant says too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for a
+    template that ends an answer in another way.
+    """
+    rendered, texts = render(tokenizer, turns, {})
+    ids: list[int] = []
+    said: list[bool] = []
+    for number, turn in enumerate(turns):
+        if turn.role != "assistant":
+            continue
+        answer = plain.encode(texts[number], add_special_tokens=False).ids
+        _, _, behind = rendered.partition(mark(number))
+        between = behind.partition(mark(number + 2))[0] if number + 2 < len(turns) else end
+        pieces = _pieces(specials, between)
+        if next(filter(None, pieces), None) != end or not behind.startswith(end):
+            raise ValueError(f"the chat template does not end an answer with {end}: use Qwen2-VL's chat_template")
+        between = _token_ids(plain, specials, pieces, texts, {})
+        ids += [*answer, *between]
+        said += [True] * (len(answer) + 1) + [False] * (len(between) - 1)
+    return ids, said
+
+
+def _pieces(specials: Mapping[str, int], rendered: str) -> list[str]:
+    cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
+    return re.split(f"({cut})", rendered)
+
+
+def _token_ids(plain, specials, pieces, texts, copies) -> list[int]:
     ids = []
     for piece in pieces:
         if piece in specials:

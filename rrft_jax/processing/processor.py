@@ -8,12 +8,25 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from transformers import AutoImageProcessor, AutoTokenizer
 
+from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.fields import token_ids
+from rrft_jax.files import read_json_object
 from rrft_jax.models.positions import Grid, Span
-from rrft_jax.models.protocol import Sizes, SpecialTokens, VisionSizes
+from rrft_jax.models.protocol import Sizes, SpecialTokens
 from rrft_jax.models.registry import family_of, read_config
-from rrft_jax.processing.chat import Turn, Visual, chat_tokens, plain_tokenizer, special_tokens
+from rrft_jax.processing.chat import (
+    Prompt,
+    Turn,
+    Visual,
+    chat_tokens,
+    place,
+    plain_tokenizer,
+    render,
+    reply_tokens,
+    special_tokens,
+)
+from rrft_jax.processing.directory import AGAIN, TOKENIZER, guarded, load_image_processor, load_tokenizer
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import visual_tokens
@@ -56,34 +69,29 @@ class Processor:
 def load_processor(
     directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None, sizes: Sizes | None = None
 ) -> Processor:
-    """The processor of a HuggingFace directory; pixel limits in pixels, None for what preprocessor_config.json says.
+    """The processor of a HuggingFace directory; pixel limits in pixels, None for the directory's own.
 
     sizes: of the model that it prepares prompts for; None for those of the directory's config.json.
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
-    for name in ("tokenizer_config.json", "preprocessor_config.json"):
-        if not (directory / name).is_file():
-            raise FileNotFoundError(f"{directory / name} not found: give a whole HuggingFace model directory")
     sizes = sizes or read_config(directory)
     family = family_of(sizes)
-    tokenizer = AutoTokenizer.from_pretrained(str(directory))
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = _chat_template(directory)
-    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels, sizes.vision)
+    tokenizer, template = load_tokenizer(directory)
+    images = load_image_processor(directory, min_pixels, max_pixels, sizes.vision, family.pixel_limits)
     specials, special = special_tokens(tokenizer), family.tokens
     missing = [token for token in astuple(special) if token not in specials]
     if missing:
         raise ValueError(
             f"{directory}: special tokens {missing} are missing; this is no tokenizer of a {family.model_type}"
         )
-    generation = _read_json(directory / "generation_config.json")
-    eos = (generation or {}).get("eos_token_id") or []
-    eos = [eos] if isinstance(eos, int) else eos
+    path = directory / "generation_config.json"
+    generation = read_json_object(path, AGAIN) if path.is_file() else None
+    eos = token_ids(generation or {}, path, "eos_token_id")
     pad = tokenizer.pad_token_id
     if pad is None:
         raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")
-    return Processor(
+    processor = Processor(
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer),
         specials=specials,
@@ -104,6 +112,21 @@ def load_processor(
         merge_size=sizes.vision.spatial_merge_size,
         patch_width=sizes.vision.patch_dim,
     )
+    _try_out(processor, template, directory / TOKENIZER)
+    return processor
+
+
+def _try_out(processor: Processor, template: Path, tokenizer: Path) -> None:
+    """A conversation with an image becomes tokens. ValueError names the file that keeps it from that."""
+    turns = [Turn("user", (Visual(processor.special.image, 1), "a"))]
+    for file, work in (
+        (template, lambda: render(processor.tokenizer, turns, _kinds(processor))),
+        (tokenizer, lambda: (_tokens(processor, turns), decode(processor, encode_completion(processor, "a")))),
+    ):
+        try:
+            guarded(work)
+        except ValueError as error:
+            raise ValueError(f"{file}: no prompt can be made with it ({error}); {AGAIN}") from None
 
 
 def save_processor(processor: Processor, directory: str | Path) -> None:
@@ -115,25 +138,27 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
     # Older transformers read the two limits by these names, newer ones the size that save_pretrained wrote.
     path = directory / "preprocessor_config.json"
     limits = {"min_pixels": processor.min_pixels, "max_pixels": processor.max_pixels}
-    _write_json(path, {**_read_json(path), **limits})
+    _write_json(path, {**read_json_object(path, AGAIN), **limits})
     if processor.generation_config is not None:
         _write_json(directory / "generation_config.json", processor.generation_config)
 
 
 def encode_prompt(
-    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None
+    processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> EncodedPrompt:
-    """One user turn: images, then videos, then the text, ready for the answer.
+    """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
     With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them.
+    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
+    images.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
-    Special tokens inside `text` and `system` are plain characters.
+    Special tokens inside the texts are plain characters.
     """
     image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return _encoded(processor, _turns(processor, text, *grids, system), image_out, video_out)
+    return _encoded(processor, _turns(processor, Prompt(text, tuple(history), system), *grids), image_out, video_out)
 
 
 def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
@@ -156,12 +181,13 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
 
 
 def measure(
-    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None
+    processor: Processor, text: str, image_sizes: Iterable[tuple[int, int]] = (), system: str | None = None,
+    history: Sequence[tuple[str, str]] = (),
 ) -> Size:
     """The size `encode_prompt` will give, from the (height, width) in pixels of each image, without their pixels."""
     near = processor.nearest_pixels
     grids = [image_grid(processor.image_processor, height, width, near) for height, width in image_sizes]
-    tokens = _tokens(processor, _turns(processor, text, grids, [], system))
+    tokens = _tokens(processor, _turns(processor, Prompt(text, tuple(history), system), grids, []))
     return Size(len(tokens), tuple(t * h * w for t, h, w in grids))
 
 
@@ -171,6 +197,23 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
     return np.asarray([*ids, processor.eos_token_ids[0]], np.int32)
 
 
+def encode_replies(
+    processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+
+    history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
+    `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.
+    """
+    said = [*history, ("user", text), ("assistant", reply)]
+    if any(IMAGE_MARK in text for _, text in said[1:]):
+        raise ValueError("a later question holds a picture: config.sft.turns=last trains on its last answer")
+    turns = [Turn(role, (text,)) for role, text in said]
+    end = processor.special.end_of_turn
+    ids, own = reply_tokens(processor.tokenizer, processor.plain, processor.specials, turns, end)
+    return np.asarray(ids, np.int32), np.asarray(own, bool)
+
+
 def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     """The text of an answer int[c] up to its first EOS token, special tokens left out."""
     ids = [int(i) for i in ids]
@@ -178,25 +221,11 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _turns(
-    processor: Processor, text: str, images: Sequence[Grid], videos: Sequence[Grid], system: str | None
-) -> list[Turn]:
+def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
     pictures = [_visual(processor, processor.special.image, grid) for grid in images]
     films = [_visual(processor, processor.special.video, grid) for grid in videos]
-    if processor.image_mark is None:
-        parts = [*pictures, *films, text]
-    else:
-        parts = [*films, *_at_marks(text, processor.image_mark, pictures)]
-    user = Turn("user", tuple(parts))
-    return [user] if system is None else [Turn("system", (system,)), user]
-
-
-def _at_marks(text: str, mark: str, pictures: Sequence[Visual]) -> list[str | Visual]:
-    before, *behind = text.split(mark, len(pictures))
-    if len(behind) < len(pictures):
-        raise ValueError(f"the prompt has {len(behind)} {mark} for {len(pictures)} images: its template lacks them")
-    parts = [before] + [part for pair in zip(pictures, behind, strict=True) for part in pair]
-    return [part for part in parts if part != ""]
+    turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
+    return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
@@ -204,8 +233,12 @@ def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
 
 
 def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
-    kinds = {processor.special.image: "image", processor.special.video: "video"}
-    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, kinds)
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, _kinds(processor))
+
+
+def _kinds(processor: Processor) -> dict[str, str]:
+    """Special token -> its name in a chat template's content parts."""
+    return {processor.special.image: "image", processor.special.video: "video"}
 
 
 def _encoded(
@@ -226,45 +259,6 @@ def _encoded(
         processor.patch_width,
         processor.positions,
     )
-
-
-def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None, vision: VisionSizes) -> Any:
-    config = _read_json(path)
-    try:  # the one that the file names, in its version for NumPy and Pillow: the others need torch
-        kind = type(AutoImageProcessor.from_pretrained(str(path.parent), backend="pil", local_files_only=True))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: no image processor that transformers has ({str(error).splitlines()[0]})") from error
-    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    images = kind.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
-    geometry = {
-        "patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-    }  # fmt: skip
-    wrong = {k: getattr(images, k, None) for k, v in geometry.items() if getattr(images, k, None) != v}
-    if wrong:
-        raise ValueError(f"{path}: {wrong} is not config.json's {geometry}; its patches would not fit the vision tower")
-    low, high = images.size["shortest_edge"], images.size["longest_edge"]
-    if not 0 < low <= high:
-        raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
-    return images
-
-
-def _chat_template(directory: Path) -> str:
-    """Older directories keep the template in chat_template.json, which only AutoProcessor reads."""
-    path = directory / "chat_template.json"
-    template = (_read_json(path) or {}).get("chat_template")
-    if template is None:
-        raise ValueError(f"{directory}: no chat template in tokenizer_config.json, chat_template.jinja or {path.name}")
-    return template
-
-
-def _read_json(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

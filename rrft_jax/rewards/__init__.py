@@ -1,14 +1,12 @@
 """Verifiable rewards: pure host functions on text, a default and the published (`paper`) form side by side."""
 
 from rrft_jax.rewards.combine import Failure, RewardSet, Scored, Weighted, reward_set
-from rrft_jax.rewards.extract import Answer, extract_answer
 from rrft_jax.rewards.pool import Pool, in_workers
 from rrft_jax.rewards.registry import get
 from rrft_jax.rewards.trl_adapter import from_trl
 from rrft_jax.rewards.values import Outcome, Reward, Values
 
 __all__ = [
-    "Answer",
     "Failure",
     "Outcome",
     "Pool",
@@ -17,7 +15,6 @@ __all__ = [
     "Scored",
     "Values",
     "Weighted",
-    "extract_answer",
     "from_trl",
     "get",
     "in_workers",

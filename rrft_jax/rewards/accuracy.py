@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rrft_jax.rewards.compare import decide
-from rrft_jax.rewards.extract import PAPER, extract_answer
-from rrft_jax.rewards.symbolic import Check, Verify, as_math, check_or_fail, settle, verify_here
-from rrft_jax.rewards.values import Values, gold_answer
+from rrft_jax.answers.compare import Undecided, decide
+from rrft_jax.answers.tags import extract_answer, published_answer
+from rrft_jax.rewards.symbolic import Check, Verify, settle, verify_here
+from rrft_jax.rewards.values import Values, gold_answer, gold_text
 
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
@@ -23,22 +23,22 @@ def accuracy(
     """1.0 or 0.0 per completion.
 
     Reads the last closed <answer> behind </think>; without one, what stands behind the thought, so that a direct
-    "4" counts, and an unfinished thought never does. Compares by text, choice letter, number or set of functions
-    (`compare`); only what these cannot decide goes to math-verify, as verify(gold, target).
+    "4" counts, and an unfinished thought never does. An answer is right only if all of it was understood
+    (`answers.compare`); only two formulas that exact values do not tell apart go to math-verify, gold first.
     """
     return settle(judge, completions, examples, verify)
 
 
 def judge(completion: str, example: "Example") -> float | Check:
     """The default verdict on one completion, or the symbolic check that would give it."""
-    gold = extract_answer(gold_answer(example), fallback="whole").text
+    gold = gold_text(example)
     answer = extract_answer(completion)
     if answer is None:
         return 0.0
     verdict = decide(answer.text, gold)
-    if verdict is not None:
-        return float(verdict)
-    return check_or_fail(as_math(gold), as_math(answer.text))
+    if isinstance(verdict, Undecided):
+        return Check(verdict.gold, verdict.answer, whole=True)
+    return float(verdict)
 
 
 def paper(
@@ -60,7 +60,7 @@ def paper(
 def paper_judge(completion: str, example: "Example") -> float | Check:
     """The published verdict on one completion, or the symbolic check that would give it."""
     solution = gold_answer(example)
-    answer = extract_answer(completion, **PAPER)
-    if answer.text == extract_answer(solution, **PAPER).text:
+    answer = published_answer(completion)
+    if answer.text == published_answer(solution).text:
         return 1.0
     return 0.0 if answer.tagged else Check(completion, solution)

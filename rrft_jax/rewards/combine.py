@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rrft_jax.answers.tags import extract_answer
 from rrft_jax.rewards import registry, symbolic
 from rrft_jax.rewards.calling import call_all
-from rrft_jax.rewards.extract import extract_answer
 from rrft_jax.rewards.format import is_lenient, is_strict
 from rrft_jax.rewards.values import Weighted
 from rrft_jax.rewards.waiting import Waiter

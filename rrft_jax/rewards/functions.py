@@ -6,11 +6,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rrft_jax.answers.functions import Function, read, read_paper, readable
+from rrft_jax.answers.tags import extract_answer, published_answer
 from rrft_jax.rewards import transforms
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.symbolic import settle
-from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, Credits, Function
-from rrft_jax.rewards.values import Values, gold_answer
+from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, Credits
+from rrft_jax.rewards.values import Values, gold_answer, gold_text
 
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
@@ -20,7 +21,7 @@ def functions(completions: Sequence[str], examples: "Sequence[Example]", group_i
     """A value in [0, 1]: 1 for each function that is right, 0.5 with a wrong value or object, 0.25 with both wrong,
     over the number of functions in the answer or the reference, whichever has more.
 
-    Reads the last closed <answer> behind </think>, tolerantly (`transforms.read`), and matches one to one so that the
+    Reads the last closed <answer> behind </think>, tolerantly (`answers.functions`), and matches one to one so that the
     credit is the greatest possible. A function said again counts as one that is not there: five functions of which four
     are repeats earn a fifth.
     """
@@ -60,13 +61,13 @@ def penalty_paper(
 def answered(completion: str) -> list[Function]:
     """The functions of a completion's answer; none where it gives no answer."""
     answer = extract_answer(completion)
-    return transforms.read(answer.text) if answer else []
+    return read(answer.text) if answer else []
 
 
 def wanted(example: "Example") -> list[Function]:
     """The functions of the reference; ValueError where it holds none, or one that cannot be read."""
-    found = transforms.read(extract_answer(gold_answer(example), fallback="whole").text)
-    if not found or transforms.readable(found) != found:
+    found = read(gold_text(example))
+    if not found or readable(found) != found:
         raise ValueError(
             f"example {example.id}: answer {example.answer!r} is no sequence of functions such as "
             "change_size(7, large); correct the record, or choose rewards that fit its task"
@@ -78,17 +79,14 @@ def _score(completions: Sequence[str], examples: "Sequence[Example]", credits: C
     def judge(completion: str, example: "Example") -> float:
         return transforms.credit(answered(completion), wanted(example), credits, transforms.best)
 
-    unread = [i for i, text in enumerate(completions) if not transforms.readable(answered(text))]
+    unread = [i for i, text in enumerate(completions) if not readable(answered(text))]
     values = settle(judge, completions, examples)
     return Values(values, values.errors, unread)
 
 
 def _paper(completions: Sequence[str], examples: "Sequence[Example]", credits: Credits) -> Values:
     def judge(completion: str, example: "Example") -> float:
-        answer = extract_answer(completion, **PAPER).text
-        gold = gold_answer(example)
-        return transforms.credit(
-            transforms.read_paper(answer), transforms.read_paper(gold), credits, transforms.in_passes
-        )
+        answer, gold = published_answer(completion).text, gold_answer(example)
+        return transforms.credit(read_paper(answer), read_paper(gold), credits, transforms.in_passes)
 
     return settle(judge, completions, examples)

@@ -6,8 +6,8 @@ With lam = 0.5 - (length - shortest) / (longest - shortest): a right answer earn
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from rrft_jax.answers.tags import published_answer
 from rrft_jax.rewards.accuracy import accuracy
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.symbolic import Check, Verify, settle, verify_here
 from rrft_jax.rewards.values import Values, gold_answer, members
 
@@ -63,7 +63,7 @@ def paper(
 
 def _paper_right(completion: str, example: "Example") -> float | Check:
     solution = gold_answer(example)
-    answer, gold = extract_answer(completion, **PAPER), extract_answer(solution, **PAPER)
+    answer, gold = published_answer(completion), published_answer(solution)
     if answer.text == gold.text:
         return 1.0
     try:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rrft_jax.answers.compare import value_of
+from rrft_jax.answers.tags import extract_answer, published_answer
 from rrft_jax.rewards.accuracy import judge
-from rrft_jax.rewards.compare import clean, lone_number, number
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.symbolic import Check, Verify, settle, verify_here
-from rrft_jax.rewards.values import Values, gold_answer
+from rrft_jax.rewards.values import Values, gold_answer, gold_text
 
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
@@ -50,19 +50,16 @@ def _judge(completion: str, example: "Example") -> float | Check:
     if verdict != 0.0:
         return verdict
     answer = extract_answer(completion)
-    gold = number(clean(extract_answer(gold_answer(example), fallback="whole").text))
+    gold = value_of(gold_text(example))
     if answer is None or not gold:
         return 0.0
-    text = clean(answer.text)
-    given = number(text)
-    if given is None:
-        given = lone_number(text)
+    given = value_of(answer.text)
     return 0.0 if given is None else _credit(float(abs(given - gold)), float(abs(gold)))
 
 
 def _paper_judge(completion: str, example: "Example") -> float | Check:
     solution = gold_answer(example)
-    answer, gold = extract_answer(completion, **PAPER), extract_answer(solution, **PAPER)
+    answer, gold = published_answer(completion), published_answer(solution)
     try:
         given, wanted = float(answer.text), float(gold.text)
     except ValueError:

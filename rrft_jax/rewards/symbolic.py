@@ -5,10 +5,9 @@ holds, and `verify_here` for trusted text.
 """
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rrft_jax.rewards.values import Outcome, Values, reason
 
@@ -16,14 +15,17 @@ if TYPE_CHECKING:
     from rrft_jax.data.example import Example
     from rrft_jax.rewards.pool import Pool
 
-MAX_CHARS = 2000  # a longer text is no answer; parsing time grows with length
-
 
 class Check(NamedTuple):
-    """Two texts to compare, in math-verify's order verify(gold, target), which is not symmetric."""
+    """Two texts to compare, in math-verify's order verify(gold, target), which is not symmetric.
+
+    whole: both are formulas in LaTeX, equal only if each was read to its last sign. Otherwise math-verify looks for
+    something to compare in texts of any kind, as the published rewards let it.
+    """
 
     gold: str
     target: str
+    whole: bool = False
 
 
 Verify = Callable[[Sequence[Check]], list[Outcome]]
@@ -37,14 +39,33 @@ def load() -> None:
     logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
-def equal(gold: str, target: str) -> bool:
+def equal(gold: str, target: str, whole: bool = False) -> bool:
     """Whether math-verify finds `target` equal to `gold`. Without a time limit: see `in_pool`."""
     load()
     from math_verify import parse, verify
 
+    if whole:
+        parsed = [_formula(text) for text in (gold, target)]
+        return None not in parsed and bool(verify(*parsed, timeout_seconds=None))
     # Its own limits use SIGALRM, which works in main threads only and does not interrupt long C calls.
     parsed = [parse(text, parsing_timeout=None) for text in (gold, target)]
     return bool(verify(*parsed, timeout_seconds=None))
+
+
+def _formula(text: str) -> Any:
+    """The SymPy value of a LaTeX formula, or None where its parser does not take all of it.
+
+    math-verify's own `parse` looks for a part that it can read, and drops units and words before it does.
+    """
+    from latex2sympy2_extended import latex2sympy
+    from math_verify.grader import should_treat_as_complex
+
+    try:
+        return latex2sympy(text, is_real=not should_treat_as_complex(text), normalization_config=None)
+    except RecursionError:
+        raise
+    except Exception:  # the parser raises whatever it stumbles over
+        return None
 
 
 def verify_here(checks: Sequence[Check]) -> list[Outcome]:
@@ -55,19 +76,6 @@ def verify_here(checks: Sequence[Check]) -> list[Outcome]:
 def in_pool(pool: "Pool") -> Verify:
     """Run checks in the pool's workers, each within the pool's limit."""
     return partial(pool.map, equal)
-
-
-def as_math(text: str) -> str:
-    """Bare LaTeX in dollar signs, without which math-verify does not see `2\\sqrt{3}`; prose stays as it is."""
-    bare = re.search(r"[\\^]", text) and not re.search(r"\$|\\\(|\\\[", text)
-    if not bare or re.search(r"[A-Za-z]{3,}", re.sub(r"\\[A-Za-z]+", "", text)):
-        return text
-    return f"${text}$"
-
-
-def check_or_fail(gold: str, target: str) -> float | Check:
-    """A Check, or 0.0 where the target is too long to be an answer."""
-    return Check(gold, target) if len(target) <= MAX_CHARS else 0.0
 
 
 def settle(

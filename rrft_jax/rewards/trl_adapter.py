@@ -82,9 +82,7 @@ class TrlReward:
         return [{"role": role, "content": text}] if self.conversational else text
 
 
-def from_trl(
-    function: Callable[..., Any], *, conversational: bool = False, per_item: bool = False
-) -> TrlReward:
+def from_trl(function: Callable[..., Any], *, conversational: bool = False, per_item: bool = False) -> TrlReward:
     """Wrap a TRL-style function; see `TrlReward` for what it receives."""
     return TrlReward(function, conversational, per_item)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rrft_jax.answers.tags import reference_answer
+
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
 
@@ -75,6 +77,14 @@ def gold_answer(example: "Example") -> str:
     if not example.answer.strip():
         raise ValueError(f"example {example.id}: answer is empty; drop the record or fill it in")
     return example.answer
+
+
+def gold_text(example: "Example") -> str:
+    """The reference answer of an example, read out of its tags as a completion's is."""
+    text = reference_answer(gold_answer(example))
+    if not text:
+        raise ValueError(f"example {example.id}: answer {example.answer!r} has tags and no answer; correct the record")
+    return text
 
 
 def members(group_ids: Sequence[int]) -> Iterator[list[int]]:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits, target_log_probs
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.protocol import Model
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.growth import bounds, grown
-from rrft_jax.rollout.sampling import Sampling, draw
+from rrft_jax.rollout.sampling import draw
 
 
 @jax.tree_util.register_dataclass
@@ -22,8 +22,8 @@ class Rollouts:
     """G completions per prompt, right-padded.
 
     tokens int32[B, G, C]; mask bool[B, G, C], true up to and including the first EOS;
-    log_probs float32[B, G, C] at temperature 1 under the vocabulary law, which is what the scorer recomputes;
-    sampled_log_probs float32[B, G, C] under the tempered, truncated law the tokens were drawn from;
+    log_probs float32[B, G, C] at temperature 1 over the allowed tokens, which is what the scorer recomputes;
+    sampled_log_probs float32[B, G, C] under the tempered, truncated distribution the tokens were drawn from;
     finished bool[B, G]: an EOS was drawn.
     """
 
@@ -57,32 +57,13 @@ def row_keys(key: jax.Array, prompt_id: jax.Array, group: int, first_member: jax
 
 
 def sample(
-    model: Model,
-    params: dict,
-    prompts: Prompts,
-    key: jax.Array,
-    allowed: jax.Array | None,
-    eos_token_ids: tuple[int, ...],
-    pad_token_id: int,
-    group: int,
-    length: int,
-    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
-    stop_at_eos: bool = True,
-    first_member: jax.Array | None = None,
-    compact: int = 0,
-    cache_parts: int = 1,
+    decoder: Decoder, params: dict, prompts: Prompts, key: jax.Array, group: int, first_member: jax.Array | None = None
 ) -> Rollouts:
-    """Draws `group` completions of at most `length` tokens for each prompt; a pure function, to be jitted.
+    """Draws `group` completions for each prompt; a pure function, to be jitted.
 
-    key: already folded with whatever addresses this call (seed, step). allowed bool[V]: the vocabulary law.
-    The loop ends as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
-    first_member int32[B]: see `row_keys`.
-    compact: as soon as the unfinished members fit into a batch so many times smaller, they go on in one, down to
-    a single row; 0 never. The tokens are the same up to rounding, since every draw is addressed. Each size is a loop of
-    its own in the program; a smaller batch copies the prompt's cache for each of its rows.
-    cache_parts: the cache of the completions grows in so many steps, each a loop of its own, and attention reads no
-    more than the part that is there. The tokens are the same up to rounding.
+    key: already folded with whatever addresses this call (seed, step). first_member int32[B]: see `row_keys`.
     """
+    model, length, pad_token_id = decoder.model, decoder.length, decoder.pad_token_id
     B = prompts.tokens.shape[0]
     prefix = model.prefix_of(params, prompts)
     # The prompt's activations are gone before the weights of the loop are made, and these never lie in a stack too.
@@ -94,7 +75,7 @@ def sample(
     step_keys = jax.vmap(lambda t: jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))(jnp.arange(length))
     shape = (B, group, length)
     rows = lambda x: constrain(x, "batch", *[None] * (x.ndim - 1))  # noqa: E731
-    lengths = bounds(length, cache_parts)
+    lengths = bounds(length, decoder.cache_parts)
     zeros = rows(jnp.zeros(shape, jnp.float32))
     hidden = jnp.broadcast_to(prefix.last_hidden[:, None], (B, group, prefix.last_hidden.shape[-1]))
     none_done = rows(jnp.zeros((B, group), bool))
@@ -110,12 +91,12 @@ def sample(
 
     def one_token(prefix: Prefix, step_keys: jax.Array, state: _State) -> _State:
         t, members = state.step, state.done.shape[1]
-        z = logits(state.hidden, table, allowed)
-        token, sampled = draw(z, step_keys[t], sampling)
+        z = logits(state.hidden, table, decoder.allowed)
+        token, sampled = draw(z, step_keys[t], decoder.sampling)
         live = ~state.done
         token = jnp.where(live, token, pad_token_id)
         put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)  # noqa: E731
-        ended = jnp.isin(token, jnp.array(eos_token_ids)) & live
+        ended = jnp.isin(token, jnp.array(decoder.eos_token_ids)) & live
         out = Rollouts(
             tokens=put(state.out.tokens, token),
             mask=put(state.out.mask, live),
@@ -127,7 +108,7 @@ def sample(
         hidden, suffix = model.extend(
             params, token[..., None], positions, live[..., None], prefix, state.suffix, write_index=t
         )
-        done = state.done | ended if stop_at_eos else state.done
+        done = state.done | ended if decoder.stop_at_eos else state.done
         return _State(t + 1, hidden[:, :, 0], suffix, done, out)
 
     def decode(
@@ -153,7 +134,7 @@ def sample(
         out = decode(prefix, keys, smaller_state, smaller[1:], lengths[-1:])
         return jax.tree.map(rows, put_members(state.out, members, out))
 
-    return decode(prefix, step_keys, state, stages(B * group, compact), lengths)
+    return decode(prefix, step_keys, state, stages(B * group, decoder.compact), lengths)
 
 
 def _split_as_before(x: jax.Array) -> jax.Array:

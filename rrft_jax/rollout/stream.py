@@ -1,4 +1,4 @@
-"""One completion, a token at a time: the sampler's law and keys, with the host looking on after every token."""
+"""One completion, a token at a time: the sampler's distribution and keys, and the host sees every token at once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.protocol import Model
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import row_keys
-from rrft_jax.rollout.sampling import Sampling, draw
+from rrft_jax.rollout.sampling import draw
 
 
 @jax.tree_util.register_dataclass
@@ -25,19 +25,14 @@ class _State:
     suffix: Suffix
 
 
-def make_stream(
-    model: Model,
-    allowed: jax.Array | None,
-    eos_token_ids: tuple[int, ...],
-    length: int,
-    sampling: Sampling,
-) -> Callable[[dict, Prompts, jax.Array], Iterator[int]]:
+def make_stream(decoder: Decoder) -> Callable[[dict, Prompts, jax.Array], Iterator[int]]:
     """stream(params, prompts, key) -> the token ids of one completion, each as soon as it is drawn.
 
-    prompts holds one prompt (B = 1). The ids are those of `sample` for member 0 of the group, with the same key,
-    vocabulary law (allowed bool[V]) and sampling; the EOS that ends them is the last one given, and after `length`
-    tokens they end without. Two programs, prompt and token, compile once for each shape of prompts.
+    prompts holds one prompt (B = 1). The ids are those of `sample` with the same key for member 0 of the group; the EOS
+    that ends them is the last one given, and after `length` tokens they end without. Two programs, prompt and token,
+    compile once for each shape of prompts.
     """
+    model, length = decoder.model, decoder.length
 
     @jax.jit
     def start(params: dict, prompts: Prompts, key: jax.Array) -> tuple[Prefix, jax.Array, _State]:
@@ -48,8 +43,8 @@ def make_stream(
     @partial(jax.jit, donate_argnums=3)
     def next_token(params: dict, prefix: Prefix, keys: jax.Array, state: _State) -> tuple[jax.Array, _State]:
         t = state.step
-        z = logits(state.hidden, model.output_table(params), allowed)
-        token, _ = draw(z, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys), sampling)
+        z = logits(state.hidden, model.output_table(params), decoder.allowed)
+        token, _ = draw(z, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys), decoder.sampling)
         positions = completion_positions(prefix.next_position + t, 1, 1)
         seen = jnp.ones((1, 1, 1), bool)
         hidden, suffix = model.extend(params, token[..., None], positions, seen, prefix, state.suffix, write_index=t)
@@ -62,7 +57,7 @@ def make_stream(
         for _ in range(length):
             token, state = next_token(params, prefix, keys, state)
             yield int(token)
-            if int(token) in eos_token_ids:
+            if int(token) in decoder.eos_token_ids:
                 return
 
     return stream

@@ -40,7 +40,7 @@ class Journal:
         if self._metrics is None:
             yield
             return
-        with Progress(total, shown, start, every) as self._progress:
+        with Progress(total, start, every, shown) as self._progress:
             yield
         self._progress = None
 

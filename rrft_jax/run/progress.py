@@ -13,6 +13,12 @@ from tqdm import tqdm
 Shown = tuple[str, str, str]  # label, metric, format; a metric that a step does not have is left out
 
 
+def reward_columns(of_task: Sequence[Shown] = ()) -> tuple[Shown, ...]:
+    """What is shown of a training with rewards. of_task: what its task adds."""
+    speed = ("tok/s", "tokens_per_second", "{:,.0f}")
+    return (("reward", "reward", "{:.3f}"), *of_task, ("kl", "kl", "{:.4f}"), speed)
+
+
 class Progress:
     """Shows step/total, the metrics of `shown`, and the time left.
 
@@ -22,9 +28,9 @@ class Progress:
     def __init__(
         self,
         total: int,
-        shown: Sequence[Shown],
         start: int = 0,
         every: int = 10,
+        shown: Sequence[Shown] = reward_columns(),
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):

@@ -1,7 +1,8 @@
 """The directory of one run: what made it, whether it may be continued, and whether it is finished.
 
     config.json      resolved config; the last file written at the start, so its presence means "started"
-    versions.json    program and library versions, platform, git commit, seeds of the first start
+    versions.json    program and library versions, platform, git commit, seeds, digests of the user's own files, of
+                     the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
     skipped.jsonl    one line per record that training does not use, and why
     DONE             summary of a finished run (JSON)
@@ -22,8 +23,8 @@ from typing import Any, TextIO
 
 import ml_collections
 
-from rrft_jax.files import write_json
-from rrft_jax.run.versions import collect_versions, version_notes
+from rrft_jax.files import read_json_object, write_json
+from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
 STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
@@ -91,7 +92,7 @@ def open_workdir(
 def _start(
     path: Path, new: dict, may_change: Sequence[str], upgrade: Callable[[dict], dict], lock: TextIO | None
 ) -> Workdir:
-    versions = {**collect_versions(), "seeds": find_seeds(new)}
+    versions = {**collect_versions(), "seeds": find_seeds(new), "files": user_files(flatten(new))}
     resumed = (path / CONFIG).exists()
     changed: dict[str, tuple[Any, Any]] = {}
     notes: tuple[str, ...] = ()
@@ -213,11 +214,8 @@ def _append_line(file: Path, line: str) -> None:
         f.write(("\n" if torn else "") + line + "\n")
 
 
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise WorkdirError(f"{file} is not valid JSON ({error}); restore it, or start in a new --workdir.") from None
+def _read_json(file: Path) -> dict[str, Any]:
+    return read_json_object(file, "restore it, or start in a new --workdir", error=WorkdirError)
 
 
 def _tuples(value: Any) -> Any:

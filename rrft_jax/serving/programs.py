@@ -3,18 +3,18 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor
+from rrft_jax.rollout.decoder import Decoder, make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.stream import make_stream
 from rrft_jax.serving.prepare import Work
@@ -27,8 +27,8 @@ class Programs:
     own, so at most `max_programs` are kept."""
 
     def __init__(self, model: Model, params: dict, processor: Processor, max_programs: int = 64):
-        self._model, self._params, self._processor, self._most = model, params, processor, max_programs
-        self._allowed = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
+        self._params, self._processor, self._most = params, processor, max_programs
+        self._decoder = make_decoder(model, processor, length=1)
         self._key = jax.random.key(0)
         self._kept: OrderedDict[tuple, Any] = OrderedDict()
 
@@ -60,11 +60,11 @@ class Programs:
         return self._kept[key]
 
     def _compile(self, work: Work, prompts: Prompts) -> Any:
-        run = partial(
-            sample, self._model, allowed=self._allowed, eos_token_ids=self._processor.eos_token_ids,
-            pad_token_id=self._processor.pad_token_id, group=work.group, length=work.length, sampling=work.sampling,
-        )  # fmt: skip
+        run = partial(sample, self._decoder_of(work), group=work.group)
         return jax.jit(run).lower(self._params, prompts, self._key).compile()
 
     def _make_stream(self, work: Work) -> Any:
-        return make_stream(self._model, self._allowed, self._processor.eos_token_ids, work.length, work.sampling)
+        return make_stream(self._decoder_of(work))
+
+    def _decoder_of(self, work: Work) -> Decoder:
+        return replace(self._decoder, length=work.length, sampling=work.sampling)

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rrft_jax.answers.choices import choice, choice_reference
+from rrft_jax.answers.compare import in_one_spelling
+from rrft_jax.answers.tags import extract_answer, published_answer
 from rrft_jax.data.example import Example
 from rrft_jax.rewards.accuracy import accuracy
-from rrft_jax.rewards.compare import choice, clean, lone_number, number
-from rrft_jax.rewards.extract import PAPER, extract_answer
 from rrft_jax.rewards.symbolic import Check
 from rrft_jax.rewards.values import Reward, gold_answer
-
-LETTERS = ("A", "B", "C", "D")
 
 
 def paper_same(text: str, example: Example, enhance: bool = False) -> float | Check:
@@ -19,7 +18,7 @@ def paper_same(text: str, example: Example, enhance: bool = False) -> float | Ch
     letter in other words than itself is wrong ("(B)", "B."). enhance: the published scorer's own option, off in its
     tables: without tags, the reference anywhere in the text is right."""
     gold = gold_answer(example)
-    answer = extract_answer(text, **PAPER)
+    answer = published_answer(text)
     if answer.tagged:
         return 1.0 if answer.text == gold else Check(answer.text, gold)
     return 1.0 if answer.text == gold.strip() or (enhance and gold.strip() in text) else Check(text, gold)
@@ -28,23 +27,18 @@ def paper_same(text: str, example: Example, enhance: bool = False) -> float | Ch
 def number_key(text: str) -> str | None:
     """The answer of a completion as one spelling of its number, else its words; None where it gives none."""
     answer = extract_answer(text)
-    if answer is None or not clean(answer.text):
-        return None
-    words = clean(answer.text)
-    value = number(words)
-    value = lone_number(words) if value is None else value
-    return words.casefold() if value is None else f"{float(value):.10g}"
+    return (answer and in_one_spelling(answer.text)) or None
 
 
 def choice_key(text: str) -> str | None:
     """As `number_key`, but a letter that the answer commits to comes first."""
     answer = extract_answer(text)
-    return (answer and choice(clean(answer.text))) or number_key(text)
+    return (answer and choice(answer.text)) or number_key(text)
 
 
 def letter_or_not(example: Example) -> str:
-    """ "choice" for a question whose answer is a letter A to D, else "non_choice"."""
-    return "choice" if example.answer in LETTERS else "non_choice"
+    """ "choice" for a question whose answer is the letter of an option, else "non_choice"."""
+    return "choice" if choice_reference(str(example.answer)) else "non_choice"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,9 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rrft_jax.data.example import Example
+from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.texts import (
-    IMAGE_MARK,
     ans_target,
     cot_target,
     fill,

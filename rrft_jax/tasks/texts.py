@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rrft_jax.data.example import Example
+from rrft_jax.answers.tags import reference_answer, split_thought
+from rrft_jax.data.example import IMAGE_MARK, Example
 
 SLOT = "{Question}"
-IMAGE_MARK = "<image>"  # stands for a picture in prompts whose pictures are not in front of all text
 
 
 def fill(text: str, problem: str) -> str:
@@ -15,8 +15,11 @@ def fill(text: str, problem: str) -> str:
 
 
 def with_marks(example: Example) -> str:
-    """The question behind a line with a mark for each picture: what Reason-RFT's SFT data has in a template's slot."""
-    return f"{IMAGE_MARK}\n" * len(example.images) + example.problem
+    """The question behind a line with a mark for each picture: what Reason-RFT's SFT data has in a template's slot.
+
+    One that says itself where its pictures go stays as it is.
+    """
+    return example.problem if example.marked else f"{IMAGE_MARK}\n" * len(example.images) + example.problem
 
 
 def format_prompt(templates: Mapping[str, str], name: str, problem: str) -> str:
@@ -46,15 +49,22 @@ def read_template(path: str | Path) -> str:
 
 
 def cot_target(example: Example) -> str:
-    """The reference completion that reasons. Raises ValueError for an example without a chain of thought."""
-    if example.cot is None:
+    """The reference completion that reasons: one thought and one answer, also where the example's texts hold tags.
+
+    Raises ValueError for an example without a chain of thought.
+    """
+    thought = split_thought(example.cot)[0] if example.cot is not None else ""
+    if not thought.strip():
         raise ValueError(f"example {example.id} has no cot: train it with the direct-answer target instead")
-    return f"<think>\n{example.cot}\n</think>\n<answer>\n{example.answer}\n</answer>"
+    return f"<think>\n{thought}\n</think>\n<answer>\n{ans_target(example)}\n</answer>"
 
 
 def ans_target(example: Example) -> str:
-    """The reference completion that answers directly."""
-    return example.answer
+    """The reference completion that answers directly. Raises ValueError for an answer of tags with nothing in them."""
+    answer = reference_answer(example.answer)
+    if not answer:
+        raise ValueError(f"example {example.id} has the answer {example.answer!r}, which holds no answer; correct it")
+    return answer
 
 
 def listing_target(example: Example) -> str:

@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 
 from rrft_jax.data.example import Example
 from rrft_jax.models.protocol import Model
+from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
 from rrft_jax.tasks.task import Task
+from rrft_jax.training.batches import Ask, whole_conversation
 from rrft_jax.training.programs import Programs
 from rrft_jax.training.source import Source
 
@@ -30,6 +32,8 @@ class Algorithm:
     statistics); None where nothing is rewarded.
     check(config, task): raises ValueError that names a field which is wrong, or cannot act.
     check_example(config, task, processor): a function that raises ValueError for a record which cannot be trained on.
+    prompt(config): (ask, example, training) -> the Prompt of an example, in a training batch or a held-out one, where
+    ask(example) is its question in the template of the run.
     feed(run, clock, step, in_flight): the `training.feed.Feed` from that step on.
     shown(config, task): what the progress bar shows.
     """
@@ -43,6 +47,7 @@ class Algorithm:
     advantages: Callable[[ConfigDict], Callable] | None
     check: Callable[[ConfigDict, Task], None]
     check_example: Callable[[ConfigDict, Task, Processor], Callable[[Example], object]]
+    prompt: Callable[[ConfigDict], Callable[[Ask, Example, bool], Prompt]] = lambda config: whole_conversation
     feed: Callable[..., Any]
     shown: Callable[[ConfigDict, Task], Shown]
 

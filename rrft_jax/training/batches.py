@@ -13,10 +13,12 @@ from rrft_jax.data.index import Bucket
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_prompt
 
 Layouts = Callable[[int], Layout]
+Ask = Callable[[Example], str]  # the user's text with the question of an example
 KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; those beyond are made at each evaluation
 
 
@@ -34,7 +36,7 @@ class HostBatch:
 
 def make_batch(
     processor: Processor,
-    ask: Callable[[Example], str],
+    prompt: Callable[[Example], Prompt],
     example: Callable[[int], Example],
     prompt_ids: Sequence[int],
     bucket: Bucket,
@@ -49,17 +51,23 @@ def make_batch(
     weight = (layout.prompt_of < count).astype(np.float32)
     numbers = layout.prompt_of % count
     examples = {k: example(k) for k in np.unique(numbers).tolist()}
-    texts = {k: ask(e) for k, e in examples.items()}
-    encoded = {k: _encode(processor, texts[k], e) for k, e in examples.items()}
+    asked = {k: prompt(e) for k, e in examples.items()}
+    encoded = {k: _encode(processor, asked[k], e) for k, e in examples.items()}
     each = lambda values: [values[k] for k in numbers.tolist()]  # noqa: E731
     names = [e.id for e in each(examples)]
     prompts = collate(each(encoded), each(prompt_ids), bucket, processor.pad_token_id, names)
-    return HostBatch(tuple(each(examples)), tuple(each(texts)), prompts, weight, layout)
+    return HostBatch(tuple(each(examples)), tuple(map(str, each(asked))), prompts, weight, layout)
 
 
-def _encode(processor: Processor, text: str, example: Example) -> EncodedPrompt:
+def whole_conversation(ask: Ask, example: Example, training: bool) -> Prompt:
+    """The question as `ask` puts it, and all that was said before."""
+    del training  # it is asked alike
+    return Prompt(ask(example), example.history, example.system)
+
+
+def _encode(processor: Processor, prompt: Prompt, example: Example) -> EncodedPrompt:
     try:
-        return encode_prompt(processor, text, example.images)
+        return encode_prompt(processor, prompt.text, example.images, system=prompt.system, history=prompt.history)
     except OSError as error:  # which names the picture
         raise ValueError(f"example {example.id}: {error}") from error
     except ValueError as error:
@@ -94,7 +102,7 @@ def _bytes(batch: HostBatch) -> int:
     return sum(x.nbytes for x in jax.tree.leaves(batch.prompts))
 
 
-def in_batches(processor, ask, example, buckets, layout, room) -> Sequence[HostBatch]:
+def in_batches(processor, prompt, example, buckets, layout, room) -> Sequence[HostBatch]:
     """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
     makers = []
     for bucket in dict.fromkeys(buckets):
@@ -102,5 +110,5 @@ def in_batches(processor, ask, example, buckets, layout, room) -> Sequence[HostB
         for low in range(0, len(mine), layout.prompts):
             ids = mine[low : low + layout.prompts]
             of = lambda k, ids=ids: example(ids[k])  # noqa: E731
-            makers.append(partial(make_batch, processor, ask, of, ids, bucket, layout))
+            makers.append(partial(make_batch, processor, prompt, of, ids, bucket, layout))
     return _Made(tuple(makers), room)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
@@ -40,7 +41,7 @@ def evaluate(
         rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
         _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
         right = np.array(scores) >= 1.0
-        reasons = np.array(["<think>" in text for text in texts])
+        reasons = np.array([opens_thought(text) for text in texts])
         share = lambda hits, among: float(hits[among].mean()) if among.any() else float("nan")  # noqa: E731
         predictions = [Prediction(example, (text,)) for example, text in zip(examples, texts, strict=True)]
         metrics |= {f"{name}/{key}": value for key, value in set_metrics(predictions).items()}

@@ -1,12 +1,11 @@
 """The jitted programs of a run, built once from the config: sampler, greedy sampler, reference pass, train step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -14,11 +13,11 @@ from ml_collections import ConfigDict
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.parallel.layout import Layout, plan
 from rrft_jax.parallel.placement import by_rows
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.compaction import EVALUATION
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.minibatches import select
@@ -63,36 +62,31 @@ def make_programs(
     loss: the algorithm's, as `make_train_step` takes it. Where rows share a group, each holds layout.group /
     layout.drawn.split members.
     """
-    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    scored_law = None if config.loss.full_softmax else law
+    rollout = config.rollout
+    sampling = Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
+    drawing = make_decoder(
+        model, processor, rollout.max_completion_length, sampling=sampling, compact=rollout.compact,
+        cache_parts=rollout.cache_parts,
+    )  # fmt: skip
+    evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1)
+    scored_tokens = None if config.loss.full_softmax else drawing.allowed
     scoring = {
         "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
-    rollout = config.rollout
-    draw = partial(
-        sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
-        length=rollout.max_completion_length,
-    )  # fmt: skip
-    sampling = Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
     optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
-    forward = make_forward(model, scored_law, **scoring)
+    forward = make_forward(model, scored_tokens, **scoring)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 
     def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        return score(model, params, prompts, tokens, mask, scored_law, **scoring)[0]
+        return score(model, params, prompts, tokens, mask, scored_tokens, **scoring)[0]
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
-        members = layout.group // layout.drawn.split
-        drawn = draw(
-            params, prompts, key, group=members, sampling=sampling, first_member=first_member, compact=rollout.compact,
-            cache_parts=rollout.cache_parts,
-        )  # fmt: skip
-        return by_rows(drawn)
+        return by_rows(sample(drawing, params, prompts, key, layout.group // layout.drawn.split, first_member))
 
     def greedy_sample(params: dict, prompts: Prompts) -> Rollouts:
-        return by_rows(draw(params, prompts, jax.random.key(0), group=1, sampling=Sampling(0.0), compact=EVALUATION))
+        return by_rows(sample(evaluating, params, prompts, jax.random.key(0), 1))
 
     return Programs(
         jax.jit(train_sample),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import decode
@@ -120,7 +121,7 @@ def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
         total=spread(np.nan, np.float32, "total"),
         lengths=spread(0, np.int64, "lengths"),
         finished=spread(False, bool, "finished"),
-        reasons=np.vectorize(lambda text: "<think>" in text, otypes=[bool])(texts),
+        reasons=np.vectorize(opens_thought, otypes=[bool])(texts),
         texts=texts,
         text_metrics=sums,
     )

@@ -34,7 +34,10 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{algorithm.name} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
     check = algorithm.check_example(config, task, processor)
-    source = make_source(config, task, processor, layout.drawn, partial(plan, mesh), check)
+    longest = model.config.max_position_embeddings - config.rollout.max_completion_length
+    source = make_source(
+        config, task, processor, layout.drawn, partial(plan, mesh), check, algorithm.prompt(config), longest
+    )
     described = (source.report, describe(processor, source.sizes), layout.drawn.describe())
     say("\n".join(filter(None, described)))
     updates = algorithm.updates(config)

@@ -1,5 +1,6 @@
 """Where batches come from: generated scenes or records of a folder, each batch a pure function of its number."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,23 +9,26 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rrft_jax.data.decoding import image_size
-from rrft_jax.data.example import Example
+from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.folder import read_folder
-from rrft_jax.data.index import build_index
+from rrft_jax.data.index import Bucket, Index, build_index
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
 from rrft_jax.parallel.layout import Layout, whole
 from rrft_jax.processing.buckets import Buckets
+from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import Processor, measure
+from rrft_jax.processing.proposal import filled, propose
 from rrft_jax.tasks.records import taken
 from rrft_jax.tasks.task import Task
-from rrft_jax.tasks.texts import IMAGE_MARK
-from rrft_jax.training.batches import KEPT, HostBatch, Layouts, in_batches, make_batch
+from rrft_jax.training.batches import KEPT, Ask, HostBatch, Layouts, in_batches, make_batch, whole_conversation
 
 Check = Callable[[Example], object]
 
+MUCH = 0.3  # padding that is worth a word
+_AXES = {"prompt": "prompt_tokens", "images": "images", "patches": "patches"}  # field of the config -> of a Bucket
 
 @dataclass(frozen=True)
 class Source:
@@ -38,19 +42,19 @@ class Source:
     held_out: dict[str, Sequence[HostBatch]]
     sizes: tuple[Size, ...]
     report: str
+    buckets: tuple[Bucket, ...] = ()  # the shapes of its batches
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
     records: int = 0  # training examples of one pass; 0: they never end
     epochs: Callable[[int], float] | None = None
 
 
-def generated_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
-) -> Source:
+def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
     ask = task.asker(config.prompt, marks=processor.image_mark is not None)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
+    prompt = lambda e: Prompt(ask(e))  # noqa: E731
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
     bucket = buckets.choose(largest, f"{task.name}, generated")
     B = config.train.prompts
@@ -59,8 +63,8 @@ def generated_source(
 
     def fetch(t: int) -> HostBatch:
         ids = range(t * B, (t + 1) * B)
-        number = lambda k: generated_number(ids[k], start, stop)  # noqa: E731
-        return make_batch(processor, ask, lambda k: task.make(config.seed, number(k), "train", "in"), ids, bucket, step)
+        example = lambda k: task.make(config.seed, generated_number(ids[k], start, stop), "train", "in")  # noqa: E731
+        return make_batch(processor, prompt, example, ids, bucket, step)
 
     room = KEPT // max(len(task.held_out), 1)
 
@@ -68,17 +72,18 @@ def generated_source(
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
         layout = held(config.eval.batch)
-        return in_batches(processor, ask, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
+        return in_batches(processor, prompt, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
 
     sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
-    return Source(fetch, sets, tuple(sizes), report, records=max(stop - start, 0))
+    return Source(fetch, sets, tuple(sizes), report, (bucket,), records=max(stop - start, 0))
 
 
 def folder_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check,
+    asked: Callable[[Ask, Example, bool], Prompt], longest: int,
 ) -> Source:
-    """Records in the Reason-RFT JSON layout or a prepared data set; those of a share of the pictures are held out.
+    """The records of `data.folder.read_folder`; those of a share of the pictures are held out.
 
     Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
     """
@@ -88,20 +93,26 @@ def folder_source(
     ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
-    def measured(text: str, image_sizes: list[tuple[int, int]]) -> Size:
+    numbers = _shared_out(examples, config)
+    held_ids = {examples[n].id for n in numbers[0].tolist()}
+    prompt = lambda example: asked(ask, example, example.id not in held_ids)  # noqa: E731
+
+    def measured(prompt: Prompt, image_sizes: list[tuple[int, int]]) -> Size:
         pixels.update(image_sizes)
-        return measure(processor, text, image_sizes)
+        return measure(processor, prompt.text, image_sizes, prompt.system, prompt.history)
 
     def check(example: Example) -> None:
         if example.id in refused:
             raise ValueError(refused[example.id])
         trainable(example)
 
-    index = build_index(examples, ask, measured, Buckets(**config.buckets).shapes, check)
+    buckets = Buckets(**config.buckets)
+    shapes = (lambda sizes: propose(sizes, buckets, longest)) if buckets.auto else buckets.shapes
+    index = build_index(examples, prompt, measured, shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
-    out, part = (usable(examples, index.examples, n) for n in _shared_out(examples, config))
+    out, part = (usable(examples, index.examples, n) for n in numbers)
     if not len(part):
         raise RecordError(f"none of the records to train on can be used\n{index.report()}")
     groups = [np.intersect1d(group, part) for group in index.groups]
@@ -109,14 +120,14 @@ def folder_source(
     def fetch(t: int) -> HostBatch:
         ids = batch_ids(groups, config.seed, t, config.train.prompts)
         bucket = index.buckets[ids.bucket]
-        return make_batch(processor, ask, lambda k: index.examples[ids.indices[k]], ids.prompt_ids, bucket, step)
+        return make_batch(processor, prompt, lambda k: index.examples[ids.indices[k]], ids.prompt_ids, bucket, step)
 
     sets = {}
     if len(out):
-        buckets = [index.buckets[index.bucket_ids[i]] for i in out]
+        of_each = [index.buckets[index.bucket_ids[i]] for i in out]
         layout = held(min(config.eval.batch, len(out)))
-        sets["eval"] = in_batches(processor, ask, lambda i: index.examples[out[i]], buckets, layout, KEPT)
-    lines = [records.report(), index.report(), _pixels(pixels)]
+        sets["eval"] = in_batches(processor, prompt, lambda i: index.examples[out[i]], of_each, layout, KEPT)
+    lines = [records.report(), index.report(), _padding(index, buckets), _pixels(pixels)]
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
         height, width = task.image_size
@@ -133,7 +144,8 @@ def folder_source(
         lines.append(f"{len(part)} of the {training} training records are used: config.data.range={data.range}")
     counts = [len(group) for group in groups]
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), skipped, len(part), epochs)
+    used = tuple(bucket for bucket, group in zip(index.buckets, index.groups, strict=True) if len(group))
+    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), used, skipped, len(part), epochs)
 
 
 def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +159,19 @@ def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.nda
     return out, training[chosen(len(training), *config.data.range)]
 
 
+def _padding(index: Index, buckets: Buckets) -> str:
+    """How much of the rows of the buckets is padding, and how to change it where it is much."""
+    padding = 1 - filled(index.sizes, [index.buckets[k] for k in index.bucket_ids])
+    if buckets.auto:
+        lists = {name: sorted({getattr(b, field) for b in index.buckets}) for name, field in _AXES.items()}
+        flags = " ".join(f"--config.buckets.{name}={','.join(map(str, values))}" for name, values in lists.items())
+        return f"buckets were chosen from the data, with {padding:.0%} padding; to fix them: {flags}"
+    if padding < MUCH:
+        return ""
+    auto = " ".join(f"--config.buckets.{name}=auto" for name in _AXES)
+    return f"note: {padding:.0%} of the rows of these buckets is padding; {auto} chooses them from the data"
+
+
 def _pixels(sizes: Counter, shown: int = 4) -> str:
     """The sizes of the records' pictures as they are on disk, the most frequent first."""
     common = ", ".join(f"{width}x{height} ({n} times)" for (height, width), n in sizes.most_common(shown))
@@ -156,13 +181,16 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 
 def make_source(
     config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole,
-    trainable: Check = lambda example: None,
+    trainable: Check = lambda example: None, asked: Callable[[Ask, Example, bool], Prompt] = whole_conversation,
+    longest: int = sys.maxsize,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
-    trainable: raises ValueError for a record that the algorithm cannot train on.
-    held(n): the same for evaluation batches of n prompts."""
+    held(n): the same for evaluation batches of n prompts. trainable: raises ValueError for a record that the algorithm
+    cannot train on. asked: as `Algorithm.prompt` returns it. longest: tokens of a prompt where buckets are "auto"."""
     Buckets(**config.buckets).check_merged(processor.merge_size**2)
-    build = folder_source if config.data.folder else generated_source
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    return build(config, task, processor, step or whole(config.train.prompts), held, trainable)
+    common = config, task, processor, step or whole(config.train.prompts), held
+    if config.data.folder:
+        return folder_source(*common, trainable, asked, longest)
+    return generated_source(*common)

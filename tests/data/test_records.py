@@ -1,12 +1,17 @@
 """The Reason-RFT layout: what is read, and what is said about records that cannot be."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from rrft_jax.data.folder import read_records
 from rrft_jax.data.records import RecordError
+from rrft_jax.rewards.format import is_strict
+from rrft_jax.tasks.texts import cot_target
+
+S2 = "change_size(7, large), change_color(2, red)"
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_every_published_form_of_a_record(folder):
         record(id="plain"),
         record(id="two", image=["a.png", "b.png"], cot="Because."),
         record(id="dict", image={"path": "images/b.png"}, answer="(absent)", solution="<answer> B </answer>"),
-        record(id="both", solution="<answer>4</answer>"),
+        record(id="both", solution="<answer>3</answer> no, <answer>4</answer>"),
         record(id="text", image=[], answer=4, cot=""),
         record(id=7, question_type="count"),
     )
@@ -49,6 +54,62 @@ def test_every_published_form_of_a_record(folder):
     assert both.answer == "4"
     assert text.images == () and text.answer == "4" and text.cot is None
     assert number.id == "7" and number.metadata == {"question_type": "count", "file": "records.json", "record": 5}
+
+
+def test_a_published_chain_of_thought_trains_as_one_thought_and_one_answer(folder):
+    fixture = Path(__file__).parents[1] / "fixtures" / "answers" / "published_cot.json"
+    (folder / "A3.json").write_text(fixture.read_text())
+    records = read_records(folder)
+    assert len(records.examples) == 12 and not records.problems
+    for number, example in enumerate(records.examples):
+        assert example.cot == f"There are five objects. 5 + 4 = 9. Case {number}."
+        assert is_strict(cot_target(example))
+
+
+@pytest.mark.parametrize(
+    "cot, answer, thought",
+    [
+        ("5 + 4 = 9.", "9", "5 + 4 = 9."),
+        ("<think>5 + 4 = 9.</think>", "9", "5 + 4 = 9."),
+        ("< Think>5 + 4 = 9.</THINK>\n<answer>\n9\n</answer>", "9", "5 + 4 = 9."),
+        ("5 + 4 = 9. <answer>9</answer>", "9", "5 + 4 = 9."),
+        ("<think>First <answer>8</answer>, no: 9.</think><answer>9</answer>", "9", "First 8, no: 9."),
+        ("<think>t</think><answer>9 objects", "9", "t"),
+        ("<answer>9</answer>", "9", None),
+        ("<think></think><answer>9</answer>", "9", None),
+        ("<think>t</think><answer>(B) 12</answer>", "B", "t"),
+        ("<think>t</think><answer>\\frac{1}{2}</answer>", "0.5", "t"),
+        ("<think>t</think><answer>change_color(2,red) change_size(7,large)</answer>", S2, "t"),
+    ],
+)
+def test_a_chain_of_thought_is_read_without_its_tags(folder, cot, answer, thought):
+    records = read_records(write(folder, record(cot=cot, answer=answer)))
+    (example,) = records.examples
+    assert (example.cot, example.answer) == (thought, answer) and not records.problems
+    assert thought is None or is_strict(cot_target(example))
+
+
+@pytest.mark.parametrize(
+    "cot, answer",
+    [
+        ("<think>t</think><answer>10</answer>", "9"),
+        ("<think>t</think><answer>10", "9"),
+        ("t <answer>9 or 10</answer>", "9"),
+        ("<think>t</think><answer>C</answer>", "B"),
+        ("<think>t</think><answer>B</answer>", "9"),
+        ("<think>t</think><answer>change_size(7, small)</answer>", "change_size(7, large)"),
+    ],
+)
+def test_a_chain_of_thought_that_ends_in_another_answer_is_listed(folder, cot, answer):
+    (problem,) = read_records(write(folder, record(id="good"), record(cot=cot, answer=answer))).problems
+    assert problem.kind == "contradiction" and repr(answer) in problem.message
+
+
+def test_a_letter_may_stand_for_the_text_of_an_option(folder):
+    problem = "Which one? A. red cube B. blue cube"
+    cot = "<think>t</think><answer>B</answer>"
+    (example,) = read_records(write(folder, record(problem=problem, cot=cot, answer="blue cube"))).examples
+    assert example.cot == "t"
 
 
 @pytest.mark.parametrize("stored, text", [(5, "5"), (5.0, "5"), (-2.0, "-2"), (2.5, "2.5"), (1e300, "1e+300")])
@@ -82,6 +143,26 @@ def test_a_number_as_answer(folder, stored, text):
         (record(problem="\ud83d?"), "bad JSON", "problem holds half of a character, '\\ud83d' at place 0"),
         (record(image="\ud83d.png"), "bad JSON", "image holds half of a character"),
         (record(cot="Yes \ude00."), "bad JSON", "cot holds half of a character"),
+        (record(answer=float("nan")), "missing field", "neither answer nor solution (answer is NaN)"),
+        (record(answer=float("inf")), "missing field", "answer is Infinity"),
+        (record(answer=float("-inf"), solution=None), "missing field", "(answer is Infinity, solution is null)"),
+        (record(answer="NaN"), "missing field", "answer is 'NaN', as tables write what is missing"),
+        (record(answer="(absent)", solution="<answer>nan</answer>"), "missing field", "solution is 'nan'"),
+        (record(id="nan"), "missing field", "id is 'nan', as tables write what is missing"),
+        (record(problem="<image> nan"), "empty problem", "is 'nan' but for <image>"),
+        (record(id=float("nan")), "missing field", "has no id (id is NaN)"),
+        (record(problem=float("nan")), "missing field", "has no problem (problem is NaN)"),
+        (record(problem="<NA>"), "missing field", "problem is '<NA>'"),
+        (record(image=float("nan")), "missing field", "has no image (image is NaN)"),
+        (record(image=None, images=None), "missing field", "(image is null, images is null)"),
+        (record(image=["a.png", None]), "wrong type", "image is null"),
+        (record(images=["b.png"]), "contradiction", "its image and its images name different pictures"),
+        (record(image="a.png", images=["a.png", "b.png"]), "contradiction", "name different pictures"),
+        (record(problem="<image> or <image>?"), "wrong marks", "holds 2 <image> for 1 pictures"),
+        (record(problem="<image>?", image=[]), "wrong marks", "holds 1 <image> for 0 pictures"),
+        (record(problem="<image>"), "empty problem", "is '' but for <image>"),
+        (record(cot="In <image> I see."), "wrong marks", "cot holds <image>"),
+        (record(video="a.mp4"), "not read", "has video"),
         (record(id="good"), "duplicate id", "already used by records.json, record 0"),
         ("r1", "wrong type", "is a string where an object"),
     ],
@@ -93,6 +174,36 @@ def test_a_bad_record_is_named_and_skipped(folder, bad, kind, words):
     assert (problem.file, problem.kind) == ("records.json", kind)
     assert str(problem).startswith("records.json, record 1") and words in str(problem)
     assert records.report().startswith(f"1 records read, 1 skipped ({kind}: 1)\n")
+
+
+def test_what_is_missing_beside_what_is_there_costs_nothing(folder):
+    nan = float("nan")
+    write(folder, record(answer=nan, solution="4", cot=nan, images=None, note=nan, system=nan), record(id=2, images=[]),
+          record(id=3, images="a.png"), record(id=4, image=None, images=["a.png", "b.png"]))  # fmt: skip
+    records = read_records(folder)
+    assert records.problems == ()
+    first, second, third, fourth = records.examples
+    assert (first.answer, first.cot, first.system) == ("4", None, None)
+    assert len(first.images) == len(second.images) == len(third.images) == 1 and len(fourth.images) == 2
+
+
+@pytest.mark.parametrize("text", ["None", "null", "infinity", "Nan", "0", "n/a"])
+def test_words_that_may_be_meant_are_answers(folder, text):
+    assert read_records(write(folder, record(answer=text))).examples[0].answer == text
+
+
+def test_a_key_that_stands_twice_is_listed(folder):
+    """The last one would win, and nobody be told."""
+    base = '"id": "r%d", "image": [], "problem": "?"'
+    ends = ('"answer": "5"', '"x": {"y": [{"z": 1, "z": 1}]}', '"y": 1')
+    rows = [f'{{{base % number}, "answer": "4", {end}}}' for number, end in enumerate(ends, 1)]
+    (folder / "records.json").write_text(f"[{','.join(rows)}]")
+    records = read_records(folder)
+    assert [e.id for e in records.examples] == ["r3"]
+    assert [(p.kind, p.record) for p in records.problems] == [
+        ("repeated key", "record 0 (id 'r1')"), ("repeated key", "record 1 (id 'r2')")
+    ]  # fmt: skip
+    assert "has the key 'answer' twice" in str(records.problems[0]) and "'z' twice" in str(records.problems[1])
 
 
 def test_strict_lists_everything_at_once(folder):

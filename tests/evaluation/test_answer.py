@@ -4,19 +4,18 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
@@ -82,11 +81,7 @@ def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
 
     encoded = [encode_prompt(processor, q, scene.images) for q in questions]
     bucket = rung(max((one.size for one in encoded), key=lambda size: size.prompt_tokens), 2)
-    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    run = partial(
-        sample, model, allowed=law, eos_token_ids=processor.eos_token_ids, pad_token_id=processor.pad_token_id,
-        group=2, length=length, sampling=sampling,
-    )  # fmt: skip
+    run = partial(sample, make_decoder(model, processor, length, sampling=sampling), group=2)
     rollouts = jax.jit(run)(params, collate(encoded, range(3), bucket, processor.pad_token_id), jax.random.key(3))
     assert streamed == [decode(processor, row) for row in np.asarray(rollouts.tokens)[:, 0]]
 

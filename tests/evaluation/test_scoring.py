@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rrft_jax.data.example import Example
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.rewards import Pool, symbolic
-from rrft_jax.rewards.symbolic import in_pool, verify_here
+from rrft_jax.rewards.symbolic import Check, in_pool, verify_here
 from rrft_jax.rewards.values import Outcome
 from rrft_jax.tasks.registry import get_task, tasks
 from rrft_jax.tasks.scoring import paper_same
-from tests.golden import golden_path
+from tests.golden import FIXTURE, golden_path
 
 COUNTING, STRUCTURE, SPATIAL = (t for t in tasks().values() if any(c.file for c in t.benchmarks))
 SCORERS = {"get_score_clevr": COUNTING, "get_score_geomath": STRUCTURE, "get_score_trance": SPATIAL}
@@ -35,12 +35,18 @@ def both(task, text, answer):
     return one.paper_score, one.strict_score
 
 
+GOLDEN = "rewards/reason_rft_eval.json"
+
+
 def test_golden_cases():
-    cases = json.loads(golden_path("rewards/reason_rft_eval.json").read_text())
-    assert cases
-    for case in cases:
+    for case in json.loads(golden_path(GOLDEN).read_text()):
         one = scored(SCORERS[case["fn"]], case["pred"], case["sol"], enhance=case.get("enhance", False))
         assert one.paper_score == pytest.approx(case["score"], abs=1e-12), case
+
+
+def test_the_fixture_has_cases_of_every_published_scorer():
+    cases = json.loads((FIXTURE / GOLDEN).read_text())
+    assert len(cases) == 18 and {case["fn"] for case in cases} == set(SCORERS)
 
 
 def test_enhance_is_off_unless_asked_for():
@@ -63,9 +69,8 @@ def test_12_the_answer_takes_the_place_of_the_gold_one_in_the_published_check():
         seen.extend(checks)
         return [Outcome(False) for _ in checks]
 
-    scored(STRUCTURE, "<answer>\\frac{1}{2}</answer>", "2\\sqrt{3}", verify=verify)
-    gold_side = {tuple(check) for check in seen}
-    assert gold_side == {("\\frac{1}{2}", "2\\sqrt{3}"), ("$2\\sqrt{3}$", "$\\frac{1}{2}$")}
+    scored(STRUCTURE, "<answer>1-\\cos x</answer>", "\\sin x", verify=verify)
+    assert set(seen) == {Check("1-\\cos x", "\\sin x"), Check("\\sin(x)", "1-(\\cos(x))", whole=True)}
 
 
 def test_13_an_answer_over_several_lines_is_not_found_by_the_published_scorer():
@@ -133,7 +138,7 @@ def test_what_cannot_be_scored_says_why_and_costs_no_other():
     # As the worker pool answers where a check overruns: nothing here depends on how fast the machine is.
     overrun = lambda checks: [Outcome(error="TimeoutError: took over 5 s") for _ in checks]  # noqa: E731
     examples = [Example(f"e{i}", STRUCTURE.name, "?", "\\frac{1}{2}") for i in range(2)]
-    slow, equal = score(STRUCTURE, ["<answer>9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
+    slow, equal = score(STRUCTURE, ["<answer>\\sin 9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
     assert slow.paper_score is slow.strict_score is slow.exact is None and slow.error == "TimeoutError: took over 5 s"
     assert (equal.paper_score, equal.strict_score, equal.error) == (1.0, 1.0, None)
     bad = scored(SPATIAL, S2, "no function")

@@ -3,18 +3,17 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rrft_jax.config.defaults import base_config
 from rrft_jax.data.index import Bucket
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.pretrained import load_model
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt
 from rrft_jax.rewards.accuracy import accuracy
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example, flip_pair
@@ -28,19 +27,7 @@ THOUGHT = "<think>\n"
 def answers():
     """(problems, pictures) -> texts: greedy, reasoning forced by the beginning of a thought."""
     model, processor, params = load_model(base_config())
-    law = jnp.asarray(allowed_tokens(model.config, processor.vocab_tokens, processor.eos_token_ids))
-    generate = jax.jit(
-        partial(
-            sample,
-            model,
-            allowed=law,
-            eos_token_ids=processor.eos_token_ids,
-            pad_token_id=processor.pad_token_id,
-            group=1,
-            length=96,
-            sampling=Sampling(0.0),
-        )
-    )
+    generate = jax.jit(partial(sample, make_decoder(model, processor, 96, sampling=Sampling(0.0)), group=1))
     start = encode_completion(processor, THOUGHT)[:-1]
 
     def run(problems, pictures):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrft_jax.answers.functions import read
 from rrft_jax.evaluation.scoring import score
-from rrft_jax.rewards import reward_set, transforms
+from rrft_jax.rewards import reward_set
 from rrft_jax.rewards.symbolic import verify_here
 from rrft_jax.tasks.registry import get_task, tasks
 
@@ -59,8 +60,8 @@ def test_a_reference_completion_earns_everything(name, domain, index):
 def wrong_of(example, other):
     """An answer of the task's kind that is not right: another example's, or one that is off by a little."""
     if example.task == "spatial_transformation":
-        gold = transforms.read(example.answer)
-        there = transforms.read(other.answer)
+        gold = read(example.answer)
+        there = read(other.answer)
         return [text for text, calls in (
             (other.answer, there),
             (example.answer.rpartition(", change_")[0], gold[:-1]),

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,11 +13,11 @@ from rrft_jax.data.index import Bucket
 from rrft_jax.models.head import logits
 from rrft_jax.models.protocol import Model, Sizes
 from rrft_jax.models.registry import family_named, make_model, read_config, sizes_from_dict
-from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.models.weights import load_params
 from rrft_jax.planning.dry_run import dry_run
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import encode_prompt, load_processor
+from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from tests.helpers.toy_model import NANO, install, installed_toy
 from tests.models.build import TINY, quick_jit
@@ -48,12 +47,8 @@ def test_what_the_sampler_says_is_what_the_whole_sequence_says(directory):
     assert encoded.size.patches == (visual,) and encoded.patches[0].shape[1] == sizes.vision.patch_dim == 768
     length, P = 6, len(encoded.tokens)
     prompts = collate([encoded], [5], Bucket(P, 1, visual), processor.pad_token_id)
-    allowed = jnp.asarray(allowed_tokens(sizes, processor.vocab_tokens, processor.eos_token_ids))
-    drawn = quick_jit(
-        lambda p, x: sample(
-            model, p, x, jax.random.key(1), allowed, (), processor.pad_token_id, group=2, length=length
-        )
-    )(params, prompts)
+    decoder = replace(make_decoder(model, processor, length), eos_token_ids=())
+    drawn = quick_jit(lambda p, x: sample(decoder, p, x, jax.random.key(1), group=2))(params, prompts)
     for g in range(2):
         completion = np.asarray(drawn.tokens)[0, g]
         whole = replace(
@@ -64,7 +59,8 @@ def test_what_the_sampler_says_is_what_the_whole_sequence_says(directory):
                 [encoded.positions, np.broadcast_to(encoded.next_position + np.arange(length), (3, length))], axis=1
             )[None],
         )
-        z = quick_jit(lambda p, x: logits(model.prefill(p, x)[0], model.output_table(p), allowed))(params, whole)
+        all_logits = lambda p, x: logits(model.prefill(p, x)[0], model.output_table(p), decoder.allowed)  # noqa: E731
+        z = quick_jit(all_logits)(params, whole)
         expected = jax.nn.log_softmax(z[0, P - 1 : -1])[np.arange(length), completion]
         np.testing.assert_allclose(drawn.log_probs[0, g], expected, rtol=0, atol=2e-5)
 

@@ -16,6 +16,7 @@ from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.models.sharding import PARAM_AXES, tree_shardings
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.step import Batch, make_forward
@@ -51,7 +52,7 @@ def gradients(place):
             yield (kind, name), quick_jit(make_gradient(forward, loss)), place(trainable), place(frozen)
 
 optimizer = optax.sgd(0.5)
-draw = quick_jit(partial(sample, MODEL, allowed=LAW, eos_token_ids=EOS, pad_token_id=PAD, group=4, length=6))
+draw = quick_jit(partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=4))
 step = quick_jit(make_train_step(forward, LOSSES["grpo"], optimizer, lambda t: 0.5))
 
 def three_steps(variants, place=lambda x: x, seen=lambda x: x):
@@ -101,7 +102,7 @@ for preset, sizes in SIZES.items():
 
 SPLIT_AND_PADDED = """
 def rollouts_of(prompts, first, group):
-    draw = partial(sample, MODEL, allowed=LAW, eos_token_ids=EOS, pad_token_id=PAD, group=group, length=6)
+    draw = partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=group)
     jitted = quick_jit(lambda params, prompts, key, first: draw(params, prompts, key, first_member=first))
     return jitted(random_params(), prompts, jax.random.key(1), first)
 

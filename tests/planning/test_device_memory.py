@@ -234,7 +234,7 @@ assert 3 * plan.parameters < sum(x.nbytes for x in jax.tree.leaves(params))
 # The presets of real sizes leave the number of micro-batches open: one row of each device, whatever the mesh.
 for axes, parts in (({"fsdp": 8}, 2), ({"fsdp": 4, "tensor": 2}, 4), ({"fsdp": 1, "tensor": 1}, 2)):
     config = load_config("configs/grpo_counting.py:2b")
-    config.mesh.update(axes)
+    config.mesh.update({"data": -1, **axes})
     sizes = read_sizes("2b")
     mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
     layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout

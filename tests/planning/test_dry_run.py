@@ -40,7 +40,7 @@ def planned(text):
 
 
 def test_every_stage_of_a_recipe_is_planned(capsys):
-    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    recipe = load_config(f"{RECIPES / 'reason_rft.py'}:counting,2b")
     assert dry_run(recipe, capacity=2**60) == 0
     out = capsys.readouterr().out
     both = planned(out)
@@ -52,7 +52,7 @@ def test_every_stage_of_a_recipe_is_planned(capsys):
 
 @pytest.mark.parametrize("small", [0, 1])
 def test_a_stage_that_does_not_fit_alone_decides(capsys, small):
-    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    recipe = load_config(f"{RECIPES / 'reason_rft.py'}:counting,2b")
     stage = (recipe.stage1, recipe)[1 - small]  # the other one gets more to hold
     stage.train.prompts *= 16
     dry_run(recipe, capacity=2**60)
@@ -64,7 +64,7 @@ def test_a_stage_that_does_not_fit_alone_decides(capsys, small):
 
 
 def test_stages_that_disagree_are_refused():
-    recipe = load_config(f"{RECIPES / 'reason_rft_counting.py'}:2b")
+    recipe = load_config(f"{RECIPES / 'reason_rft.py'}:counting,2b")
     recipe.stage1.init = "7b"
     with pytest.raises(ValueError, match="config.init='2b', but config.stage1.init='7b'"):
         dry_run(recipe)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrft_jax.answers.conclusion import MAX_CHARS
 from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps, reward_set
-from rrft_jax.rewards.symbolic import MAX_CHARS, Check, settle
+from rrft_jax.rewards.symbolic import Check, settle, verify_here
 from tests.rewards.helpers import char_lengths, example, score, tagged
 
 
@@ -67,7 +68,18 @@ def test_12_the_reference_is_the_first_argument_of_the_symbolic_check():
         score(accuracy.accuracy, tagged(answer), gold, verify=verify)
     with pytest.raises(ValueError):
         score(accuracy.paper, answer, gold, verify=verify)
-    assert seen == [Check(gold=gold, target=answer), Check(gold=answer, target=gold)]
+    assert seen == [Check(gold="1<x<2", target="(1,2)", whole=True), Check(gold=answer, target=gold)]
+
+
+def test_12_a_whole_check_needs_every_sign_of_both_formulas():
+    def equal(gold, target):
+        (outcome,) = verify_here([Check(gold, target, whole=True)])
+        return outcome.value
+
+    assert equal("1<x<2", "(1,2)") and equal("x+1", "\\frac{x^{2}-1}{x-1}") and equal("6", "\\binom{4}{2}")
+    # math-verify alone finds a 4 in each of these.
+    for text in ("4 apples", "4)", "4~5", "4\\text{ or }5", "$4$ or 5", "\\frac{4}{1} junk}", "\\foo{4}", ""):
+        assert not equal("4", text)
 
 
 def test_16_errors_are_typed_named_and_stay_in_their_row():

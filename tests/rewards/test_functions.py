@@ -6,23 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrft_jax.answers.functions import Function, is_sequence, read, read_paper, same
 from rrft_jax.rewards import Pool, RewardSet, Weighted, in_workers, reward_set
 from rrft_jax.rewards import functions as rewards
 from rrft_jax.rewards.accuracy import accuracy
 from rrft_jax.rewards.caption_format import caption_format
-from rrft_jax.rewards.transforms import (
-    FULL_ONLY,
-    PARTIAL,
-    PENALTY,
-    Function,
-    best,
-    credit,
-    in_passes,
-    is_sequence,
-    read,
-    read_paper,
-    same,
-)
+from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, best, credit, in_passes
 from tests.rewards.helpers import example, score, tagged
 
 S2 = "change_size(7, large), change_color(2, red)"

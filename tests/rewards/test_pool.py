@@ -12,7 +12,7 @@ from rrft_jax.rewards.values import SetupError
 from tests.rewards import helpers
 from tests.rewards.helpers import example, tagged
 
-HOSTILE = "$9^{9^{9^{9}}}$"  # math-verify does not return from it
+HOSTILE = "\\sin(9^{9^{9^{9}}})"  # math-verify does not return from it
 
 
 def nothing():

@@ -12,6 +12,7 @@ import numpy as np
 
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.vocabulary import allowed_tokens
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from tests.models.build import TINY, pack, quick_jit, select_prompts, text
 
@@ -36,12 +37,13 @@ def random_params(seed=1):
 
 def make_sampler(**options):
     """jitted f(params, prompts, key); f.traces holds the token shape of every compilation, f.lower is jit's."""
+    group = options.pop("group")
     fixed = {"eos_token_ids": EOS, "pad_token_id": PAD, "allowed": jnp.asarray(LAW), **options}
-    traces = []
+    decoder, traces = Decoder(MODEL, **fixed), []
 
     def program(params, prompts, key):
         traces.append(prompts.tokens.shape)
-        return sample(MODEL, params, prompts, key, **fixed)
+        return sample(decoder, params, prompts, key, group)
 
     jitted = quick_jit(program)
     call = lambda params, prompts, key: jax.tree.map(np.asarray, jitted(params, prompts, key))  # noqa: E731

@@ -8,6 +8,7 @@ import pytest
 
 from rrft_jax.models.score import score
 from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
@@ -111,7 +112,7 @@ def counting_program(monkeypatch, eos, **options):
     monkeypatch.setattr(type(MODEL), "extend", counted)
     jitted = quick_jit(
         lambda params, prompts, allowed: sample(
-            MODEL, params, prompts, KEY, allowed, eos, PAD, group=3, length=40, **options
+            Decoder(MODEL, allowed, eos, PAD, length=40, **options), params, prompts, KEY, group=3
         )
     )
 

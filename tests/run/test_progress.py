@@ -8,12 +8,7 @@ import termios
 
 import numpy as np
 
-from rrft_jax.run.progress import Progress, Row, before_after_table, duration
-
-SHOWN = (
-    ("reward", "reward", "{:.3f}"), ("accuracy", "rewards/accuracy/mean", "{:.3f}"), ("kl", "kl", "{:.4f}"),
-    ("tok/s", "tokens_per_second", "{:,.0f}"),
-)  # fmt: skip
+from rrft_jax.run.progress import Progress, Row, before_after_table, duration, reward_columns
 
 
 class Clock:
@@ -26,7 +21,8 @@ class Clock:
 
 def test_plain_lines_in_a_log():
     stream, clock = io.StringIO(), Clock()
-    with Progress(90, SHOWN, start=20, every=10, stream=stream, clock=clock) as progress:
+    shown = reward_columns([("accuracy", "rewards/accuracy/mean", "{:.3f}")])
+    with Progress(90, 20, 10, shown, stream, clock) as progress:
         for step in range(21, 91):
             clock.now += 60.0 if step == 21 else 2.0  # the first step compiles
             metrics = {
@@ -48,7 +44,7 @@ def test_a_bar_on_a_terminal():
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
     with os.fdopen(follower, "w") as stream:
-        with Progress(5, SHOWN, stream=stream) as progress:
+        with Progress(5, stream=stream) as progress:
             for step in range(1, 6):
                 progress.update(step, {"reward": step / 2})
                 progress.note(f"note {step}")

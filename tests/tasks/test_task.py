@@ -6,9 +6,9 @@ import pytest
 
 from rrft_jax.data.example import Example
 from rrft_jax.doors import DoorError
+from rrft_jax.run.progress import reward_columns
 from rrft_jax.tasks import Column, HeldOut, Prediction, Task
 from rrft_jax.tasks.registry import AUTO, get_task, tasks
-from rrft_jax.training.algorithms import get_algorithm
 
 OWN = """
 from rrft_jax.data.example import Example
@@ -85,8 +85,7 @@ def test_a_metric_of_the_whole_set_is_a_number_with_a_name(found):
 
 def test_the_progress_bar_shows_each_task_its_own_reward():
     """`rewards/accuracy` alone left the spatial task without any."""
-    columns = get_algorithm("grpo").shown
-    shown = {task.alias: [metric for _, metric, _ in columns(None, task)] for task in tasks().values()}
+    shown = {task.alias: [metric for _, metric, _ in reward_columns(task.shown())] for task in tasks().values()}
     assert shown["counting"] == ["reward", "rewards/accuracy/mean", "kl", "tokens_per_second"]
     assert shown["spatial"] == ["reward", "rewards/functions/mean", "kl", "tokens_per_second"]
 

@@ -35,7 +35,7 @@ TIMES = ("time", "step_time", "between_steps", "tokens_per_second")
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
-    """Starts launch/train.py. cache: compiled programs, shared. flags: XLA_FLAGS. packages: folders of other code."""
+    """Starts launch/train.py. cache: compiled programs, shared. flags: XLA_FLAGS. packages: folders of others."""
 
     cache: Path
     flags: str = QUICK_COMPILE

@@ -282,7 +282,7 @@ def records(tmp_path_factory):
 @pytest.mark.parametrize("target", ["cot", pytest.param("ans", marks=pytest.mark.slow)])
 def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, target):
     workdir = tmp_path / "run"
-    config = f"configs/{target}_sft_counting.py:runlocal,data={records}"
+    config = f"configs/{target}_sft.py:counting,runlocal,data={records}"
     output = launcher.run(workdir, *SFT, "--profile_steps=2,3", config=config)
     metrics = list(read_metrics(workdir))[1:]
     losses = [record["loss"] for record in metrics]
@@ -301,7 +301,7 @@ def test_sft_goes_through_the_same_loop_and_learns(launcher, records, tmp_path, 
 def test_a_run_that_diverges_stops_and_says_so(launcher, records, tmp_path):
     workdir = tmp_path / "run"
     options = (*SFT, "--config.optimizer.schedule.peak=1e38", "--config.train.max_skipped=2", "--config.train.steps=9")
-    output = launcher.run(workdir, *options, config=f"configs/cot_sft_counting.py:runlocal,data={records}", code=2)
+    output = launcher.run(workdir, *options, config=f"configs/cot_sft.py:counting,runlocal,data={records}", code=2)
     assert re.search(r"error: step 3: 2 updates in a row were not finite", output), output[-2000:]
     metrics = list(read_metrics(workdir))[1:]
     assert [record["update_skipped"] for record in metrics] == [0, 1, 1]

@@ -197,7 +197,7 @@ def test_killed_and_resumed_with_an_adapter(launcher, finished_lora, tmp_path):
 def test_sft_learns_with_an_adapter(launcher, records, tmp_path):  # noqa: F811
     workdir = tmp_path / "run"
     options = (*SFT, *LORA, "--config.lora.parts='language','vision'", "--config.train.micro_batches=2")
-    launcher.run(workdir, *options, config=f"configs/cot_sft_counting.py:runlocal,data={records}")
+    launcher.run(workdir, *options, config=f"configs/cot_sft.py:counting,runlocal,data={records}")
     losses = [record["loss"] for record in list(read_metrics(workdir))[1:]]
     assert losses[-1] < 0.8 * losses[0], losses
     tower = "vision/blocks/qkv/kernel"

@@ -85,7 +85,7 @@ def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
 
 
 def test_9_geometry_is_rewarded_for_the_exact_string():
-    weights = {k: v for k, v in load("reason_rft_structure", "paper").rewards.items() if v}
+    weights = {k: v for k, v in load("reason_rft", "structure,paper").rewards.items() if v}
     assert weights == {"accuracy_paper": 1.0, "format_paper": 1.0}
     near = tagged("10.4")
     assert score(registry.get("accuracy_paper"), near, "10") == [0.0]
@@ -95,7 +95,7 @@ def test_9_geometry_is_rewarded_for_the_exact_string():
 @pytest.mark.parametrize("task", RECIPES)
 def test_every_reward_of_the_preset_is_a_published_one(task):
     for recipe in ("reason_rft", "reason_rft_zero"):
-        weights = load(f"{recipe}_{RECIPES[task]}", "paper").rewards
+        weights = load(recipe, f"{RECIPES[task]},paper").rewards
         used = {name for name, weight in weights.items() if weight}
         assert used == {name if name.endswith("_paper") else f"{name}_paper" for name in used} and len(used) == 2
     assert ("functions_full_paper" in used) == (task == "spatial_transformation")
@@ -108,7 +108,7 @@ def sft(tmp_path_factory):
     shutil.copytree(SCENES, folder)
     records = json.loads((folder / "records.json").read_text())[:2]
     (folder / "records.json").write_text(json.dumps([{**r, "cot": "Two."} for r in records]))
-    config = load("reason_rft_counting", f"paper,data={folder}").stage1
+    config = load("reason_rft", f"counting,paper,data={folder}").stage1
     config.update({"eval": {"examples": 0}, "train": {"prompts": 2}, "data": {"range": (0, 0)}})
     processor = load_processor(resolve_init("nano"), max_pixels=config.processor.max_pixels)
     return config, processor, make_source(config, get_task(config.task), processor).fetch(0)
@@ -122,7 +122,7 @@ def test_24b_stage_1_has_the_pictures_in_front_of_the_question(sft):
     behind = tokens[tokens.index(processor.vision_end_token_id) + 1 :]
     assert processor.tokenizer.decode(behind).startswith(text.removeprefix("<image>"))
     # The spatial task has an instruction in front of the question: there the place differs.
-    spatial = load("reason_rft_spatial", "paper,data=/data")
+    spatial = load("reason_rft", "spatial,paper,data=/data")
     assert (spatial.stage1.processor.images, spatial.processor.images) == ("in_question", "first")
     example = get_task("spatial_transformation").make(0, 0, "train", "in")
     asked = get_task("spatial_transformation").asker("cot", real=True, marks=True)(example)
@@ -142,13 +142,13 @@ def test_25_stage_1_sees_small_pictures_made_by_nearest_neighbours(sft):
 
 
 def test_25_stage_1_is_all_warm_up():
-    schedule = load("reason_rft_counting", "paper").stage1.optimizer.schedule
+    schedule = load("reason_rft", "counting,paper").stage1.optimizer.schedule
     rates = [float(make_schedule(schedule, 1600 // 16)(t)) for t in range(100)]
     np.testing.assert_allclose(rates, [1e-5 * t / 100 for t in range(100)], rtol=1e-5, atol=1e-12)
 
 
 def test_25_stage_1_trains_neither_tower_nor_projector_and_stage_2_all():
-    config = load("reason_rft_counting", "paper")
+    config = load("reason_rft", "counting,paper")
     trained, frozen = partition(random_params(), config.stage1.train.freeze)
     assert set(trained) == {"language"} and set(frozen) == {"vision"}
     assert any("merger" in path for path in leaf_paths(frozen))
@@ -166,7 +166,7 @@ def test_27_published_decoding_with_a_seed_and_loud_about_what_is_missing(tmp_pa
 
 def test_the_preset_changes_settings_and_no_names():
     """What is switched on is seen in the config, field by field, and can be switched off again there."""
-    plain, paper = (load("reason_rft_counting", f"{arg}2b,init=/x,data=/data") for arg in ("", "paper,"))
+    plain, paper = (load("reason_rft", f"counting,{arg}2b,init=/x,data=/data") for arg in ("", "paper,"))
     changed = {name for name in flat(plain) if flat(plain)[name] != flat(paper)[name]}
     assert changed == {
         "rollout.temperature", "rollout.top_p", "rollout.top_k", "loss.full_softmax", "loss.temperature",

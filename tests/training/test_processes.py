@@ -127,7 +127,7 @@ def test_a_bad_picture_is_said_once(launcher_of_all, records, tmp_path):  # noqa
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:-200])  # its size can be read, so it is found late
-    config = f"configs/cot_sft_counting.py:runlocal,data={folder}"
+    config = f"configs/cot_sft.py:counting,runlocal,data={folder}"
     output = launcher(launcher_of_all, 4).run(tmp_path / "run", *SFT, "--processes=2", config=config, code=2)
     (line,) = (line for line in output.splitlines() if "error: " in line)
     assert line.startswith("error: batch 0 could not be made: example") and "0.png" in line

@@ -13,7 +13,7 @@ from rrft_jax.training.stages import check_stages
 from tests.training import runs
 
 ROOT = Path(__file__).parents[2]
-TWO = "configs/reason_rft_counting.py:runlocal"
+TWO = "configs/reason_rft.py:runlocal"
 TINY1 = tuple(option.replace("--config.", "--config.stage1.") for option in runs.TINY)
 KILLED = -signal.SIGKILL
 
@@ -51,7 +51,7 @@ def test_a_signal_while_the_first_stage_ends_reaches_the_second(monkeypatch, tmp
         return 0
 
     monkeypatch.setattr(stages, "train", train)
-    config = load_config(str(ROOT / "configs" / "reason_rft_counting.py"))
+    config = load_config(str(ROOT / "configs" / "reason_rft.py"))
     assert stages.run(config, tmp_path / "two", ["launch/train.py"]) == 0
     assert trained == [tmp_path / "two" / "stage1"]
     out = capsys.readouterr().out
@@ -60,14 +60,14 @@ def test_a_signal_while_the_first_stage_ends_reaches_the_second(monkeypatch, tmp
 
 def test_what_one_stage_alone_is_told_is_refused():
     """--config.init would be lost, as stage 2 starts from stage 1; other data would mix up whose records are whose."""
-    config = load_config(str(ROOT / "configs" / "reason_rft_counting.py"))
+    config = load_config(str(ROOT / "configs" / "reason_rft.py"))
     check_stages(config)
     config.eval.examples = 7  # generated: what is held out comes from a stream of its own
     check_stages(config)
     config.init = "DIR"
     with pytest.raises(ValueError, match="config.init='DIR', but config.stage1.init='nano'"):
         check_stages(config)
-    config = load_config(f"{ROOT / 'configs' / 'reason_rft_counting.py'}:data=FOLDER")
+    config = load_config(f"{ROOT / 'configs' / 'reason_rft.py'}:data=FOLDER")
     check_stages(config)
     config.eval.examples = 7
     with pytest.raises(ValueError, match="config.eval.examples=7, but config.stage1.eval.examples=64"):

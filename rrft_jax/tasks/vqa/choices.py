@@ -6,8 +6,8 @@ from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
 
+from rrft_jax.answers.markup import folded, plain
 from rrft_jax.data.example import Example
-from rrft_jax.rewards.compare import clean
 
 FIELDS = ("options", "choices")  # of a record
 _MARK = re.compile(r"(?<![^\s,;:(])\(?([A-Z])[.:)](?=\s)")  # "A. ", "A) ", "A: ", "(A) "
@@ -91,4 +91,4 @@ def _letter(answer: str, options: Sequence[str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    return clean(text).casefold()
+    return folded(plain(text))

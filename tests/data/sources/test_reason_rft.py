@@ -123,7 +123,7 @@ BAD = [
     (COUNT | {"id": "lost", "image": "clevr/none.png"}, "missing image", "test_images.zip; restore it"),
     (COUNT | {"id": "empty", "answer": " "}, "empty answer", "fill it in or remove the record"),
     (COUNT, "duplicate id", "already used by A3-Visual-Counting-train-35k-cot.json, record 0"),
-    ({**sharegpt("q", "a"), "messages": [{"role": "user", "content": "q"}]}, "missing field", "conversation ends with the user"),
+    ({**sharegpt("q", "a"), "messages": [{"role": "user", "content": "q"}]}, "missing field", "ends with the user"),
     ({**sharegpt("q", "a"), "messages": [{"role": ["user"], "content": "q"}]}, "unknown role", "turn 1 is of a list"),
     ("text", "wrong type", "is a string where an object"),
 ]

@@ -11,6 +11,7 @@ from rrft_jax.models.head import logits
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params, save_params
+from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.models.build import Visual, pack, quick_jit, random_patches, rope_positions, spell, text
@@ -148,10 +149,8 @@ def test_logits(models):
 def test_greedy_text(models):
     prompts, patches, batch = one_batch(models)
     model = Qwen2VL(models.config)
-    options = dict(group=1, length=32, sampling=Sampling(0.0), stop_at_eos=False)
-    rollouts = quick_jit(lambda p, b: sample(model, p, b, jax.random.key(0), None, (52,), 50, **options))(
-        models.params, batch
-    )
+    decoder = Decoder(model, None, (52,), 50, 32, Sampling(0.0), stop_at_eos=False)
+    rollouts = quick_jit(lambda p, b: sample(decoder, p, b, jax.random.key(0), 1))(models.params, batch)
     for tokens, segments, row in zip(rollouts.tokens[:, 0], prompts, patches, strict=True):
         inputs = their_inputs(models, segments, row)
         expected = models.theirs.generate(

@@ -1,0 +1,328 @@
+"""Whether an answer is the reference's, all of it understood: exactly where exact values tell, in microseconds.
+
+`decide` answers True, False, or what algebra has to tell, which goes to `rewards.symbolic`.
+"""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from rrft_jax.answers import functions, vocabulary
+from rrft_jax.answers.choices import choice, choice_reference
+from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
+from rrft_jax.answers.evaluate import as_latex, evaluate
+from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
+from rrft_jax.answers.expression import FUNCTIONS, Node, is_cjk, made_of
+from rrft_jax.answers.markup import folded, plain
+from rrft_jax.answers.statement import Statement, read
+from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
+from rrft_jax.answers.units import LETTERS
+from rrft_jax.answers.words import lead_in
+
+
+class Undecided(NamedTuple):
+    """Two formulas in LaTeX, both understood, of which algebra must say whether they are equal."""
+
+    gold: str
+    answer: str
+
+
+def decide(answer: str, gold: str) -> "bool | Undecided":
+    """Whether `answer` says what the reference `gold` says, and nothing else.
+
+    Equal text (case and spacing aside) is equal. A reference that is a letter is matched as a multiple choice: "(B)",
+    "b", "B. 2", "The answer is B". Other answers must be understood to the last sign: 5.0 == 5, "4 apples" == 4,
+    "3π" == "3\\pi", "(1, 2)" == "(1,2)", while "4 or 5", "4 million", "3√2" are no 4 and no 3. A unit counts where both
+    sides have one. A reference that is a sequence of functions asks for the same functions, in any order.
+    """
+    if " ".join(answer.split()) == " ".join(gold.split()):
+        return bool(gold.strip())
+    if len(gold) > MAX_CHARS:
+        return False
+    short, wanted = plain(answer) if len(answer) <= MAX_CHARS else conclusion(answer), plain(gold)
+    if not short or not wanted:
+        return False
+    if folded(short) == folded(wanted):
+        return True
+    if functions.is_sequence(wanted):
+        return functions.same(functions.read_only(short), functions.read(wanted))
+    letter = choice_reference(gold)
+    if letter:
+        return choice(answer) == letter
+    if _WORDS.fullmatch(wanted) and _says(conclusion(answer), wanted):
+        return True
+    try:
+        reference = read(gold)
+    except Unreadable:
+        return _same_signs(short, wanted)
+    try:
+        stated = read(answer)
+    except Unreadable:
+        return _same_signs(short, wanted)
+    return _same(stated, reference)
+
+
+def value_of(text: str) -> Fraction | None:
+    """The rational number that a text states, units aside: "5", "3/4", "There are 4 cubes.", "10 cm"; else None."""
+    try:
+        statement = read(text)
+        value = evaluate(statement.parts[-1]) if statement.kind == "value" else None
+    except (Unreadable, NotExact, Undefined):
+        return None
+    return None if value is None else value.measured_in()[1].fraction
+
+
+def in_one_spelling(text: str) -> str:
+    """What a text answers, for votes among several: a number in digits, else its plain text in small letters."""
+    value = value_of(text)
+    return f"{float(value):.10g}" if value is not None else folded(conclusion(text))
+
+
+# Comparing statements.
+
+
+def _same(answer: Statement, gold: Statement) -> "bool | Undecided":
+    if answer == gold:
+        return True
+    if answer.label and gold.label and answer.label.casefold() != gold.label.casefold():
+        return False
+    kinds = {answer.kind, gold.kind}
+    if kinds == {"value"}:
+        return _any(_same_value(a, g) for g in reversed(gold.parts) for a in reversed(answer.parts))
+    if kinds <= {"value", "equation"}:
+        return _same_equation(answer, gold)
+    if kinds == {"relation"}:
+        return _same_relation(answer, gold)
+    if gold.kind == "relation" and answer.kind in ("()", "[]", "[)", "(]"):
+        return _algebra(answer, gold)
+    if len(answer.parts) != len(gold.parts):
+        return False
+    if kinds == {"ratio"}:
+        return _all(map(_same_value, answer.parts, gold.parts))
+    return not kinds & {"value", "equation", "relation", "ratio"} and _same_items(answer, gold)
+
+
+def _same_items(answer: Statement, gold: Statement) -> bool:
+    """Containers and lists of one length. A list is a tuple or a set where the other side is one."""
+    kinds = {answer.kind, gold.kind}
+    if kinds <= {"{}", "or"} or kinds == {"{}", "list"} or all(part.label for part in (*answer.parts, *gold.parts)):
+        return _matched(list(answer.parts), gold.parts)
+    if len(kinds) > 1 and kinds not in ({"list", "()"}, {"<>", "()"}):
+        return False
+    return _all(map(_same, answer.parts, gold.parts))
+
+
+def _same_value(answer: Node, gold: Node) -> "bool | Undecided":
+    if answer == gold:
+        return True
+    try:
+        a, g = evaluate(answer), evaluate(gold)
+    except Undefined:
+        return False
+    except NotExact:
+        return Undecided(as_latex(gold), as_latex(answer))
+    if answer[0] == "percent" != gold[0] and g.fraction is not None and g.fraction.denominator == 1:
+        return False  # 400 % is 4, and no answer to "how many"
+    if close(a, g):
+        return True
+    (unit_a, bare_a), (unit_g, bare_g) = a.measured_in(), g.measured_in()
+    if unit_a and unit_g and unit_a != unit_g:
+        return False
+    if unit_a and not unit_g and all(exponent < 0 for _, exponent in unit_a):
+        return False
+    if (unit_a or unit_g) and close(bare_a, bare_g):
+        return True
+    letters = {UNIT + letter: letter for letter in LETTERS}
+    return a.renamed(letters) == g.renamed(letters)
+
+
+def _same_relation(answer: Statement, gold: Statement) -> "bool | Undecided":
+    try:
+        return sorted(_inequalities(answer.parts)) == sorted(_inequalities(gold.parts))
+    except Undefined:
+        return False
+    except NotExact:
+        return _algebra(answer, gold)
+
+
+def _inequalities(parts: Sequence) -> list[tuple[str, tuple]]:
+    """Each sign of a chain as (">", ">=" or "!=", terms of what is so to 0), scaled to a leading coefficient of ±1."""
+    found = []
+    for left, sign, right in zip(parts[::2], parts[1::2], parts[2::2], strict=False):
+        difference = evaluate(left) - evaluate(right)
+        if sign in ("<", "<="):
+            difference, sign = -difference, sign.replace("<", ">")
+        if difference.terms:
+            lead = difference.terms[0][1]
+            scale = lead if sign == "!=" else abs(lead)
+            difference = Exact(tuple((monomial, c / scale) for monomial, c in difference.terms))
+        found.append((sign, difference.terms))
+    return found
+
+
+def _same_equation(answer: Statement, gold: Statement) -> "bool | Undecided":
+    """Two equations, or one and a value that has a name, such as y = 2x + 1."""
+    sides = [_sides(statement) for statement in (answer, gold)]
+    if None in sides:
+        return False
+    try:
+        a, g = (evaluate(left) - evaluate(right) for left, right in sides)
+        return bool(a.terms and g.terms) and a * Exact((((), g.terms[0][1]),)) == g * Exact((((), a.terms[0][1]),))
+    except Undefined:
+        return False
+    except NotExact:
+        return _algebra(answer, gold)
+
+
+def _sides(statement: Statement) -> tuple[Node, Node] | None:
+    if statement.kind == "equation":
+        return statement.parts
+    name = re.fullmatch(r"[a-z](?:_\w+)?", statement.label)
+    return (("letter", statement.label), statement.parts[-1]) if name else None
+
+
+def _matched(answers: list[Statement], golds: Sequence[Statement]) -> bool:
+    for gold in golds:
+        found = next((one for one in answers if _same(one, gold) is True), None)
+        if found is None:
+            return False
+        answers.remove(found)
+    return True
+
+
+def _algebra(answer: Statement, gold: Statement) -> "bool | Undecided":
+    return Undecided(_latex(gold), _latex(answer))
+
+
+def _latex(statement: Statement) -> str:
+    if statement.kind == "value":
+        return (f"{statement.label}=" if statement.label else "") + as_latex(statement.parts[-1])
+    if statement.kind == "equation":
+        return "=".join(map(as_latex, statement.parts))
+    if statement.kind == "relation":
+        signs = {"<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
+        return "".join(signs.get(p, p) if isinstance(p, str) else as_latex(p) for p in statement.parts)
+    return statement.kind[0] + ",".join(map(_latex, statement.parts)) + statement.kind[1]
+
+
+def _any(verdicts) -> "bool | Undecided":
+    undecided: bool | Undecided = False
+    for verdict in verdicts:
+        if verdict is True:
+            return True
+        if verdict is not False:
+            undecided = undecided or verdict
+    return undecided
+
+
+def _all(verdicts) -> "bool | Undecided":
+    """True where all are. One that algebra would have to tell makes it False: containers are compared exactly."""
+    return all(verdict is True for verdict in verdicts)
+
+
+# Words, and formulas that are only spelled.
+
+_WORDS = re.compile(r"[(\[]?[^\W\d_]+(?:[ '’-][^\W\d_]+){0,11}[)\]]?")
+_ARTICLE = re.compile(r"^(?:the|a|an|der|die|das|le|la|el)\s+", re.IGNORECASE)
+_AGREES = re.compile(
+    r"(yes|no|true|false)[.,!:;]?\s+(?:(?:it|they|he|she|there|this|that|we|you|i|these|those)\s+)"
+    r"(?:is|are|does|do|has|have|was|were|can|will|did)(?:\s?(not|n't))?",
+    re.IGNORECASE,
+)
+
+
+def _says(text: str, wanted: str) -> bool:
+    """Whether a text says the words wanted, in a frame or none: "The answer is red", "Yes, it is" for yes."""
+    wanted = folded(wanted.strip("()[]"))
+    text = text.strip("()[]<>. " if len(wanted) == 1 else "()[]<>!. ")
+    if folded(_ARTICLE.sub("", text)) in (wanted, folded(_ARTICLE.sub("", wanted))):
+        return True
+    if is_cjk(wanted) and text.endswith(wanted) and made_of(text.removesuffix(wanted), vocabulary.BEFORE_CJK):
+        return True
+    echo = _AGREES.fullmatch(text.rstrip(".! "))
+    if echo:
+        return echo[1].casefold() == wanted and bool(echo[2]) == (wanted in ("no", "false"))
+    try:
+        tokens = tokenize(text)
+    except Unreadable:
+        return False
+    if wanted in ("yes", "no") and len(tokens) > 1 and tokens[0].text.casefold() == wanted:
+        return _goes_on(tokens[1:], wanted)
+    if not folded(text).endswith(wanted):
+        return False
+    for begins in range(len(tokens)):
+        rest = folded(text[tokens[begins].start :])
+        if rest in (wanted, *(f"{article} {wanted}" for article in ("the", "a", "an"))):
+            return begins > 0 and _leads_to_words(tokens[:begins])
+    return False
+
+
+def _goes_on(tokens: list[Token], wanted: str) -> bool:
+    """Whether what follows a yes or no goes with it: known words, for a no also what denies."""
+    known = vocabulary.BEFORE | vocabulary.BEHIND | vocabulary.NOUNS | {",", ".", "!"}
+    denials = {"no", "not", "n", "'", "t", "isn", "aren", "doesn"} if wanted == "no" else set()
+    words = {token.text.casefold() for token in tokens}
+    return tokens[0].text in (",", ".") and words <= known | denials and len(words & vocabulary.NOUNS) > 0
+
+
+def _leads_to_words(tokens: list[Token]) -> bool:
+    if tokens[-1].text not in (":", "=") and tokens[-1].text.casefold() not in ("is", "are", "be", "ist", "est", "es"):
+        return False
+    return lead_in(tokens) == len(tokens)
+
+
+def _same_signs(answer: str, gold: str) -> "bool | Undecided":
+    """Equal but for the spelling of their signs ("\\geq" and "≥"); what only algebra can read goes there whole."""
+    try:
+        ours, theirs = tokenize(answer), tokenize(gold)
+    except Unreadable:
+        return False
+    if spelling(ours) == spelling(theirs):
+        return True
+    if _is_formula(ours) and _is_formula(theirs) and (_is_advanced(ours) or _is_advanced(theirs)):
+        return Undecided(_tex(theirs), _tex(ours))
+    return False
+
+
+_TEX = {
+    "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne ", "{.": "\\{", ".}": "\\}", "infinity": "\\infty ", "*": "\\cdot ",
+}  # fmt: skip
+
+
+def _tex(tokens: list[Token]) -> str:
+    pieces = []
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.kind == "symbol" and token.text.isalpha() and token.text not in _TEX:
+            letters_follow = following is not None and following.kind == "word"
+            pieces.append(f"\\{token.text}{' ' if letters_follow else ''}")
+        else:
+            pieces.append(_TEX.get(token.text, token.text) if token.kind == "symbol" else token.text)
+    return "".join(pieces)
+
+
+_ADVANCED = frozenset(
+    """int sum prod lim binom lfloor rfloor lceil rceil begin end cup cap in notin emptyset mathbb to setminus det
+    """.split()
+)
+_FORMULA = (
+    frozenset("+-*/^_(){}[]|,=<>!'&\\")
+    | {"<=", ">=", "!=", "{.", ".}", "\\\\", "frac", "sqrt", "infinity", "pi"}
+    | (_ADVANCED | GREEK | FUNCTIONS)
+)
+
+
+def _is_advanced(tokens: list[Token]) -> bool:
+    return any(token.kind == "symbol" and token.text in _ADVANCED for token in tokens)
+
+
+def _is_formula(tokens: list[Token]) -> bool:
+    """Whether a text is LaTeX and no prose, with no two numbers side by side."""
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.kind == "number" and before and before.kind == "number":
+            return False
+        if token.kind == "symbol" and token.text not in _FORMULA:
+            return False
+        if token.kind == "word" and len(token.text) > 1 and "matrix" not in token.text:
+            return False
+    return True
