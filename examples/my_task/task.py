@@ -3,7 +3,7 @@
 TASK is what the package is told of it; `close` is a reward, `summarise` a metric of a whole set of answers.
 """
 
-from rrft_jax.rewards import extract_answer
+from rrft_jax.answers.tags import extract_answer
 from rrft_jax.tasks import Column, Task
 
 
