@@ -33,6 +33,7 @@ setup(
         "grain>=0.2.18",
         "jax>=0.10.2,<0.11",
         "jinja2",
+        "latex2sympy2_extended",  # the parser of math-verify
         "math-verify>=0.9,<0.10",
         "ml-collections>=1.1",
         "ml-dtypes",

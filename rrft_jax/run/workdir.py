@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 import ml_collections
 
-from rrft_jax.files import write_json
+from rrft_jax.files import read_json_object, write_json
 from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
@@ -214,11 +214,8 @@ def _append_line(file: Path, line: str) -> None:
         f.write(("\n" if torn else "") + line + "\n")
 
 
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise WorkdirError(f"{file} is not valid JSON ({error}); restore it, or start in a new --workdir.") from None
+def _read_json(file: Path) -> dict[str, Any]:
+    return read_json_object(file, "restore it, or start in a new --workdir", error=WorkdirError)
 
 
 def _tuples(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
 from rrft_jax.evaluation.reproduction import METHODS, Cell, cells, read_results, run_cell, table_tasks
 from rrft_jax.evaluation.reproduction_report import cost_table, gap_table, score_table, write_report
@@ -130,6 +131,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
+from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
 from rrft_jax.evaluation.questions import Reply
 
@@ -188,6 +190,7 @@ def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_q
 
 def test_every_task_and_method_has_its_config():
     configs = Path(__file__).parents[2] / "configs"
-    wanted = {f"{m.recipe}_{task}.py" for m in METHODS.values() if m.recipe for task in table_tasks()}
-    assert wanted <= {p.name for p in configs.glob("*.py")}
+    for alias, task in table_tasks().items():
+        for recipe in filter(None, (method.recipe for method in METHODS.values())):
+            assert load_config(f"{configs / recipe}.py:{alias}").task == task.name
     assert np.all([m.prompt in ("zero_shot", "ans", "cot") for m in METHODS.values()])
