@@ -103,7 +103,7 @@ def serve() -> int:
     # Its warnings are about requests of clients, who have been told.
     config = uvicorn.Config(
         make_app(engine, processor, name, limits, trusted), http=Connection, ws="none", log_level="error",
-        access_log=False,
+        access_log=False, proxy_headers=False,
     )  # fmt: skip
     host, port = listener.getsockname()[:2]
     if _HOST.value not in _LOOPBACK:
