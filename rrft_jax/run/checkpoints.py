@@ -151,8 +151,8 @@ class Checkpoints:
         free = shutil.disk_usage(self.directory).free
         if free < wanted:
             raise CheckpointError(
-                f"the checkpoint of step {step} takes {wanted / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are free at "
-                f"{self.directory}: make room there, then resume."
+                f"the checkpoint of step {step} takes {wanted / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are free "
+                f"at {self.directory}: make room there, then resume."
             )
 
     def add_metric(self, step: int, metric: float) -> None:
