@@ -1,1 +1,1 @@
-"""What a text answers: the tags around an answer (`tags`), what it states, and whether that is the reference (`compare`)."""
+"""What a text answers: its tags (`tags`), what it states, and whether that is the reference (`compare`)."""

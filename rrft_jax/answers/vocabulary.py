@@ -60,7 +60,6 @@ BEHIND = frozenset(
     approx angle long wide high tall object objects item items thing things them seen found counted which
     """.split()
 )
-APPROXIMATELY = frozenset("approximately about roughly around environ ungefähr etwa circa aproximadamente".split())
 
 # Nouns whose plural has no s, or that look like something else; and foreign ones.
 NOUNS = frozenset(
