@@ -1,7 +1,7 @@
 """Wall seconds from a command to its first step: a first start, which compiles, and later ones, which need not.
 
     python benchmarks/start_up.py --starts 3 --json out.json
-    python benchmarks/start_up.py --config configs/cot_sft_structure.py
+    python benchmarks/start_up.py --config configs/cot_sft.py:structure
     python benchmarks/start_up.py --starts 7 --against ../before    # another checkout, its starts in turn with ours
 
 A start begins with the interpreter, reads the base, makes the first pictures and evaluates the held-out sets; then its

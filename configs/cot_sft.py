@@ -30,4 +30,4 @@ def get_config(arg=None):
 
     config.eval.update({"every": 25, "examples": 256, "batch": 64})
     config.checkpoint.update({"every": 25, "keep_last": 1, "keep_best": 1})
-    return finish(config, arg)
+    return finish(config, arg, supervised=True)

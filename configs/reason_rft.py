@@ -42,7 +42,7 @@ def stage1(arg):
     config.optimizer.update({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0})
     config.optimizer.schedule.update({"name": "cosine", "peak": 3e-4, "warmup_steps": 10})
     config.eval.update({"every": 25, "examples": 256, "batch": 64})
-    return finish(shared(config, task), given)
+    return finish(shared(config, task), given, supervised=True)
 
 
 def shared(config, task):

@@ -24,6 +24,12 @@ def is_reference(name: str) -> bool:
     return ":" in name or name.endswith(".py")
 
 
+def file_of(reference: str) -> Path | None:
+    """The file that a reference (`my_task.py`, `my_task.py:NAME`) leads to, where there is one."""
+    path = Path(reference if reference.endswith(".py") else reference.rpartition(":")[0]).expanduser()
+    return path if path.suffix == ".py" and path.is_file() else None
+
+
 def resolve(name: str, known: Mapping[str, Any], what: str, field: str, group: str = "") -> Any:
     """The object behind `name`.
 

@@ -12,8 +12,8 @@ from rrft_jax.models import adapter as peft
 from rrft_jax.models.attention import choose
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
-from rrft_jax.models.registry import make_model, read_config, read_config_file
-from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params
+from rrft_jax.models.registry import make_model, read_config_file
+from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params, sizes_of
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, load_processor, save_processor
 from rrft_jax.run.workdir import DONE, EXPORT
@@ -72,7 +72,7 @@ def adapter_of(init: str, base: Path, sizes: Sizes) -> dict[str, np.ndarray] | N
 def read_sizes(init: str, file: str | None = None) -> Sizes:
     """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
     path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
-    return read_config(resolve_init(init)) if path is None else read_config_file(path)
+    return sizes_of(resolve_init(init)) if path is None else read_config_file(path)
 
 
 def load_model(config: ConfigDict) -> tuple[Model, Processor, dict]:
@@ -118,16 +118,27 @@ def load_parts(
 ) -> tuple[Model, Processor]:
     """Model and processor of a HuggingFace directory, without its weights; None for the directory's own pixel limits.
 
-    attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, and where
-    the tokenizer knows more tokens than the model has rows.
+    attention: as config.model.attention, for this process's devices. Raises ValueError where it cannot run, where the
+    tokenizer knows more tokens than the model has rows, and where the two disagree about the image tokens.
     """
-    sizes = read_config(directory)
+    sizes = sizes_of(directory)
     model = make_model(sizes, dtype, remat, choose(attention, jax.default_backend(), dtype))
     processor = load_processor(directory, min_pixels, max_pixels)
     if processor.vocab_tokens > sizes.vocab_size:
         raise ValueError(
             f"{directory}: the tokenizer knows {processor.vocab_tokens} tokens, config.json has {sizes.vocab_size} rows"
         )
+    for name in ("image_token_id", "video_token_id"):
+        if (known := getattr(processor, name)) != (said := getattr(sizes, name)):
+            raise ValueError(
+                f"{directory}: {name} is {said} in config.json and {known} in the tokenizer: take both from one model"
+            )
+    for name in ("vision_start_token_id", "vision_end_token_id"):
+        if (known := getattr(processor, name)) not in sizes.visual_token_ids:
+            raise ValueError(
+                f"{directory}: {name} is {known} in the tokenizer, and config.json has another: take both from one "
+                "model"
+            )
     return model, processor
 
 

@@ -107,19 +107,39 @@ def test_an_old_name_is_answered_by_the_new_command(paradigm):
         load(f"{paradigm}_painting.py")
 
 
-def test_a_task_is_a_word_a_name_or_somebody_elses_file(tmp_path):
-    (tmp_path / "own.py").write_text(
-        "from rrft_jax.tasks import Shapes, Task\n"
-        "TASK = Task(name='own', templates={'A': '{Question}'}, prompts={'cot': 'A'}, rewards={'format': 2.0},\n"
-        "            make=lambda *of: None, shapes=Shapes(prompt=72, images=2, completion=40))\n"
-    )
-    config = load("cot_sft.py", f"task={tmp_path}/own.py:TASK", "runlocal")
-    assert config.task == f"{tmp_path}/own.py:TASK" and config.train.steps == 4
-    assert (config.buckets.prompt, config.buckets.images, config.rollout.max_completion_length) == ((72,), (2,), 40)
-    assert {name: weight for name, weight in config.rewards.items() if weight} == {"format": 2.0}
-    check_config(config)
+OWN = """
+from rrft_jax.tasks import Shapes, Task
+
+def near(completions, examples, group_ids, step):
+    return [0.5] * len(completions)
+
+TASK = Task(
+    name="own", templates={"A": "{Question}"}, prompts={"cot": "A"}, rewards={"FILE:near": 2.0, "format": 1.0},
+    metric="near", make=lambda *of: None, shapes=Shapes(prompt=72, images=2, completion=40),
+)
+"""
+
+
+def test_somebody_elses_task_comes_with_its_lengths_and_its_own_reward(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("FILE", str(file)))
+    for name in ("cot_sft.py", "reason_rft_zero.py"):
+        config = load(name, f"task={file}:TASK", "runlocal")
+        assert config.task == f"{file}:TASK" and config.train.steps == 4
+        assert (config.buckets.prompt, config.buckets.images, config.rollout.max_completion_length) == ((72,), (2,), 40)
+        assert {name: weight for name, weight in config.rewards.items() if weight} == {"format": 1.0}
+        assert config.extra_rewards == (f"{file}:near=2.0",)
+        check_config(config)
+    config = load("cot_sft.py", f"task={file}:TASK")
+    config.extra_rewards += ("other.py:far",)
+    with pytest.raises(ValueError, match="config.extra_rewards"):
+        check_config(config)
+
+
+def test_a_task_is_a_word_or_a_name(tmp_path):
     assert load("cot_sft.py", "spatial") == load("cot_sft.py", "task=spatial_transformation")
     assert load("cot_sft.py", "spatial").task == "spatial_transformation" and load("cot_sft.py").task == "auto"
+    (tmp_path / "own.py").write_text(OWN)
     for word, message in {
         "spatil": "'spatil' is not known. Did you mean spatial",
         "task=spatil": "config argument task='spatil' is no task; did you mean spatial",
@@ -255,6 +275,9 @@ def test_overrides_take_their_types():
         ("loss.temperature", 0.0, "config.loss.temperature=0.0 must be positive"),
         ("loss.surrogate", "clip", "config.loss.surrogate must be one of"),
         ("advantages.scale", "grup", "config.advantages.scale='grup': choose one of group, batch, none"),
+        ("advantages.estimator", "grp", "config.advantages.estimator='grp' is no estimator; did you mean grpo"),
+        ("reward_options.length.warmup_steps", 5, "changes nothing while config.rewards.length is 0"),
+        ("extra_rewards", ("no/mine.py:f=0.5",), "config.extra_rewards: file no/mine.py does not exist"),
         ("optimizer.schedule.name", "cosin", "config.optimizer.schedule.name='cosin'"),
         ("buckets.prompt", (96, 88), "config.buckets.prompt=.96, 88. must be an ascending list"),
         ("data.held_out", 3.0, "config.data.held_out=3.0 is a share"),

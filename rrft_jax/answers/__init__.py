@@ -1,1 +1,1 @@
-"""What a text answers: its tags (`tags`), what it states, and whether that is the reference (`compare`)."""
+"""Reading answers: tags, numbers, formulas, choices, function sequences, and whether two say the same."""

@@ -40,21 +40,21 @@ def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
     return config, task, given
 
 
-def finish(config: ConfigDict, arg: ConfigDict) -> ConfigDict:
-    """What the argument of the config file asks for, on top of the nano recipe."""
+def finish(config: ConfigDict, arg: ConfigDict, supervised: bool = False) -> ConfigDict:
+    """What the argument of the config file asks for, on top of the nano recipe. supervised: SFT, else with rewards."""
     config.init = arg.init or "nano"
     if arg.size != "nano":
-        real_size(config, arg)
+        real_size(config, arg, supervised)
     if arg.data:
-        real_data(config, arg)
+        real_data(config, arg, supervised)
     if arg.paper:
-        paper(config, real=arg.size != "nano" or bool(arg.data))
+        paper(config, supervised, real=arg.size != "nano" or bool(arg.data))
     if arg.runlocal:
         local(config)
     return config
 
 
-def real_size(config: ConfigDict, arg: ConfigDict) -> None:
+def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths and
     learning rates.
 
@@ -70,13 +70,13 @@ def real_size(config: ConfigDict, arg: ConfigDict) -> None:
     config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
     config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
-    config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if config.algorithm == "sft" else 0.0})
-    warm, peak = (0.1, 1e-5) if config.algorithm == "sft" else (0.0, 1e-6)
+    config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if supervised else 0.0})
+    warm, peak = (0.1, 1e-5) if supervised else (0.0, 1e-6)
     config.optimizer.schedule.update({"peak": peak, "warmup_steps": 0, "warmup_ratio": warm})
     config.loss.beta = 0.04
 
 
-def real_data(config: ConfigDict, arg: ConfigDict) -> None:
+def real_data(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     """Records of a folder at their own picture size (up to 480,000 pixels, the paper's limit)."""
     config.data.folder = arg.data
     config.processor.max_pixels = PAPER_PIXELS
@@ -88,10 +88,10 @@ def real_data(config: ConfigDict, arg: ConfigDict) -> None:
         config.train.update({"prompts": 4, "micro_batches": 2})
         config.eval.update({"examples": 64, "batch": 8})
     else:
-        config.train.epochs = get_task(config.task).stages.epochs if config.algorithm == "grpo" else 1.0
+        config.train.epochs = 1.0 if supervised else get_task(config.task).stages.epochs
 
 
-def paper(config: ConfigDict, real: bool) -> None:
+def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
     """The released settings, quirks included (docs/paper_mode.md): rewards, sampler, loss, optimizer.
 
     real: whether lengths and counts of the released scripts make sense, which they do not for the generated examples.
@@ -101,7 +101,7 @@ def paper(config: ConfigDict, real: bool) -> None:
         raise ConfigError(f"config argument paper: task {task.name} has no published rewards (Task.paper_rewards)")
     _reward(config, task.paper_rewards)
     config.optimizer.update({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "max_grad_norm": 1.0})
-    if config.algorithm == "sft":
+    if supervised:
         config.optimizer.weight_decay = 0.1
         config.optimizer.schedule.update(
             {"name": "cosine", "peak": 1e-5, "warmup_steps": 100, "warmup_ratio": 0.0, "from_zero": True}

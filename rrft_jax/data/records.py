@@ -133,7 +133,7 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
     """What is wrong goes to `found`, after which the result means nothing."""
     talks = conversations.is_conversation(record)
     known = _FIELDS | set(conversations.FIELDS if talks else ())
-    metadata = {k: v for k, v in record.items() if k not in known and v is not None}
+    metadata = {k: v for k, v in record.items() if k not in known and not missing(v)}
     metadata |= {"file": file, "record": number}
     spoken = Conversation("")
     if talks:
@@ -163,8 +163,9 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
             found.append(("wrong marks", f"{name} holds {IMAGE_MARK}, and only a question can hold a picture"))
     if not found:
         problem, history = conversations.place_pictures(problem, history, len(images), found)
-        if not problem.strip():
-            found.append(("empty problem", f"problem is empty but for {IMAGE_MARK}; fill it in or remove the record"))
+        if not problem.strip() or missing_text(problem):
+            message = f"problem is {problem!r} but for {IMAGE_MARK}; fill it in or remove the record"
+            found.append(("empty problem", message))
     return Example(id, task, problem, answer, images, cot, metadata, system, history, spoken.reply)
 
 
@@ -209,7 +210,7 @@ def _text(record: dict, field: str, found: Found, numbers: bool = False) -> str:
         return ""
     if not value.strip():
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
-    elif missing_text(value) and field != "id":
+    elif missing_text(value):
         found.append(("missing field", f"{field} is {value!r}, as tables write what is missing; fill it in"))
     if half := half_character(value):
         found.append(("bad JSON", f"{field} holds {half}; correct the escape"))

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from rrft_jax.fields import flag, text
+from rrft_jax.files import read_json_object, shown
 from rrft_jax.models import lora
-from rrft_jax.models.files import fingerprint, open_tensors, read_metadata, write_tensors
+from rrft_jax.models.files import StoredTensor, fingerprint, open_tensors, read_metadata, write_tensors
 from rrft_jax.models.names import TensorNames
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
@@ -27,6 +29,11 @@ _UNSUPPORTED = (
     "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication",
     "trainable_token_indices", "target_parameters", "use_qalora", "alora_invocation_tokens", "layers_to_transform",
 )  # fmt: skip
+# Modules of the base that PEFT can adapt and this code does not.
+_ELSEWHERE = {
+    "model.embed_tokens": "the token embeddings", "lm_head": "the head",
+    "visual.patch_embed.proj": "the patch convolution",
+}  # fmt: skip
 _PLAIN = (None, True, False, "gaussian", "eva", "orthogonal")  # of init_lora_weights: they begin at the base
 
 
@@ -114,35 +121,43 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
     rank = settings["r"]
     scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     names = tensor_names(config)
-    stored = {_module_of(names, name): tensor for name, tensor in open_tensors(directory, single=WEIGHTS).items()}
+    stored = _stored(directory, names)
     shapes = leaf_paths(abstract_params(config))
     leaves: dict[str, np.ndarray] = {}
-    problems: list[str] = []
+    missing: list[str] = []
+    misshaped: list[str] = []
+    some: dict[str, list[int]] = {}  # module -> layers that have an adapter, where others have none
     for path in (p for p in shapes if p.endswith("/kernel") and p != f"{lora.EXCLUDED}/kernel"):
         module = path.removesuffix("/kernel")
         name, stacked = _published_module(names, module)
         *stack, width, out = shapes[path].shape
         layers = [name.format(i) for i in range(stack[0])] if stacked else [name]
-        if not any((n, half) in stored for n in layers for half in lora.TRAINED):
+        adapted = [i for i, n in enumerate(layers) if any((n, half) in stored for half in lora.TRAINED)]
+        if not adapted:
             continue
+        if len(adapted) < len(layers):
+            some[name.format("*")] = adapted
         for half, shape in (("lora_a", (rank, width)), ("lora_b", (out, rank))):
             found = [stored.pop((n, half), None) for n in layers]
-            wrong = [
-                f"{n}.{half} is {'missing' if t is None else list(t.shape)}, {list(shape)} wanted"
-                for n, t in zip(layers, found, strict=True)
-                if t is None or t.shape != shape
-            ]
-            problems += wrong
-            if not wrong:
+            pairs = list(zip(layers, found, strict=True))
+            lost = [f"{n}.{half} is missing, {list(shape)} wanted" for n, t in pairs if t is None]
+            wrong = [f"{n}.{half} is {list(t.shape)}, {list(shape)} wanted" for n, t in pairs if t and t.shape != shape]
+            missing, misshaped = missing + lost, misshaped + wrong
+            if not lost and not wrong:
                 x = np.stack([t.read().astype(np.float32).T for t in found])
                 leaves[f"{module}/{half}"] = x if stacked else x[0]
         leaves[f"{module}/lora_scale"] = np.full(tuple(stack), scale, np.float32)
-    problems += [f"{name}.{half} belongs to no linear layer of the base" for name, half in sorted(stored)]
+    if not misshaped:
+        _refuse_other_parts(directory / WEIGHTS, {name for name, _ in stored}, some)
+    foreign = [f"{name}.{half} belongs to no linear layer of the base" for name, half in sorted(stored)]
+    problems = misshaped + missing + foreign
     named = f"its {CONFIG} names {settings['base_model_name_or_path']!r}"
     if problems:
+        few = some and not misshaped and not foreign
         raise ValueError(
-            f"{directory / WEIGHTS}: an adapter of another base than {base} ({named}): {len(problems)} tensors do not "
-            f"fit, first {problems[0]}; give its own base as init"
+            f"{directory / WEIGHTS}: an adapter of another base than {base} ({named})"
+            f"{', or of its first layers alone' if few else ''}: {len(problems)} tensors do not fit, first "
+            f"{problems[0]}; give its own base as init{', or merge it with PEFT' if few else ''}"
         )
     known = read_metadata(directory / WEIGHTS).get(BASE)
     if known and known != fingerprint(base, names):
@@ -159,30 +174,58 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
     return leaves
 
 
+def _stored(directory: Path, names: TensorNames) -> dict[tuple[str, str], StoredTensor]:
+    """(published module, half) -> tensor."""
+    stored: dict[tuple[str, str], StoredTensor] = {}
+    for name, tensor in open_tensors(directory, single=WEIGHTS).items():
+        if (other := stored.setdefault(_module_of(names, name), tensor)) is not tensor:
+            raise ValueError(
+                f"{tensor.file} holds {other.name} and {name}: two names of one tensor, and which is meant would be a "
+                "guess; remove one"
+            )
+    return stored
+
+
+def _refuse_other_parts(file: Path, left: set[str], some: Mapping[str, list[int]]) -> None:
+    """ValueError where an adapter is of this base, but also of modules without one here, or of fewer layers.
+
+    left: modules that are no linear layer here. some: module -> its layers that have an adapter.
+    """
+    parts = [what for module, what in _ELSEWHERE.items() if module in left]
+    # The first n layers could as well be all layers of a smaller base.
+    gaps = {name: layers for name, layers in some.items() if layers[-1] >= len(layers)}
+    parts += [f"layers {', '.join(map(str, layers))} of {name} alone" for name, layers in gaps.items()][:1]
+    if parts:
+        raise ValueError(
+            f"{file}: LoRA on {' and '.join(parts)} is not computed here: merge the adapter with PEFT and give the "
+            "merged directory"
+        )
+
+
 def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
-    try:
-        settings = json.loads(path.read_text())
-        kind, rank, alpha = settings["peft_type"], settings["r"], settings["lora_alpha"]
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} not found: give the folder that PEFT saved, with {CONFIG} and {WEIGHTS}"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the config of a LoRA adapter ({error!r}); write it with PEFT again") from error
-    if kind != "LORA" or not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-        raise ValueError(f"{path}: peft_type={kind!r}, r={rank!r}, lora_alpha={alpha!r}; a LoRA adapter is wanted")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found: give the folder that PEFT saved, with {CONFIG} and {WEIGHTS}")
+    what, remedy = "the config of a LoRA adapter", "write it with PEFT again"
+    settings = read_json_object(path, remedy, what)
+    if missing := [name for name in ("peft_type", "r", "lora_alpha") if name not in settings]:
+        raise ValueError(f"{path}: not {what} (it has no {', '.join(missing)}); {remedy}")
+    kind, rank, alpha = settings["peft_type"], settings["r"], settings["lora_alpha"]
+    if kind != "LORA" or type(rank) is not int or rank < 1 or type(alpha) not in (int, float) or not 0 < alpha < 1e30:
+        raise ValueError(
+            f"{path}: peft_type={shown(kind)}, r={shown(rank)}, lora_alpha={shown(alpha)}; a LoRA adapter is wanted"
+        )
+    flag(settings, path, "use_rslora", default=False)
+    text(settings, path, "base_model_name_or_path", default=None)
     used = [name for name in _UNSUPPORTED if settings.get(name)]
     if settings.get("bias", "none") != "none":
         used.append("bias")
     if (begun := settings.get("init_lora_weights")) not in _PLAIN:  # PiSSA and its like took a part out of the base
-        used.append(f"init_lora_weights={begun!r}")
+        used.append(f"init_lora_weights={shown(begun)}")
     if used:
         raise ValueError(
             f"{path}: {', '.join(used)} is not supported; merge the adapter with PEFT and give the merged directory"
         )
-    if not isinstance(base := settings.get("base_model_name_or_path"), str | None):
-        raise ValueError(f"{path}: base_model_name_or_path is {base!r}, a directory is wanted; write it there")
     return {"base_model_name_or_path": None, **settings}
 
 
@@ -193,5 +236,7 @@ def _published_module(names: TensorNames, module: str) -> tuple[str, bool]:
 
 def _module_of(names: TensorNames, key: str) -> tuple[str, str]:
     """(published module, 'lora_a' or 'lora_b') of a tensor name that PEFT wrote; unknown names stay recognisable."""
-    module, _, rest = key.removeprefix("base_model.model.").rpartition(".lora_")
+    module, found, rest = key.removeprefix("base_model.model.").rpartition(".lora_")
+    if not found:  # a whole module, which PEFT adds where it was trained or resized
+        return names.canonical(rest.removesuffix(".weight").removesuffix(".base_layer")), "weight"
     return names.canonical(module) or key, {"A.weight": "lora_a", "B.weight": "lora_b"}.get(rest, rest)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from rrft_jax.files import read_json_object, shown
 from rrft_jax.models.names import TensorNames, is_constant
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+READ = ("BF16", "F16", "F32", "F64")  # as safetensors names them; integers and 8-bit floats are quantized weights
 
 
 def write_tensors(tensors: Mapping[str, np.ndarray], file: Path, metadata: Mapping[str, str]) -> None:
@@ -49,7 +52,8 @@ def open_tensors(directory: Path, names: TensorNames | None = None, single: str 
 
     names: of the family, to which published names then belong; None for the names as they are stored.
 
-    Raises FileNotFoundError or ValueError naming what is missing or damaged, and what to do.
+    With both the single file is read, as transformers does. Raises FileNotFoundError or ValueError naming what is
+    missing, damaged, quantized or there under two names, and what to do.
     """
     found: dict[str, StoredTensor] = {}
     for file, listed in _shards(directory, single).items():
@@ -60,13 +64,28 @@ def open_tensors(directory: Path, names: TensorNames | None = None, single: str 
             if lost := sorted(set(listed) - stored):
                 raise ValueError(f"{directory / INDEX} says that {file} holds {', '.join(lost)}, but it does not: "
                                  "download both again")  # fmt: skip
-            for name in listed or stored:
+            for name in sorted(listed or stored):
                 view = tensors.get_slice(name)
+                if (dtype := view.get_dtype()) not in READ:
+                    raise ValueError(f"{path}: {name} is stored as {dtype}, and quantized weights are not read: give "
+                                     "the directory of the model in bfloat16, float16 or float32")  # fmt: skip
                 known_as = names.canonical(name) if names else name
+                if (other := found.get(known_as)) is not None:
+                    raise ValueError(f"{path} holds {name}, and {other.file.name} holds {other.name}: two names of one "
+                                     "tensor, and which is meant would be a guess; remove one")  # fmt: skip
                 found[known_as] = StoredTensor(name, path, tuple(view.get_shape()), view)
         except SafetensorError as error:
             raise _damaged(path, str(error)) from error
     return found
+
+
+def same_values(a: StoredTensor, b: StoredTensor) -> bool:
+    """Whether two tensors [rows, ...] are equal; reads some rows at a time, up to the first difference."""
+    if a.shape != b.shape:
+        return False
+    rows, step, rest = a.shape[0], max(1, 2**22 // max(1, math.prod(a.shape[1:]))), (slice(None),) * (len(a.shape) - 1)
+    parts = ((slice(i, min(i + step, rows)), *rest) for i in range(0, rows, step))
+    return all(np.array_equal(a.read(part), b.read(part)) for part in parts)
 
 
 def read_metadata(file: Path) -> dict[str, str]:
@@ -120,28 +139,40 @@ def write_shards(
         (directory / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
+def ignored_shards(directory: Path) -> list[str]:
+    """Files of weights that an index names next to a single file, which is read instead of them."""
+    return sorted(_index(directory).keys() - {SINGLE}) if (directory / SINGLE).is_file() else []
+
+
 def _shards(directory: Path, single: str) -> dict[str, list[str]]:
     """File -> tensor names, none for all of them."""
-    index = directory / INDEX
-    if single == SINGLE and index.is_file():
-        shards: dict[str, list[str]] = {}
-        try:
-            homes = json.loads(index.read_text())["weight_map"].items()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{index}: not a safetensors index ({error!r}); download it again") from error
-        for name, file in homes:
-            if not isinstance(file, str):
-                raise ValueError(f"{index}: the file of {name} is {file!r}, not a name; download it again")
-            shards.setdefault(file, []).append(name)
-        missing = sorted(f for f in shards if not (directory / f).is_file())
-        if missing:
-            raise FileNotFoundError(f"{index} names {', '.join(missing)}, not in {directory}: download them again")
-        return shards
+    shards = _index(directory) if single == SINGLE else {}
     if (directory / single).is_file():
         return {single: []}
-    raise FileNotFoundError(
-        f"{directory} holds neither {single} nor {INDEX}: give a HuggingFace directory with weights"
-    )
+    if not shards:
+        raise FileNotFoundError(
+            f"{directory} holds neither {single} nor {INDEX}: give a HuggingFace directory with weights"
+        )
+    if missing := sorted(f for f in shards if not (directory / f).is_file()):
+        raise FileNotFoundError(
+            f"{directory / INDEX} names {', '.join(missing)}, not in {directory}: download them again"
+        )
+    return shards
+
+
+def _index(directory: Path) -> dict[str, list[str]]:
+    """File -> tensor names, as the directory's index says; {} where it has none."""
+    index, shards = directory / INDEX, {}
+    if not index.is_file():
+        return {}
+    homes = read_json_object(index, "download it again", "a safetensors index").get("weight_map")
+    if not isinstance(homes, dict) or not homes:
+        raise ValueError(f"{index}: not a safetensors index (weight_map is {shown(homes)}); download it again")
+    for name, file in homes.items():
+        if not isinstance(file, str):
+            raise ValueError(f"{index}: the file of {name} is {shown(file)}, not a name; download it again")
+        shards.setdefault(file, []).append(name)
+    return shards
 
 
 def _damaged(file: Path, what: str) -> ValueError:

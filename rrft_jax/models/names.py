@@ -45,6 +45,11 @@ class TensorNames:
         return _renamed(name, self.module_names)
 
     @property
+    def embedding(self) -> str:
+        """The tensor of the token embedding."""
+        return self.published("language/embed/embedding")[0]
+
+    @property
     def head(self) -> str:
         """The LM head's tensor, which a file of tied weights may hold a second time."""
         return self.published("language/lm_head/embedding")[0]

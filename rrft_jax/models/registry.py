@@ -4,11 +4,11 @@ A package adds a family by an entry point of the group `rrft_jax.models`, named 
 """
 
 import functools
-import json
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from rrft_jax.doors import resolve
+from rrft_jax.files import read_json_object
 from rrft_jax.models.protocol import Family, Model, Sizes
 
 GROUP = "rrft_jax.models"
@@ -65,10 +65,4 @@ def read_config(directory: str | Path) -> Sizes:
 
 def read_config_file(path: Path) -> Sizes:
     """As `read_config`, of a file of any name."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad JSON, bad UTF-8
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); give the config.json of a model") from error
-    return sizes_from_dict(raw, path)
+    return sizes_from_dict(read_json_object(path, "give the config.json of a model"), path)

@@ -5,9 +5,11 @@ stacked leaf at a time; a layer is written after the one before has gone to its 
 """
 
 import json
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -15,8 +17,17 @@ import ml_dtypes
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from rrft_jax.files import shown
 from rrft_jax.models import lora
-from rrft_jax.models.files import StoredTensor, open_tensors, write_shards
+from rrft_jax.models.files import (
+    INDEX,
+    SINGLE,
+    StoredTensor,
+    ignored_shards,
+    open_tensors,
+    same_values,
+    write_shards,
+)
 from rrft_jax.models.names import TensorNames, is_constant
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Sizes
@@ -25,6 +36,7 @@ from rrft_jax.models.sharding import param_spec
 from rrft_jax.parallel.processes import is_writer, whole
 
 SHOWN = 12  # tensors that an error names
+_log = logging.getLogger(__name__)
 
 
 def abstract_params(config: Sizes) -> dict:
@@ -37,6 +49,28 @@ def tensor_names(config: Sizes) -> TensorNames:
     return family_of(config).tensor_names(config)
 
 
+def sizes_of(directory: str | Path) -> Sizes:
+    """The sizes in config.json, with a head of its own where the weights hold one that is not the embedding: as
+    transformers 5, which then does not tie either. Warns where the directory says one thing twice."""
+    directory = Path(directory)
+    config = read_config(directory)
+    names = tensor_names(config)
+    try:
+        tensors = open_tensors(directory, names)
+    except FileNotFoundError:  # those who need the weights say so
+        return config
+    if others := ignored_shards(directory):
+        _log.warning("%s: %s is read, as in transformers, and not %s, which %s names: remove the older of the two",
+                     directory, SINGLE, shown(", ".join(others)), INDEX)  # fmt: skip
+    head, embedding = tensors.get(names.head), tensors.get(names.embedding)
+    if not config.tie_word_embeddings or None in (head, embedding) or same_values(head, embedding):
+        return config
+    _log.warning("%s: tie_word_embeddings is true in config.json, but %s holds %s with other values than %s: they are "
+                 "not tied, as in transformers; set it to false, or remove the head", directory, head.file.name,
+                 names.head, names.embedding)  # fmt: skip
+    return replace(config, tie_word_embeddings=False)
+
+
 def load_params(
     directory: str | Path, config: Sizes | None = None, dtype=np.float32, adapter: Mapping | None = None
 ) -> dict:
@@ -45,7 +79,7 @@ def load_params(
     adapter: LoRA leaves by path, merged into the kernels beside which they belong.
     Raises ValueError that lists all missing, unexpected and misshaped tensors at once.
     """
-    config = config or read_config(directory)
+    config = config or sizes_of(directory)
     tensors = check_tensors(Path(directory), config)
     return from_paths({
         path: _read_leaf(tensors, config, path, leaf.shape, (slice(None),) * len(leaf.shape), dtype, adapter)
@@ -81,6 +115,9 @@ def check_tensors(directory: Path, config: Sizes) -> dict[str, StoredTensor]:
     """
     names = tensor_names(config)
     tensors = open_tensors(directory, names)
+    if config.tie_word_embeddings and names.embedding not in tensors and names.head in tensors:
+        # The tied matrix by its other name.
+        tensors[names.embedding] = tensors.pop(names.head)
     wanted: dict[str, tuple[int, ...]] = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
         name, stacked = names.published(path)
@@ -89,7 +126,7 @@ def check_tensors(directory: Path, config: Sizes) -> dict[str, StoredTensor]:
     problems = [f"missing {name}" for name in wanted if name not in tensors]
     for name, tensor in tensors.items():
         if name not in wanted:
-            # A tied head is often stored a second time; inverse frequencies are constants.
+            # A tied head is often stored a second time (see `sizes_of`); inverse frequencies are constants.
             if not (name == names.head and config.tie_word_embeddings) and not is_constant(name):
                 problems.append(f"unexpected {name} {list(tensor.shape)}")
         elif tensor.shape != wanted[name]:

@@ -68,8 +68,8 @@ class Shapes:
 
 def stand_in_tokens(sizes: Sizes) -> Tokens:
     """From config.json alone: right in every shape, while the ids a vocabulary forbids are not known."""
-    eos = 0 if sizes.eos_token_id is None else sizes.eos_token_id
-    return Tokens(sizes.vocab_size, (eos,), eos if sizes.pad_token_id is None else sizes.pad_token_id)
+    eos = sizes.eos_token_ids or (0,)
+    return Tokens(sizes.vocab_size, eos, eos[0] if sizes.pad_token_id is None else sizes.pad_token_id)
 
 
 def largest_bucket(config: ConfigDict) -> Bucket:

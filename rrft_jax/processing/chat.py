@@ -14,6 +14,7 @@ from typing import Any
 import tokenizers
 
 from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.processing.template import render_template
 
 _MARK = re.compile("\ue000([0-9]+)\ue000")  # private-use characters, which no template contains
 
@@ -102,7 +103,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
     """The chat template with marks for the texts, up to the start of the answer; and the texts.
 
     kinds: special token -> its name in a template's content parts ('image', 'video').
-    Raises ValueError if the template does not print each mark exactly once.
+    Raises ValueError if the template fails, or does not print each mark exactly once.
     """
     texts, messages = [], []
     for turn in turns:
@@ -115,7 +116,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], kinds: Mapping[str, str]) -> t
                 texts.append(part)
         bare = turn.role != "user" and len(content) == 1 and content[0]["type"] == "text"
         messages.append({"role": turn.role, "content": content[0]["text"] if bare else content})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = render_template(tokenizer.get_chat_template(), messages, tokenizer.special_tokens_map)
     printed = Counter(_MARK.findall(text))
     for k in range(len(texts)):
         if (count := printed[str(k)]) != 1:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from transformers import AutoImageProcessor, AutoTokenizer
 
 from rrft_jax.data.example import IMAGE_MARK
+from rrft_jax.fields import token_ids
+from rrft_jax.files import read_json_object
 from rrft_jax.models.positions import Grid, Span
-from rrft_jax.models.protocol import Sizes, SpecialTokens, VisionSizes
+from rrft_jax.models.protocol import Sizes, SpecialTokens
 from rrft_jax.models.registry import family_of, read_config
 from rrft_jax.processing.chat import (
     Prompt,
@@ -21,9 +22,11 @@ from rrft_jax.processing.chat import (
     chat_tokens,
     place,
     plain_tokenizer,
+    render,
     reply_tokens,
     special_tokens,
 )
+from rrft_jax.processing.directory import AGAIN, TOKENIZER, guarded, load_image_processor, load_tokenizer
 from rrft_jax.processing.encoded import EncodedPrompt, Size, from_hf
 from rrft_jax.processing.images import image_grid, image_patches, video_patches
 from rrft_jax.processing.positions import visual_tokens
@@ -66,34 +69,29 @@ class Processor:
 def load_processor(
     directory: str | Path, min_pixels: int | None = None, max_pixels: int | None = None, sizes: Sizes | None = None
 ) -> Processor:
-    """The processor of a HuggingFace directory; pixel limits in pixels, None for what preprocessor_config.json says.
+    """The processor of a HuggingFace directory; pixel limits in pixels, None for the directory's own.
 
     sizes: of the model that it prepares prompts for; None for those of the directory's config.json.
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
-    for name in ("tokenizer_config.json", "preprocessor_config.json"):
-        if not (directory / name).is_file():
-            raise FileNotFoundError(f"{directory / name} not found: give a whole HuggingFace model directory")
+    tokenizer, template = load_tokenizer(directory)
     sizes = sizes or read_config(directory)
     family = family_of(sizes)
-    tokenizer = AutoTokenizer.from_pretrained(str(directory))
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = _chat_template(directory)
-    images = _image_processor(directory / "preprocessor_config.json", min_pixels, max_pixels, sizes.vision)
+    images = load_image_processor(directory, min_pixels, max_pixels, sizes.vision, family.pixel_limits)
     specials, special = special_tokens(tokenizer), family.tokens
     missing = [token for token in astuple(special) if token not in specials]
     if missing:
         raise ValueError(
             f"{directory}: special tokens {missing} are missing; this is no tokenizer of a {family.model_type}"
         )
-    generation = _read_json(directory / "generation_config.json")
-    eos = (generation or {}).get("eos_token_id") or []
-    eos = [eos] if isinstance(eos, int) else eos
+    path = directory / "generation_config.json"
+    generation = read_json_object(path, AGAIN) if path.is_file() else None
+    eos = token_ids(generation or {}, path, "eos_token_id")
     pad = tokenizer.pad_token_id
     if pad is None:
         raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")
-    return Processor(
+    processor = Processor(
         tokenizer=tokenizer,
         plain=plain_tokenizer(tokenizer),
         specials=specials,
@@ -114,6 +112,21 @@ def load_processor(
         merge_size=sizes.vision.spatial_merge_size,
         patch_width=sizes.vision.patch_dim,
     )
+    _try_out(processor, template, directory / TOKENIZER)
+    return processor
+
+
+def _try_out(processor: Processor, template: Path, tokenizer: Path) -> None:
+    """A conversation with an image becomes tokens. ValueError names the file that keeps it from that."""
+    turns = [Turn("user", (Visual(processor.special.image, 1), "a"))]
+    for file, work in (
+        (template, lambda: render(processor.tokenizer, turns, _kinds(processor))),
+        (tokenizer, lambda: (_tokens(processor, turns), decode(processor, encode_completion(processor, "a")))),
+    ):
+        try:
+            guarded(work)
+        except ValueError as error:
+            raise ValueError(f"{file}: no prompt can be made with it ({error}); {AGAIN}") from None
 
 
 def save_processor(processor: Processor, directory: str | Path) -> None:
@@ -125,7 +138,7 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
     # Older transformers read the two limits by these names, newer ones the size that save_pretrained wrote.
     path = directory / "preprocessor_config.json"
     limits = {"min_pixels": processor.min_pixels, "max_pixels": processor.max_pixels}
-    _write_json(path, {**_read_json(path), **limits})
+    _write_json(path, {**read_json_object(path, AGAIN), **limits})
     if processor.generation_config is not None:
         _write_json(directory / "generation_config.json", processor.generation_config)
 
@@ -220,8 +233,12 @@ def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
 
 
 def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
-    kinds = {processor.special.image: "image", processor.special.video: "video"}
-    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, kinds)
+    return chat_tokens(processor.tokenizer, processor.plain, processor.specials, turns, _kinds(processor))
+
+
+def _kinds(processor: Processor) -> dict[str, str]:
+    """Special token -> its name in a chat template's content parts."""
+    return {processor.special.image: "image", processor.special.video: "video"}
 
 
 def _encoded(
@@ -242,45 +259,6 @@ def _encoded(
         processor.patch_width,
         processor.positions,
     )
-
-
-def _image_processor(path: Path, min_pixels: int | None, max_pixels: int | None, vision: VisionSizes) -> Any:
-    config = _read_json(path)
-    try:  # the one that the file names, in its version for NumPy and Pillow: the others need torch
-        kind = type(AutoImageProcessor.from_pretrained(str(path.parent), backend="pil", local_files_only=True))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: no image processor that transformers has ({str(error).splitlines()[0]})") from error
-    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    images = kind.from_dict({**config, **{k: v for k, v in limits.items() if v is not None}})
-    geometry = {
-        "patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-    }  # fmt: skip
-    wrong = {k: getattr(images, k, None) for k, v in geometry.items() if getattr(images, k, None) != v}
-    if wrong:
-        raise ValueError(f"{path}: {wrong} is not config.json's {geometry}; its patches would not fit the vision tower")
-    low, high = images.size["shortest_edge"], images.size["longest_edge"]
-    if not 0 < low <= high:
-        raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
-    return images
-
-
-def _chat_template(directory: Path) -> str:
-    """Older directories keep the template in chat_template.json, which only AutoProcessor reads."""
-    path = directory / "chat_template.json"
-    template = (_read_json(path) or {}).get("chat_template")
-    if template is None:
-        raise ValueError(f"{directory}: no chat template in tokenizer_config.json, chat_template.jinja or {path.name}")
-    return template
-
-
-def _read_json(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from rrft_jax.data.index import Bucket, Size
 from rrft_jax.processing.buckets import Buckets
 
 MOST = 4  # shapes, each of which costs a compilation of every program
-SLACK = 1.1  # more padding than this, compared with many shapes, is worth another shape
+SLACK = 1.2  # more padding than this, compared with many shapes, is worth another shape
 STEP = 32  # prompt tokens and patches are rounded up to its multiples
 
 

@@ -1,13 +1,15 @@
 """Checkpoints of a run: the last ones and the best, each with its device state and its host state.
 
-A checkpoint is an Orbax step directory with the items `state` (arrays), `host` (JSON) and, where one was given,
-`metrics`. It is written under a temporary name and renamed when whole, so the newest directory with a plain number is
-always complete, whenever the process is killed. Deleting renames first, for the same reason.
+A checkpoint is an Orbax step directory with the items `state` (arrays), `host` (JSON), `checksums` (JSON, of every
+array and of the host state; older checkpoints have none) and, where one was given, `metrics`. It is written under a
+temporary name and renamed when whole, so the newest directory with a plain number is always complete, whenever the
+process is killed. Deleting renames first, for the same reason.
 
 The state is stored as a flat mapping from "params/decoder/kernel"-like paths to arrays: the containers of the pytree
 (optax tuples, frozen dataclasses) belong to the program, not to the file.
 """
 
+import hashlib
 import json
 import math
 import shutil
@@ -22,9 +24,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from rrft_jax.files import write_atomic
+from rrft_jax.fields import section_of, text
+from rrft_jax.files import read_json_object, shown, write_atomic
+from rrft_jax.parallel.processes import together
+from rrft_jax.run.checksums import array_form, checksums
 
-TRASH = ".deleted"
+TRASH, ABOUT = ".deleted", "_CHECKPOINT_METADATA"
+MOST_JSON = 2**28  # bytes; the host state may hold texts of completions in flight
 
 
 class CheckpointError(RuntimeError):
@@ -81,16 +87,30 @@ class Checkpoints:
         self._remove_unfinished()
         if jax.process_count() > 1:  # the others look at the directory only when it is clean
             multihost_utils.sync_global_devices("checkpoints cleaned")
-        self._manager = ocp.CheckpointManager(
+        if self.directory.is_dir():
+            together(self._check_json)
+        try:
+            self._manager = self._open(keep_last, keep_best)
+        except Exception as error:  # of any kind, for fields of another type than Orbax writes
+            raise CheckpointError(
+                f"{self.directory} cannot be opened ({_first_cause(error)}): {ABOUT} of a step is damaged; delete the "
+                "folder of that step"
+            ) from error
+
+    def _open(self, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=_KeepLastAndBest(keep_last, keep_best, self._score),
                 best_fn=self._score,  # without it Orbax stores no metrics
-                todelete_subdir=None if read_only else TRASH,
-                enable_async_checkpointing=asynchronous and not read_only,
-                read_only=read_only,
+                todelete_subdir=None if self._read_only else TRASH,
+                enable_async_checkpointing=self._asynchronous and not self._read_only,
+                read_only=self._read_only,
             ),
-            item_handlers={"state": ocp.StandardCheckpointHandler(), "host": ocp.JsonCheckpointHandler()},
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(), "host": ocp.JsonCheckpointHandler(),
+                "checksums": ocp.JsonCheckpointHandler(),
+            },
         )
 
     def save(self, step: int, state: Any, host: Mapping[str, Any], metric: float | None = None) -> bool:
@@ -113,7 +133,11 @@ class Checkpoints:
             raise CheckpointError(f"the host state of step {step} is not JSON: {error}.") from None
         # An empty mapping instead of None: Orbax warns about each checkpoint without metrics.
         metrics = {} if metric is None or not math.isfinite(metric) else {self._metric_name: float(metric)}
-        items = {"state": ocp.args.StandardSave(_with_content(flatten_state(state))), "host": ocp.args.JsonSave(host)}
+        flat = _with_content(flatten_state(state))
+        sums = {"state": checksums(flat), "host": _digest(host)}
+        items = {
+            "state": ocp.args.StandardSave(flat), "host": ocp.args.JsonSave(host), "checksums": ocp.args.JsonSave(sums),
+        }  # fmt: skip
         self._manager.wait_until_finished()  # also whatever an asynchronous save still moves into the trash
         self._empty_trash()
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
@@ -144,7 +168,7 @@ class Checkpoints:
         if step is None or step not in self.all_steps():
             raise CheckpointError(f"{self.directory} has no checkpoint{self._named(step)}; it has {self.all_steps()}.")
         path = self.directory / str(step)
-        stored = self._guard(path, lambda: self._stored_shapes(step))
+        host, sums, stored = together(lambda: self._guard(path, lambda: self._read_json(step)))
         if target is None:
             wanted = {name: np.empty(shape, dtype) for name, (shape, dtype) in stored.items()}
             finish: Callable = unflatten_state
@@ -160,9 +184,12 @@ class Checkpoints:
             def finish(flat: Mapping[str, Any]) -> Any:
                 return _rebuild(target, flat)
 
-        items = {"state": ocp.args.StandardRestore(wanted), "host": ocp.args.JsonRestore()}
-        found = self._guard(path, lambda: self._manager.restore(step, args=ocp.args.Composite(**items)))
-        return finish(found.state), found.host, step
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+        found = self._guard(path, lambda: self._manager.restore(step, args=items)).state
+        if sums is not None:
+            values = checksums(found)
+            together(lambda: self._guard(path, lambda: _compare(sums, values)))
+        return finish(found), host, step
 
     def all_steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
@@ -195,21 +222,48 @@ class Checkpoints:
         value = metrics.get(self._metric_name)
         return -math.inf if value is None else self._sign * value
 
-    def _stored_shapes(self, step: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def _read_json(self, step: int) -> tuple[dict, dict[str, str] | None, dict[str, tuple[tuple[int, ...], np.dtype]]]:
+        """(host state, checksums of the arrays or None, shapes and types of the arrays) of a step."""
+        path = self.directory / str(step)
+        host = read_json_object(path / "host" / "metadata", limit=MOST_JSON)
         tree = self._manager.item_metadata(step).state.tree
-        return {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in tree.items()}
+        stored = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in tree.items()}
+        if not (path / "checksums").is_dir():
+            return host, None, stored
+        file = path / "checksums" / "metadata"
+        sums = read_json_object(file, limit=MOST_JSON)
+        arrays = section_of(sums, file, "state")
+        _compare({"the host state": text(sums, file, "host")}, {"the host state": _digest(host)})
+        forms = {name: text(arrays, file, name).rpartition(" ")[0] for name in arrays}
+        _compare(forms, {name: array_form(*leaf) for name, leaf in stored.items()})
+        return host, arrays, stored
 
     def _guard(self, path: Path, read: Callable[[], Any]) -> Any:
         try:
             return read()
         except Exception as error:  # whatever the storage libraries raise for a damaged file
             others = [step for step in self.all_steps() if str(step) != path.name]
-            remedy = (
-                f"the run then goes on from step {others[-1]}" if others else "the run then starts from its beginning"
-            )
+            remedy = f"the run then resumes from step {others[-1]}" if others else "the run then starts anew"
             raise CheckpointError(
                 f"the checkpoint {path} is damaged ({_first_cause(error)}). Delete that folder; {remedy}."
             ) from error
+
+    def _check_json(self) -> None:
+        """Orbax reads some files of every step at once, and its errors name none of them."""
+        for step in self.directory.iterdir():
+            if not step.name.isdecimal():
+                continue
+            try:
+                if (about := step / ABOUT).is_file():
+                    read_json_object(about, "delete the folder of this step")
+                if (file := step / "metrics" / "metrics").is_file():
+                    remedy = "write {} into it: the step then counts as not evaluated"
+                    values = read_json_object(file, remedy)
+                    if not all(type(value) in (int, float) and math.isfinite(value) for value in values.values()):
+                        raise ValueError(f"{file}: holds {shown(values)}, numbers are wanted; {remedy}")
+            except ValueError as error:
+                if step.exists():  # a reader may come while the run deletes the step
+                    raise CheckpointError(str(error)) from None
 
     def _empty_trash(self) -> None:
         if jax.process_index() == 0 and not self._read_only:
@@ -223,6 +277,17 @@ class Checkpoints:
 
     def _named(self, step: int | None) -> str:
         return "" if step is None else f" of step {step}"
+
+
+def _digest(host: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(host, sort_keys=True).encode()).hexdigest()
+
+
+def _compare(saved: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """ValueError that names an entry that differs."""
+    for name in sorted(saved.keys() | found.keys()):
+        if saved.get(name) != found.get(name):
+            raise ValueError(f"{name} is not what was saved, by its checksum")
 
 
 def _first_cause(error: BaseException) -> str:
@@ -261,20 +326,15 @@ def unflatten_state(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(stored: Mapping[str, tuple], wanted: Mapping[str, tuple], limit: int = 20) -> list[str]:
     """One line per leaf that is missing, unexpected, or of another shape or type; at most `limit` and a count."""
-    lines = [f"missing in the file: {name} {_show(wanted[name])}" for name in wanted if name not in stored]
-    lines += [f"only in the file: {name} {_show(stored[name])}" for name in stored if name not in wanted]
+    lines = [f"missing in the file: {name} {array_form(*wanted[name])}" for name in wanted if name not in stored]
+    lines += [f"only in the file: {name} {array_form(*stored[name])}" for name in stored if name not in wanted]
     lines += [
-        f"{name}: {_show(stored[name])} in the file, {_show(wanted[name])} in the program"
+        f"{name}: {array_form(*stored[name])} in the file, {array_form(*wanted[name])} in the program"
         for name in wanted
-        if name in stored and _show(stored[name]) != _show(wanted[name])
+        if name in stored and array_form(*stored[name]) != array_form(*wanted[name])
     ]
     more = len(lines) - limit
     return lines if more <= 0 else [*lines[:limit], f"and {more} more"]
-
-
-def _show(leaf: tuple) -> str:
-    shape, dtype = leaf
-    return f"{np.dtype(dtype).name}[{', '.join(map(str, shape))}]"
 
 
 def _with_content(flat: Mapping[str, Any]) -> dict[str, Any]:

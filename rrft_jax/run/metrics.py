@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tensorboardX import SummaryWriter
 
-from rrft_jax.files import write_atomic
+from rrft_jax.files import parse_json, shown, write_atomic
 
 FILE, EVENTS = "metrics.jsonl", "tensorboard"
 RESERVED = ("step", "time", "nonfinite")
@@ -149,12 +149,30 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], bool]:
     if not file.exists():
         return [], True
     lines = file.read_bytes().split(b"\n")
-    records = []
+    records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], 1):
+        problem, record = "", None
         try:
-            record = json.loads(line)
-            record["step"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{file} line {number} is not a metrics object; remove that line.") from None
+            record = parse_json(line)
+        except ValueError as error:
+            problem = str(error)
+        if not problem and not _is_record(record):
+            problem = f"{shown(record)} has no step, or values that are no numbers"
+        if not problem and records and record["step"] <= records[-1]["step"]:
+            problem = f"step {record['step']} comes after step {records[-1]['step']}"
+        if problem:
+            raise ValueError(f"{file} line {number} is not a metrics object ({problem}); remove that line.")
         records.append(record)
     return records, not lines[-1]
+
+
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return False
+    kinds = record.get("nonfinite", {})
+    numbers = (value for name, value in record.items() if name != "nonfinite" and value is not None)
+    return (
+        isinstance(kinds, dict) and all(kind in ("nan", "inf", "-inf") for kind in kinds.values())
+        and all(type(value) in (int, float) and abs(value) < 1e300 for value in numbers)
+        and isinstance(record.get("time", 0.0), int | float)
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 """What, besides the config, decides the bits of a result: versions of program and libraries, machine, git commit."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from rrft_jax.doors import file_of
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
 
@@ -52,10 +55,22 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     return commit and {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
 
 
+def user_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the files that a config takes the user's own code from, by path; config: dotted field -> value."""
+    texts = [t for value in config.values() for t in (value if isinstance(value, list | tuple) else (value,))]
+    # A reward has its weight behind its reference.
+    references = [r for text in texts if isinstance(text, str) for r in (text, text.rpartition("=")[0])]
+    files = dict.fromkeys(filter(None, map(file_of, references)))
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+
+
 def version_notes(old: Mapping, new: Mapping) -> tuple[str, ...]:
     """One line per recorded difference between the first start and now."""
-    keys = [k for k in new if k not in ("platform", "seeds", "git") and k in old and old[k] != new[k]]
+    keys = [k for k in new if k not in ("platform", "seeds", "git", "files") and k in old and old[k] != new[k]]
     notes = [f"{k}: {old[k]} -> {new[k]}; the result may differ in its last bits" for k in keys]
     if old.get("git") != new.get("git"):
         notes.append(f"git: {old.get('git')} -> {new.get('git')}; the program may not be the same")
+    before = old.get("files", {})
+    edited = [file for file, digest in new.get("files", {}).items() if before.get(file, digest) != digest]
+    notes += [f"{file} was edited since the run started; it is read as it is now" for file in edited]
     return tuple(notes)

@@ -1,7 +1,8 @@
 """The directory of one run: what made it, whether it may be continued, and whether it is finished.
 
     config.json      resolved config; the last file written at the start, so its presence means "started"
-    versions.json    program and library versions, platform, git commit, seeds of the first start
+    versions.json    program and library versions, platform, git commit, seeds, digests of the user's own files, of
+                     the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
     skipped.jsonl    one line per record that training does not use, and why
     DONE             summary of a finished run (JSON)
@@ -9,6 +10,7 @@
 All but the lines of sessions.jsonl are written whole or not at all.
 """
 
+import contextlib
 import fcntl
 import fnmatch
 import json
@@ -16,14 +18,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import ml_collections
 
-from rrft_jax.files import write_json
-from rrft_jax.run.versions import collect_versions, version_notes
+from rrft_jax.files import read_json_object, write_json
+from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
 STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
@@ -41,6 +43,7 @@ class Workdir:
     resumed: an unfinished or finished run was already there.
     changed: permitted config changes, dotted field -> (old, new).
     notes: differences of versions or machine to the first start that can change the last bits of the result.
+    created: whether this start made the directory.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Workdir:
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lock: TextIO | None = None
+    created: bool = False
 
     @property
     def finished(self) -> bool:
@@ -55,6 +59,16 @@ class Workdir:
 
     def mark_done(self, summary: Mapping[str, Any]) -> None:
         write_json(self.path / DONE, dict(summary))
+
+    def abandon(self) -> None:
+        """Takes back a start at which nothing has run: the directory is gone where this start made it."""
+        for name in (CONFIG, VERSIONS, SESSIONS) if self.created else (CONFIG,):
+            (self.path / name).unlink(missing_ok=True)
+        self.close()
+        if self.created:
+            (self.path / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's files are there
+                self.path.rmdir()
 
     def close(self) -> None:
         """Lets another process open the directory; the end of the process does the same."""
@@ -77,11 +91,15 @@ def open_workdir(
     path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
     new = resolve_config(config)
-    path.mkdir(parents=True, exist_ok=True)
+    created = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkdirError(f"--workdir {path} cannot be made ({error.strerror}); give a directory that can") from None
     _remove_temporary(path)
     lock = _lock(path)
     try:
-        return _start(path, new, may_change, upgrade, lock)
+        return replace(_start(path, new, may_change, upgrade, lock), created=created)
     except BaseException:
         if lock is not None:
             lock.close()
@@ -91,7 +109,7 @@ def open_workdir(
 def _start(
     path: Path, new: dict, may_change: Sequence[str], upgrade: Callable[[dict], dict], lock: TextIO | None
 ) -> Workdir:
-    versions = {**collect_versions(), "seeds": find_seeds(new)}
+    versions = {**collect_versions(), "seeds": find_seeds(new), "files": user_files(flatten(new))}
     resumed = (path / CONFIG).exists()
     changed: dict[str, tuple[Any, Any]] = {}
     notes: tuple[str, ...] = ()
@@ -213,11 +231,8 @@ def _append_line(file: Path, line: str) -> None:
         f.write(("\n" if torn else "") + line + "\n")
 
 
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise WorkdirError(f"{file} is not valid JSON ({error}); restore it, or start in a new --workdir.") from None
+def _read_json(file: Path) -> dict[str, Any]:
+    return read_json_object(file, "restore it, or start in a new --workdir", error=WorkdirError)
 
 
 def _tuples(value: Any) -> Any:

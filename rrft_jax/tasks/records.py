@@ -38,13 +38,18 @@ def named_task(said: Any) -> str:
     return own.get(said, "") or known_task(said) if said and isinstance(said, str) else ""
 
 
-def task_of_folder(folder: str | Path, image_root: str | None = None) -> tuple[str, str]:
+def task_of_folder(folder: str | Path, preferred: str, image_root: str = "") -> tuple[str, str]:
     """The task that the records of a folder name, "" where they name none, and where they do, in words.
 
-    Asked in turn: a prepared data set, the records' field `task`, the names of the files and of the folder. Raises
-    ValueError where records name several.
+    Asked in turn: prepared data sets, the records' field `task`, the names of the files and of the folder. preferred:
+    the task to take where there are data sets or files of several. Raises ValueError where single records name several.
     """
-    if (prepared := find_prepared(folder)) is not None:
+    folder = Path(folder).expanduser()
+    try:
+        prepared = find_prepared(folder, preferred)
+    except ValueError:  # there are others
+        prepared = find_prepared(folder)
+    if prepared is not None:
         return prepared_task(prepared), f"{prepared} was prepared for it"
     try:
         examples = read_records(folder, image_root=image_root or None).examples
@@ -55,8 +60,13 @@ def task_of_folder(folder: str | Path, image_root: str | None = None) -> tuple[s
         raise ValueError(f"records of {folder} name several tasks, {', '.join(fields)}: set config.task to one of them")
     if fields:
         return next(iter(fields)), "its records say so"
-    files = dict.fromkeys(str(example.metadata["file"]) for example in examples)
-    for name in (*files, Path(folder).expanduser().absolute().name):
-        if named := named_in(name):
-            return named, f"the name {name} says so"
+    published = [path.stem for path in folder.glob("*_jsons/*.json")]
+    files = [Path(file).stem for file in dict.fromkeys(str(example.metadata["file"]) for example in examples)]
+    named = {named_in(name): name for name in (folder.absolute().name, *published, *files)}
+    named.pop("", None)
+    if preferred in named or len(named) == 1:
+        task = preferred if preferred in named else next(iter(named))
+        return task, f"the name {named[task]} says so"
+    if named:
+        raise ValueError(f"files of {folder} are of several tasks, {', '.join(named)}: set config.task to one of them")
     return "", ""

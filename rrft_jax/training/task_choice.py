@@ -23,9 +23,9 @@ def _settle(config: ConfigDict) -> str:
         return ""
     config.task = first = get_task(AUTO).name
     folder = config.data.folder
-    if not folder or not Path(folder).expanduser().is_dir():  # whoever reads it says that it is not there
+    if not folder or not Path(folder).expanduser().exists():  # whoever reads it says that it is not there
         return ""
-    named, why = task_of_folder(folder, config.data.image_root)
+    named, why = task_of_folder(folder, first, config.data.image_root)
     if named in (first, GENERAL):
         config.task = named
         return f"config.task: {named}, since {why}"

@@ -125,11 +125,18 @@ def test_pictures_of_a_conversation_without_marks_belong_to_its_first_question(r
 TAIL = "Output the thinking process in <think> </think> and final answer (number) in <answer> </answer> tags."
 
 
+LETTER = "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice."
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (f"How many? {TAIL}", "How many?"),
         (f"Look. {TAIL} How many are red?", f"Look. {TAIL} How many are red?"),
+        (f"Which? {LETTER} {TAIL}", "Which?"),
+        (f"Which? {LETTER}\n{TAIL}", "Which?"),
+        (f"{LETTER} Count the cubes. {TAIL}", f"{LETTER} Count the cubes."),
+        ("Q Please output the answer only with a sequence of functions, as f(a, b).", "Q"),
         (f"{TAIL} Count the cubes.", f"{TAIL} Count the cubes."),
         ("First example: 3.\nNow, it's your turn! Count.", "First example: 3.\nNow, it's your turn! Count."),
         (f"Rules. ### Output Format ...\n\nNow, it's your turn!\n\nQ {TAIL}\n", "Q"),
@@ -170,6 +177,7 @@ def test_only_a_published_template_around_a_question_is_taken_off(read, text, pr
         (messages((U, "Q"), (A, "4"), problem="R"), "contradiction", "field problem and its conversation"),
         (messages((U, "Q"), (A, "<think>t</think><answer>4</answer>"), cot="u"), "contradiction", "field cot"),
         (messages((U, "Q"), (A, "4"), conversations=[{}]), "contradiction", "messages and conversations"),
+        (messages((U, "Q"), (A, "4"), completion=["x"]), "contradiction", "messages and completion"),
         (messages((U, "Q"), (A, "4")) | {"messages": "[]"}, "wrong type", "messages is a string"),
         (messages((U, "Q"), (A, "4")) | {"messages": ["Q"]}, "wrong type", "turn 1 is a string"),
         ({"image": [], "messages": [{"role": U, "content": "Q", "value": "R"}, {"role": A, "content": "4"}]},

@@ -149,6 +149,18 @@ def test_entries():
     assert split_entry("pkg.mod:f") == ("pkg.mod:f", 1.0)
 
 
+def test_an_installed_package_registers_its_rewards_by_name(file, tmp_path, monkeypatch):
+    (tmp_path / "judges_of_door.py").write_text(OTHER)
+    info = tmp_path / "judges-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: judges\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[rrft_jax.rewards]\nkind_judge = judges_of_door:judge\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert score(chosen_rewards({}, ["kind_judge=2"], tokenize=list)).names == ("judge",)
+    with pytest.raises(ValueError, match="'kind_juge' is no reward; did you mean kind_judge"):
+        chosen_rewards({}, ["kind_juge=2"], tokenize=list)
+
+
 def test_an_error_costs_its_group_and_names_example_file_and_line(file, caplog):
     with caplog.at_level(logging.WARNING):
         scored = score(rewards(file, "fragile"), ["a", "b", "bad", "c"])

@@ -98,6 +98,19 @@ def test_changed_versions_are_noted(tmp_path):
     assert json.loads((tmp_path / "versions.json").read_text())["jax"] == "0.1"
 
 
+def test_an_edited_file_of_the_user_is_noted(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("TASK = 1\n")
+    config = ml_collections.ConfigDict({"task": f"{file}:TASK", "extra_rewards": (f"{file}:f=0.5", "pkg.module:g=1")})
+    wd.open_workdir(tmp_path / "run", config).close()
+    same = wd.open_workdir(tmp_path / "run", config)
+    same.close()
+    file.write_text("TASK = 2\n")
+    assert not same.notes
+    edited = wd.open_workdir(tmp_path / "run", config)
+    assert edited.notes == (f"{file} was edited since the run started; it is read as it is now",)
+
+
 def test_git_state(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     assert versions.git_state(tmp_path) is None

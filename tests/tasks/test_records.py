@@ -9,7 +9,9 @@ from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
 from rrft_jax.tasks.records import named_task, taken, task_of_folder
 from rrft_jax.tasks.registry import get_task
+from tests.data.sources.real import published
 
+FIRST = "visual_counting"
 RECORD = {"image": [], "problem": "How many?", "answer": "3"}
 
 
@@ -33,18 +35,29 @@ def write(folder, *tasks, file="records.json"):
     ],
 )
 def test_a_folder_names_its_task_by_its_records_its_files_or_itself(tmp_path, folder, tasks, file, task):
-    assert task_of_folder(write(tmp_path / folder, *tasks, file=file))[0] == task
+    assert task_of_folder(write(tmp_path / folder, *tasks, file=file), FIRST)[0] == task
 
 
 def test_records_of_several_tasks_are_not_guessed_about(tmp_path):
     with pytest.raises(ValueError, match="name several tasks, visual_counting, vqa: set config.task to one of them"):
-        task_of_folder(write(tmp_path / "mine", "visual_counting", "vqa"))
+        task_of_folder(write(tmp_path / "mine", "visual_counting", "vqa"), FIRST)
 
 
 def test_a_prepared_folder_is_of_what_it_was_prepared_for(tmp_path):
-    found = find_parts("jsonl", lines(tmp_path), task="vqa")
-    where, *_ = build(SOURCES["jsonl"], found.parts, tmp_path / "out", tmp_path)
-    assert task_of_folder(where)[0] == task_of_folder(tmp_path / "out")[0] == "vqa"
+    out = tmp_path / "out"
+    for task in ("vqa", FIRST):
+        found = find_parts("jsonl", lines(tmp_path), task=task)
+        where, *_ = build(SOURCES["jsonl"], found.parts, out, tmp_path)
+        assert task_of_folder(where, FIRST)[0] == task_of_folder(out, FIRST)[0] == task
+    with pytest.raises(ValueError, match="several prepared data sets"):
+        task_of_folder(out, "structure_perception")
+
+
+def test_of_the_published_folder_the_preferred_task_is_taken(tmp_path):
+    folder = published(tmp_path)
+    assert task_of_folder(folder, FIRST)[0] == FIRST
+    with pytest.raises(ValueError, match="files of .* are of several tasks"):
+        task_of_folder(folder, "vqa")
 
 
 def lines(folder):

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rrft_jax.fields import count, field, flag, number, section_of, text, token_id, token_ids
+
+LAYERS, ROWS = 2**12, 2**24  # more than any model has
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -48,7 +52,7 @@ class Qwen2VLConfig:
     rms_norm_eps: float = 1e-6
     rope_theta: float = 1000000.0
     tie_word_embeddings: bool = True
-    eos_token_id: int | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
     max_position_embeddings: int = 32768
 
@@ -74,6 +78,11 @@ class Qwen2VLConfig:
                 f"config.json: vision_config.num_heads {self.vision.num_heads} must divide embed_dim "
                 f"{self.vision.embed_dim}"
             )
+        if self.vision.head_dim % 4:
+            raise ValueError(
+                f"config.json: vision_config.num_heads {self.vision.num_heads} gives heads of {self.vision.head_dim}, "
+                "which two rotary axes cannot share"
+            )
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"config.json: num_key_value_heads {self.num_kv_heads} must divide num_attention_heads {self.num_heads}"
@@ -83,38 +92,6 @@ class Qwen2VLConfig:
                 f"config.json: vision_config.hidden_size {self.vision.hidden_size} must equal hidden_size "
                 f"{self.hidden_size}"
             )
-
-
-def _field(section: dict, path: Path, *names: str, default=None):
-    for name in names:
-        if section.get(name) is not None:
-            return section[name]
-    if default is None:
-        raise ValueError(f"{path}: field {' or '.join(names)} is missing")
-    return default
-
-
-def _section(section: dict, path: Path, name: str) -> dict:
-    """The JSON object of this name, empty where there is none."""
-    value = section.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{path}: {name} is {value!r}, an object is wanted; get the model's config.json again")
-    return value or {}
-
-
-def _count(section: dict, path: Path, *names: str, default: int | None = None, least: int = 1) -> int:
-    value = _field(section, path, *names, default=default)
-    if type(value) is not int or value < least:
-        kind = "a positive whole number" if least else "a token id, 0 or more,"
-        raise ValueError(f"{path}: {' or '.join(names)} is {value!r}, {kind} is wanted")
-    return value
-
-
-def _positive(section: dict, path: Path, name: str, default: float) -> float:
-    value = _field(section, path, name, default=default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{path}: {name} is {value!r}, a positive number is wanted")
-    return value
 
 
 def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConfig:
@@ -129,56 +106,74 @@ def config_from_dict(raw: dict, path: Path = Path("config.json")) -> Qwen2VLConf
             f"{path}: model_type is {raw.get('model_type')!r}, this code reads 'qwen2_vl' only: give the directory of "
             "a Qwen2-VL"
         )
-    text = {**raw, **_section(raw, path, "text_config")}
-    _field(raw, path, "vision_config")
-    vision = _section(raw, path, "vision_config")
-    rope = _section(text, path, "rope_parameters") or _section(text, path, "rope_scaling")
-    hidden, heads = (_count(text, path, name) for name in ("hidden_size", "num_attention_heads"))
-    section = _field(rope, path, "mrope_section", default=(16, 24, 24))
-    if not isinstance(section, list | tuple) or [type(x) for x in section] != [int] * 3:
-        raise ValueError(f"{path}: mrope_section is {section!r}, three whole numbers are wanted")
+    _refuse_quantized(raw, path)
+    language = {**raw, **section_of(raw, path, "text_config")}
+    field(raw, path, "vision_config")
+    vision = section_of(raw, path, "vision_config")
+    # Where a file has both, transformers 5 takes rope_scaling.
+    rope = section_of(language, path, "rope_scaling") or section_of(language, path, "rope_parameters")
+    hidden, heads = (count(language, path, name) for name in ("hidden_size", "num_attention_heads"))
+    sections = field(rope, path, "mrope_section", default=(16, 24, 24))
+    if not isinstance(sections, list | tuple) or [type(x) for x in sections] != [int] * 3 or min(sections) < 0:
+        raise ValueError(f"{path}: mrope_section is {sections!r}, three whole numbers are wanted")
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ("default", "mrope"):
         raise ValueError(f"{path}: rope type {kind!r} is not supported; Qwen2-VL as released has 'mrope'")
-    if text.get("use_sliding_window"):
+    if flag(language, path, "use_sliding_window", default=False):
         raise ValueError(
             f"{path}: use_sliding_window=true is not supported; set it to false (no released model has it)"
         )
-    acts = (text.get("hidden_act", "silu"), vision.get("hidden_act", "quick_gelu"))
+    acts = (text(language, path, "hidden_act", "silu"), text(vision, path, "hidden_act", "quick_gelu"))
     if acts != ("silu", "quick_gelu"):
         raise ValueError(f"{path}: hidden_act {acts} is not Qwen2-VL's ('silu', 'quick_gelu')")
     return Qwen2VLConfig(
-        vocab_size=_count(text, path, "vocab_size"),
+        vocab_size=count(language, path, "vocab_size", most=ROWS),
         hidden_size=hidden,
-        intermediate_size=_count(text, path, "intermediate_size"),
-        num_layers=_count(text, path, "num_hidden_layers"),
+        intermediate_size=count(language, path, "intermediate_size"),
+        num_layers=count(language, path, "num_hidden_layers", most=LAYERS),
         num_heads=heads,
-        num_kv_heads=_count(text, path, "num_key_value_heads"),
-        head_dim=_count(text, path, "head_dim", default=hidden // heads or 1),
-        mrope_section=tuple(section),
-        rms_norm_eps=_positive(text, path, "rms_norm_eps", 1e-6),
-        rope_theta=float(_positive(rope, path, "rope_theta", _positive(text, path, "rope_theta", 1e6))),
-        tie_word_embeddings=bool(raw.get("tie_word_embeddings") or text.get("tie_word_embeddings")),
-        image_token_id=_count(raw, path, "image_token_id", least=0),
-        video_token_id=_count(raw, path, "video_token_id", least=0),
-        vision_start_token_id=_count(raw, path, "vision_start_token_id", least=0),
-        vision_end_token_id=_count(raw, path, "vision_end_token_id", least=0),
-        eos_token_id=text.get("eos_token_id"),
-        pad_token_id=text.get("pad_token_id"),
-        max_position_embeddings=text.get("max_position_embeddings", 32768),
+        num_kv_heads=count(language, path, "num_key_value_heads"),
+        head_dim=count(language, path, "head_dim", default=hidden // heads or 1),
+        mrope_section=tuple(sections),
+        rms_norm_eps=number(language, path, "rms_norm_eps", default=1e-6, most=1),
+        rope_theta=float(number(rope, path, "rope_theta", default=number(language, path, "rope_theta", default=1e6))),
+        # As in transformers 5: where either level says so. Earlier releases wrote the flag into text_config alone.
+        tie_word_embeddings=any(flag(level, path, "tie_word_embeddings", default=False) for level in (raw, language)),
+        image_token_id=token_id(raw, path, "image_token_id"),
+        video_token_id=token_id(raw, path, "video_token_id"),
+        vision_start_token_id=token_id(raw, path, "vision_start_token_id"),
+        vision_end_token_id=token_id(raw, path, "vision_end_token_id"),
+        eos_token_id=_one_or_all(token_ids(language, path, "eos_token_id")),
+        pad_token_id=token_id(language, path, "pad_token_id", default=None),
+        max_position_embeddings=count(language, path, "max_position_embeddings", default=32768, most=2**31),
         vision=VisionConfig(
-            depth=_count(vision, path, "depth"),
-            embed_dim=_count(vision, path, "embed_dim"),
-            num_heads=_count(vision, path, "num_heads"),
-            hidden_size=_count(vision, path, "hidden_size", default=hidden),
-            mlp_ratio=_positive(vision, path, "mlp_ratio", 4),
-            in_channels=_count(vision, path, "in_channels", "in_chans", default=3),
-            patch_size=_count(vision, path, "patch_size", default=14),
-            temporal_patch_size=_count(vision, path, "temporal_patch_size", default=2),
-            spatial_merge_size=_count(vision, path, "spatial_merge_size", default=2),
-            rope_theta=float(_positive(_section(vision, path, "rope_parameters"), path, "rope_theta", 10000.0)),
+            depth=count(vision, path, "depth", most=LAYERS),
+            embed_dim=count(vision, path, "embed_dim"),
+            num_heads=count(vision, path, "num_heads"),
+            hidden_size=count(vision, path, "hidden_size", default=hidden),
+            mlp_ratio=number(vision, path, "mlp_ratio", default=4, most=1024),
+            in_channels=count(vision, path, "in_channels", "in_chans", default=3),
+            patch_size=count(vision, path, "patch_size", default=14),
+            temporal_patch_size=count(vision, path, "temporal_patch_size", default=2),
+            spatial_merge_size=count(vision, path, "spatial_merge_size", default=2),
+            rope_theta=float(number(section_of(vision, path, "rope_parameters"), path, "rope_theta", default=10000.0)),
         ),
     )
+
+
+def _refuse_quantized(raw: dict, path: Path) -> None:
+    for where in (raw, section_of(raw, path, "text_config")):
+        for name in ("quantization_config", "compression_config"):  # the second: compressed-tensors, once
+            if found := section_of(where, path, name):
+                method = found.get("quant_method") or found.get("format") or "of an unknown method"
+                raise ValueError(
+                    f"{path}: {name} says that the weights are quantized ({method}), which this code does not read: "
+                    "give the directory of the model before quantization"
+                )
+
+
+def _one_or_all(ids: tuple[int, ...]) -> int | tuple[int, ...] | None:
+    return ids if len(ids) > 1 else ids[0] if ids else None
 
 
 def config_to_dict(config: Qwen2VLConfig, dtype: str) -> dict:

@@ -123,5 +123,5 @@ def test_a_folder_of_records_is_its_benchmark(tmp_path):
     assert "'cow' is neither" in about["skipped"][0] and "its task is visual_counting, not vqa" in about["skipped"][1]
     with pytest.raises(ValueError, match="vqa generates no questions; give --data_dir"):
         questions(benchmark, "", 0, "cot")
-    with pytest.raises(ValueError, match="2 problems in"):
+    with pytest.raises(ValueError, match="problems in"):
         questions(benchmark, str(tmp_path), 0, "cot", strict=True)
