@@ -67,6 +67,8 @@ class Qwen2VLConfig:
         return (
             self.image_token_id, self.video_token_id, self.vision_start_token_id, self.vision_end_token_id, *pads
         )  # fmt: skip
+
+    @property
     def eos_token_ids(self) -> tuple[int, ...]:
         ids = self.eos_token_id
         return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
