@@ -126,25 +126,25 @@ def load_image_processor(
     low, high = low if min_pixels is None else min_pixels, high if max_pixels is None else max_pixels
     if not 0 < low <= high:
         raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
-    rest = {name: value for name, value in config.items() if name not in ("size", "min_pixels", "max_pixels")}
-    side = 4 * vision.patch_size
+    across = 2 * vision.spatial_merge_size  # patches of a picture to try it with
+    side = across * vision.patch_size
     try:
         # The one that the file names, in its version for NumPy and Pillow: the others need torch.
-        named = guarded(
-            lambda: AutoImageProcessor.from_pretrained(str(directory), backend="pil", local_files_only=True)
-        )
         images = guarded(
-            lambda: type(named).from_dict({**rest, "size": {"shortest_edge": low, "longest_edge": high}})
-        )
+            lambda: AutoImageProcessor.from_pretrained(
+                str(directory), backend="pil", trust_remote_code=False, local_files_only=True,
+                size={"shortest_edge": low, "longest_edge": high}, min_pixels=None, max_pixels=None,
+            )
+        )  # fmt: skip
         tried = guarded(
             lambda: images(
                 images=[np.zeros((side, side, 3), np.uint8)],
                 size={"shortest_edge": side * side, "longest_edge": side * side},
-            )
-        )["pixel_values"]
+            )["pixel_values"]
+        )
     except ValueError as error:
         raise ValueError(f"{path}: it processes no image ({error}); {AGAIN}") from None
-    if tried.shape != (16, vision.patch_dim) or not np.isfinite(tried).all():
+    if tried.shape != (across**2, vision.patch_dim) or not np.isfinite(tried).all():
         raise ValueError(f"{path}: an image becomes {tried.shape} values that are not all finite; {AGAIN}")
     return images
 

@@ -75,9 +75,9 @@ def load_processor(
     Raises FileNotFoundError or ValueError naming the file and the field.
     """
     directory = Path(directory)
+    tokenizer, template = load_tokenizer(directory)
     sizes = sizes or read_config(directory)
     family = family_of(sizes)
-    tokenizer, template = load_tokenizer(directory)
     images = load_image_processor(directory, min_pixels, max_pixels, sizes.vision, family.pixel_limits)
     specials, special = special_tokens(tokenizer), family.tokens
     missing = [token for token in astuple(special) if token not in specials]

@@ -125,11 +125,18 @@ def test_pictures_of_a_conversation_without_marks_belong_to_its_first_question(r
 TAIL = "Output the thinking process in <think> </think> and final answer (number) in <answer> </answer> tags."
 
 
+LETTER = "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice."
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (f"How many? {TAIL}", "How many?"),
         (f"Look. {TAIL} How many are red?", f"Look. {TAIL} How many are red?"),
+        (f"Which? {LETTER} {TAIL}", "Which?"),
+        (f"Which? {LETTER}\n{TAIL}", "Which?"),
+        (f"{LETTER} Count the cubes. {TAIL}", f"{LETTER} Count the cubes."),
+        ("Q Please output the answer only with a sequence of functions, as f(a, b).", "Q"),
         (f"{TAIL} Count the cubes.", f"{TAIL} Count the cubes."),
         ("First example: 3.\nNow, it's your turn! Count.", "First example: 3.\nNow, it's your turn! Count."),
         (f"Rules. ### Output Format ...\n\nNow, it's your turn!\n\nQ {TAIL}\n", "Q"),
