@@ -18,7 +18,8 @@ ARGS ?=
 PYTEST_ARGS ?=
 TORCH_INDEX ?=
 
-PIP_INSTALL = -m pip install --quiet -c requirements.lock
+# PIP_QUIET=1 in the environment hides what pip does.
+PIP_INSTALL = -m pip install --progress-bar off -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
 .PHONY: train test slow parity aot lint lock clean
@@ -49,10 +50,12 @@ lint: $(VENV)/.installed-test
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.python $(REQUIREMENTS)
+	@echo 'installing into $(VENV): about 100 packages, 1 to 5 minutes the first time'
 	$(VENV)/bin/python $(PIP_INSTALL) -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)
+	@echo 'installing the test tools into $(VENV): 1 to 5 minutes the first time'
 	$(VENV)/bin/python $(PIP_INSTALL) -e '.[test]'
 	@touch $(VENV)/.installed $@
 

@@ -15,8 +15,8 @@ def version() -> str:
 
 
 TORCH = "torch==2.13.0"
-# Serving a checkpoint, and asking a served model: openai is the client, the other two the server.
-SERVE = ["openai>=3", "starlette>=1", "uvicorn"]
+# Serving a checkpoint, and asking a served model: openai is the client, the others the server.
+SERVE = ["anyio", "h11", "openai>=3", "starlette>=1", "uvicorn"]
 PLOTS = ["matplotlib"]  # the figures of launch/reproduce.py
 
 setup(
@@ -33,6 +33,7 @@ setup(
         "grain>=0.2.18",
         "jax>=0.10.2,<0.11",
         "jinja2",
+        "latex2sympy2_extended",  # the parser of math-verify
         "math-verify>=0.9,<0.10",
         "ml-collections>=1.1",
         "ml-dtypes",

@@ -105,12 +105,13 @@ def run() -> int:
     from rrft_jax.evaluation.runner import run_benchmark
     from rrft_jax.files import write_atomic
     from rrft_jax.parallel.cluster import find_cluster, join
-    from rrft_jax.parallel.processes import is_writer, together
+    from rrft_jax.parallel.processes import is_writer, require_devices, together
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
 
     keep_programs(_CACHE.value)
+    require_devices()
     chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()

@@ -85,10 +85,12 @@ def answer_all() -> None:
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.answer import make_answer
     from rrft_jax.models.weights import load_params
+    from rrft_jax.parallel.processes import require_devices
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
 
     keep_programs(_CACHE.value)
+    require_devices()
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")

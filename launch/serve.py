@@ -60,12 +60,13 @@ def serve() -> int:
         import starlette  # noqa: F401 - looked for first, so that nothing is loaded in vain
         import uvicorn
     except ImportError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'rrft_jax[serve]'") from None
+        raise ValueError(f"{error.name} is not installed: pip install -e '.[serve]'") from None
     import jax
     import numpy as np
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.models.weights import load_params
+    from rrft_jax.parallel.processes import require_devices
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.serving.app import make_app
     from rrft_jax.serving.connection import Connection
@@ -81,6 +82,7 @@ def serve() -> int:
         raise ValueError(f"--allowed_hosts: {error}") from None
     listener = listen()
     keep_programs(_CACHE.value)
+    require_devices()
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     limits = Limits(
@@ -101,7 +103,7 @@ def serve() -> int:
     # Its warnings are about requests of clients, who have been told.
     config = uvicorn.Config(
         make_app(engine, processor, name, limits, trusted), http=Connection, ws="none", log_level="error",
-        access_log=False,
+        access_log=False, proxy_headers=False,
     )  # fmt: skip
     host, port = listener.getsockname()[:2]
     if _HOST.value not in _LOOPBACK:

@@ -23,8 +23,9 @@ from ml_collections import config_flags
 from rrft_jax.compilation import kept_for_good
 from rrft_jax.config.command_line import add_rewards, parse_flags
 from rrft_jax.parallel.local_processes import run_processes
-from rrft_jax.parallel.names import LOST_OTHERS, NUMBER
+from rrft_jax.parallel.names import COUNT, LOST_OTHERS, NUMBER
 from rrft_jax.run.resume import resume_hint
+from rrft_jax.training.interrupt import leave_on_signals
 
 # transformers says at import that it found no torch, which is as it should be.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -71,7 +72,11 @@ def _contradiction() -> str:
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"{' '.join(argv[1:])}: not a flag; a config field is set by --config.field=value")
+    leave_on_signals()
     quiet = logging.get_verbosity() <= logging.INFO
+    if quiet and _COUNT.value is None and COUNT not in os.environ:
+        # XLA's alarm about a slow compilation reads like an error; what several processes say of each other stays.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if quiet:
         logging.set_verbosity(logging.WARNING)
     workdir = _WORKDIR.value or _default_workdir()
@@ -81,10 +86,12 @@ def main(argv):
             return 2
         command = [sys.executable, *sys.argv, f"--workdir={workdir}"]
         return run_processes(command, _PROCESSES.value, resume_hint(sys.argv, workdir))
+    if not _DRY.value:
+        print(f"loading libraries; {workdir} will hold the run", flush=True)
     with kept_for_good():
         from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
         from rrft_jax.parallel.cluster import find_cluster, join
-        from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, who
+        from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, require_devices, who
         from rrft_jax.run.profiler import parse_steps
 
     compilation.keep_programs(_CACHE.value)
@@ -98,6 +105,7 @@ def main(argv):
             return dry_run(_CONFIG.value)
         profile_steps = parse_steps(_PROFILE.value)
         join(find_cluster(_ADDRESS.value, _COUNT.value, _NUMBER.value), _START.value, _HEARTBEAT.value)
+        require_devices()
         with kept_for_good():
             from rrft_jax.training.stages import run
 

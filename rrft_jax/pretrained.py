@@ -128,10 +128,16 @@ def load_parts(
         raise ValueError(
             f"{directory}: the tokenizer knows {processor.vocab_tokens} tokens, config.json has {sizes.vocab_size} rows"
         )
-    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+    for name in ("image_token_id", "video_token_id"):
         if (known := getattr(processor, name)) != (said := getattr(sizes, name)):
             raise ValueError(
                 f"{directory}: {name} is {said} in config.json and {known} in the tokenizer: take both from one model"
+            )
+    for name in ("vision_start_token_id", "vision_end_token_id"):
+        if (known := getattr(processor, name)) not in sizes.visual_token_ids:
+            raise ValueError(
+                f"{directory}: {name} is {known} in the tokenizer, and config.json has another: take both from one "
+                "model"
             )
     return model, processor
 

@@ -1,6 +1,7 @@
 """Code from outside the package, through the real programs: a toy of each kind, and examples/my_task as it stands."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rrft_jax.config.command_line import add_rewards, load_config
+from rrft_jax.data.example import Example
 from rrft_jax.data.folder import read_folder
 from rrft_jax.run.metrics import read_metrics
 from rrft_jax.tasks import Prediction
@@ -167,3 +169,18 @@ def test_everything_of_the_toys_passes_the_checks_together(toys):
     config.reward_options.brief = {"bonus": "much"}
     with pytest.raises(ValueError, match="config.reward_options.brief.bonus='much' must be float"):
         check_config(config)
+
+
+def test_the_functions_on_the_page_about_extending_pass_the_checks(tmp_path):
+    page = (runs.ROOT / "docs" / "extending.md").read_text()
+    file = tmp_path / "page.py"
+    file.write_text("import jax.numpy as jnp\n" + "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    config = load_config(f"{runs.ROOT}/configs/grpo_counting.py")
+    add_rewards(config, [f"{file}:short_answer=0.5", "length=0.1"])
+    config.reward_options.short_answer = {"limit": 30}
+    config.advantages.estimator, config.loss.surrogate = f"{file}:above_median", f"{file}:reinforce"
+    config.advantages.step = 2.0
+    check_config(config)
+    rewards = make_rewards(config, get_task("counting"), tokenizer=None).only("short_answer")
+    example = Example("e", "visual_counting", "?", "4")
+    assert rewards.score(["x" * 30, "x" * 31], [example] * 2, [0, 0], 0).values.tolist() == [[1.0, 0.0]]

@@ -1,14 +1,19 @@
-"""Real servers for tests: an ASGI application in a thread, and a proxy that misbehaves when it is told to."""
+"""Real servers for tests: an ASGI application in a thread, launch/serve.py in a process, and a proxy that misbehaves
+when it is told to."""
 
 import asyncio
 import contextlib
 import json
+import re
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,9 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+ROOT = Path(__file__).parents[1]
 WAIT = 300  # seconds: only something that hangs takes so long
-
-
 LOUD = {"log_level": "warning", "log_config": None}
 
 
@@ -39,6 +43,28 @@ def running(app, **options) -> Iterator[str]:
     finally:
         server.should_exit = server.force_exit = True
         thread.join(WAIT)
+
+
+def start(*args, **options):
+    """The process of launch/serve.py."""
+    return subprocess.Popen(
+        [sys.executable, "launch/serve.py", *args], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def serving(*args):
+    """The process and its URL, once it listens; ended at the end if it still runs."""
+    process = start("--port=0", *args)
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/v1", line)
+        assert found, line + process.stderr.read()
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 class Faults:

@@ -1,1 +1,1 @@
-"""x"""
+"""Reading answers: tags, numbers, formulas, choices, function sequences, and whether two say the same."""

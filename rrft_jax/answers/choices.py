@@ -18,7 +18,8 @@ _REFERENCE = re.compile(rf"(?:option|choice|answer)?[ :]*{_OPEN}?([A-Za-z]){_CLO
 _WITH_OPTION = re.compile(r"(?:\(([A-J])\)|([A-J])\)|([A-J])[.:、](?=\s?[\d\\$√-]))\s?\S.*", re.DOTALL)
 _CORRECT = re.compile(
     r"\s(?:is|would be|must be)(?: the)?(?: only)? (?:correct|right|best|true)(?: (?:answer|option|choice|one|letter))?"
-    r"|\s(?:is|would be|must be)(?: the| my)?(?: final)? (?:answer|option|choice)|\s?(?:选项|項|项|です|입니다)",
+    r"|\s(?:is|would be|must be)(?: the| my)?(?: final)? (?:answer|option|choice)"
+    r"|\s?(?:(?:选项|項|项)?是?正确的?(?:答案|选项)?|选项|項|项|です|입니다)",
     re.IGNORECASE,
 )
 _NOT_THE_OTHER = re.compile(
@@ -30,6 +31,10 @@ _HEDGES = re.compile(
     r"|unless|except|also|both|rather|could|might|although|though|yet|none|kidding|oops|sorry|scratch|correction|doubt\w*"
     r"|unsure|uncertain|unclear|guess\w*|revis\w*)\b|n't\b|[?或不非错\n]",
     re.IGNORECASE,
+)
+# Options that deny something, and so sound as if they took the letter back.
+_DENYING_OPTION = re.compile(
+    r"\s?(?:none of (?:the above|these|them)|not enough (?:information|data)(?: given)?|no|neither|both)", re.IGNORECASE
 )
 _VALUE = re.compile(r"\s(?=[\d$\\√π(+-])")
 
@@ -53,6 +58,8 @@ def choice(text: str) -> str | None:
     try:
         tokens = tokenize(text)
         begins = lead_in(tokens, letters=True)
+        if 0 < begins < len(tokens) and tokens[begins].text == "=":
+            begins += 1
     except Unreadable:
         return None
     found = _LETTER.fullmatch(text, tokens[begins].start) if begins < len(tokens) else None
@@ -69,6 +76,9 @@ def choice(text: str) -> str | None:
         return None
     if _CORRECT.fullmatch(rest.rstrip(" .!")) or _NOT_THE_OTHER.fullmatch(behind.strip()):
         return letter.upper()
-    if mark in (",", ";") or not (closed or mark or _VALUE.match(rest)):
+    if closed or mark in tuple(".:)、-"):
+        if mark and _DENYING_OPTION.fullmatch(rest.rstrip(" .!")) or closed and _DENYING_OPTION.fullmatch(behind):
+            return letter.upper()
+    if mark == ";" or (mark == "," or not (closed or mark)) and not _VALUE.match(rest):
         return None  # neither the text of the option nor anything else that is known
     return None if _OTHER_LETTER.search(rest) or _HEDGES.search(rest) else letter.upper()

@@ -13,8 +13,9 @@ from rrft_jax.answers.choices import choice, choice_reference
 from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
-from rrft_jax.answers.expression import FUNCTIONS, Node, is_cjk, made_of
+from rrft_jax.answers.expression import FUNCTIONS, Node
 from rrft_jax.answers.markup import folded, plain
+from rrft_jax.answers.scripts import is_cjk, made_of
 from rrft_jax.answers.statement import Statement, read
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
 from rrft_jax.answers.units import LETTERS
@@ -227,7 +228,7 @@ _WORDS = re.compile(r"[(\[]?[^\W\d_]+(?:[ '’-][^\W\d_]+){0,11}[)\]]?")
 _ARTICLE = re.compile(r"^(?:the|a|an|der|die|das|le|la|el)\s+", re.IGNORECASE)
 _AGREES = re.compile(
     r"(yes|no|true|false)[.,!:;]?\s+(?:(?:it|they|he|she|there|this|that|we|you|i|these|those)\s+)"
-    r"(?:is|are|does|do|has|have|was|were|can|will|did)(?:\s?(not|n't))?",
+    r"(?:is|are|does|do|has|have|was|were|can|will|did)(?:\s?(not|n't))?(?: (?:correct|right|true|so))?",
     re.IGNORECASE,
 )
 

@@ -8,11 +8,11 @@ A node is a tuple of its kind and its parts:
 they are a mixed number.
 """
 
-import re
 from collections.abc import Callable
 from fractions import Fraction
 
 from rrft_jax.answers import units, vocabulary
+from rrft_jax.answers.measures import is_measured, is_numeric, read_thing, read_unit
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable
 
 Node = tuple
@@ -25,7 +25,6 @@ _CONSTANTS = {"pi": "pi", "Pi": "pi", "PI": "pi", "infinity": "infinity", "Infin
 _CLOSING = {"(": ")", "{": "}", "{.": ".}", "[": "]", "|": "|"}
 _STOPS = frozenset({"=", "~", "<", ">", "<=", ">=", "!=", ",", ";", ":", "、", ")", "]", "}", ".}", "|", "and", "or"})
 _MAX_DEPTH = 30
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _CALLED = frozenset("fghFGHPQ")  # "f(4)" is a value of f, "x(4+y)" a product
 
 
@@ -87,10 +86,10 @@ class _Parser:
             elif self.at("x", "X", kind="word") and self._number_beside(node) and self._is_number(1):
                 self.place += 1  # "1.2 x 10^3"
                 node = ("mul", node, self.signed())
-            elif not _is_measured(node) and self._begins_factor(node):
+            elif not is_measured(node) and self._begins_factor(node):
                 node = ("mul", node, self.power())
             else:
-                measure = self.attempt(lambda node=node: self.measure(node))
+                measure = self.measure(node)
                 if measure is None:
                     return node
                 node = ("mul", node, measure)
@@ -340,124 +339,15 @@ class _Parser:
             text += "'"
         return ("letter", text)
 
-    # Units of measure and counted things, which stand behind a number.
-
     def measure(self, node: Node) -> Node | None:
-        if _is_measured(node):
+        if is_measured(node):
             return None
-        return self.attempt(lambda: self.unit(node)) or self.thing(node)
-
-    def unit(self, node: Node) -> Node | None:
-        for opening in ("(", "["):
-            if self.at(opening):
-                self.place += 1
-                inner = self.unit(node)
-                if inner is None or not self.at(_CLOSING[opening]):
-                    return None
-                self.place += 1
-                return inner
-        first = self._one_unit(node)
-        if first is None:
-            return None
-        found = [first]
-        while True:
-            divided = self.at("/") or self.at("per", kind="word")
-            if not divided and not self.at("*"):
-                break
-            place = self.place
-            self.place += 1
-            following = self._one_unit(None)
-            if following is None:
-                self.place = place
-                break
-            found.append((following[0], -following[1] if divided else following[1]))
-        return ("unit", tuple(found))
-
-    def _one_unit(self, behind: Node | None) -> tuple[str, int] | None:
-        """A unit and its exponent. behind: what stands before it; None within a unit, where a letter is no variable."""
-        token = self.peek()
-        if token is None:
-            return None
-        if token.kind == "symbol":
-            return self._sign(token)
-        power = 1
-        if token.kind == "word" and token.text.lower() in units.POWERS:
-            power = units.POWERS[token.text.lower()]
-            self.place += 1
-            token = self.peek()
-            if token is None or token.kind != "word":
-                return None
-        if token.kind != "word" or (unit := units.unit_of(token.text)) is None:
-            return None
-        if token.text in units.LETTERS and behind is not None:
-            spaced = token.text not in units.SPACED_LETTERS or token.gap
-            if not (spaced and is_numeric(behind)):
-                return None
-        self.place += 1
-        return unit[0], unit[1] * power * self._unit_power()
-
-    def _sign(self, token: Token) -> tuple[str, int] | None:
-        if token.text == "°":
-            self.place += 1
-            scale = self.peek()
-            if scale and scale.kind == "word" and scale.text.lower() in ("c", "f", "celsius", "fahrenheit"):
-                self.place += 1
-                return f"°{scale.text[0].upper()}", 1
-            return "°", 1
-        if token.text in units.CURRENCY or token.text in units.UNITS:
-            self.place += 1
-            return units.UNITS[token.text], 1
+        for read in (read_unit, read_thing):
+            found = read(self.tokens, self.place, node)
+            if found is not None:
+                self.place = found[1]
+                return found[0]
         return None
-
-    def _unit_power(self) -> int:
-        token = self.peek()
-        if token is None:
-            return 1
-        if token.kind == "number" and not token.gap and token.text in ("2", "3"):  # cm2
-            self.place += 1
-            return int(token.text)
-        if token.kind == "word" and token.text.lower() in units.POWERS_BEHIND:
-            self.place += 1
-            return units.POWERS_BEHIND[token.text.lower()]
-        if self.at("^"):
-            self.place += 1
-            exponent = self.group("{") if self.at("{") else self.signed_power()
-            sign, number = (-1, exponent[1]) if exponent[0] == "neg" else (1, exponent)
-            if number[0] == "number" and number[1].denominator == 1 and 0 < number[1] < 10:
-                return sign * int(number[1])
-            raise Unreadable("a unit to a strange power")
-        return 1
-
-    def thing(self, node: Node) -> Node | None:
-        """The nouns behind a count, such as "large red cubes": adjectives, and a plural or a known noun at the end."""
-        if node[0] not in ("number", "neg"):
-            return None
-        words = []
-        while (token := self.peek()) and token.kind == "word" and token.text not in _STOPS and len(words) < 5:
-            word = token.text.casefold()
-            if word in vocabulary.BEHIND and word not in vocabulary.NOUNS:
-                break
-            if word in vocabulary.QUANTITIES or word in vocabulary.CARDINALS:
-                return None
-            if any(scale in word for scale in vocabulary.SCALES) or "half" in word:
-                return None
-            if is_cjk(word):
-                return self._thing_cjk(word) if not words else None
-            if word.isascii() and (len(word) < 2 or (token.text.isupper() and len(word) < 5) or not token.gap):
-                return None
-            words.append(word)
-            self.place += 1
-        if not words:
-            return None
-        head = words[-1]
-        counted = head in vocabulary.NOUNS or (
-            len(head) > 2 and head.endswith("s") and not head.endswith(("ss", "us", "ths", "llions", "lliards"))
-        )
-        return ("thing", head) if counted else None
-
-    def _thing_cjk(self, word: str) -> Node | None:
-        self.place += 1
-        return ("thing", "") if made_of(word, vocabulary.BEHIND_CJK) else None
 
     # What comes next.
 
@@ -482,7 +372,7 @@ class _Parser:
         if text in ("(", "["):
             if self._only_number_in_brackets(node):
                 raise Unreadable("a number in brackets behind a number")
-            return text == "(" and not self._unit_in_brackets(node) and not self._remark_in_brackets()
+            return text == "(" and read_unit(self.tokens, self.place, node) is None and not self._remark_in_brackets()
         return text in ("{", "frac") or any(text in names for names in (_ROOTS, FUNCTIONS, GREEK, _CONSTANTS))
 
     def _only_number_in_brackets(self, node: Node) -> bool:
@@ -492,40 +382,9 @@ class _Parser:
         token = self.peek(1)
         return token is not None and token.kind == "word" and len(token.text) > 1 and not self._is_product(token)
 
-    def _unit_in_brackets(self, node: Node) -> bool:
-        place = self.place
-        found = self.unit(node)
-        self.place = place
-        return found is not None
-
     def _number_beside(self, node: Node) -> bool:
         return node[0] == "number" or (node[0] in ("neg", "mul") and self._number_beside(node[-1]))
 
     def _is_number(self, ahead: int) -> bool:
         token = self.peek(ahead)
         return token is not None and token.kind == "number"
-
-
-def _is_measured(node: Node) -> bool:
-    return node[0] == "mul" and node[2][0] in ("unit", "thing")
-
-
-def is_numeric(node: Node) -> bool:
-    """Whether an expression holds no letters but π: a unit may follow it."""
-    if node[0] == "letter":
-        return node[1] == "pi"
-    return all(is_numeric(part) for part in node[1:] if isinstance(part, tuple) and part and isinstance(part[0], str))
-
-
-def is_cjk(text: str) -> bool:
-    """Whether a word is in a script that writes words together."""
-    return bool(_CJK.match(text))
-
-
-def made_of(text: str, phrases: list[str]) -> bool:
-    """Whether a text without spaces is phrases in a row."""
-    reached = {0}
-    for place in range(len(text)):
-        if place in reached:
-            reached |= {place + len(phrase) for phrase in phrases if text.startswith(phrase, place)}
-    return len(text) in reached

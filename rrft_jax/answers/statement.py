@@ -15,7 +15,8 @@ from rrft_jax.answers import vocabulary
 from rrft_jax.answers.conclusion import conclusion
 from rrft_jax.answers.evaluate import evaluate
 from rrft_jax.answers.exact import Exact, NotExact, Undefined, close
-from rrft_jax.answers.expression import FUNCTIONS, Node, is_numeric, parse
+from rrft_jax.answers.expression import FUNCTIONS, Node, parse
+from rrft_jax.answers.measures import is_numeric
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
 from rrft_jax.answers.words import is_name, lead_in, trails
 
@@ -42,8 +43,9 @@ _OPERATORS = tuple(
     )
 )
 _WORDY = re.compile(r"[A-Za-z]{4}|[\u3400-\u9fff]|per ?cent")
-_IN_WORDS = "([a-z]+|[零一二三四五六七八九十])"
-_GLOSS = re.compile(rf"\b{_IN_WORDS} ?个?\s?\((\d+)\)|\b(\d+)\s?\({_IN_WORDS}\)", re.IGNORECASE)
+_IN_WORDS = "|".join(sorted((w for w in (*vocabulary.CARDINALS, "hundred", "thousand") if w.isascii()), reverse=True))
+_IN_WORDS = f"((?:(?:{_IN_WORDS})[- ])*(?:{_IN_WORDS})|[零一二三四五六七八九十])"
+_GLOSS = re.compile(rf"(?<!\w){_IN_WORDS} ?个?\s?\((\d+)\)|\b(\d+)\s?\({_IN_WORDS}\)", re.IGNORECASE)
 _SEPARATORS = frozenset({",", ";", "、"})
 _AND = frozenset({"and", "und", "et", "和", "与"})
 _OR = frozenset({"or", "oder", "ou", "或", "或者"})
@@ -70,12 +72,21 @@ def _with_signs(text: str) -> str:
 
 
 def _checked_gloss(found: re.Match) -> str:
-    word, number = (found[1], found[2]) if found[2] else (found[4], found[3])
-    if word.casefold() not in vocabulary.CARDINALS:
-        return found[0]
-    if vocabulary.CARDINALS[word.casefold()] != int(number):
+    words, number = (found[1], found[2]) if found[2] else (found[4], found[3])
+    if _cardinal(words) != int(number):
         raise Unreadable("a number that is another in words")
     return number
+
+
+def _cardinal(words: str) -> int:
+    """The number in words, such as "two hundred thirty-four"."""
+    total = part = 0
+    for word in re.split("[- ]", words.casefold()):
+        if word == "thousand":
+            total, part = total + 1000 * (part or 1), 0
+        else:
+            part = 100 * (part or 1) if word == "hundred" else part + vocabulary.CARDINALS[word]
+    return total + part
 
 
 class _Reader:
@@ -222,9 +233,10 @@ def _chain(sides: list, signs: set[str], label: str) -> Statement:
             raise Unreadable("a ratio and an equation")
         return Statement("ratio", tuple(sides[::2]), label)
     nodes = [_without_things(node) for node in sides[::2]] if len(sides) > 1 or _computes(sides[0]) else sides
-    if len(nodes) == 2 and not label and not is_numeric(nodes[0]):
-        return Statement("equation", tuple(nodes))
-    for before, behind in zip(nodes, nodes[1:], strict=False):
+    plain = [node for node in nodes if is_numeric(node)]
+    if len(nodes) > 1 and not label and len(plain) < len(nodes):
+        return Statement("equation", (nodes[0], nodes[-1]))
+    for before, behind in zip(plain, plain[1:], strict=False):  # of C = 2πr = 12π the last
         if not _consistent(before, behind):
             raise Unreadable("an equation that does not hold")
     return Statement("value", tuple(nodes), label)

@@ -25,8 +25,10 @@ BEFORE = frozenset(
     medium metal metallic rubber matte shiny glass wooden
     left remain remaining remains visible present different all every each
     see find get obtain count counted found think believe say choose pick select conclude know
-    removing subtracting adding removed subtracted added
+    removing subtracting adding removed subtracted added best
+    point points coordinate coordinates intersection midpoint center centre vertex function
     equal equals becomes gives yields makes leaves means
+    bonne correcte correcta correcto richtige
     die der das ist sind es gibt antwort lösung ergebnis richtige lautet beträgt anzahl objekte insgesamt also
     la le les est il y a réponse résultat nombre objets donc sont
     el los las es hay respuesta resultado número objetos son
@@ -39,7 +41,7 @@ LEADS = frozenset(
     answer answers result total sum so therefore thus hence only just exactly precisely approximately about roughly
     around option choice letter choose pick select say and then finally overall means becomes conclude think believe
     ans approx circa ca shows contains includes depicts output
-    ist sind gibt antwort lautet beträgt est réponse es son hay respuesta resposta é há è sono risposta lösung
+    insgesamt ist sind gibt antwort lautet beträgt est réponse es son hay respuesta resposta é há è sono risposta lösung
     ответ""".split()
 )
 # Words that a name may stand behind: "the length of AB is", "angle ABC is".
@@ -80,8 +82,9 @@ QUANTITIES = frozenset(
     pair couple half third quarter fifth tenth hundred thousand lakh crore percent percentage times squared cubed
     not no nor neither either or but except without maybe probably possibly wrong incorrect false never none nothing
     minus over under above below more fewer most least between than other another per upper lower max min maximum
-    minimum factorial mod choose with to for by after before when where while until since because then so if once
-    off out
+    tausend hundert million millionen milliarde milliarden dutzend paar mal mille mil millones mila cientos docenas
+    docena decenas veces dozzine volte minimum factorial mod choose with to for by after before when where while until
+    since because then so if once off out
     """.split()
 )
 SCALES = {
@@ -101,9 +104,9 @@ CARDINALS = {
 
 # Chinese, Japanese and Korean write no spaces: phrases, any number of them in a row.
 BEFORE_CJK = (
-    "正确 最终 答案 回答 结果 结论 选项 选择 应选 应 选 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 总计 共计 共 "
-    "总数 总和 图中 图片中 图像中 画面中 场景中 还 剩下 剩余 剩 所以 因此 故 则 得 即 有 数量 个数 物体 的 面积 "
-    "周长 长度 体积 半径 直径 角度 角 度数 值 長さ 答え 正解 は 정답 은 는"
+    "正确 最终 答案 回答 结果 结论 选项 选择 应选 应该 应 选 我 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 "
+    "总计 共计 共 总数 总和 图中 图片中 图像中 画面中 场景中 还 剩下 剩余 剩 所以 因此 故 则 得 即 有 数量 个数 物体 "
+    "的 面积 周长 长度 体积 半径 直径 角度 角 度数 值 長さ 答え 正解 は 정답 은 는"
 ).split()
 BEHIND_CJK = (
     "个 個 件 只 隻 条 张 枚 块 颗 辆 人 个人 本 支 台 匹 つ 개 物体 物件 东西 对象 球 球体 立方体 圆柱 圆柱体 方块 "

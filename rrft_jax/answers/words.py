@@ -1,14 +1,19 @@
 """The words around an answer: "The total number of cubes is", "... in the picture". All must be known ones."""
 
 from rrft_jax.answers import vocabulary
-from rrft_jax.answers.expression import FUNCTIONS, is_cjk, made_of
+from rrft_jax.answers.expression import FUNCTIONS
+from rrft_jax.answers.scripts import is_cjk, made_of
 from rrft_jax.answers.tokens import Token
 
 _FIGURES = frozenset({"angle", "triangle", "odot"})
 
 
 # What two words in a row mean for what may follow them, where it is not what the second alone means.
-_ALLOWED = {(noun, "of"): "is" for noun in vocabulary.OF} | {("y", "a"): "is", ("can", "be"): "can"}
+_ALLOWED = {(noun, "of"): "is" for noun in vocabulary.OF} | {
+    ("y", "a"): "is",
+    ("left", "with"): "is",
+    ("can", "be"): "can",
+}
 
 
 def lead_in(tokens: list[Token], letters: bool = False) -> int:
@@ -23,6 +28,8 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
         word = token.text.casefold()
         if token.kind == "symbol" and last and token.text in (":", ","):
             last = token.text
+        elif letters and token.text in ("-", "–") and last in ("answer", "ans", "choice", "option"):
+            last = ":"
         elif token.kind == "symbol" and token.text in _FIGURES and last in vocabulary.NAMED:
             last = "angle"
         elif token.kind != "word" or (letters and _is_choice(tokens, place)) or _is_equated(tokens, place):

@@ -45,8 +45,21 @@ def check_command_line(argv: Sequence[str], name: str = "config") -> None:
     """Loads the config that argv names and checks its overrides. ConfigError lists all mistakes."""
     source = _last_value(argv, name)
     if source is None:
+        if unknown := _unknown_flag(argv):
+            raise ConfigError(unknown)
         raise ConfigError(f"--{name} is missing; give a config file, for example --{name}=configs/grpo_counting.py")
     parse_config_overrides(load_config(source), argv, name)
+
+
+def _unknown_flag(argv: Sequence[str]) -> str:
+    """What is wrong with the first flag that does not exist; "" where all do."""
+    known = set(flags.FLAGS)
+    for arg in argv[1:]:
+        name = arg.lstrip("-").partition("=")[0]
+        if arg.startswith("-") and name and "." not in name and not {name, name.removeprefix("no")} & known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+            return f"there is no flag --{name}{_did_you_mean([f'--{n}' for n in near])}; --help lists all"
+    return ""
 
 
 def load_config(source: str) -> ml_collections.ConfigDict:

@@ -26,12 +26,11 @@ _UNREAD = (
 
 _LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE_MARK)}\s*)+")
 # The instructions of the published templates around a question, which the template of the run puts there again.
-_LONG_HEAD = re.compile(r"\A.*### Output Format.*Now, it's your turn!\s*", re.DOTALL)
-_TAIL = re.compile(
-    r"\s*(?:Please select the correct answer by writing the letter[^?]*?)?"
-    r"(?:Output the (?:thinking|summary) process in <(?:(?!tags\.)[^?])*tags\."
-    r"|Please output the answer only with a sequence of functions[^?]*)\s*\Z"
-)
+_RULES, _TURN = "### Output Format", "Now, it's your turn!"
+_PROCESS = ("Output the thinking process in <", "Output the summary process in <")
+_LETTER, _CHOICE = "Please select the correct answer by writing the letter", "choice."
+_FUNCTIONS = "Please output the answer only with a sequence of functions"
+_LONGEST_TAIL = 600  # characters
 
 Found = list[tuple[str, str]]  # (kind, message) of each problem of a record
 
@@ -99,10 +98,32 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
 
 
 def bare_question(text: str) -> str:
-    """A question without the published template around it. Marks in front of the template stay in front."""
+    """A question without the published template around it, of which nothing else is around it. Marks in front stay."""
     marks = _LEADING.match(text)
     head = marks.group() if marks else ""
-    return head + _TAIL.sub("", _LONG_HEAD.sub("", text[len(head) :])).strip()
+    return head + _without_tail(_without_rules(text[len(head) :])).strip()
+
+
+def _without_rules(text: str) -> str:
+    turn = text.rfind(_TURN)
+    return text[turn + len(_TURN) :] if turn >= 0 and _RULES in text[:turn] else text
+
+
+def _without_tail(text: str) -> str:
+    """Each place is looked for once from behind: a text may repeat such words any number of times."""
+    text = text.rstrip()
+    start = max(text.rfind(words) for words in _PROCESS)
+    if text.endswith("tags.") and _is_instruction(text[start:-1], start) and "tags." not in text[start:-1]:
+        text = text[:start].rstrip()
+        start = text.rfind(_LETTER)
+        return text[:start] if text.endswith(_CHOICE) and _is_instruction(text[start:], start) else text
+    start = text.rfind(_FUNCTIONS)
+    return text[:start] if _is_instruction(text[start:], start) else text
+
+
+def _is_instruction(text: str, start: int) -> bool:
+    """Whether text from `start` on, -1: nowhere, asks nothing by itself."""
+    return start >= 0 and len(text) <= _LONGEST_TAIL and "?" not in text
 
 
 def place_pictures(

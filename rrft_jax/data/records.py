@@ -265,7 +265,7 @@ def _answer(record: dict, found: Found, why: str = "") -> str:
         text = _text(record, field, found, numbers=True)
         texts[field] = reference_answer(text)
         if len(found) == before and not texts[field]:
-            found.append(("empty answer", f"{field} has tags and no answer in them; fill it in or remove the record"))
+            found.append(("empty answer", f"{field} is empty between its tags; fill it in or remove the record"))
         elif len(found) == before and missing_text(texts[field]):
             found.append(("missing field", f"{field} is {texts[field]!r}, as tables write what is missing; fill it in"))
     if all(texts.values()) and len(set(texts.values())) > 1:

@@ -402,5 +402,5 @@ def _import_openai() -> Any:
     try:
         import openai
     except ImportError:
-        raise ImportError("asking an endpoint needs the package openai: pip install 'rrft_jax[serve]'") from None
+        raise ImportError("asking an endpoint needs the package openai: pip install -e '.[serve]'") from None
     return openai

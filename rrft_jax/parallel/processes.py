@@ -24,6 +24,19 @@ PIECE = 2**26  # elements of an array that come together on every device at a ti
 OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED", "NOT_FOUND")
 
 
+def require_devices() -> None:
+    """ValueError in one line where JAX_PLATFORMS names a kind of device that cannot be used here."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        reason = (str(error).strip().splitlines() or ["there is none here"])[0]
+        raise ValueError(
+            f"JAX_PLATFORMS={wanted}: no such device can be used ({reason}): unset it to take what there is, or "
+            "install its libraries (pip install -e '.[cuda]' or '.[tpu]')"
+        ) from None
+
+
 def is_writer() -> bool:
     """Process 0 writes logs, metrics, completions and the config; checkpoints are written by all."""
     return jax.process_index() == 0

@@ -68,8 +68,7 @@ class Shapes:
 
 def stand_in_tokens(sizes: Sizes) -> Tokens:
     """From config.json alone: right in every shape, while the ids a vocabulary forbids are not known."""
-    ids = sizes.eos_token_id
-    eos = ids if isinstance(ids, tuple) else (0 if ids is None else ids,)
+    eos = sizes.eos_token_ids or (0,)
     return Tokens(sizes.vocab_size, eos, eos[0] if sizes.pad_token_id is None else sizes.pad_token_id)
 
 

@@ -54,8 +54,7 @@ class Buckets:
     @property
     def shapes(self) -> tuple[Bucket, ...]:
         """Every shape a batch can have, which bounds the number of compilations. ValueError where one is AUTO."""
-        if self.auto:
-            raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
+        self._check_listed()
         pairs = dict.fromkeys((i, n if i else 0) for i in self.images for n in self.patches)
         return tuple(Bucket(p, i, n) for p in self.prompt for i, n in pairs)
 
@@ -66,6 +65,7 @@ class Buckets:
 
     def choose(self, size: Size, prompt_id: str | int = "?") -> Bucket:
         """The smallest bucket that holds a prompt. Raises PromptTooLong with its id and sizes if none does."""
+        self._check_listed()
         needs = (size.prompt_tokens, len(size.patches), max(size.patches, default=0))
         found = [
             next((v for v in values if v >= need), None)
@@ -78,6 +78,10 @@ class Buckets:
             )
         P, I, n = found
         return Bucket(P, I, n if I else 0)
+
+    def _check_listed(self) -> None:
+        if self.auto:
+            raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
 
 
 def collate(

@@ -44,6 +44,15 @@ class Journal:
             yield
         self._progress = None
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Within this context `what` is shown with the time it takes."""
+        if self._progress is None:
+            yield
+            return
+        with self._progress.busy(what):
+            yield
+
     def update(self, step: int, metrics: Mapping[str, Any]) -> None:
         if self._progress is not None:
             self._progress.update(step, metrics)

@@ -2,9 +2,11 @@
 
 import os
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -63,6 +65,31 @@ class Progress:
         else:
             self._stream.write(text + "\n")
             self._stream.flush()
+
+    @contextmanager
+    def busy(self, what: str, every: float = 30.0) -> Iterator[None]:
+        """Within this context `what` is shown with the time it takes: each second on a terminal, else a line at the
+        start and one every `every` seconds."""
+        begun, done = self._clock(), threading.Event()
+
+        def show() -> None:
+            while not done.wait(1.0 if self._bar is not None else every):
+                text = f"{what}: {duration(self._clock() - begun)} so far"
+                if self._bar is not None:
+                    self._bar.set_description_str(text, refresh=True)
+                else:
+                    self.note(text)
+
+        self.note(what) if self._bar is None else self._bar.set_description_str(what, refresh=True)
+        thread = threading.Thread(target=show, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            if self._bar is not None:
+                self._bar.set_description_str("", refresh=True)
 
     def close(self) -> None:
         if self._bar is not None:

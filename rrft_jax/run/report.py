@@ -22,9 +22,22 @@ _LABELS = MappingProxyType({
 def eval_line(step: int, scores: dict[str, float]) -> str:
     """One line of the log about an evaluation."""
     parts = [
-        f"{name.removesuffix('/accuracy')} {value:.1%}" for name, value in scores.items() if name.endswith("/accuracy")
+        f"{name.removesuffix('/accuracy')} {value:.1%}" + _of(scores, name.removesuffix("/accuracy"))
+        for name, value in scores.items()
+        if name.endswith("/accuracy")
     ]
     return f"[step {step}] held-out greedy accuracy: {', '.join(parts)}; reasons {scores['eval/reasons']:.0%}"
+
+
+def _of(scores: Mapping[str, float], name: str) -> str:
+    """" of 256", the number of questions, where it is known."""
+    count = scores.get(f"{name}/questions")
+    return f" of {count:.0f}" if count else ""
+
+
+def margin(share: float, count: float) -> float:
+    """Half of the 95 % interval of a share of `count` questions, by the normal approximation."""
+    return 1.96 * math.sqrt(share * (1 - share) / count)
 
 
 def result_table(path: Path, titles: Mapping[str, str]) -> str:
@@ -40,6 +53,8 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
     for name in dict.fromkeys(key.partition("/")[0] for key in before if key.startswith("eval")):
         title = titles.get(name, name)
         own = [key.removeprefix(f"{name}/") for key in before if key.startswith(f"{name}/")]
+        own = [key for key in own if key != "questions"]
+        count = after.get(f"{name}/questions")
         labels = _LABELS | {key: key for key in own if key not in _LABELS}
         partial = any(record.get(f"{name}/score") != record.get(f"{name}/accuracy") for record in (before, after))
         for key, label in labels.items():
@@ -49,6 +64,8 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
             if any(v is not None for v in values):
                 # NaN: no answer of this kind, so no accuracy either.
                 values = [None if v is None or math.isnan(v) else v for v in values]
+                if key == "accuracy" and count and values[1] is not None:
+                    label = f"{label} ({count:.0f} questions, ± {100 * margin(values[1], count):.1f})"
                 rows.append(Row(f"{title}: {label}", *values, key in _LABELS and key != "mean_length"))
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
@@ -65,8 +82,8 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[st
     steps = [record for record in read_metrics(path) if None not in map(record.get, names)]
     idle, between, taken = (np.median([step[name] for step in steps]) for name in names)
     print(
-        f"no program ran for {idle:.1%} of the time of a step (median); between two steps, for what is written, "
-        f"{between / (taken + between):.1%} of the time went"
+        f"the device was idle for {idle:.1%} of a step (median); writing metrics and checkpoints took "
+        f"{between / (taken + between):.1%} of the time"
     )
     print(f"written to {path}:")
     for name, what in (
@@ -80,3 +97,10 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[st
     ):
         if (path / name).exists():
             print(f"  {name:14} {what}")
+    print("next:")
+    for command in (
+        f"launch/generate.py --checkpoint={path} --image=PICTURE --question='How many objects are there?'",
+        f"launch/evaluate.py --checkpoint={path} --limit=100 --output={path}/evaluation",
+        f"launch/serve.py --checkpoint={path}",
+    ):
+        print(f"  python {command}")

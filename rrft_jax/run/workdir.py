@@ -10,6 +10,7 @@
 All but the lines of sessions.jsonl are written whole or not at all.
 """
 
+import contextlib
 import fcntl
 import fnmatch
 import json
@@ -17,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +44,7 @@ class Workdir:
     resumed: an unfinished or finished run was already there.
     changed: permitted config changes, dotted field -> (old, new).
     notes: differences of versions or machine to the first start that can change the last bits of the result.
+    created: whether this start made the directory.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Workdir:
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lock: TextIO | None = None
+    created: bool = False
 
     @property
     def finished(self) -> bool:
@@ -57,6 +60,16 @@ class Workdir:
 
     def mark_done(self, summary: Mapping[str, Any]) -> None:
         write_json(self.path / DONE, dict(summary))
+
+    def abandon(self) -> None:
+        """Takes back a start at which nothing has run: the directory is gone where this start made it."""
+        for name in (CONFIG, VERSIONS, SESSIONS) if self.created else (CONFIG,):
+            (self.path / name).unlink(missing_ok=True)
+        self.close()
+        if self.created:
+            (self.path / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's files are there
+                self.path.rmdir()
 
     def close(self) -> None:
         """Lets another process open the directory; the end of the process does the same."""
@@ -79,11 +92,15 @@ def open_workdir(
     path = Path(path).expanduser().absolute()
     _refuse_foreign(path)
     new = resolve_config(config)
-    path.mkdir(parents=True, exist_ok=True)
+    created = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkdirError(f"--workdir {path} cannot be made ({error.strerror}); give a directory that can") from None
     _remove_temporary(path)
     lock = _lock(path)
     try:
-        return _start(path, new, may_change, upgrade, lock)
+        return replace(_start(path, new, may_change, upgrade, lock), created=created)
     except BaseException:
         if lock is not None:
             lock.close()

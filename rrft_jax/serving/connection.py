@@ -45,9 +45,13 @@ class Connection(H11Protocol):
             self._watch()
 
     def send_400_response(self, msg: str) -> None:
+        """Nonsense came: in a head, or in a body whose request may be at work or answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # so that the application does not answer a second time
+            self.cycle.message_event.set()
         try:
             super().send_400_response(msg)
-        except h11.LocalProtocolError:  # nonsense in a body whose request has been answered
+        except h11.LocalProtocolError:
             self.transport.close()
 
     def shutdown(self) -> None:

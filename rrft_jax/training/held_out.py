@@ -47,6 +47,7 @@ def evaluate(
         metrics |= {f"{name}/{key}": value for key, value in set_metrics(predictions).items()}
         metrics |= {
             f"{name}/accuracy": float(right.mean()),
+            f"{name}/questions": float(len(right)),
             f"{name}/score": float(np.mean(scores)),
             f"{name}/format": float(np.mean(form)),
             f"{name}/reasons": float(reasons.mean()),

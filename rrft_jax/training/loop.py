@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absl import logging
-from jax import set_mesh
+from jax import process_count, set_mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.config.upgrade import upgrade
@@ -24,7 +24,7 @@ from rrft_jax.run.journal import Journal
 from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish, result_table
 from rrft_jax.run.resume import resume_hint
-from rrft_jax.run.workdir import ADAPTER, CONFIG, EXPORT, open_workdir, resolve_config
+from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.held_out import evaluate
@@ -92,12 +92,16 @@ def train(
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
     with ExitStack() as stack:
         stop = stop or stack.enter_context(GracefulStop())
+        if process_count() == 1 and stop.signal is None:  # several stop together, between two steps
+            hint = resume_hint(argv or sys.argv, path)
+            what = "stopped; nothing new to save. To resume" if resumed else "stopped before the first step; to start"
+            stop.at_once = f"{what}:\n  {hint}"
         pool = stack.enter_context(Pool(initializer=symbolic.load))
         try:
             run, trainable = together(lambda: start(config, pool))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
             if is_writer() and not resumed:  # nothing has run: the corrected command may use the same --workdir
-                (path / CONFIG).unlink()
+                run_dir.abandon()
             raise
         stack.enter_context(set_mesh(run.mesh))
         pixels = [run.processor.min_pixels, run.processor.max_pixels]
@@ -144,9 +148,11 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
     config, total, updates = run.config, run.config.train.steps, run.algorithm.updates(run.config)
     checkpoints, journal, profiler = outside.checkpoints, outside.journal, outside.profiler
     shown = run.algorithm.shown(config, run.task)
-    with journal.progress(total, state.step, config.log.progress_every, shown), Clock() as clock:
+    progress = journal.progress(total, state.step, config.log.progress_every, shown)
+    with progress, Clock() as clock, ExitStack() as waiting:
         if state.step == 0 and not asked_to_stop(outside.stop):
-            before = _held_out(run, state, outside)
+            with journal.busy("step 0: compiling the sampler and answering the held-out questions"):
+                before = _held_out(run, state, outside)
             if before is not None:
                 journal.write(0, before)
             if before:
@@ -162,17 +168,20 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
         feed = run.algorithm.feed(run, clock, state.step, state.in_flight)
         state.in_flight = None  # the feed has it
         saved, drawn = state.step, {}
+        waiting.enter_context(journal.busy(f"step {state.step + 1}: compiling, then the first update"))
         clock.start()
         while state.step < total and not asked_to_stop(outside.stop):
             profiler.before(state.step + 1)
             ready, record, groups = feed.take(combine(state.params, run.frozen), state.step)
             drawn = record or drawn  # of the batch that this update is taken on
             clock.lap("batch")
+            outside.stop.at_once = None  # from here on there is something to save
             state.arrays, trained = run.programs.step(state.arrays, run.frozen, ready)
             del ready  # else its arrays would lie beside the next batch's, and beside an evaluation
             clock.watch(trained)
             feed.work_ahead()
             record = record | {name: float(value) for name, value in trained.items()}
+            waiting.close()
             clock.lap("update")
             record |= clock.finish()
             state.step += 1

@@ -33,6 +33,7 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     platform = jax.devices()[0].platform
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{algorithm.name} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
+    check_positions(config, model.config.max_position_embeddings)
     check = algorithm.check_example(config, task, processor)
     longest = model.config.max_position_embeddings - config.rollout.max_completion_length
     source = make_source(
@@ -55,3 +56,14 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config, algorithm, task, model, processor, mesh, source, programs, rewards, weights.frozen, weights.reference
     )
     return run, weights.trainable
+
+
+def check_positions(config: ConfigDict, most: int) -> None:
+    """ValueError where the longest prompt and completion do not fit the model's positions."""
+    completion = config.rollout.max_completion_length
+    longest = max((n for n in config.buckets.prompt if not isinstance(n, str)), default=0)
+    if longest + completion > most:
+        raise ValueError(
+            f"config.buckets.prompt={longest} and config.rollout.max_completion_length={completion} exceed the "
+            f"{most} positions of {config.init}: lower one of them"
+        )

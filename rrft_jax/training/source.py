@@ -128,6 +128,8 @@ def folder_source(
         layout = held(min(config.eval.batch, len(out)))
         sets["eval"] = in_batches(processor, prompt, lambda i: index.examples[out[i]], of_each, layout, KEPT)
     lines = [records.report(), index.report(), _padding(index, buckets), _pixels(pixels)]
+    if talks := sum(bool(example.history) for example in index.examples):
+        lines.append(f"{talks} of {len(index.examples)} records are conversations of several turns")
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
     if config.init == "nano":
         height, width = task.image_size

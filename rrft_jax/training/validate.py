@@ -58,6 +58,7 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
     buckets = lambda: Buckets(**config.buckets)  # noqa: E731
     _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
+    _check_optimizer(config.optimizer)
     _check_named("config.", lambda: make_optimizer(config.optimizer, config.train.steps))
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
@@ -70,6 +71,18 @@ def check_config(config: ConfigDict) -> None:
             check_config(config.stage1)
         except ValueError as error:
             raise ValueError(str(error).replace("config.", "config.stage1.")) from None
+
+
+def _check_optimizer(config: ConfigDict) -> None:
+    for name, value, low, high in (
+        ("schedule.peak", config.schedule.peak, 0.0, 10.0), ("b1", config.b1, 0.0, 1.0), ("b2", config.b2, 0.0, 1.0),
+        ("eps", config.eps, 0.0, 1.0), ("weight_decay", config.weight_decay, 0.0, 10.0),
+    ):  # fmt: skip
+        below = value < high if name in ("b1", "b2") else value <= high
+        if not (low <= value and below) or name == "eps" and not value:
+            what = f"more than {low:g}" if name == "eps" else f"at least {low:g}"
+            end = f"less than {high:g}" if name in ("b1", "b2") else f"at most {high:g}"
+            raise ValueError(f"config.optimizer.{name}={value} must be {what} and {end}")
 
 
 def _check_amounts(config: ConfigDict) -> None:

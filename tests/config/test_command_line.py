@@ -1,11 +1,19 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import ml_collections
 import pytest
 from ml_collections import config_dict
 
-from rrft_jax.config.command_line import ConfigError, add_rewards, check_command_line, parse_arg, parse_config_overrides
+from rrft_jax.config.command_line import (
+    ConfigError,
+    add_rewards,
+    check_command_line,
+    load_config,
+    parse_arg,
+    parse_config_overrides,
+)
 
 PROGRAM = """
 from absl import app
@@ -157,3 +165,14 @@ def test_rewards_of_the_command_line_add_to_those_of_the_config():
     assert config.extra_rewards == ("a.py:f=0.5", "b.py:g=2", "c.py:h") and config.rewards.length == 0.25
     with pytest.raises(ValueError, match="'a.py:f=x' gives no number as weight"):
         add_rewards(config, ["a.py:f=x"])
+
+
+def test_buckets_take_sizes_or_auto():
+    """Whichever of the two the config has: a folder's buckets are chosen from its records unless sizes are given."""
+    config = load_config(str(Path(__file__).parents[2] / "configs" / "grpo_counting.py"))
+    assert parse_config_overrides(config, ["--config.buckets.patches=auto"]) == {"buckets.patches": ("auto",)}
+    config.buckets = {name: ("auto",) for name in config.buckets}
+    assert parse_config_overrides(config, ["--config.buckets.prompt=96,512"]) == {"buckets.prompt": (96, 512)}
+    for argument in ("--config.buckets.prompt=large", "--config.buckets.prompt=96,auto", "--config.data.range=auto"):
+        with pytest.raises(ConfigError, match="every element must be of type int"):
+            parse_config_overrides(config, [argument])

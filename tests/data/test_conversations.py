@@ -53,6 +53,27 @@ def test_one_turn_is_a_question_as_any_other(read):
 
 
 @pytest.mark.parametrize(
+    "reply, answer, cot",
+    [
+        ("<think>t</think><answer>3", "3", "t"),
+        ("<think>t</think> 3", "3", "t"),
+        ("<think>maybe <answer>2</answer></think><answer>3</answer></think>", "3", "maybe 2"),
+        ("<answer>2</answer> no: <answer>3</answer>", "3", "2 no:"),
+        ("One by one. <answer>3</answer>", "3", "One by one."),
+        ("3", "3", None),
+    ],
+)
+def test_the_message_of_the_assistant_is_read_as_a_completion(read, reply, answer, cot):
+    example, problems = read(messages((U, "<image>\nHow many?"), (A, reply), images=["a.png"]))
+    assert not problems and (example.answer, example.cot) == (answer, cot)
+
+
+def test_a_message_without_an_answer_is_listed(read):
+    _, problems = read(messages((U, "<image>\nHow many?"), (A, "<think>there are 3"), images=["a.png"]))
+    assert [problem.kind for problem in problems] == ["empty answer"]
+
+
+@pytest.mark.parametrize(
     "record",
     [
         {"image": "a.png", "conversations": [{"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "4"}]},
@@ -104,11 +125,18 @@ def test_pictures_of_a_conversation_without_marks_belong_to_its_first_question(r
 TAIL = "Output the thinking process in <think> </think> and final answer (number) in <answer> </answer> tags."
 
 
+LETTER = "Please select the correct answer by writing the letter (A, B, C or D) that precedes your choice."
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (f"How many? {TAIL}", "How many?"),
         (f"Look. {TAIL} How many are red?", f"Look. {TAIL} How many are red?"),
+        (f"Which? {LETTER} {TAIL}", "Which?"),
+        (f"Which? {LETTER}\n{TAIL}", "Which?"),
+        (f"{LETTER} Count the cubes. {TAIL}", f"{LETTER} Count the cubes."),
+        ("Q Please output the answer only with a sequence of functions, as f(a, b).", "Q"),
         (f"{TAIL} Count the cubes.", f"{TAIL} Count the cubes."),
         ("First example: 3.\nNow, it's your turn! Count.", "First example: 3.\nNow, it's your turn! Count."),
         (f"Rules. ### Output Format ...\n\nNow, it's your turn!\n\nQ {TAIL}\n", "Q"),

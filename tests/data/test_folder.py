@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -177,10 +178,21 @@ def test_numbers_of_a_table_are_the_decimals_they_stand_for(tmp_path):
         ("missing field", "record 2"), ("missing field", "record 3")
     ]  # fmt: skip
     assert "made" not in records.examples[1].metadata
+    half = pyarrow.array(np.array([0.1, 7, 2.5, 0.3], np.float16))
+    pyarrow.parquet.write_table(table.set_column(2, "answer", half), tmp_path / "a.parquet")
+    assert [e.answer for e in read_records(tmp_path).examples] == ["0.1", "7", "2.5", "0.3"]
     decimals = pyarrow.array(["2.50", "7.00", "0.001", "12345678901234567890.5"]).cast(pyarrow.decimal128(38, 3))
     pyarrow.parquet.write_table(table.set_column(2, "answer", decimals), tmp_path / "a.parquet")
     answers = [e.answer for e in read_records(tmp_path).examples]
     assert answers == ["2.5", "7", "0.001", "12345678901234567890.5"]
+
+
+def test_a_table_with_two_columns_of_one_name(tmp_path):
+    columns = [pyarrow.array([value]) for value in ("a", "?", "4", "5")]
+    table = pyarrow.Table.from_arrays(columns, ["id", "problem", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(RecordError, match="a.parquet: has two columns 'answer'"):
+        read_records(tmp_path)
 
 
 def test_times_that_are_missing_are_no_answers(tmp_path):

@@ -86,6 +86,27 @@ def test_many_mutated_records_are_read_whole_or_listed(folder):
     assert 2_500 < good < 40_000 and longest < 1
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "Output the thinking process in <think>", "Please select the correct answer by writing the letter ", " ", "\n",
+        "### Output Format Now, it's your turn!", "Now, it's your turn! ### Output Format", "<image>", " <image> ",
+        "<image", "<|vision_start|>", "tags.", "Output the thinking process in <think> tags. ", "<think>", "<answer>",
+        "</answer>", "<image 1", "Please output the answer only with a sequence of functions ", "\ud83d", "nan",
+    ],
+)  # fmt: skip
+def test_long_texts_are_read_in_linear_time(folder, piece):
+    """Of much of what one of the readers looks for."""
+    text = piece * (300_000 // len(piece))
+    rows = ({"id": "a", "image": [], "problem": text, "answer": "4", "cot": text},
+            {"id": "b", "image": [], "messages": [{"role": "user", "content": text + "?"},
+                                                  {"role": "assistant", "content": "x" + text}]})  # fmt: skip
+    began = time.perf_counter()
+    for number, record in enumerate(rows):
+        parse_record(parse_json(as_json(record)), Pictures((folder,)), "vqa", "long.json", number)
+    assert time.perf_counter() - began < 5
+
+
 def test_folders_of_mutants_end_in_records_or_in_one_error_of_the_project(folder):
     rng = random.Random(3)
     for number in range(60):

@@ -1,12 +1,17 @@
 """The Reason-RFT layout: what is read, and what is said about records that cannot be."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from rrft_jax.data.folder import read_records
 from rrft_jax.data.records import RecordError
+from rrft_jax.rewards.format import is_strict
+from rrft_jax.tasks.texts import cot_target
+
+S2 = "change_size(7, large), change_color(2, red)"
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_every_published_form_of_a_record(folder):
         record(id="plain"),
         record(id="two", image=["a.png", "b.png"], cot="Because."),
         record(id="dict", image={"path": "images/b.png"}, answer="(absent)", solution="<answer> B </answer>"),
-        record(id="both", solution="<answer>4</answer>"),
+        record(id="both", solution="<answer>3</answer> no, <answer>4</answer>"),
         record(id="text", image=[], answer=4, cot=""),
         record(id=7, question_type="count"),
     )
@@ -49,6 +54,62 @@ def test_every_published_form_of_a_record(folder):
     assert both.answer == "4"
     assert text.images == () and text.answer == "4" and text.cot is None
     assert number.id == "7" and number.metadata == {"question_type": "count", "file": "records.json", "record": 5}
+
+
+def test_a_published_chain_of_thought_trains_as_one_thought_and_one_answer(folder):
+    fixture = Path(__file__).parents[1] / "fixtures" / "answers" / "published_cot.json"
+    (folder / "A3.json").write_text(fixture.read_text())
+    records = read_records(folder)
+    assert len(records.examples) == 12 and not records.problems
+    for number, example in enumerate(records.examples):
+        assert example.cot == f"There are five objects. 5 + 4 = 9. Case {number}."
+        assert is_strict(cot_target(example))
+
+
+@pytest.mark.parametrize(
+    "cot, answer, thought",
+    [
+        ("5 + 4 = 9.", "9", "5 + 4 = 9."),
+        ("<think>5 + 4 = 9.</think>", "9", "5 + 4 = 9."),
+        ("< Think>5 + 4 = 9.</THINK>\n<answer>\n9\n</answer>", "9", "5 + 4 = 9."),
+        ("5 + 4 = 9. <answer>9</answer>", "9", "5 + 4 = 9."),
+        ("<think>First <answer>8</answer>, no: 9.</think><answer>9</answer>", "9", "First 8, no: 9."),
+        ("<think>t</think><answer>9 objects", "9", "t"),
+        ("<answer>9</answer>", "9", None),
+        ("<think></think><answer>9</answer>", "9", None),
+        ("<think>t</think><answer>(B) 12</answer>", "B", "t"),
+        ("<think>t</think><answer>\\frac{1}{2}</answer>", "0.5", "t"),
+        ("<think>t</think><answer>change_color(2,red) change_size(7,large)</answer>", S2, "t"),
+    ],
+)
+def test_a_chain_of_thought_is_read_without_its_tags(folder, cot, answer, thought):
+    records = read_records(write(folder, record(cot=cot, answer=answer)))
+    (example,) = records.examples
+    assert (example.cot, example.answer) == (thought, answer) and not records.problems
+    assert thought is None or is_strict(cot_target(example))
+
+
+@pytest.mark.parametrize(
+    "cot, answer",
+    [
+        ("<think>t</think><answer>10</answer>", "9"),
+        ("<think>t</think><answer>10", "9"),
+        ("t <answer>9 or 10</answer>", "9"),
+        ("<think>t</think><answer>C</answer>", "B"),
+        ("<think>t</think><answer>B</answer>", "9"),
+        ("<think>t</think><answer>change_size(7, small)</answer>", "change_size(7, large)"),
+    ],
+)
+def test_a_chain_of_thought_that_ends_in_another_answer_is_listed(folder, cot, answer):
+    (problem,) = read_records(write(folder, record(id="good"), record(cot=cot, answer=answer))).problems
+    assert problem.kind == "contradiction" and repr(answer) in problem.message
+
+
+def test_a_letter_may_stand_for_the_text_of_an_option(folder):
+    problem = "Which one? A. red cube B. blue cube"
+    cot = "<think>t</think><answer>B</answer>"
+    (example,) = read_records(write(folder, record(problem=problem, cot=cot, answer="blue cube"))).examples
+    assert example.cot == "t"
 
 
 @pytest.mark.parametrize("stored, text", [(5, "5"), (5.0, "5"), (-2.0, "-2"), (2.5, "2.5"), (1e300, "1e+300")])

@@ -1,6 +1,8 @@
 """The table of an evaluation: averages from the columns, published rows only beside whole real files."""
 
+from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.evaluation.report import table
+from rrft_jax.tasks import Column, Task
 
 
 def numbers(mean, source="published", limit=0):
@@ -53,3 +55,17 @@ def test_published_rows_do_not_stand_beside_a_file_that_was_answered_in_part():
     rows = {row[0]: row[1:] for row in map(cells, text.splitlines()) if row}
     assert rows["Qwen2-VL-2B Reason-RFT (published)"] == ["", "51.20", "", "64.05"]
     assert "counting_id: 2 of its questions have no answer yet (counting_id.json lists them)." in text
+
+
+def test_a_metric_of_the_whole_set_is_a_row_in_its_own_unit():
+    mine = {"counting_id": numbers(0.5) | {"set_metrics": {"mAP": 0.25}}, "counting_ood": numbers(0.3)}
+    lines = table(generated(mine), "ours").splitlines()
+    assert cells(lines[4]) == ["ours, mAP", "0.25", "", ""]
+
+
+def test_columns_of_a_task_from_outside_the_package_are_known_to_the_table():
+    columns = tuple(Column(name=name, title=name) for name in ("own_a", "own_b"))
+    task = Task(name="own", templates={}, prompts={}, benchmarks=columns)
+    results = generated({"own_a": numbers(0.5), "own_b": numbers(0.3)})
+    lines = table(results, "ours", [Benchmark(task, column) for column in columns]).splitlines()
+    assert cells(lines[0]) == ["", "own_a", "own_b", "own mean"] and cells(lines[2])[3].startswith("40.0")

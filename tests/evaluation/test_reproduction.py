@@ -16,7 +16,7 @@ from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
 from rrft_jax.evaluation.reproduction import METHODS, Cell, cells, read_results, run_cell, table_tasks
 from rrft_jax.evaluation.reproduction_report import cost_table, gap_table, score_table, write_report
-from rrft_jax.tasks.registry import get_task
+from rrft_jax.run.metrics import make_record
 
 
 def score(mean):
@@ -106,7 +106,9 @@ def test_a_done_cell_is_not_worked_on_and_a_stopped_one_has_no_result(tmp_path, 
             {"step": 1, "loss": 2.0, "rewards/accuracy/mean": 0.5, "rewards/format_paper/mean": 1.0},
             {"step": 2, "loss": math.inf},
         ]
-        (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (workdir / "metrics.jsonl").write_text(
+            "".join(json.dumps(make_record(line.pop("step"), line, 0.0)) + "\n" for line in lines)
+        )
         return 0
 
     asked = {"counting_id": {"strict_score": score(0.5)}}
@@ -132,6 +134,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
+from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
 from rrft_jax.evaluation.questions import Reply
 
@@ -190,7 +193,7 @@ def test_a_cell_killed_in_its_evaluation_goes_on_without_repeating_or_losing_a_q
 
 def test_every_task_and_method_has_its_config():
     configs = Path(__file__).parents[2] / "configs"
-    for method in METHODS.values():
-        for task in table_tasks() if method.recipe else ():
-            assert get_task(load_config(f"{configs / method.recipe}.py:{task}").task).alias == task
+    for alias, task in table_tasks().items():
+        for recipe in filter(None, (method.recipe for method in METHODS.values())):
+            assert load_config(f"{configs / recipe}.py:{alias}").task == task.name
     assert np.all([m.prompt in ("zero_shot", "ans", "cot") for m in METHODS.values()])

@@ -116,3 +116,17 @@ def test_a_kill_while_the_numbers_are_written_leaves_those_that_were_there(tmp_p
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, answerer(texts, []))
     assert json.loads((tmp_path / "counting_id.json").read_text()) == before
+
+
+def test_the_task_takes_its_metric_of_the_whole_set(tmp_path):
+    seen = []
+
+    def summarise(predictions):
+        seen.extend(predictions)
+        return {"longest": max(len(text) for _, texts in predictions for text in texts)}
+
+    task = replace(COUNTING, summarise=summarise)
+    texts = {e.id: ("4", "four") for e in EXAMPLES}
+    numbers = run_benchmark("counting_id", task, EXAMPLES, ask, answerer(texts, []), tmp_path, verify_here)
+    assert numbers["set_metrics"] == {"longest": 4.0}
+    assert [(example.id, list(texts)) for example, texts in seen] == [(e.id, ["4", "four"]) for e in EXAMPLES]

@@ -8,9 +8,11 @@ import pytest
 
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
-from rrft_jax.evaluation.benchmarks import benchmarks
-from rrft_jax.evaluation.sources import prompt_of, questions, template_digest
-from tests.data.sources.real import published
+from rrft_jax.evaluation.benchmarks import benchmarks, choose
+from rrft_jax.evaluation.endpoint import messages_of
+from rrft_jax.evaluation.runner import to_questions
+from rrft_jax.evaluation.sources import of_folder, prompt_of, questions, template_digest
+from tests.data.sources.real import PICTURES, published
 
 BY_NAME = {b.name: b for b in benchmarks()}
 
@@ -69,6 +71,67 @@ def test_a_folder_without_the_files_is_named_by_its_flag(tmp_path):
     (tmp_path / "Visual-Counting-id-test-1k.json").write_text("[]")
     with pytest.raises(ValueError, match="has no Visual-Counting-ood-test-1k.json for counting_ood; it holds .* test"):
         questions(BY_NAME["counting_ood"], str(tmp_path), 0, "cot")
+
+
+def own(folder, name="mine.jsonl", **fields):
+    picture = str(PICTURES["clevr/img1.png"])
+    rows = [{"id": id, "image": picture, "problem": "How many?", "answer": "5"} | fields for id in "ab"]
+    text = "".join(json.dumps(row) + "\n" for row in rows) if name.endswith("jsonl") else json.dumps(rows)
+    (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.json", "test.json"])
+def test_records_of_ones_own_are_one_benchmark_of_their_task(tmp_path, name):
+    """Whatever their file is called: the paper's numbers are of other questions."""
+    folder = str(own(tmp_path, name))
+    for asked, column in (("visual_counting", "counting_records"), ("all", "vqa"), ("vqa", "vqa")):
+        (benchmark,) = of_folder(choose(asked), asked, folder)
+        examples, ask, about = questions(benchmark, folder, 0, "zero_shot")
+        assert benchmark.name == column and [e.id for e in examples] == ["a", "b"]
+        assert about["source"] == "records" and "How many?" in ask(examples[0])
+    assert of_folder(choose("counting_id"), "counting_id", folder) == choose("counting_id")  # who names it means it
+    (benchmark,) = of_folder(choose("all"), "all", str(own(tmp_path, name, task="counting")))
+    assert benchmark.name == "counting_records"
+
+
+def test_whatever_a_training_reads_is_evaluated(tmp_path):
+    """A file, a folder with splits, image roots, and a data set prepared of any source."""
+    found = find_parts("jsonl", own(tmp_path), task="visual_counting")
+    where, *_ = build(SOURCES["jsonl"], found.parts, tmp_path / "out", tmp_path)
+    for place in (where, tmp_path / "out", tmp_path / "mine.jsonl"):
+        (benchmark,) = of_folder(choose("visual_counting"), "visual_counting", str(place))
+        assert len(questions(benchmark, str(place), 0, "cot").examples) == 2
+    (tmp_path / "split").mkdir()
+    for split in ("train", "test"):
+        own(tmp_path / "split", f"{split}.jsonl", answer=split)
+    folder = str(tmp_path / "split")
+    asked = lambda split: questions(benchmark, folder, 0, "cot", split=split).examples[0].answer  # noqa: E731
+    assert [asked(split) for split in ("", "train", "test")] == ["test", "train", "test"]
+    own(tmp_path / "split", "test.jsonl", image="img1.png")
+    root = str(PICTURES["clevr/img1.png"].parent)
+    assert len(questions(benchmark, folder, 0, "cot", image_root=root).examples) == 2
+    with pytest.raises(ValueError, match="--split=test is of records of your own"):
+        questions(BY_NAME["counting_id"], folder, 0, "cot", split="test")
+
+
+def test_the_published_files_stay_the_columns_of_the_paper(folder, tmp_path):
+    for asked in ("all", "visual_counting", "structure_perception"):
+        assert of_folder(choose(asked), asked, folder) == choose(asked)
+        assert of_folder(choose(asked), asked, "") == choose(asked)
+
+
+def test_a_conversation_is_asked_with_all_that_was_said(tmp_path):
+    said = [("system", "Count."), ("user", "<image>Q1"), ("assistant", "1"), ("user", "Q2"), ("assistant", "2")]
+    turns = [{"role": role, "content": text} for role, text in said]
+    own(tmp_path, messages=turns, problem=None, answer=None)
+    (benchmark,) = of_folder(choose("vqa"), "vqa", str(tmp_path))
+    examples, ask, _ = questions(benchmark, str(tmp_path), 1, "ans")
+    (question,) = to_questions(examples, ask)
+    system, first, answer, last = messages_of(question)
+    assert system == {"role": "system", "content": "Count."} and answer == {"role": "assistant", "content": "1"}
+    assert [part["type"] for part in first["content"]] == ["image_url", "text"] and first["content"][1]["text"] == "Q1"
+    assert last["role"] == "user" and last["content"][0]["text"].startswith("Q2") and len(last["content"]) == 1
 
 
 def test_prepared_questions_are_the_published_ones_and_other_data_is_no_benchmark(folder, tmp_path):

@@ -1,20 +1,16 @@
 """launch/serve.py as a user runs it, asked through the openai package and through faults."""
 
 import base64
-import contextlib
 import io
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import openai
@@ -28,31 +24,9 @@ from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
-from tests.web import WAIT, Faults, running
+from tests.web import ROOT, WAIT, Faults, running, serving, start
 
-ROOT = Path(__file__).parents[2]
 LENGTH = 24
-
-
-def start(*args, **options):
-    return subprocess.Popen(
-        [sys.executable, "launch/serve.py", *args], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def serving(*args):
-    """The process and its URL, once it listens; ended at the end if it still runs."""
-    process = start("--port=0", *args)
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+/v1", line)
-        assert found, line + process.stderr.read()
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +210,7 @@ def test_mistakes_are_one_line(tmp_path):
         taken.listen()
         assert "choose another" in mistake(f"--port={taken.getsockname()[1]}")
     assert "--checkpoint='nowhere'" in mistake("--port=0", "--checkpoint=nowhere")
+    assert "--allowed_hosts: 'http://gpubox' is not" in mistake("--port=0", "--allowed_hosts=http://gpubox")
     assert "power of two" in mistake("--port=0", "--max_rows=3")
     (tmp_path / "starlette.py").write_text("raise ImportError('gone', name='starlette')")
     path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}

@@ -60,6 +60,7 @@ class ToySizes:
     rms_norm_eps: float = 1e-5
     max_position_embeddings: int = 1024
 
+    eos_token_ids = property(lambda self: (self.eos_token_id,))
     num_kv_heads = property(lambda self: self.num_heads)
     head_dim = property(lambda self: self.hidden_size // self.num_heads)
     intermediate_size = property(lambda self: 2 * self.hidden_size)

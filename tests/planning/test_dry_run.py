@@ -9,6 +9,7 @@ import pytest
 from rrft_jax.config.command_line import load_config
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.dry_run import dry_run
+from rrft_jax.planning.measured import with_buckets
 
 RECIPES = Path(__file__).parents[2] / "configs"
 
@@ -68,3 +69,19 @@ def test_stages_that_disagree_are_refused():
     recipe.stage1.init = "7b"
     with pytest.raises(ValueError, match="config.init='2b', but config.stage1.init='7b'"):
         dry_run(recipe)
+
+
+def test_buckets_that_are_left_to_the_data_are_measured(capsys):
+    """As the run will measure them; a size alone has no tokenizer for it."""
+    folder = RECIPES.parent / "tests" / "fixtures" / "super-clevr"
+    config = load_config(f"{RECIPES / 'grpo_counting.py'}:data={folder}")
+    measured = with_buckets(config)
+    assert measured.buckets.to_dict() == {"prompt": (480,), "images": (1,), "patches": (1568,)}
+    assert config.buckets.prompt == ("auto",) and with_buckets(measured) is measured
+    assert dry_run(config) == 0 and "480" in capsys.readouterr().out
+    config.init = "2b"
+    with pytest.raises(ValueError, match="init=2b has none: give a directory, or sizes"):
+        dry_run(config)
+    config.data.folder = ""
+    with pytest.raises(ValueError, match="config.buckets=auto are chosen from the records of a folder"):
+        dry_run(config)

@@ -143,7 +143,7 @@ def test_template_may_stand_in_chat_template_json(nano, nano_directory, tmp_path
 
 
 def test_unusable_directories_are_named(nano_directory, tmp_path):
-    with pytest.raises(FileNotFoundError, match="tokenizer_config.json not found"):
+    with pytest.raises(FileNotFoundError, match="config.json not found"):
         load_processor(tmp_path)
     shutil.copytree(nano_directory, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
     config = tmp_path / "m" / "preprocessor_config.json"

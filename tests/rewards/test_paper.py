@@ -1,10 +1,15 @@
 """The published rewards, compared with what the original code gave."""
 
+import itertools
 import json
 import math
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rrft_jax.answers.functions import read_paper
 from rrft_jax.rewards import (
     accuracy,
     caption_format,
@@ -120,6 +125,35 @@ def test_worked_length_group():
     expected = [0.025, 0.05 * (0.5 - 9 / 19), -0.025, -0.025, 0.0]
     assert score(length.paper, texts, step=1000) == pytest.approx(expected, abs=1e-12)
     assert score(length.paper, texts, step=799) == [0.0] * 5
+
+
+TAGGED = st.lists(
+    st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<summary>", "</summary>", "<caption>",
+                     "</caption>", "a", " ", "\n"]), max_size=16,
+).map("".join)  # fmt: skip
+
+
+def original(text, sections):
+    """The pattern as published, in whatever time it takes."""
+    return re.fullmatch(r"\s*".join(rf"<{name}>(.*?)</{name}>" for name in sections), text, re.DOTALL)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(TAGGED, st.booleans())
+def test_full_matches_are_those_of_the_published_patterns(text, complete):
+    for sections in (format.THOUGHT_THEN_ANSWER, caption_format.SECTIONS):
+        if complete:  # what random tags rarely are
+            text = f"<{sections[0]}>{text}" + "".join(f"</{a}> <{b}>" for a, b in itertools.pairwise(sections))
+            text += f"{text[:9]}</{sections[-1]}>"
+        found, bodies = original(text, sections), format.match_sections(text, sections)
+        assert bodies == (None if found is None else list(found.groups()))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text("ab_1(), '\n-", max_size=24), st.sampled_from(["a(b, c)", "ab(1,'c')", "a( b, c)", ""]))
+def test_functions_found_are_those_of_the_published_pattern(text, known):
+    text = text[:12] + known + text[12:]
+    assert read_paper(text) == re.findall(r"(\w+)\((\w+),\s*'?(\w+)'?\)", text)
 
 
 # The quirks that stay, numbered as in the table of deviations.

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -26,7 +27,10 @@ class Hasty(Connection):
 @pytest.fixture(scope="module")
 def place():
     async def echo(request):
-        return PlainTextResponse(str(len(await request.body())))
+        try:
+            return PlainTextResponse(str(len(await request.body())))
+        except ClientDisconnect:
+            return PlainTextResponse("too late", 499)
 
     async def refuse(request):
         return PlainTextResponse("no", 415)
@@ -136,7 +140,12 @@ def test_a_client_that_reads_nothing_is_given_up(place):
         assert time.monotonic() - begun < SLACK
 
 
-def test_rubbish_in_the_body_of_a_refused_request(connect, caplog):
+@pytest.mark.parametrize("path", [b"/", b"/refuse"])
+def test_rubbish_in_the_body(connect, caplog, path):
+    """The application, which has the head, is told that the client is gone, and answers no second time."""
+    connection = connect()
+    connection.sendall(HEAD.replace(b"/", path, 1) + b"Transfer-Encoding: chunked\r\n\r\nrubbish\r\n")
+    assert rest(connection).startswith(b"HTTP/1.1 400 ")
     connection = connect()
     connection.sendall(HEAD.replace(b"/ ", b"/refuse ") + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     assert connection.recv(2**16).startswith(b"HTTP/1.1 415 ")

@@ -35,10 +35,11 @@ TIMES = ("time", "step_time", "between_steps", "tokens_per_second")
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
-    """Starts launch/train.py. cache: compiled programs, shared. flags: XLA_FLAGS."""
+    """Starts launch/train.py. cache: compiled programs, shared. flags: XLA_FLAGS. packages: folders of others."""
 
     cache: Path
     flags: str = QUICK_COMPILE
+    packages: tuple[Path, ...] = ()
 
     def start(self, workdir: Path, *options: str, config: str = GRPO) -> subprocess.Popen:
         """The process; its output goes to <workdir>.log, after what earlier processes of the workdir wrote."""
@@ -57,7 +58,7 @@ class Launcher:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *self.packages))),
             "PYTHONUNBUFFERED": "1",
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": self.flags,

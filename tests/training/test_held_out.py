@@ -24,7 +24,7 @@ def processor():
     return load_processor(ASSETS / "nano")
 
 
-def score(processor, sets, stop=lambda: False, **weights):
+def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {}, **weights):
     """sets: name -> batches -> rows of (completion, answer, weight)."""
 
     def host_batch(rows):
@@ -46,7 +46,7 @@ def score(processor, sets, stop=lambda: False, **weights):
 
     rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
-    return evaluate(generate, "the parameters", processor, rewards, batches, stop=stop)
+    return evaluate(generate, "the parameters", processor, rewards, batches, stop=stop, set_metrics=set_metrics)
 
 
 def test_counts_by_hand(processor):
@@ -83,3 +83,10 @@ def test_it_stops_after_a_batch(processor):
 
 def test_nothing_held_out_gives_nothing(processor):
     assert score(processor, {}) == {}
+
+
+def test_the_task_takes_its_metric_of_each_held_out_set(processor):
+    shares = lambda predictions: {"fours": float(np.mean([texts == ("4",) for _, texts in predictions]))}  # noqa: E731
+    rows = [("4", "4", 1), ("3", "4", 1), (RIGHT_THOUGHT, "4", 0)]
+    metrics = score(processor, {"eval": [rows, [("4", "4", 1)]], "eval_ood": [rows]}, set_metrics=shares)
+    assert metrics["eval/fours"] == pytest.approx(2 / 3) and metrics["eval_ood/fours"] == pytest.approx(1 / 2)

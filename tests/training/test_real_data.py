@@ -66,6 +66,24 @@ def test_start_says_what_the_data_is(processor):
     assert {size.patches for size in source.sizes} == {(1564,)}
 
 
+def test_small_pictures_are_not_padded_to_large_ones(processor, tmp_path):
+    """20 pictures of 64 patches; given sizes stay, with a word about what they cost."""
+    rows = []
+    for number in range(20):
+        Image.new("RGB", (112, 112), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        rows.append({"id": str(number), "image": f"{number}.png", "problem": "How many?", "answer": "1"})
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_for(tmp_path)
+    source = source_of(config, processor)
+    assert [(b.images, b.patches) for b in source.buckets] == [(1, 64)] and source.buckets[0].prompt_tokens <= 128
+    config.buckets.patches = (768, 1600)
+    source = source_of(config, processor)
+    assert source.buckets[0].patches == 768 and "chosen from the data, with" in source.report
+    config.buckets = {"prompt": (320, 512), "images": (1,), "patches": (768, 1600)}
+    source = source_of(config, processor)
+    assert "% of the rows of these buckets is padding; --config.buckets.prompt=auto" in source.report
+
+
 def test_only_nano_is_excused(processor):
     config = config_for(REAL)
     config.init = "elsewhere"
@@ -160,7 +178,7 @@ def test_long_spatial_prompts_with_two_pictures_have_their_bucket():
     example = Example("e", task.name, f"The attributes of the initial objects: [{things}]", "change_size(0, large)")
     processor = load_processor(ROOT / "tests" / "fixtures" / "qwen2-tokenizer", max_pixels=480_000)
     for recipe in ("ans_sft", "cot_sft", "reason_rft", "reason_rft_zero"):
-        config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,init=x,data=x")
+        config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,data=x")
         buckets = Buckets(**config.buckets)
         for prompt in task.published:
             needed = measure(processor, task.asker(prompt, real=True)(example), pictures)

@@ -141,7 +141,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(launcher, finis
     )
     assert done.returncode == 0 and not (workdir / "DONE").exists(), done.stderr[-3000:]
     assert f"[step {step}] held-out" not in done.stdout and runs.steps_written(workdir) == step - 1
-    assert ("stopped and saved at step" if step else "stopped before the first step") in done.stdout
+    assert ("stopped and saved at step" if step else "stopped before the first step") in done.stdout + done.stderr
     output = launcher.run(workdir, *runs.TINY)
     assert f"[step {step}] held-out" in output
     if step < runs.STEPS:

@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 def source_of(folder, parts, turns, held=0.0):
-    config = load_config(f"{ROOT / 'configs' / 'cot_sft_counting.py'}:data={folder}")
+    config = load_config(f"{ROOT / 'configs' / 'cot_sft.py'}:counting,data={folder}")
     config.sft.turns, config.data.held_out, config.eval.examples = turns, held, 1 if held else 0
     config.train.prompts = 1
     check_config(config)
@@ -100,21 +100,21 @@ def test_a_picture_behind_the_first_answer_is_for_the_last_alone(folder, parts):
 def test_single_questions_are_asked_in_the_template_and_conversations_as_they_stand(folder, parts):
     found = batches(folder, parts, "all")
     assert "Output the thinking process" in found["one"][0].texts[0]
-    assert not any("Output the thinking process" in found["talk"][0].texts[0] for _ in (0,))
+    assert "Output the thinking process" not in found["talk"][0].texts[0]
 
 
 def test_held_out_conversations_are_asked_for_their_last_answer(folder, parts):
-    (folder / "train.jsonl").write_text((folder / "train.jsonl").read_text().splitlines()[0] + "\n")
-    extra = {"id": "text", "image": [], "problem": "1?", "cot": "c", "answer": "1"}
-    with (folder / "train.jsonl").open("a") as file:
-        file.write(json.dumps(extra) + "\n")
-    shown = set()
-    for share in (0.5,):
-        _, source = source_of(folder, parts, "all", share)
-        shown |= {text for batch in source.held_out["eval"] for text in batch.texts}
-        shown |= {text for t in range(source.records) for text in source.fetch(t).texts}
-    held = [text for text in shown if "[assistant]" in text]
-    assert not held or held[0].endswith("[user] And red ones?")
+    """And trained on from their first question: the two have sizes of their own."""
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    other = {"id": "text", "image": [], "messages": [{"role": r, "content": t.replace("<image>", "")} for r, t in SAID]}
+    (folder / "train.jsonl").write_text(f"{lines[0]}\n{json.dumps(other)}\n")
+    _, source = source_of(folder, parts, "all", held=0.5)
+    (held,) = source.held_out["eval"]
+    assert held.texts[0].endswith("[assistant] <think>a</think> 1\n[user] And red ones?")
+    assert source.fetch(0).texts[0].endswith("How many?")
+    assert {size.prompt_tokens for size in source.sizes} == {
+        int(batch.prompts.token_mask[0].sum()) for batch in (held, source.fetch(0))
+    }  # fmt: skip
 
 
 def test_reinforcement_learning_asks_the_last_question_with_all_that_was_said(folder, parts):
@@ -127,7 +127,7 @@ def test_reinforcement_learning_asks_the_last_question_with_all_that_was_said(fo
 
 
 def test_turns_are_all_or_last():
-    config = load_config(str(ROOT / "configs" / "cot_sft_counting.py"))
+    config = load_config(str(ROOT / "configs" / "cot_sft.py"))
     config.sft.turns = "first"
     with pytest.raises(ValueError, match="config.sft.turns='first': choose all or last"):
         check_config(config)

@@ -7,6 +7,7 @@ file's folder, else at FOLDER. The image column of a Parquet file holds bytes, {
 them, paths, or a list of these.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,9 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
         # Pictures are large: look at the small columns alone where they suffice, and at few rows at a time.
         wanted = [name for name in names if columns is None or name in columns]
         number = 0
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            yield 0, Problem(path.name, "", "repeated key", f"has two columns {twice[0]!r}; rename or remove one")
+            return
         if not wanted:
             for number in range(table.metadata.num_rows):
                 yield number, {}
@@ -133,11 +137,11 @@ def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
 
 
 def _readable(column):
-    """Points in time as text, since not every one is a datetime; numbers of 32 bits as the decimals they stand for."""
+    """Points in time as text, since not every one is a datetime; numbers of few bits as the decimals they stand for."""
     import pyarrow
 
     if pyarrow.types.is_temporal(column.type):
         return column.cast(pyarrow.string())
-    if pyarrow.types.is_float32(column.type):
-        return column.cast(pyarrow.string()).cast(pyarrow.float64())
+    if pyarrow.types.is_float16(column.type) or pyarrow.types.is_float32(column.type):
+        return pyarrow.array([float(str(value)) for value in column.to_numpy(zero_copy_only=False)], pyarrow.float64())
     return column

@@ -1,0 +1,72 @@
+"""Every reward ends, soon, without an exception, whatever a completion holds."""
+
+import itertools
+import time
+
+import pytest
+
+from rrft_jax.rewards import Pool, registry, symbolic
+from rrft_jax.rewards.accuracy import judge
+from rrft_jax.rewards.symbolic import Check
+from rrft_jax.rewards.values import Outcome
+from tests.rewards.helpers import char_lengths, example
+from tests.rewards.hostile import hostile_texts
+
+GOLDS = ["4", "B", "yes", "12 cm", "2\\sqrt{3}", "(1,2)", "x > 3", "x^2-1", "\\frac{1}{2}", "change_size(7, large)"]
+ONE_TEXT_S = 1.0  # of processor time; 0.05 s is the worst seen
+
+
+def refused(checks):
+    """What would go to math-verify is not what is tried here: its limits are the pool's."""
+    return [Outcome(False) for _ in checks]
+
+
+def run(name, texts):
+    options = {"verify": refused, "count_tokens": char_lengths}
+    reward = registry.get(name, **{key: options[key] for key in registry.options(name) if key in options})
+    golds = itertools.cycle(GOLDS[-1:] if name.startswith("functions") else GOLDS)
+    for text, gold in zip(texts, golds, strict=False):
+        start = time.process_time()
+        values = reward([text], [example(gold)], [0], 1000)
+        assert time.process_time() - start < ONE_TEXT_S, text
+        assert len(values) == 1 and not values.errors, (text, values.errors)
+
+
+@pytest.mark.parametrize("name", registry.REWARDS)
+def test_hostile_texts(name):
+    run(name, hostile_texts(seed=1, count=300))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.REWARDS)
+def test_50_000_hostile_texts(name):
+    run(name, hostile_texts(seed=2, count=50_000))
+
+
+@pytest.mark.slow
+def test_hostile_algebra_ends_within_the_limit_of_the_pool():
+    checks = set()
+    for text, gold in zip(hostile_texts(seed=3, count=20_000), itertools.cycle(GOLDS), strict=False):
+        decision = judge(text, example(gold))
+        checks |= {decision} if isinstance(decision, Check) else set()
+    assert len(checks) > 50
+    checks = sorted(checks)[:200]
+    with Pool(2, item_limit_s=2.0, batch_limit_s=600) as pool:
+        start = time.monotonic()
+        outcomes = symbolic.in_pool(pool)(checks)
+        assert time.monotonic() - start < 2.5 * len(checks)
+    assert all(outcome.error is None or "Timeout" in outcome.error or "Memory" in outcome.error for outcome in outcomes)
+
+
+@pytest.mark.parametrize("name", registry.REWARDS)
+def test_time_grows_with_the_length_and_no_faster(name):
+    """20,000 characters and more: `caption_format_paper` took minutes for 8,000."""
+    units = [
+        "<summary>", "</summary><caption>", "</caption>\n<think>", "</think><answer>", "<answer>", "</answer>",
+        "</think>",
+        "<summary></summary><caption></caption><think></think><answer></answer>", " ", "a", "1",
+        "change_size(7, large)",
+        "a(", "a, ", "Step 1", "\n- ", "\\boxed{", "(", "4 or ", "1,",
+    ]  # fmt: skip
+    around = itertools.product(("", "<summary>", "<think>"), units, ("", "</answer>", "x"))
+    run(name, [start + unit * (20_000 // len(unit)) + end for start, unit, end in around])
