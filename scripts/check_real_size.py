@@ -245,7 +245,7 @@ def step(algorithm: str) -> dict:
         "--config.optimizer.schedule.warmup_steps=0", "--config.train.steps=1", "--config.train.epochs=0",
         "--config.train.prompts=1", "--config.train.micro_batches=1", "--config.rollout.group=2",
         "--config.data.held_out=0", "--config.eval.examples=0", "--config.eval.batch=1",
-        "--config.log.tensorboard=false",
+        "--config.log.sinks=()",
         f"--config.processor.max_pixels={_MAX_PIXELS.value}", "--config.buckets.images=1",
         f"--config.buckets.prompt={patches // 4 + 128}", f"--config.buckets.patches={patches}", "--compilation_cache=",
         f"--config.rollout.max_completion_length={max(_TOKENS.value, 16) if algorithm == 'sft' else _TOKENS.value}",

@@ -102,6 +102,6 @@ def base_config() -> ConfigDict:
     config.eval = ConfigDict({"every": 25, "examples": 256, "batch": 64})
     config.checkpoint = ConfigDict({"every": 25, "keep_last": 1, "keep_best": 1})
     config.log = ConfigDict(
-        {"completions_every": 10, "completions_prompts": 4, "tensorboard": True, "progress_every": 5}
+        {"completions_every": 10, "completions_prompts": 4, "sinks": ("tensorboard",), "progress_every": 5}
     )
     return config

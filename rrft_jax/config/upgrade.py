@@ -8,6 +8,10 @@ from rrft_jax.config.defaults import base_config
 def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored config (plain JSON values) with the fields that it does not know yet at their defaults, which are what
     the earlier version did; groups that a user names (rewards, stage 1) likewise."""
+    stored = dict(stored)
+    if "tensorboard" in (log := dict(stored.get("log", {}))):
+        log["sinks"] = ["tensorboard"] if log.pop("tensorboard") else []
+        stored["log"] = log
     full = _filled(stored, base_config().to_dict())
     if isinstance(stored.get("stage1"), dict) and stored["stage1"]:
         full["stage1"] = upgrade(stored["stage1"])

@@ -43,6 +43,19 @@ class Group:
     advantages: Sequence[float | None] = ()
 
 
+def rows_of(group: Group) -> list[dict[str, Any]]:
+    """One row per completion, for the table of a metrics sink; `images` as the group has them."""
+    at = lambda values, g: values[g] if g < len(values) else None  # noqa: E731
+    return [
+        {
+            "prompt_id": group.prompt_id, "prompt": group.prompt, "answer": group.answer, "completion": text,
+            "reward": at(group.reward, g), "advantage": at(group.advantages, g), "images": group.images,
+            **{f"rewards/{name}": at(values, g) for name, values in group.rewards.items()},
+        }
+        for g, text in enumerate(group.completions)
+    ]  # fmt: skip
+
+
 class CompletionsWriter:
     """Writes the groups of logged steps under a run directory."""
 

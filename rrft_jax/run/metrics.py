@@ -1,10 +1,7 @@
-"""Numbers of a run, one JSON object a step, and the same numbers as TensorBoard events.
-
-`metrics.jsonl` is the record; the events in `tensorboard/` are a rendering of it and are made again from it when a
-run resumes, so the two agree and no step appears twice.
+"""Numbers of a run, one JSON object a step: `metrics.jsonl` is the record, from which others render theirs.
 
 A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept beside it:
-{"step": 7, "time": 1700000000.0, "loss": null, "nonfinite": {"loss": "nan"}}. TensorBoard gets no point for it.
+{"step": 7, "time": 1700000000.0, "loss": null, "nonfinite": {"loss": "nan"}}.
 """
 
 import json
@@ -16,11 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from tensorboardX import SummaryWriter
-
 from rrft_jax.files import parse_json, shown, write_atomic
 
-FILE, EVENTS = "metrics.jsonl", "tensorboard"
+FILE = "metrics.jsonl"
 RESERVED = ("step", "time", "nonfinite")
 
 
@@ -31,11 +26,8 @@ class MetricsWriter:
     and belongs before a checkpoint.
     """
 
-    def __init__(self, workdir: str | Path, tensorboard: bool = True):
+    def __init__(self, workdir: str | Path):
         self._file = Path(workdir) / FILE
-        self._events_dir = Path(workdir) / EVENTS
-        self._tensorboard = tensorboard
-        self._events: SummaryWriter | None = None
         self._handle: IO[bytes] | None = None
         self._last: int | None = None
         self._opened = False
@@ -53,26 +45,21 @@ class MetricsWriter:
         self._handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
         self._handle.flush()
         self._last = step
-        self._render(record)
 
     def cut_back(self, step: int) -> int:
-        """Removes everything after `step` (-1: everything) from the file and the events; returns how many steps."""
+        """Removes everything after `step` (-1: everything) from the file; returns how many steps."""
         return self._open(step)
 
     def flush(self) -> None:
         """Waits until all that was written is on the disk."""
         if self._handle is not None:
             os.fsync(self._handle.fileno())
-        if self._events is not None:
-            self._events.flush()
 
     def close(self) -> None:
         self.flush()
         if self._handle is not None:
             self._handle.close()
-        if self._events is not None:
-            self._events.close()
-        self._handle = self._events = None
+        self._handle = None
         self._opened = False
 
     def _open(self, step: int | None) -> int:
@@ -82,23 +69,10 @@ class MetricsWriter:
         kept = records if step is None else [r for r in records if r["step"] <= step]
         if len(kept) < len(records) or not whole:
             write_atomic(self._file, "".join(json.dumps(r) + "\n" for r in kept).encode())
-        if self._tensorboard:
-            for old in self._events_dir.glob("events.out.tfevents.*"):
-                old.unlink()
-            self._events = SummaryWriter(logdir=str(self._events_dir), flush_secs=30)
-            for record in kept:
-                self._render(record)
         self._handle = open(self._file, "ab")  # noqa: SIM115, closed by close()
         self._last = kept[-1]["step"] if kept else None
         self._opened = True
         return len(records) - len(kept)
-
-    def _render(self, record: Mapping[str, Any]) -> None:
-        if self._events is None:
-            return
-        for name, value in record.items():
-            if name not in RESERVED and value is not None:
-                self._events.add_scalar(name, value, record["step"], walltime=record.get("time"))
 
 
 def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, Any]:

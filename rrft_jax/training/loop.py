@@ -110,7 +110,7 @@ def train(
         checkpoints = stack.enter_context(
             Checkpoints(path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)
         )
-        journal = stack.enter_context(Journal(path, config.log.tensorboard))
+        journal = stack.enter_context(Journal(path, config.log.sinks, config.to_dict()))
         if checkpoints.latest_step() is not None:
             state = restore(checkpoints, state, config, run.algorithm, len(run.rewards.rewards))
             together(lambda: _check_pixels(state.pixels, pixels, path, config.init))

@@ -10,6 +10,7 @@ from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rewards.outside import split_entry
 from rrft_jax.rollout.compaction import stages
 from rrft_jax.rollout.growth import bounds
+from rrft_jax.run.sinks import check_sinks
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.optimizer import make_optimizer
@@ -63,6 +64,7 @@ def check_config(config: ConfigDict) -> None:
     _check_named("config.rollout.", lambda: stages(1, config.rollout.compact))
     _check_named("config.rollout.", lambda: bounds(config.rollout.max_completion_length, config.rollout.cache_parts))
     check_name(config.model.attention)
+    check_sinks(config.log.sinks)
     check_trained(config)
     _check_task(config, algorithm.samples)
     algorithm.check(config, get_task(config.task))

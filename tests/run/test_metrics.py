@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from rrft_jax.run.journal import Journal
 from rrft_jax.run.metrics import MetricsWriter, from_json, make_record, read_metrics, to_json
 
 
@@ -27,11 +28,14 @@ def events(workdir):
     return found
 
 
+def journal(workdir):
+    return Journal(workdir, ("tensorboard",))
+
+
 def test_one_object_a_step_and_the_same_in_tensorboard(tmp_path):
-    writer = MetricsWriter(tmp_path)
-    writer.write(0, {"eval/accuracy": np.float32(0.1)})
-    writer.write(1, {"reward": jnp.float32(0.5), "n": 3, "flag": True, "one": np.ones((1,))})
-    writer.close()
+    with journal(tmp_path) as writer:
+        writer.write(0, {"eval/accuracy": np.float32(0.1)})
+        writer.write(1, {"reward": jnp.float32(0.5), "n": 3, "flag": True, "one": np.ones((1,))})
     first, second = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert first["eval/accuracy"] == float(np.float32(0.1)) and first["step"] == 0
     assert {k: second[k] for k in second if k != "time"} == {"step": 1, "reward": 0.5, "n": 3, "flag": 1, "one": 1.0}
@@ -47,9 +51,8 @@ def test_non_finite_values_stay_json(tmp_path):
     with_bad = {"a": math.nan, "b": -math.inf, "c": jnp.inf, "d": 1.0}
     record = make_record(4, with_bad, 0.0)
     assert record == dict(step=4, time=0.0, a=None, b=None, c=None, d=1.0, nonfinite=dict(a="nan", b="-inf", c="inf"))
-    writer = MetricsWriter(tmp_path)
-    writer.write(4, with_bad)
-    writer.close()
+    with journal(tmp_path) as writer:
+        writer.write(4, with_bad)
     json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
     (read,) = read_metrics(tmp_path)
     assert math.isnan(read["a"]) and read["b"] == -math.inf and read["c"] == math.inf and "nonfinite" not in read
@@ -81,8 +84,10 @@ def test_cut_back_removes_later_steps_and_a_torn_line_everywhere(tmp_path):
     resumed = MetricsWriter(tmp_path)
     assert resumed.cut_back(3) == 2
     assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(whole.splitlines(keepends=True)[:4])
-    resumed.write(4, {"x": 40.0})
     resumed.close()
+    with journal(tmp_path) as writer:
+        writer.cut_back(3)
+        writer.write(4, {"x": 40.0})
     assert [(r["step"], r["x"]) for r in read_metrics(tmp_path)][-2:] == [(3, 1.0), (4, 40.0)]
     assert sorted(e[1] for e in events(tmp_path)) == [0, 1, 2, 3, 4]
     assert MetricsWriter(tmp_path).cut_back(-1) == 5
@@ -90,11 +95,11 @@ def test_cut_back_removes_later_steps_and_a_torn_line_everywhere(tmp_path):
 
 
 def test_steps_must_increase_and_a_damaged_middle_is_named(tmp_path):
-    writer = MetricsWriter(tmp_path, tensorboard=False)
+    writer = MetricsWriter(tmp_path)
     writer.write(2, {"x": 1})
     writer.close()
     with pytest.raises(ValueError, match="already holds step 2"):
-        MetricsWriter(tmp_path, tensorboard=False).write(2, {"x": 1})
+        MetricsWriter(tmp_path).write(2, {"x": 1})
     assert not (tmp_path / "tensorboard").exists()
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
     with pytest.raises(ValueError, match="line 2"):
@@ -115,7 +120,6 @@ def test_a_killed_process_loses_no_written_step(tmp_path):
     process.wait()
     steps = [r["step"] for r in read_metrics(tmp_path)]
     assert steps == list(range(len(steps))) and len(steps) > 50
-    writer = MetricsWriter(tmp_path)
-    writer.cut_back(20)
-    writer.close()
+    with journal(tmp_path) as writer:
+        writer.cut_back(20)
     assert [e[1] for e in events(tmp_path)] == list(range(21))

@@ -86,7 +86,7 @@ def test_killed_while_the_result_is_written(launcher, finished, tmp_path):
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_saves_and_says_how_to_resume(launcher, finished, tmp_path, number, expected):
     workdir = tmp_path / "run"
-    options = (*runs.TINY, "--config.checkpoint.every=100", "--config.log.tensorboard=false")
+    options = (*runs.TINY, "--config.checkpoint.every=100", "--config.log.sinks=()")
     process = launcher.start(workdir, *options)
     code = runs.stop_when(process, lambda: runs.steps_written(workdir) >= 1, number)
     output = runs.log_file(workdir).read_text()
