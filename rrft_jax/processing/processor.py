@@ -79,6 +79,9 @@ def load_processor(
     sizes = sizes or read_config(directory)
     family = family_of(sizes)
     images = load_image_processor(directory, min_pixels, max_pixels, sizes.vision, family.pixel_limits)
+    plain, vocab_tokens = _try(
+        directory / TOKENIZER, lambda: (plain_tokenizer(tokenizer), max(tokenizer.get_vocab().values()) + 1)
+    )
     specials, special = special_tokens(tokenizer), family.tokens
     missing = [token for token in astuple(special) if token not in specials]
     if missing:
@@ -95,7 +98,7 @@ def load_processor(
         raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")
     processor = Processor(
         tokenizer=tokenizer,
-        plain=plain_tokenizer(tokenizer),
+        plain=plain,
         specials=specials,
         image_processor=images,
         generation_config=generation,
@@ -107,28 +110,26 @@ def load_processor(
         vision_end_token_id=specials[special.vision_end],
         eos_token_ids=tuple(dict.fromkeys((specials[special.end_of_turn], *eos))),
         pad_token_id=pad,
-        vocab_tokens=max(tokenizer.get_vocab().values()) + 1,
+        vocab_tokens=vocab_tokens,
         special=special,
         positions=family.positions,
         patch_size=sizes.vision.patch_size,
         merge_size=sizes.vision.spatial_merge_size,
         patch_width=sizes.vision.patch_dim,
     )
-    _try_out(processor, template, directory / TOKENIZER)
+    turns = [Turn("user", (Visual(special.image, 1), "a"))]  # a conversation with an image becomes tokens, and back
+    _try(template, lambda: render(tokenizer, turns, _kinds(processor)))
+    back = lambda: decode(processor, encode_completion(processor, "a"))  # noqa: E731
+    _try(directory / TOKENIZER, lambda: (_tokens(processor, turns), back()))
     return processor
 
 
-def _try_out(processor: Processor, template: Path, tokenizer: Path) -> None:
-    """A conversation with an image becomes tokens. ValueError names the file that keeps it from that."""
-    turns = [Turn("user", (Visual(processor.special.image, 1), "a"))]
-    for file, work in (
-        (template, lambda: render(processor.tokenizer, turns, _kinds(processor))),
-        (tokenizer, lambda: (_tokens(processor, turns), decode(processor, encode_completion(processor, "a")))),
-    ):
-        try:
-            guarded(work)
-        except ValueError as error:
-            raise ValueError(f"{file}: no prompt can be made with it ({error}); {AGAIN}") from None
+def _try(file: Path, work: Callable[[], Any]) -> Any:
+    """work(); ValueError names the file that keeps it from being done."""
+    try:
+        return guarded(work)
+    except ValueError as error:
+        raise ValueError(f"{file}: no prompt can be made with it ({error}); {AGAIN}") from None
 
 
 def save_processor(processor: Processor, directory: str | Path) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 ODD_VALUES = (
     None, True, False, 0, 1, -1, 3, 10**9, 10**30, 0.5, -2.5, 1e30, "", "x", "12", "\u0000", "\ud800", [], [0], ["x"],
-    [[]],
-    {}, {"x": 1}, {"0": None},
+    [[]], {}, {"x": 1}, {"0": None},
 )  # fmt: skip
 WHOLE = (
     b"", b"[]", b"null", b"{}", b"3", b'"x"', b"{", b"[" * 100_000, b"\xff\xfe{}", b'{"a": 1, "a": 2}', b"9" * 5000,
