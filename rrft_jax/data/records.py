@@ -154,7 +154,7 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
     for text in (*(text for _, text in history), spoken.reply or ""):
         if half := half_character(text):
             found.append(("bad JSON", f"a turn holds {half}; correct the escape"))
-    for text in (problem, *(text for _, text in history), spoken.reply or ""):
+    for text in (problem, answer, cot or "", *(text for _, text in history), spoken.reply or ""):
         strange = next((mark for mark in _FOREIGN_MARK.findall(text) if mark != IMAGE_MARK), None)
         if strange:
             found.append(("wrong marks", f"holds {strange}, no mark here; write {IMAGE_MARK} where a picture goes"))

@@ -155,6 +155,7 @@ def test_only_a_published_template_around_a_question_is_taken_off(read, text, pr
         (messages((U, "<image>Q"), (A, "1"), (U, "<image>R"), (A, "2"), images=["a.png"]), "wrong marks", "holds 2"),
         (messages((U, "Q"), (A, "See <image>."), images=["a.png"]), "wrong marks", "turn 2 holds <image>"),
         (messages((U, "<image 1>Q"), (A, "4"), images=["a.png"]), "wrong marks", "holds <image 1>"),
+        (messages((U, "Q"), (A, "<|image_pad|>4")), "wrong marks", "holds <|image_pad|>"),
         (messages((U, "<video>Q"), (A, "4")), "wrong marks", "holds <video>"),
         (messages((U, "<|image_pad|>Q"), (A, "4"), images=["a.png"]), "wrong marks", "<|image_pad|>"),
         (messages((U, "<Image>Q"), (A, "4"), images=["a.png"]), "wrong marks", "<Image>"),

@@ -38,13 +38,13 @@ def check(example: Example, record: dict) -> None:
     assert not any("<image>" in text for text in others)
     assert [role for role, _ in example.history] == ["user", "assistant"] * (len(example.history) // 2)
     assert (example.reply is None) or example.history
-    # Nothing that is said is lost, but for marks and for the published templates.
+    # Nothing that is said is lost, but for marks, tags and the published templates.
     turns = next((record[field] for field in FIELDS[:3] if isinstance(record.get(field), list) and record[field]), ())
     everything = " ".join((*asked, *others, example.system or "", example.reply or ""))
     for turn in turns:
         text = turn.get("content") or turn.get("value")
         if isinstance(text, str) and "Output" not in text and (len(turns) > 3 or "<think>" not in text):
-            said = [word for word in text.replace("<image>", " ").split() if "answer>" not in word]
+            said = [w for w in text.replace("<image>", " ").split() if "answer>" not in w and "think>" not in w]
             assert all(word in everything for word in said), (said, record)
     assert set(record) - WHOLE <= set(example.metadata) | {key for key in record if missing(record[key])}
 
