@@ -90,7 +90,7 @@ class Bench:
         self.mask = jnp.ones((s.B, s.G, s.C), bool)
         bytes_each = 4 if self.tiny else 2
         self.cost = phases(config, s, bytes_each, bytes_each)
-        self.law = np.arange(config.vocab_size) < config.vocab_size - 64
+        self.allowed = np.arange(config.vocab_size) < config.vocab_size - 64
         optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
         self.optimizer = optimizer
         self.step = jax.jit(
@@ -103,7 +103,7 @@ class Bench:
         self.sampler = jax.jit(
             partial(
                 sample,
-                Decoder(self.model, self.law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
+                Decoder(self.model, self.allowed, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
                 group=s.G,
             )
         )

@@ -57,12 +57,12 @@ def measure(
     s, model = shapes, make_model(config, remat=remat)
     params = model.init_params(jax.random.key(0))
     prompts = jax.tree.map(jnp.asarray, random_prompts(config, s))
-    law = jnp.arange(config.vocab_size) < config.vocab_size - 64
+    allowed = jnp.arange(config.vocab_size) < config.vocab_size - 64
     tokens = jax.random.randint(jax.random.key(1), (s.B, s.G, s.C), 0, 100)
     mask, rows = jnp.ones(tokens.shape, bool), jnp.ones((s.B, s.G))
     batch = Batch(prompts, tokens, mask, Targets(mask, rows, rows, None, jnp.zeros(tokens.shape)))
     loss = partial(grpo_loss, config=trl("grpo", beta=0.04))
-    decoder = Decoder(model, law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
+    decoder = Decoder(model, allowed, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
     draw = partial(sample, decoder, group=s.G)
     programs = {
         "prefill": (lambda p, x: model.prefix_of(p, x), (params, prompts)),

@@ -22,7 +22,7 @@ from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
-from rrft_jax.evaluation.answer import rung
+from rrft_jax.evaluation.answer import bucket_for
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.models.paths import from_paths
 from rrft_jax.models.protocol import Model
@@ -75,8 +75,8 @@ def evaluate(
         encoded = [encode_prompt(processor, ask(e), e.images) for e in examples]
         if start:
             encoded = [with_start(e, encode_completion(processor, start)[:-1]) for e in encoded]
-        rungs = [rung(e.size, processor.merge_size) for e in encoded]
-        bucket = Bucket(max(r.prompt_tokens for r in rungs), rungs[0].images, rungs[0].patches)
+        buckets = [bucket_for(e.size, processor.merge_size) for e in encoded]
+        bucket = Bucket(max(r.prompt_tokens for r in buckets), buckets[0].images, buckets[0].patches)
         prompts = collate(encoded, np.arange(BATCH), bucket, processor.pad_token_id)
         texts = [start + decode(processor, ids) for ids in np.asarray(generate(params, prompts).tokens)[:, 0]]
         scores += [value or 0.0 for value in metric(texts, examples, list(range(BATCH)), 0)]

@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval. count: questions; unscored: those without a verdict, which count as wrong."""
+    """A mean with its interval. count: questions; unscored: those without a score, which count as wrong."""
 
     mean: float
     low: float

@@ -27,7 +27,7 @@ class Group:
     """One prompt and its G completions.
 
     images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures, as in `Example.images`.
-    rewards: reward function -> G values, None where the function gave no verdict.
+    rewards: reward function -> G values, None where the function gave no value.
     advantages: G values; empty where none were computed (evaluation).
     """
 

@@ -14,7 +14,7 @@ from rrft_jax.parallel.processes import together
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.batches import HostBatch
-from rrft_jax.training.rewarding import Verdicts
+from rrft_jax.training.rewarding import RewardResults
 from rrft_jax.training.rollouts import Drawn, Ready, Scored, by_prompt
 from rrft_jax.training.step import Batch
 
@@ -25,7 +25,7 @@ class InFlight:
     run may resume on other devices."""
 
     rollouts: Rollouts
-    verdicts: Verdicts
+    results: RewardResults
 
 
 class Feed:
@@ -54,7 +54,7 @@ class Feed:
 class RolloutFeed(Feed):
     """Sampled and rewarded batches, each for `updates` updates.
 
-    draw(params, host batch, t, stored=None) dispatches the rollouts of batch t, score(drawn, verdicts=None) waits for
+    draw(params, host batch, t, stored=None) dispatches the rollouts of batch t, score(drawn, results=None) waits for
     them; part(batch, t, update) is what an update takes of a batch. ahead: see the top of the file. in_flight: what the
     first update trains on, where an earlier session drew it.
     """
@@ -104,7 +104,7 @@ class RolloutFeed(Feed):
 
     def in_flight(self) -> InFlight | None:
         waiting = self._current or self._next
-        return InFlight(by_prompt(waiting[0]), waiting[1].verdicts) if waiting else None
+        return InFlight(by_prompt(waiting[0]), waiting[1].results) if waiting else None
 
     def _first(self, params: dict, t: int) -> tuple[Drawn, Scored]:
         host, known, self._stored = self._next_host(), self._stored, None
@@ -112,7 +112,7 @@ class RolloutFeed(Feed):
             drawn = self._draw(params, host, t)
             return drawn, self._score(drawn)
         drawn = self._draw(params, host, t, known.rollouts)
-        return drawn, self._score(drawn, known.verdicts)
+        return drawn, self._score(drawn, known.results)
 
     def _no_time(self) -> None:
         """Every step has these metrics, also one that neither draws nor scores."""

@@ -1,4 +1,4 @@
-"""Greedy accuracy on fixed held-out sets, told apart by whether the answer reasons."""
+"""Greedy accuracy on fixed held-out sets, reported separately for answers that reason and those that do not."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -16,7 +16,7 @@ NANO = ASSETS / "nano"
 
 
 def questions(count):
-    """Of one and of two pictures, so that there are several rungs."""
+    """Of one and of two pictures, so that there are several buckets."""
     found = []
     for number in range(count):
         task = get_task(("visual_counting", "spatial_transformation")[number % 3 == 2])
