@@ -38,7 +38,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws; question i of standa
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest answer in tokens.", lower_bound=1)
 _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
 
 

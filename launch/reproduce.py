@@ -32,7 +32,7 @@ _RESULTS = flags.DEFINE_string(
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Trainings of four steps, to see that everything runs.")
 _REPORT = flags.DEFINE_bool("report_only", False, "Train and evaluate nothing.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 DEFAULTS = "workdirs/reproduce", "docs/results"
 
 

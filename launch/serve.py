@@ -34,7 +34,7 @@ _MAX_PROGRAMS = flags.DEFINE_integer(
 )
 _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

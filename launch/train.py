@@ -36,7 +36,7 @@ _REWARD = flags.DEFINE_multi_string(
     "reward", [], "A reward and its weight, added to the config's: my_rewards.py:NAME=0.5, package.module:NAME=0.5 or "
     "a registered name; repeat it for more.",
 )  # fmt: skip
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Start so many processes on this machine, and watch them.", 1)
 _ADDRESS = flags.DEFINE_string("coordinator_address", None, "host:port of process 0, where it is not found by itself.")
 _COUNT = flags.DEFINE_integer("num_processes", None, "How many processes the run has.", 1)
