@@ -6,8 +6,8 @@
 For prefill, decode, reference and update: the least FLOPs and bytes (common/cost.py), the FLOPs of the products in the
 compiled program (common/hlo.py), the time, and achieved / floor at this machine's own matmul and copy rates: the
 largest of those measured before and after each phase, since others on the machine slow them from minute to minute. The
-process is pinned to one core and counts CPU-seconds, unless --threads 0. With --sweep, beside the growth of the time
-the growth of the least FLOPs at the same points.
+process is pinned to one core and counts CPU-seconds, unless --threads 0. With --sweep it prints the growth of the
+time and that of the least FLOPs at the same points.
 """
 
 import argparse

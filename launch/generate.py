@@ -36,10 +36,10 @@ _TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the k most likely tokens; 0
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the smallest set of tokens of this mass; 1 is off.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws; question i of standard input has draws of its own.")
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest answer in tokens.", lower_bound=1)
-_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Smallest area an image is resized to; default: checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area an image is resized to; default: checkpoint's.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 
 def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:

@@ -3,7 +3,7 @@
     python scripts/pretrain_nano_tower.py --workdir=workdirs/pretrain_nano
     python scripts/pretrain_nano.py --workdir=workdirs/pretrain_nano --out=rrft_jax/assets/nano
 
-Resumable: the same command goes on from the last checkpoint. The mixture (nano_mixture.py) makes a *base*: it can
+Resumable: the same command resumes from the last checkpoint. The mixture (nano_mixture.py) makes a *base*: it can
 describe a picture, answer directly and reason, and under the training prompts it prefers to answer directly.
 """
 

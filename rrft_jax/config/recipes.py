@@ -112,7 +112,7 @@ def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
             config.train.update({"prompts": 16, "micro_batches": 0})
         return
     config.rollout.update({"group": 8, "temperature": 0.9, "top_p": 0.9, "top_k": 50})
-    # Drawn from a tempered, truncated law and scored under the plain one, without a correction.
+    # Drawn from a tempered, truncated distribution and scored under the plain one, without a correction.
     config.loss.update({"surrogate": "on_policy", "aggregation": "sequence_mean_token_mean", "beta": 0.04,
                         "kl_estimator": "k3", "full_softmax": True, "temperature": 1.0, "type": ""})  # fmt: skip
     config.advantages.update(PAPER_ADVANTAGES)
@@ -124,7 +124,7 @@ def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
 
 
 def local(config: ConfigDict) -> None:
-    """Everything shrunk: the whole path in about a minute."""
+    """Everything smaller: the whole path in about a minute."""
     config.train.update({"steps": 4, "epochs": 0.0, "prompts": 4, "micro_batches": 2})
     config.optimizer.schedule.update({"warmup_steps": 0, "warmup_ratio": 0.0})
     config.rollout.group = 4

@@ -1,7 +1,7 @@
 """Opens a data set that launch/prepare_data.py wrote: its records without their pictures, each read when it is needed.
 
 A record's row in the data set holds its pictures too, many times its text. So all but the pictures is listed once more
-in `records_<split>.jsonl` beside the data: a run starts without reading a picture.
+in `records_<split>.jsonl` next to the data, so that a run starts without reading a picture.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem, RecordError, Records, list_problems
 
-SKIPPED = "skipped.jsonl"  # beside the data: what was left out when it was made, a problem a line
+SKIPPED = "skipped.jsonl"  # next to the data: what was left out when it was made, a problem a line
 PICTURES = "images"  # the field of a row that its listing lacks
 _FILES = ("dataset_info.json", "features.json")
 _DEPTH = 3  # <source>/<task>/<version> below what --data_dir named

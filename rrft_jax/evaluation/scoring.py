@@ -1,6 +1,6 @@
 """Score answers twice: as the paper's evaluation did (`paper_score`), and as an honest reader would (`strict_score`).
 
-They differ on purpose; a strict score never stands beside a published figure.
+They differ on purpose; a strict score is never compared with a published figure.
 """
 
 import inspect

@@ -3,7 +3,7 @@
 `metrics.jsonl` is the record; the events in `tensorboard/` are a rendering of it and are made again from it when a
 run resumes, so the two agree and no step appears twice.
 
-A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept beside it:
+A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept in the same object:
 {"step": 7, "time": 1700000000.0, "loss": null, "nonfinite": {"loss": "nan"}}. TensorBoard gets no point for it.
 """
 

@@ -96,7 +96,7 @@ class Engine:
             raise Busy(f"{waiting} requests are waiting already: try again later")
 
     def stop(self) -> None:
-        """What waits is given back with Busy; what was begun goes on to its end, and then the thread ends."""
+        """Refuses what waits with Busy, finishes what was begun, and then ends the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -142,8 +142,8 @@ class Engine:
             self._changed.wait(left)
 
     def _choose(self, streams: int) -> tuple[list[Job], list[Job]]:
-        """The first that waits for a batch and all that fit beside it; as many streams as may be open. The rest waits
-        on, in its order."""
+        """The first waiting job of a batch and all that fit into one with it; as many streams as may be open. The rest
+        keeps waiting, in its order."""
         batch: list[Job] = []
         begun: list[Job] = []
         rest: deque[Job] = deque()

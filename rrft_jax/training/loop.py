@@ -177,7 +177,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             clock.lap("batch")
             outside.stop.at_once = None  # from here on there is something to save
             state.arrays, trained = run.programs.step(state.arrays, run.frozen, ready)
-            del ready  # else its arrays would lie beside the next batch's, and beside an evaluation
+            del ready  # frees its arrays before the next batch's, or an evaluation's, are made
             clock.watch(trained)
             feed.work_ahead()
             record = record | {name: float(value) for name, value in trained.items()}

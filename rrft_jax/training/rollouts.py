@@ -137,7 +137,7 @@ def score_batch(
     drawn: Drawn,
     known: RewardResults | None = None,
 ) -> Scored:
-    """Waits for the tokens and scores them on the host. known: results of an earlier session, taken instead of scoring.
+    """Waits for the tokens and scores them on the host. known: results of an earlier session, used instead of scoring.
     estimate: the algorithm's advantages.
 
     A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each

@@ -41,7 +41,7 @@ def run(
         if not together(lambda: (first / DONE).exists()):
             return code
         if asked_to_stop(stop):
-            say(f"\nstopped before stage 2; to go on:\n  {resume_hint(argv, workdir)}")
+            say(f"\nstopped before stage 2; to resume:\n  {resume_hint(argv, workdir)}")
             return stop.exit_code
         say(f"stage 2 of 2, from {first}")
         began = cpu_seconds()
