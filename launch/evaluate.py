@@ -7,10 +7,10 @@
     python launch/evaluate.py --endpoint=http://localhost:8000/v1 --model=nano --benchmark=all --output=out
 
 Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
-test files in FOLDER, or are records of your own, in any form that data= of a training reads. After an
-interruption the same command resumes with the questions that are not answered yet. --dry-run prints what would be
-asked, for an endpoint with tokens and time. Processes that are started on every worker of a TPU pod, as the tasks of a Slurm
-step, or with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID evaluate one checkpoint together.
+test files in FOLDER, or are records of your own, in any form that data= of a training reads. After an interruption the
+same command resumes with the questions that are not answered yet. --dry-run prints what would be asked, for an endpoint
+with tokens and time. Processes that are started on every worker of a TPU pod, as the tasks of a Slurm step, or with
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID evaluate one checkpoint together.
 """
 
 import json

@@ -35,8 +35,8 @@ Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, co
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the devices make of the host batch of step t (0-based), dispatched and perhaps not there yet: its prompts,
-    their completions, and the reference's log-probs of these, float32[B, G, C], None where there is no KL penalty.
+    """The device arrays of the host batch of step t (0-based), dispatched and perhaps not computed yet: its prompts,
+    their completions, and the reference's log-probs of these, float32[B, G, C], None without a KL penalty.
 
     Where the policy moves before the last update on them (`off_policy`), rollouts.log_probs are those of the
     distribution that the loss scores.
@@ -76,7 +76,7 @@ def draw_batch(
     """Dispatches the rollouts of step t with `params`, and the reference pass.
 
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
-    stored: what `by_prompt` gave of those that an earlier session drew, in place of new ones.
+    stored: rollouts that an earlier session drew, as `by_prompt` returned them, in place of new ones.
     """
     layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
@@ -99,7 +99,7 @@ def draw_batch(
 
 
 def by_prompt(drawn: Drawn) -> Rollouts:
-    """Numpy arrays [B, G, ...] of the whole batch in every process, without what only fills it; a collective."""
+    """Numpy arrays [B, G, ...] of the whole batch in every process, without rows that only fill it; a collective."""
     layout = drawn.host.layout
     own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
     mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)

@@ -27,12 +27,12 @@ from rrft_jax.training.batches import KEPT, Ask, HostBatch, Layouts, in_batches,
 
 Check = Callable[[Example], object]
 
-MUCH = 0.3  # padding that is worth a word
+MUCH = 0.3  # share of padding from which the log mentions it
 _AXES = {"prompt": "prompt_tokens", "images": "images", "patches": "patches"}  # field of the config -> of a Bucket
 
 @dataclass(frozen=True)
 class Source:
-    """Training batches by number, held-out sets by name, and what to tell the user about them.
+    """Training batches by number, held-out sets by name, and a report about them for the user.
 
     held_out: batches that are made when they are asked for; as many as KEPT has room for are kept.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
@@ -85,7 +85,7 @@ def folder_source(
 ) -> Source:
     """The records of `data.folder.read_folder`; those of a share of the pictures are held out.
 
-    Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
+    Raises RecordError under config.data.strict for a record that would be skipped as bad; too long is not bad.
     """
     data = config.data
     records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
@@ -154,7 +154,7 @@ def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.nda
     """Numbers int64[K] of the records held out, and of those to train on.
 
     Of all records, before any is left out as too long or without a target: the stages of a recipe leave out different
-    ones, and must agree on which are whose.
+    ones, and must agree on which records each of them has.
     """
     out = hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
     training = np.setdiff1d(np.arange(len(examples)), out)

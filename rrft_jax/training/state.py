@@ -54,7 +54,7 @@ def save(checkpoints: Checkpoints, state: TrainState, found: InFlight | None, me
 def restore(
     checkpoints: Checkpoints, state: TrainState, config: ConfigDict, algorithm: Algorithm, rewards: int
 ) -> TrainState:
-    """The latest checkpoint, in place of `state`, whose arrays are given up first: both would not fit side by side.
+    """The latest checkpoint, in place of `state`, whose arrays are freed first: memory would not hold both.
 
     rewards: the number of reward functions.
     """
