@@ -42,7 +42,7 @@ _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keep
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 
-def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
+def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
     from rrft_jax.run.workdir import VERSIONS, stored_config
 
@@ -50,7 +50,7 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     if template is None and (workdir / VERSIONS).is_file():
         config = stored_config(workdir)
         task = get_task(config.task)
-        ask = task.asker(config.prompt, bool(config.data.folder))
+        ask = task.prompt_fn(config.prompt, bool(config.data.folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
     name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
@@ -94,7 +94,7 @@ def answer_all() -> None:
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
-    ask = make_asker(_CHECKPOINT.value, _TEMPLATE.value)
+    ask = make_prompt_fn(_CHECKPOINT.value, _TEMPLATE.value)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))

@@ -68,7 +68,7 @@ def evaluate(
     generate, params, processor, task: Task, count: int, prompt: str, start: str = "", domain: str = "in"
 ) -> dict:
     """Greedy accuracy (answers right as a whole), mean score and the share that reasons, on held-out examples."""
-    ask, metric = task.asker(prompt), get(task.metric)
+    ask, metric = task.prompt_fn(prompt), get(task.metric)
     scores, reasoned = [], []
     for low in range(0, count, BATCH):
         examples = [task.make(SEED, i, "val", domain) for i in range(low, low + BATCH)]

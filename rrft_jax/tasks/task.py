@@ -148,8 +148,8 @@ class Task:
         if wrong := [name for name, value in self.held_out.items() if not isinstance(value, HeldOut)]:
             raise ValueError(f"{where}: held_out[{wrong[0]!r}] must be HeldOut(domain, title)")
 
-    def asker(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
-        """The function that writes the user's text for an example.
+    def prompt_fn(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
+        """The prompt function: from an example to the text of the user's turn.
 
         prompt: a paradigm, a template's name, or the path of a template file (`texts.is_template_file`).
         real: whether the examples are records of a published data set. marks: `texts.with_marks` as the question, for a

@@ -52,7 +52,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
-    ask = task.asker(config.prompt, marks=processor.image_mark is not None)
+    ask = task.prompt_fn(config.prompt, marks=processor.image_mark is not None)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
     prompt = lambda e: Prompt(ask(e))  # noqa: E731
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
@@ -90,7 +90,7 @@ def folder_source(
     data = config.data
     records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
     examples, refused = taken(task, records.examples)
-    ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
+    ask = task.prompt_fn(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
     numbers = _shared_out(examples, config)

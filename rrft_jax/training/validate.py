@@ -110,7 +110,7 @@ def _check_task(config: ConfigDict, samples: bool) -> None:
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
     marks = images == "in_question"
-    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder), marks))
+    _check_named("config.prompt: ", lambda: task.prompt_fn(config.prompt, bool(config.data.folder), marks))
 
 
 def _check_named(prefix: str, build: Callable) -> None:

@@ -125,7 +125,7 @@ def test_24b_stage_1_has_the_pictures_in_front_of_the_question(sft):
     spatial = load("reason_rft", "spatial,paper,data=/data")
     assert (spatial.stage1.processor.images, spatial.processor.images) == ("in_question", "first")
     example = get_task("spatial_transformation").make(0, 0, "train", "in")
-    asked = get_task("spatial_transformation").asker("cot", real=True, marks=True)(example)
+    asked = get_task("spatial_transformation").prompt_fn("cot", real=True, marks=True)(example)
     assert len(asked.split("<image>")[0]) > 1000 and f"<image>\n<image>\n{example.problem}" in asked
 
 
