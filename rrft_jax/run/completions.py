@@ -1,4 +1,4 @@
-"""What the model was asked and what it wrote, for people to read: one folder per logged step.
+"""Prompts and completions of the model, for people to read: one folder per logged step.
 
     completions/step_000012/groups.jsonl      one line per prompt with its G completions
     completions/step_000012/<digest>.png      each picture once, named by its pixels

@@ -115,7 +115,7 @@ def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, 
 
 
 def read_metrics(workdir: str | Path) -> Iterator[dict[str, Any]]:
-    """The objects of a run's metrics.jsonl with non-finite values put back; a half-written last line is left out."""
+    """The objects of a run's metrics.jsonl with non-finite values restored; a half-written last line is left out."""
     for record in _read(Path(workdir) / FILE)[0]:
         yield _restored(record)
 

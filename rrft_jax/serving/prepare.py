@@ -1,4 +1,4 @@
-"""From a request to what the model is given, with everything that can be refused refused before it waits."""
+"""From a request to the model's input. A bad request is refused here, before it waits for the model."""
 
 import secrets
 from dataclasses import dataclass
