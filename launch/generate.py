@@ -1,7 +1,7 @@
 """Asks a checkpoint about images; the answer is printed as it is written.
 
     python launch/generate.py --image scene.png --question "How many cubes are there?"
-    python launch/generate.py --checkpoint=workdirs/mine --image a.png --image b.png --temperature=1 --seed=3 \
+    python launch/generate.py --checkpoint=workdirs/mine --image a.png --image b.png --temperature=1 --seed=3 \\
         --question "What differs?"
 
 Without --question, every line of standard input is a question about the same images.

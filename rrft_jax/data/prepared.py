@@ -87,7 +87,7 @@ def find_prepared(folder, task: str = "") -> Path | None:
 
 
 def read_prepared(folder, task: str, split: str = "train", strict: bool = False) -> Records:
-    """The split's examples in order, and as problems what had been left out when it was made; no picture is read.
+    """The split's examples in order, and as problems the records left out when it was made; no picture is read.
 
     strict: raise a RecordError that lists the latter. RecordError also where an example is of another task.
     """
