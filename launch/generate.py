@@ -44,13 +44,13 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of
 
 def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
-    from rrft_jax.run.workdir import VERSIONS, stored_config
+    from rrft_jax.run.workdir import VERSIONS, trained_with
 
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
-        config = stored_config(workdir)
-        task = get_task(config.task)
-        ask = task.prompt_fn(config.prompt, bool(config.data.folder))
+        name, prompt, folder = trained_with(workdir)
+        task = get_task(name)
+        ask = task.prompt_fn(prompt, bool(folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
     name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")

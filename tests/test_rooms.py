@@ -44,6 +44,19 @@ def test_no_room_imports_one_above_it():
     assert "rewards" in {name.partition(".")[0] for name in imported(PACKAGE / "training" / "loop.py")}
 
 
+def test_no_file_outside_a_family_imports_from_it():
+    """The registry names families by text, and loads one when a config.json asks for it."""
+    families = {path.parent for path in (PACKAGE / "models").glob("*/__init__.py")}
+    assert PACKAGE / "models" / "qwen2_vl" in families
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in PACKAGE.rglob("*.py")
+        for name in imported(path)
+        if any(name.startswith(f"models.{family.name}") for family in families - set(path.parents))
+    ]
+    assert not wrong
+
+
 def test_every_file_of_the_package_belongs_to_a_room():
     found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert found - {"__init__"} <= set(ROOMS)

@@ -3,9 +3,9 @@
 import re
 
 from rrft_jax.answers.conclusion import conclusion
+from rrft_jax.answers.framing import lead_in
 from rrft_jax.answers.markup import plain
 from rrft_jax.answers.tokens import Unreadable, tokenize
-from rrft_jax.answers.words import lead_in
 
 _OPEN, _CLOSE = r"[(\[<{]", r"[)\]>}]"
 # A letter in its dress, what may follow it (a full stop, or a mark and the text of the option), and the rest.
@@ -79,6 +79,6 @@ def choice(text: str) -> str | None:
     if closed or mark in tuple(".:)、-"):
         if mark and _DENYING_OPTION.fullmatch(rest.rstrip(" .!")) or closed and _DENYING_OPTION.fullmatch(behind):
             return letter.upper()
-    if mark == ";" or (mark == "," or not (closed or mark)) and not _VALUE.match(rest):
+    if mark in (",", ";") or not (closed or mark or _VALUE.match(rest)):
         return None  # neither the text of the option nor anything else that is known
     return None if _OTHER_LETTER.search(rest) or _HEDGES.search(rest) else letter.upper()

@@ -6,30 +6,22 @@
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
-from rrft_jax.answers import functions, vocabulary
+from rrft_jax.answers import functions
 from rrft_jax.answers.choices import choice, choice_reference
 from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
-from rrft_jax.answers.expression import FUNCTIONS, Node
+from rrft_jax.answers.expression import Node
+from rrft_jax.answers.formulas import Undecided, same_formula
 from rrft_jax.answers.markup import folded, plain
-from rrft_jax.answers.scripts import is_cjk, made_of
 from rrft_jax.answers.statement import Statement, read
-from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
+from rrft_jax.answers.tokens import Unreadable
 from rrft_jax.answers.units import LETTERS
-from rrft_jax.answers.words import lead_in
+from rrft_jax.answers.words import WORDS, says
 
 
-class Undecided(NamedTuple):
-    """Two formulas in LaTeX, both understood, of which algebra must say whether they are equal."""
-
-    gold: str
-    answer: str
-
-
-def decide(answer: str, gold: str) -> "bool | Undecided":
+def decide(answer: str, gold: str) -> bool | Undecided:
     """Whether `answer` says what the reference `gold` says, and nothing else.
 
     Equal text (case and spacing aside) is equal. A reference that is a letter is matched as a multiple choice: "(B)",
@@ -51,16 +43,16 @@ def decide(answer: str, gold: str) -> "bool | Undecided":
     letter = choice_reference(gold)
     if letter:
         return choice(answer) == letter
-    if _WORDS.fullmatch(wanted) and _says(conclusion(answer), wanted):
+    if WORDS.fullmatch(wanted) and says(conclusion(answer), wanted):
         return True
     try:
         reference = read(gold)
     except Unreadable:
-        return _same_signs(short, wanted)
+        return same_formula(short, wanted)
     try:
         stated = read(answer)
     except Unreadable:
-        return _same_signs(short, wanted)
+        return same_formula(short, wanted)
     return _same(stated, reference)
 
 
@@ -83,7 +75,7 @@ def in_one_spelling(text: str) -> str:
 # Comparing statements.
 
 
-def _same(answer: Statement, gold: Statement) -> "bool | Undecided":
+def _same(answer: Statement, gold: Statement) -> bool | Undecided:
     if answer == gold:
         return True
     if answer.label and gold.label and answer.label.casefold() != gold.label.casefold():
@@ -114,7 +106,7 @@ def _same_items(answer: Statement, gold: Statement) -> bool:
     return _all(map(_same, answer.parts, gold.parts))
 
 
-def _same_value(answer: Node, gold: Node) -> "bool | Undecided":
+def _same_value(answer: Node, gold: Node) -> bool | Undecided:
     if answer == gold:
         return True
     try:
@@ -138,7 +130,7 @@ def _same_value(answer: Node, gold: Node) -> "bool | Undecided":
     return a.renamed(letters) == g.renamed(letters)
 
 
-def _same_relation(answer: Statement, gold: Statement) -> "bool | Undecided":
+def _same_relation(answer: Statement, gold: Statement) -> bool | Undecided:
     try:
         return sorted(_inequalities(answer.parts)) == sorted(_inequalities(gold.parts))
     except Undefined:
@@ -162,7 +154,7 @@ def _inequalities(parts: Sequence) -> list[tuple[str, tuple]]:
     return found
 
 
-def _same_equation(answer: Statement, gold: Statement) -> "bool | Undecided":
+def _same_equation(answer: Statement, gold: Statement) -> bool | Undecided:
     """Two equations, or one and a value that has a name, such as y = 2x + 1."""
     sides = [_sides(statement) for statement in (answer, gold)]
     if None in sides:
@@ -179,7 +171,7 @@ def _same_equation(answer: Statement, gold: Statement) -> "bool | Undecided":
 def _sides(statement: Statement) -> tuple[Node, Node] | None:
     if statement.kind == "equation":
         return statement.parts
-    name = re.fullmatch(r"[a-z](?:_\w+)?", statement.label)
+    name = re.fullmatch(r"[A-Za-z](?:_\w+)?", statement.label)
     return (("letter", statement.label), statement.parts[-1]) if name else None
 
 
@@ -192,7 +184,7 @@ def _matched(answers: list[Statement], golds: Sequence[Statement]) -> bool:
     return True
 
 
-def _algebra(answer: Statement, gold: Statement) -> "bool | Undecided":
+def _algebra(answer: Statement, gold: Statement) -> bool | Undecided:
     return Undecided(_latex(gold), _latex(answer))
 
 
@@ -207,7 +199,7 @@ def _latex(statement: Statement) -> str:
     return statement.kind[0] + ",".join(map(_latex, statement.parts)) + statement.kind[1]
 
 
-def _any(verdicts) -> "bool | Undecided":
+def _any(verdicts) -> bool | Undecided:
     undecided: bool | Undecided = False
     for verdict in verdicts:
         if verdict is True:
@@ -217,113 +209,6 @@ def _any(verdicts) -> "bool | Undecided":
     return undecided
 
 
-def _all(verdicts) -> "bool | Undecided":
+def _all(verdicts) -> bool | Undecided:
     """True where all are. One that algebra would have to tell makes it False: containers are compared exactly."""
     return all(verdict is True for verdict in verdicts)
-
-
-# Words, and formulas that are only spelled.
-
-_WORDS = re.compile(r"[(\[]?[^\W\d_]+(?:[ '’-][^\W\d_]+){0,11}[)\]]?")
-_ARTICLE = re.compile(r"^(?:the|a|an|der|die|das|le|la|el)\s+", re.IGNORECASE)
-_AGREES = re.compile(
-    r"(yes|no|true|false)[.,!:;]?\s+(?:(?:it|they|he|she|there|this|that|we|you|i|these|those)\s+)"
-    r"(?:is|are|does|do|has|have|was|were|can|will|did)(?:\s?(not|n't))?(?: (?:correct|right|true|so))?",
-    re.IGNORECASE,
-)
-
-
-def _says(text: str, wanted: str) -> bool:
-    """Whether a text says the words wanted, in a frame or none: "The answer is red", "Yes, it is" for yes."""
-    wanted = folded(wanted.strip("()[]"))
-    text = text.strip("()[]<>. " if len(wanted) == 1 else "()[]<>!. ")
-    if folded(_ARTICLE.sub("", text)) in (wanted, folded(_ARTICLE.sub("", wanted))):
-        return True
-    if is_cjk(wanted) and text.endswith(wanted) and made_of(text.removesuffix(wanted), vocabulary.BEFORE_CJK):
-        return True
-    echo = _AGREES.fullmatch(text.rstrip(".! "))
-    if echo:
-        return echo[1].casefold() == wanted and bool(echo[2]) == (wanted in ("no", "false"))
-    try:
-        tokens = tokenize(text)
-    except Unreadable:
-        return False
-    if wanted in ("yes", "no") and len(tokens) > 1 and tokens[0].text.casefold() == wanted:
-        return _goes_on(tokens[1:], wanted)
-    if not folded(text).endswith(wanted):
-        return False
-    for begins in range(len(tokens)):
-        rest = folded(text[tokens[begins].start :])
-        if rest in (wanted, *(f"{article} {wanted}" for article in ("the", "a", "an"))):
-            return begins > 0 and _leads_to_words(tokens[:begins])
-    return False
-
-
-def _goes_on(tokens: list[Token], wanted: str) -> bool:
-    """Whether what follows a yes or no goes with it: known words, for a no also what denies."""
-    known = vocabulary.BEFORE | vocabulary.BEHIND | vocabulary.NOUNS | {",", ".", "!"}
-    denials = {"no", "not", "n", "'", "t", "isn", "aren", "doesn"} if wanted == "no" else set()
-    words = {token.text.casefold() for token in tokens}
-    return tokens[0].text in (",", ".") and words <= known | denials and len(words & vocabulary.NOUNS) > 0
-
-
-def _leads_to_words(tokens: list[Token]) -> bool:
-    if tokens[-1].text not in (":", "=") and tokens[-1].text.casefold() not in ("is", "are", "be", "ist", "est", "es"):
-        return False
-    return lead_in(tokens) == len(tokens)
-
-
-def _same_signs(answer: str, gold: str) -> "bool | Undecided":
-    """Equal but for the spelling of their signs ("\\geq" and "≥"); what only algebra can read goes there whole."""
-    try:
-        ours, theirs = tokenize(answer), tokenize(gold)
-    except Unreadable:
-        return False
-    if spelling(ours) == spelling(theirs):
-        return True
-    if _is_formula(ours) and _is_formula(theirs) and (_is_advanced(ours) or _is_advanced(theirs)):
-        return Undecided(_tex(theirs), _tex(ours))
-    return False
-
-
-_TEX = {
-    "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne ", "{.": "\\{", ".}": "\\}", "infinity": "\\infty ", "*": "\\cdot ",
-}  # fmt: skip
-
-
-def _tex(tokens: list[Token]) -> str:
-    pieces = []
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.kind == "symbol" and token.text.isalpha() and token.text not in _TEX:
-            letters_follow = following is not None and following.kind == "word"
-            pieces.append(f"\\{token.text}{' ' if letters_follow else ''}")
-        else:
-            pieces.append(_TEX.get(token.text, token.text) if token.kind == "symbol" else token.text)
-    return "".join(pieces)
-
-
-_ADVANCED = frozenset(
-    """int sum prod lim binom lfloor rfloor lceil rceil begin end cup cap in notin emptyset mathbb to setminus det
-    """.split()
-)
-_FORMULA = (
-    frozenset("+-*/^_(){}[]|,=<>!'&\\")
-    | {"<=", ">=", "!=", "{.", ".}", "\\\\", "frac", "sqrt", "infinity", "pi"}
-    | (_ADVANCED | GREEK | FUNCTIONS)
-)
-
-
-def _is_advanced(tokens: list[Token]) -> bool:
-    return any(token.kind == "symbol" and token.text in _ADVANCED for token in tokens)
-
-
-def _is_formula(tokens: list[Token]) -> bool:
-    """Whether a text is LaTeX and no prose, with no two numbers side by side."""
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        if token.kind == "number" and before and before.kind == "number":
-            return False
-        if token.kind == "symbol" and token.text not in _FORMULA:
-            return False
-        if token.kind == "word" and len(token.text) > 1 and "matrix" not in token.text:
-            return False
-    return True

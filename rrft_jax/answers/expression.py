@@ -23,7 +23,6 @@ FUNCTIONS = frozenset(
 _ROOTS = {"sqrt": 2, "cbrt": 3, "fourthroot": 4}
 _CONSTANTS = {"pi": "pi", "Pi": "pi", "PI": "pi", "infinity": "infinity", "Infinity": "infinity", "inf": "infinity"}
 _CLOSING = {"(": ")", "{": "}", "{.": ".}", "[": "]", "|": "|"}
-_STOPS = frozenset({"=", "~", "<", ">", "<=", ">=", "!=", ",", ";", ":", "、", ")", "]", "}", ".}", "|", "and", "or"})
 _MAX_DEPTH = 30
 _CALLED = frozenset("fghFGHPQ")  # "f(4)" is a value of f, "x(4+y)" a product
 

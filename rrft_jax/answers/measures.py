@@ -9,6 +9,7 @@ Found = tuple[Node, int]  # what was read, and where it ends
 
 _CLOSING = {"(": ")", "[": "]"}
 _MAX_WORDS = 4
+_ENDS_A_NOUN = (vocabulary.BEHIND - vocabulary.ADJECTIVES - vocabulary.NOUNS) | {"and", "or"}
 
 
 def read_unit(tokens: list[Token], place: int, behind: Node) -> Found | None:
@@ -40,11 +41,7 @@ def read_thing(tokens: list[Token], place: int, behind: Node) -> Found | None:
     words: list[str] = []
     for token in tokens[place : place + _MAX_WORDS + 1]:
         word = token.text.casefold()
-        if (
-            token.kind != "word"
-            or word in ("and", "or")
-            or (word in vocabulary.BEHIND and word not in vocabulary.NOUNS)
-        ):
+        if token.kind != "word" or word in _ENDS_A_NOUN:
             break
         if is_cjk(word) and not words:
             return (("thing", ""), place + 1) if made_of(word, vocabulary.BEHIND_CJK) else None

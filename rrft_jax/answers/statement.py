@@ -16,9 +16,9 @@ from rrft_jax.answers.conclusion import conclusion
 from rrft_jax.answers.evaluate import evaluate
 from rrft_jax.answers.exact import Exact, NotExact, Undefined, close
 from rrft_jax.answers.expression import FUNCTIONS, Node, parse
+from rrft_jax.answers.framing import is_name, lead_in, trails
 from rrft_jax.answers.measures import is_numeric
 from rrft_jax.answers.tokens import GREEK, Token, Unreadable, spelling, tokenize
-from rrft_jax.answers.words import is_name, lead_in, trails
 
 
 class Statement(NamedTuple):

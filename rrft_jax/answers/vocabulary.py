@@ -5,9 +5,15 @@ a an the this that these those it its there here my our their his her your i we 
 is are was were be been being am has have had do does did will would must can
 """
 
+ADJECTIVES = frozenset(
+    """red blue green yellow purple cyan gray grey brown orange pink black white gold golden big large small tiny little
+    medium metal metallic rubber matte shiny glass wooden""".split()
+)
+
 # Words that may stand before the answer, in any order: "So the total number of red cubes in the image is".
-BEFORE = frozenset(
-    f"""{ENGLISH}
+BEFORE = (
+    frozenset(
+        f"""{ENGLISH}
     ans output approx circa ca if remove subtract add take away shows contains includes depicts
     so therefore thus hence then finally now overall altogether okay ok well sure
     final correct right true exact actual overall only just exactly precisely approximately about roughly around
@@ -21,8 +27,6 @@ BEFORE = frozenset(
     object objects thing things item items shape shapes cube cubes ball balls sphere spheres cylinder cylinders block
     blocks vehicle vehicles car cars bus buses bike bikes bicycle bicycles motorbike motorbikes airplane airplanes plane
     planes truck trucks people animals color colour material
-    red blue green yellow purple cyan gray grey brown orange pink black white gold golden big large small tiny little
-    medium metal metallic rubber matte shiny glass wooden
     left remain remaining remains visible present different all every each
     see find get obtain count counted found think believe say choose pick select conclude know
     removing subtracting adding removed subtracted added best
@@ -34,6 +38,8 @@ BEFORE = frozenset(
     el los las es hay respuesta resultado número objetos son
     resposta resultado é há risposta è ci sono ответ
     """.split()
+    )
+    | ADJECTIVES
 )
 # The last of them, right before the answer: what lets the answer follow.
 LEADS = frozenset(
@@ -52,15 +58,17 @@ NAMED = frozenset(
 COPULAS = frozenset("is are equals equal was be".split())
 OF = frozenset({"total", "count"})  # "a total of 4": other words before "of" make something else of it
 # Words that may stand behind the answer and its unit or noun.
-BEHIND = frozenset(
-    f"""{ENGLISH}
+BEHIND = (
+    frozenset(
+        f"""{ENGLISH}
     in on at of from total all altogether overall left remain remains remaining exist exists visible present shown
     image picture photo figure diagram scene table ground answer final correct right exactly precisely approximately
     after if subtracting removing taking away adding
     approx angle long wide high tall object objects item items thing things them seen found counted which
     """.split()
+    )
+    | ADJECTIVES
 )
-APPROXIMATELY = frozenset("approximately about roughly around environ ungefähr etwa circa aproximadamente".split())
 
 # Nouns whose plural has no s, or that look like something else; and foreign ones.
 NOUNS = frozenset(

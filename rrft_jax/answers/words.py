@@ -1,98 +1,57 @@
-"""The words around an answer: "The total number of cubes is", "... in the picture". All must be known ones."""
+"""Answers that are words: "red", "yes", "isosceles triangle"."""
+
+import re
 
 from rrft_jax.answers import vocabulary
-from rrft_jax.answers.expression import FUNCTIONS
+from rrft_jax.answers.framing import lead_in
+from rrft_jax.answers.markup import folded
 from rrft_jax.answers.scripts import is_cjk, made_of
-from rrft_jax.answers.tokens import Token
+from rrft_jax.answers.tokens import Token, Unreadable, tokenize
 
-_FIGURES = frozenset({"angle", "triangle", "odot"})
-
-
-# What two words in a row mean for what may follow them, where it is not what the second alone means.
-_ALLOWED = {(noun, "of"): "is" for noun in vocabulary.OF} | {
-    ("y", "a"): "is",
-    ("left", "with"): "is",
-    ("can", "be"): "can",
-}
+WORDS = re.compile(r"[(\[]?[^\W\d_]+(?:[ '’-][^\W\d_]+){0,11}[)\]]?")
+_ARTICLE = re.compile(r"^(?:the|a|an|der|die|das|le|la|el)\s+", re.IGNORECASE)
+_AGREES = re.compile(
+    r"(yes|no|true|false)[.,!:;]?\s+(?:(?:it|they|he|she|there|this|that|we|you|i|these|those)\s+)"
+    r"(?:is|are|does|do|has|have|was|were|can|will|did)(?:\s?(not|n't))?(?: (?:correct|right|true|so))?",
+    re.IGNORECASE,
+)
 
 
-def lead_in(tokens: list[Token], letters: bool = False) -> int:
-    """How many tokens are words that lead up to the answer; 0 where the first ones do not.
-
-    letters: the answer is a letter, which "A" and "I" then are unless the next word makes them an article or a pronoun.
-    Unreadable for words that are known and yet lead up to nothing.
-    """
-    place, last = 0, ""
-    while place < len(tokens):
-        token = tokens[place]
-        word = token.text.casefold()
-        if token.kind == "symbol" and last and token.text in (":", ","):
-            last = token.text
-        elif letters and token.text in ("-", "–") and last in ("answer", "ans", "choice", "option"):
-            last = ":"
-        elif token.kind == "symbol" and token.text in _FIGURES and last in vocabulary.NAMED:
-            last = "angle"
-        elif token.kind != "word" or (letters and _is_choice(tokens, place)) or _is_equated(tokens, place):
-            break
-        elif is_cjk(token.text):
-            if not made_of(token.text, vocabulary.BEFORE_CJK):
-                break
-            last = ":"
-        elif not letters and word not in "ai" and is_name(token.text) and _is_spoken_of(tokens, place, last):
-            last = "name"
-        elif word in vocabulary.BEFORE:
-            last = _ALLOWED.get((last, word), word)
-        else:
-            break
-        place += 1
-    glued = place < len(tokens) and last not in (":", ",") and not tokens[place].gap
-    if not place or last in (":", ",") or (last in vocabulary.LEADS and not glued):
-        return place
-    following = tokens[place].text if place < len(tokens) else ""
-    if following in ("=", "~", ":") or (letters and last in ("letter", "option", "choice")):
-        return place
-    return 0
-
-
-def trails(tokens: list[Token]) -> bool:
-    """Whether tokens are words that may follow an answer and change nothing about it."""
-    texts = [token.text for token in tokens]
-    if "(" in texts or ")" in texts:  # one remark in brackets, at the end
-        if texts.count("(") != 1 or texts[-1] != ")" or texts.index("(") > len(texts) - 3:
-            return False
-    for token in tokens:
-        if token.kind == "word":
-            word = token.text.casefold()
-            known = word in vocabulary.BEHIND or word in vocabulary.NOUNS
-            if not known and not (is_cjk(token.text) and made_of(token.text, vocabulary.BEHIND_CJK)):
-                return False
-        elif token.text not in tuple(",()") and not (token.text == "." and token is tokens[-1]):
-            return False
-    return len(tokens) < 2 or any(token.kind == "word" for token in tokens)
-
-
-def is_name(text: str) -> bool:
-    """Whether a word is a letter, or letters such as AB that name a line or a figure."""
-    known = vocabulary.QUANTITIES | FUNCTIONS
-    return text.isascii() and (len(text) == 1 or (len(text) <= 4 and text.isupper() and text.lower() not in known))
-
-
-def _is_equated(tokens: list[Token], place: int) -> bool:
-    """Whether a word is a variable that is given a value: "y = 5", "a = 4"."""
-    return len(tokens[place].text) == 1 and place + 1 < len(tokens) and tokens[place + 1].text in ("=", "~")
-
-
-def _is_spoken_of(tokens: list[Token], place: int, last: str) -> bool:
-    """Whether a name stands where one is expected: "the length of AB", "x is 4"."""
-    follows = tokens[place + 1].text.casefold() if place + 1 < len(tokens) else ""
-    return last in vocabulary.NAMED or follows in vocabulary.COPULAS
-
-
-def _is_choice(tokens: list[Token], place: int) -> bool:
-    text = tokens[place].text
-    if len(text) > 1 or not text.isascii():
+def says(text: str, wanted: str) -> bool:
+    """Whether a text says the words wanted, in a frame or none: "The answer is red", "Yes, it is" for yes."""
+    wanted = folded(wanted.strip("()[]"))
+    text = text.strip("()[]<>. " if len(wanted) == 1 else "()[]<>!. ")
+    if folded(_ARTICLE.sub("", text)) in (wanted, folded(_ARTICLE.sub("", wanted))):
+        return True
+    if is_cjk(wanted) and text.endswith(wanted) and made_of(text.removesuffix(wanted), vocabulary.BEFORE_CJK):
+        return True
+    echo = _AGREES.fullmatch(text.rstrip(".! "))
+    if echo:
+        return echo[1].casefold() == wanted and bool(echo[2]) == (wanted in ("no", "false"))
+    try:
+        tokens = tokenize(text)
+    except Unreadable:
         return False
-    following = tokens[place + 1].text if place + 1 < len(tokens) else ""
-    if text in "aAI" and following[:1].islower():
-        return following in ("is", "or", "and", "would", "must")
-    return True
+    if wanted in ("yes", "no") and len(tokens) > 1 and tokens[0].text.casefold() == wanted:
+        return _goes_on(tokens[1:], wanted)
+    if not folded(text).endswith(wanted):
+        return False
+    for begins in range(len(tokens)):
+        rest = folded(text[tokens[begins].start :])
+        if rest in (wanted, *(f"{article} {wanted}" for article in ("the", "a", "an"))):
+            return begins > 0 and _leads_to_words(tokens[:begins])
+    return False
+
+
+def _goes_on(tokens: list[Token], wanted: str) -> bool:
+    """Whether what follows a yes or no goes with it: known words, for a no also what denies."""
+    known = vocabulary.BEFORE | vocabulary.BEHIND | vocabulary.NOUNS | {",", ".", "!"}
+    denials = {"no", "not", "n", "'", "t", "isn", "aren", "doesn"} if wanted == "no" else set()
+    words = {token.text.casefold() for token in tokens}
+    return tokens[0].text in (",", ".") and words <= known | denials and len(words & vocabulary.NOUNS) > 0
+
+
+def _leads_to_words(tokens: list[Token]) -> bool:
+    if tokens[-1].text not in (":", "=") and tokens[-1].text.casefold() not in ("is", "are", "be", "ist", "est", "es"):
+        return False
+    return lead_in(tokens) == len(tokens)

@@ -9,7 +9,7 @@ def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored config (plain JSON values) with the fields that it does not know yet at their defaults, which are what
     the earlier version did; groups that a user names (rewards, stage 1) likewise."""
     full = _filled(stored, base_config().to_dict())
-    if stored.get("stage1"):
+    if isinstance(stored.get("stage1"), dict) and stored["stage1"]:
         full["stage1"] = upgrade(stored["stage1"])
     return full
 

@@ -26,7 +26,7 @@ from rrft_jax.data import conversations
 from rrft_jax.data.conversations import Conversation, Found
 from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.pictures import BytesPicture, Pictures
-from rrft_jax.data.values import half_character, kind_of, missing, missing_text, parse_json, repeated_key
+from rrft_jax.data.values import half_character, kind_of, missing, missing_text, parse_records, repeated_key
 
 IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", "system"})
@@ -101,9 +101,9 @@ def load_list(path: Path) -> tuple[list, tuple[Problem, ...]]:
 
 def read_json(path: Path, file: str, remedy: str, mark: bool = False) -> tuple[Any, tuple[Problem, ...]]:
     """The value of a JSON file, or None and what is wrong with it. file: what reports call it; remedy: what to do;
-    mark: `parse_json`."""
+    mark: `parse_records`."""
     try:
-        return parse_json(path.read_bytes(), mark=mark), ()
+        return parse_records(path.read_bytes(), mark=mark), ()
     except OSError as error:
         message = f"cannot be read ({error.strerror or error})"
     except ValueError as error:

@@ -15,7 +15,7 @@ class Repeated(dict):
     key: str = ""
 
 
-def parse_json(text: bytes, line: int = 0, mark: bool = False) -> Any:
+def parse_records(text: bytes, line: int = 0, mark: bool = False) -> Any:
     """The value of a JSON text whose first line is number `line` + 1. ValueError says what is wrong, and where.
 
     An object with a key twice is an error, or with `mark` a `Repeated`, which `repeated_key` finds.
@@ -32,7 +32,7 @@ def parse_json(text: bytes, line: int = 0, mark: bool = False) -> Any:
 
 
 def repeated_key(value: Any) -> str | None:
-    """A key that stood twice in an object anywhere in a value of `parse_json`."""
+    """A key that stood twice in an object anywhere in a value of `parse_records`."""
     todo = [value]
     while todo:
         value = todo.pop()

@@ -14,7 +14,7 @@ from rrft_jax.data.records import Problem, RecordError, Records, list_problems
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.evaluation.benchmarks import Benchmark
-from rrft_jax.run.workdir import VERSIONS, stored_config
+from rrft_jax.run.workdir import VERSIONS, trained_with
 from rrft_jax.tasks.records import taken, task_of_folder
 from rrft_jax.tasks.registry import GENERAL, get_task
 from rrft_jax.tasks.task import Column
@@ -145,5 +145,5 @@ def prompt_of(checkpoint: str) -> str:
     path = Path(checkpoint).expanduser()
     if not (path / VERSIONS).is_file():
         return "zero_shot"
-    trained = stored_config(path)
-    return get_task(trained.task).replaced.get(trained.prompt, trained.prompt)
+    task, prompt, _ = trained_with(path)
+    return get_task(task).replaced.get(prompt, prompt)

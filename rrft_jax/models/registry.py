@@ -22,11 +22,11 @@ def family_of(sizes: Sizes) -> Family:
 
 def family_named(model_type: object, where: str = "model_type") -> Family:
     """The family of this model_type, which stands at `where`. ValueError where there is none or it cannot be loaded."""
-    if model_type in (*FAMILIES,):
+    if isinstance(model_type, str) and model_type in FAMILIES:
         return resolve(FAMILIES[model_type], {}, "family", where)
     # Never the object that such a name would point to: a config.json that someone sends runs no code of its own.
     others = sorted({point.name for point in entry_points(group=GROUP)})
-    if model_type not in others:
+    if not isinstance(model_type, str) or model_type not in others:
         known = ", ".join(repr(name) for name in (*FAMILIES, *others))
         raise ValueError(
             f"{where} is {model_type!r}, this code reads {known}: give the directory of one of these (an installed "

@@ -74,8 +74,9 @@ def shardings_like(state: Any, params: dict, mesh: Mesh) -> Any:
     def one(path, leaf):
         keys = tuple(_keys(path))
         owner = next((known[keys[i:]] for i in range(len(keys)) if keys[i:] in known), None)
-        whole = owner is None or owner.shape != leaf.shape
-        return NamedSharding(mesh, PartitionSpec()) if whole else owner.sharding
+        if owner is None or owner.shape != leaf.shape:
+            return NamedSharding(mesh, PartitionSpec())
+        return owner.sharding
 
     return jax.tree_util.tree_map_with_path(one, state)
 

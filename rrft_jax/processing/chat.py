@@ -169,7 +169,7 @@ def reply_tokens(
         between = behind.partition(mark(number + 2))[0] if number + 2 < len(turns) else end
         pieces = _pieces(specials, between)
         if next(filter(None, pieces), None) != end or not behind.startswith(end):
-            raise ValueError(f"the chat template does not end an answer with {end}: use Qwen2-VL's chat_template")
+            raise ValueError(f"the chat template does not end an answer with {end}: use the model's own chat_template")
         between = _token_ids(plain, specials, pieces, texts, {})
         ids += [*answer, *between]
         said += [True] * (len(answer) + 1) + [False] * (len(between) - 1)

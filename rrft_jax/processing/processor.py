@@ -88,6 +88,8 @@ def load_processor(
     path = directory / "generation_config.json"
     generation = read_json_object(path, AGAIN) if path.is_file() else None
     eos = token_ids(generation or {}, path, "eos_token_id")
+    if max(eos, default=0) >= sizes.vocab_size:
+        raise ValueError(f"{path}: eos_token_id is {max(eos)}, config.json has {sizes.vocab_size} rows; {AGAIN}")
     pad = tokenizer.pad_token_id
     if pad is None:
         raise ValueError(f"{directory / 'tokenizer_config.json'}: pad_token is missing; Qwen's is <|endoftext|>")

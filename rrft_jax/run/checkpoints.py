@@ -140,10 +140,20 @@ class Checkpoints:
         }  # fmt: skip
         self._manager.wait_until_finished()  # also whatever an asynchronous save still moves into the trash
         self._empty_trash()
+        self._check_room(step, sum(leaf.nbytes for leaf in flat.values()))
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
         if not self._asynchronous:
             self._empty_trash()
         return True
+
+    def _check_room(self, step: int, wanted: int) -> None:
+        """Before Orbax begins: its threads report a full disk in dozens of tracebacks."""
+        free = shutil.disk_usage(self.directory).free
+        if free < wanted:
+            raise CheckpointError(
+                f"the checkpoint of step {step} takes {wanted / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are free "
+                f"at {self.directory}: make room there, then resume."
+            )
 
     def add_metric(self, step: int, metric: float) -> None:
         """Gives a step that was saved without a metric the value of `best_metric`, measured since."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.decoding import open_image
+from rrft_jax.files import parse_json, shown
 
 FOLDER, FILE = "completions", "groups.jsonl"
 _STEP = re.compile(r"step_(\d+)")
@@ -82,10 +83,27 @@ def read_completions(path: str | Path) -> Iterator[dict[str, Any]]:
     if not folders:
         raise FileNotFoundError(f"no completions under {path}; give a run directory or its {FOLDER} folder.")
     for folder in folders:
-        with open(folder / FILE, encoding="utf-8") as lines:
-            for line in lines:
-                group = json.loads(line)
+        with open(folder / FILE, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                group = _read_line(line, f"{folder / FILE} line {number}")
                 yield {**group, "images": [folder / name for name in group["images"]]}
+
+
+def _read_line(line: bytes, where: str) -> dict[str, Any]:
+    """What `_line` makes. ValueError with the place and the field."""
+    try:
+        group = parse_json(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; remove that line") from None
+    kinds = {
+        "step": int, "prompt_id": int, "example_id": str, "prompt": str, "answer": str, "images": list,
+        "completions": list, "rewards": dict, "reward": list, "advantages": list,
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        value = group.get(name) if isinstance(group, dict) else None
+        if type(value) is not kind or name in ("images", "completions") and not all(type(x) is str for x in value):
+            raise ValueError(f"{where}: {name} is {shown(value)}, not what a run writes; remove that line")
+    return group
 
 
 def _folders(root: Path) -> list[tuple[int, Path]]:

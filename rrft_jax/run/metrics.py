@@ -10,6 +10,7 @@ A value that is not finite is stored as null, because NaN is not JSON, and its k
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,7 +98,7 @@ class MetricsWriter:
             return
         for name, value in record.items():
             if name not in RESERVED and value is not None:
-                self._events.add_scalar(name, value, record["step"], walltime=record["time"])
+                self._events.add_scalar(name, value, record["step"], walltime=record.get("time"))
 
 
 def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -167,12 +168,11 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _is_record(record: Any) -> bool:
-    if not isinstance(record, dict) or type(record.get("step")) is not int:
+    """Whether a value is what `make_record` makes: a step, numbers, and which of them are not finite."""
+    if not isinstance(record, dict) or type(record.get("step")) is not int or not 0 <= record["step"] < 2**53:
         return False
     kinds = record.get("nonfinite", {})
-    numbers = (value for name, value in record.items() if name != "nonfinite" and value is not None)
-    return (
-        isinstance(kinds, dict) and all(kind in ("nan", "inf", "-inf") for kind in kinds.values())
-        and all(type(value) in (int, float) and abs(value) < 1e300 for value in numbers)
-        and isinstance(record.get("time", 0.0), int | float)
-    )  # fmt: skip
+    if not isinstance(kinds, dict) or not all(kind in ("nan", "inf", "-inf") for kind in kinds.values()):
+        return False
+    values = [value for name, value in record.items() if name != "nonfinite" and value is not None]
+    return all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in values)

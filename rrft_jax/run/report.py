@@ -78,8 +78,8 @@ def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[st
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
     print(result_table(path, titles))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
-    steps = [record for record in read_metrics(path) if "timing/idle_share" in record]
     names = "timing/idle_share", "between_steps", "step_time"
+    steps = [record for record in read_metrics(path) if None not in map(record.get, names)]
     idle, between, taken = (np.median([step[name] for step in steps]) for name in names)
     print(
         f"the device was idle for {idle:.1%} of a step (median); writing metrics and checkpoints took "

@@ -70,7 +70,7 @@ def version_notes(old: Mapping, new: Mapping) -> tuple[str, ...]:
     notes = [f"{k}: {old[k]} -> {new[k]}; the result may differ in its last bits" for k in keys]
     if old.get("git") != new.get("git"):
         notes.append(f"git: {old.get('git')} -> {new.get('git')}; the program may not be the same")
-    before = old.get("files", {})
+    before = old.get("files") or {}
     edited = [file for file, digest in new.get("files", {}).items() if before.get(file, digest) != digest]
     notes += [f"{file} was edited since the run started; it is read as it is now" for file in edited]
     return tuple(notes)

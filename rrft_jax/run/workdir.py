@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 import ml_collections
 
+from rrft_jax.fields import section_of, text
 from rrft_jax.files import read_json_object, write_json
 from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
@@ -123,6 +124,7 @@ def _start(
                 "Restore these fields, or give another --workdir to start a new run."
             )
         first = _read_json(path / VERSIONS) if (path / VERSIONS).exists() else {}
+        section_of(first, path / VERSIONS, "files")
         notes = version_notes(first, versions)
     else:
         write_json(path / VERSIONS, versions)
@@ -156,7 +158,19 @@ def stored_config(path: str | Path) -> ml_collections.ConfigDict:
     file = Path(path) / CONFIG
     if not file.exists():
         raise WorkdirError(f"{path} is no run directory: it has no {CONFIG}.")
-    return ml_collections.ConfigDict(_tuples(_read_json(file)))
+    stored = _tuples(_read_json(file))
+    try:
+        return ml_collections.ConfigDict(stored)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # names that a config cannot have
+        raise WorkdirError(f"{file}: not the config of a run ({error}); restore it.") from None
+
+
+def trained_with(path: str | Path) -> tuple[str, str, str]:
+    """(task, prompt, data.folder) of the run in a directory: what decides how its checkpoint is asked. ValueError names
+    the file and the field."""
+    file, config = Path(path) / CONFIG, stored_config(path).to_dict()
+    folder = text(section_of(config, file, "data"), file, "folder", "")
+    return text(config, file, "task"), text(config, file, "prompt"), folder
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.data.folder import read_records
 from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import RecordError, parse_record
-from rrft_jax.data.values import missing, parse_json
+from rrft_jax.data.values import missing, parse_records
 from tests.data.mutants import as_json, damaged, mutant
 
 WHOLE = {"id", "image", "images", "problem", "answer", "solution", "cot", "system", *FIELDS}
@@ -59,7 +59,7 @@ def run(folder, count: int, seed: int) -> tuple[int, float]:
         text = damaged(text, rng) if rng.random() < 0.3 else text
         began = time.perf_counter()
         try:
-            record = parse_json(text, number, mark=True)
+            record = parse_records(text, number, mark=True)
         except ValueError as error:
             assert type(error) is ValueError and str(error).startswith("not "), error
             continue
@@ -103,7 +103,7 @@ def test_long_texts_are_read_in_linear_time(folder, piece):
                                                   {"role": "assistant", "content": "x" + text}]})  # fmt: skip
     began = time.perf_counter()
     for number, record in enumerate(rows):
-        parse_record(parse_json(as_json(record)), Pictures((folder,)), "vqa", "long.json", number)
+        parse_record(parse_records(as_json(record)), Pictures((folder,)), "vqa", "long.json", number)
     assert time.perf_counter() - began < 5
 
 

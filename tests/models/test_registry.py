@@ -34,6 +34,7 @@ def directory(tmp_path_factory):
 def test_both_families_are_what_the_protocol_says(directory):
     for sizes in (TINY, read_config(directory)):
         assert isinstance(sizes, Sizes) and isinstance(make_model(sizes), Model)
+        assert set(sizes.eos_token_ids) <= set(range(sizes.vocab_size)) >= set(sizes.visual_token_ids)
         assert sizes_from_dict(family_named(sizes.model_type).write_sizes(sizes, "float32")) == sizes
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -257,3 +258,15 @@ def test_wrong_calls_are_explained(tmp_path):
         Checkpoints(tmp_path / "nowhere", read_only=True)
     with pytest.raises(ValueError, match="keep_last"):
         Checkpoints(tmp_path, keep_last=0)
+
+
+def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"x": jnp.zeros(1000)}, {})
+        free = SimpleNamespace(free=3999)
+        monkeypatch.setattr("rrft_jax.run.checkpoints.shutil.disk_usage", lambda path: free)
+        with pytest.raises(CheckpointError, match="takes 0.0 MiB, and 0.0 MiB are free at .* make room there"):
+            checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
+        free.free = 4000
+        checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
+        assert checkpoints.latest_step() == 2

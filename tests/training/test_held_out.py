@@ -69,7 +69,7 @@ def test_sets_are_told_apart_and_need_no_reward_weight(processor):
     metrics = score(processor, sets, format=1.0, accuracy=0.0)
     assert metrics["eval/accuracy"] == 1 and metrics["eval_ood/accuracy"] == 0
     assert math.isnan(metrics["eval/accuracy_reasoned"]) and math.isnan(metrics["eval_ood/accuracy_direct"])
-    assert len(metrics) == 14
+    assert len(metrics) == 16
 
 
 def test_it_stops_after_a_batch(processor):

@@ -9,7 +9,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
 from rrft_jax.data.records import read_json as read_json_file
-from rrft_jax.data.values import kind_of, parse_json
+from rrft_jax.data.values import kind_of, parse_records
 
 TASKS = ("visual_counting", "structure_perception", "spatial_transformation", "vqa")
 # How the published files and scripts call them.
@@ -119,7 +119,7 @@ def read_lines(path: Path, fields: str) -> Iterator[tuple[int, dict | Problem]]:
                 continue
             record = f"record {number}"
             try:
-                value = parse_json(line, number)
+                value = parse_records(line, number)
             except ValueError as error:
                 yield number, Problem(path.name, record, "bad JSON", f"{error}; correct or remove line {number + 1}")
                 continue

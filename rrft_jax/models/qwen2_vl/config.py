@@ -68,6 +68,11 @@ class Qwen2VLConfig:
             self.image_token_id, self.video_token_id, self.vision_start_token_id, self.vision_end_token_id, *pads
         )  # fmt: skip
 
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        ids = self.eos_token_id
+        return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
+
     def __post_init__(self):
         if sum(self.mrope_section) * 2 != self.head_dim:
             raise ValueError(
