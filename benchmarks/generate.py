@@ -25,11 +25,11 @@ def our_side(options: Options, turn: Turn) -> None:
 
     turn.imported()
     side = load(options)
-    law = samplable(side.law, side.processor.eos_token_ids)
+    allowed = samplable(side.allowed, side.processor.eos_token_ids)
     # `samplable` forbids every EOS, so the loop cannot stop early.
     fixed = {"length": options.new_tokens, "stop_at_eos": False}
-    draw = jax.jit(partial(sample, side.decoder(side.law, **fixed), group=options.group))
-    greedy = jax.jit(partial(sample, side.decoder(law, **fixed, sampling=Sampling(0.0)), group=1))
+    draw = jax.jit(partial(sample, side.decoder(side.allowed, **fixed), group=options.group))
+    greedy = jax.jit(partial(sample, side.decoder(allowed, **fixed, sampling=Sampling(0.0)), group=1))
     prompts, key = side.prompts(), jax.random.key(0)
     found = np.asarray(greedy(side.params, prompts, key).tokens)[0, 0].tolist()
     begin = time.perf_counter()
@@ -49,10 +49,10 @@ def transformers_side(options: Options, turn: Turn) -> None:
     from common.torch_side import load_model, load_problem, load_processor, model_inputs
 
     turn.imported()
-    questions, law, _ = load_problem(options)
+    questions, allowed, _ = load_problem(options)
     model, processor = load_model(options.checkpoint).eval(), load_processor(options.checkpoint)
     C = options.new_tokens
-    fixed = {"min_new_tokens": C, "max_new_tokens": C, "suppress_tokens": np.flatnonzero(~law).tolist()}
+    fixed = {"min_new_tokens": C, "max_new_tokens": C, "suppress_tokens": np.flatnonzero(~allowed).tolist()}
     inputs = model_inputs(processor, questions, 1)
     with torch.no_grad():
         out = model.generate(**model_inputs(processor, questions[:1], 1), do_sample=False, **fixed)

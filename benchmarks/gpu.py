@@ -5,12 +5,12 @@
 
 Parts, the most important first, each saved as soon as it is there:
     rates           matmul and copy rate of the device
-    parity          a small model on the device beside float32 on the host's CPU (common/device_parity.py)
+    parity          a small model on the device against float32 on the host's CPU (common/device_parity.py)
     decode          tokens and pictures read a second; decoding as achieved / floor of its memory traffic
     update          model FLOPs utilisation: the least FLOPs of common/cost.py / measured time / measured matmul rate,
                     rematerialisation not counted as work
     full_step       rollout, reference pass and update at the paper's shapes
-    parity_cudnn    cuDNN's attention beside XLA's, values and gradients; skipped but on NVIDIA
+    parity_cudnn    cuDNN's attention against XLA's, values and gradients; skipped but on NVIDIA
     update_lora, full_step_lora     the same with an adapter of rank 64 on a base in bfloat16
 
 A part that fails, out of memory for instance, is recorded with its error and the next one runs. After --minutes no
@@ -90,7 +90,7 @@ class Bench:
         self.mask = jnp.ones((s.B, s.G, s.C), bool)
         bytes_each = 4 if self.tiny else 2
         self.cost = phases(config, s, bytes_each, bytes_each)
-        self.law = np.arange(config.vocab_size) < config.vocab_size - 64
+        self.allowed = np.arange(config.vocab_size) < config.vocab_size - 64
         optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
         self.optimizer = optimizer
         self.step = jax.jit(
@@ -103,7 +103,7 @@ class Bench:
         self.sampler = jax.jit(
             partial(
                 sample,
-                Decoder(self.model, self.law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
+                Decoder(self.model, self.allowed, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False),
                 group=s.G,
             )
         )

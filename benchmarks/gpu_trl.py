@@ -52,7 +52,7 @@ def reward(text: str) -> float:
 
 
 class Steps:
-    """What the trainer asks and tells: whether to go on, and seconds by phase, saved as they come."""
+    """What the trainer calls: whether to take another step, and seconds by phase, saved as they come."""
 
     def __init__(self, args: argparse.Namespace, found: dict, deadline: float):
         self.args, self.found, self.deadline = args, found, deadline

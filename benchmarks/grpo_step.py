@@ -80,14 +80,15 @@ def our_side(options: Options, turn: Turn) -> None:
     optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
     program = {
         "prefill": jax.jit(lambda params, prompts: model.prefix_of(params, prompts)),
-        "sample": jax.jit(partial(sample, side.decoder(side.law, C, stop_at_eos=False), group=G)),
+        "sample": jax.jit(partial(sample, side.decoder(side.allowed, C, stop_at_eos=False), group=G)),
         "reference": jax.jit(lambda params, *batch: score(model, params, *batch, None)[0]),
         "update": jax.jit(make_train_step(forward, loss, optimizer, schedule, options.micro_batches), donate_argnums=0),
     }
 
     def on_fixed_batch() -> dict:
         """What this side finds for the batch both sides score."""
-        prompts, fixed = side.prompts(), fixed_completions(options, samplable(side.law, side.processor.eos_token_ids))
+        drawable = samplable(side.allowed, side.processor.eos_token_ids)
+        prompts, fixed = side.prompts(), fixed_completions(options, drawable)
         tokens, mask = jnp.asarray(fixed["tokens"]), jnp.asarray(fixed["mask"])
         log_probs = program["reference"](params, prompts, tokens, mask)
         old, ref = (log_probs + noise for noise in fixed["noise"])
@@ -160,13 +161,13 @@ def trl_side(options: Options, turn: Turn) -> None:
         trainer.run()
 
 
-def trl_on_fixed_batch(options: Options, trainer, questions: list, law: np.ndarray) -> dict:
+def trl_on_fixed_batch(options: Options, trainer, questions: list, allowed: np.ndarray) -> dict:
     """What TRL's trainer finds for the batch both sides score."""
     import torch
     from common.torch_side import model_inputs
 
     B, G, C = options.prompts, options.group, options.new_tokens
-    fixed = fixed_completions(options, law)
+    fixed = fixed_completions(options, allowed)
     flat = lambda x: torch.tensor(x.reshape(B * G, *x.shape[2:]))  # noqa: E731
     inputs = model_inputs(trainer.processing_class, questions, G)
     prompt_ids, prompt_mask = inputs.pop("input_ids"), inputs.pop("attention_mask")

@@ -42,11 +42,11 @@ def our_side(options: Options, turn: Turn) -> None:
     side = load(options)
     B, G, C = options.prompts, options.group, options.new_tokens
     short = C // TIMES_LONGER
-    law = samplable(side.law, side.processor.eos_token_ids)
+    allowed = samplable(side.allowed, side.processor.eos_token_ids)
     prompts, key = side.prompts(), jax.random.key(0)
 
     def program(prompts, length=C, group=G, **fixed):
-        jitted = jax.jit(partial(sample, side.decoder(law, length, **fixed), group=group))
+        jitted = jax.jit(partial(sample, side.decoder(allowed, length, **fixed), group=group))
         return lambda: jax.block_until_ready(jitted(side.params, prompts, key))
 
     forever = {"eos_token_ids": side.processor.eos_token_ids, "stop_at_eos": False}

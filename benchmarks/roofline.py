@@ -6,8 +6,8 @@
 For prefill, decode, reference and update: the least FLOPs and bytes (common/cost.py), the FLOPs of the products in the
 compiled program (common/hlo.py), the time, and achieved / floor at this machine's own matmul and copy rates: the
 largest of those measured before and after each phase, since others on the machine slow them from minute to minute. The
-process is pinned to one core and counts CPU-seconds, unless --threads 0. With --sweep, beside the growth of the time
-the growth of the least FLOPs at the same points.
+process is pinned to one core and counts CPU-seconds, unless --threads 0. With --sweep it prints the growth of the
+time and that of the least FLOPs at the same points.
 """
 
 import argparse
@@ -57,12 +57,12 @@ def measure(
     s, model = shapes, make_model(config, remat=remat)
     params = model.init_params(jax.random.key(0))
     prompts = jax.tree.map(jnp.asarray, random_prompts(config, s))
-    law = jnp.arange(config.vocab_size) < config.vocab_size - 64
+    allowed = jnp.arange(config.vocab_size) < config.vocab_size - 64
     tokens = jax.random.randint(jax.random.key(1), (s.B, s.G, s.C), 0, 100)
     mask, rows = jnp.ones(tokens.shape, bool), jnp.ones((s.B, s.G))
     batch = Batch(prompts, tokens, mask, Targets(mask, rows, rows, None, jnp.zeros(tokens.shape)))
     loss = partial(grpo_loss, config=trl("grpo", beta=0.04))
-    decoder = Decoder(model, law, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
+    decoder = Decoder(model, allowed, (config.eos_token_id,), config.pad_token_id, s.C, stop_at_eos=False)
     draw = partial(sample, decoder, group=s.G)
     programs = {
         "prefill": (lambda p, x: model.prefix_of(p, x), (params, prompts)),

@@ -16,9 +16,10 @@ LEARNING_RATE = 1e-6
 TOLERANCE = {"loss": 1e-4, "grad_norm": 1e-3}  # both relative
 
 
-def answers(options: Options, law: np.ndarray) -> np.ndarray:
+def answers(options: Options, allowed: np.ndarray) -> np.ndarray:
     """int32[B, C]"""
-    return np.random.default_rng(1).choice(np.flatnonzero(law), (options.prompts, options.new_tokens)).astype(np.int32)
+    shape = (options.prompts, options.new_tokens)
+    return np.random.default_rng(1).choice(np.flatnonzero(allowed), shape).astype(np.int32)
 
 
 def our_side(options: Options, turn: Turn) -> None:
@@ -35,7 +36,7 @@ def our_side(options: Options, turn: Turn) -> None:
 
     turn.imported()
     side = load(options)
-    tokens = jnp.asarray(answers(options, samplable(side.law, side.processor.eos_token_ids)))[:, None]
+    tokens = jnp.asarray(answers(options, samplable(side.allowed, side.processor.eos_token_ids)))[:, None]
     config = base_config().optimizer
     config.schedule.update({"name": "constant", "peak": LEARNING_RATE})
     optimizer, schedule = make_optimizer(config, 1000)
@@ -60,9 +61,9 @@ def transformers_side(options: Options, turn: Turn) -> None:
     from common.torch_side import load_model, load_problem, load_processor, model_inputs
 
     turn.imported()
-    questions, law, _ = load_problem(options)
+    questions, allowed, _ = load_problem(options)
     model, processor = load_model(options.checkpoint).train(), load_processor(options.checkpoint)
-    tokens = torch.tensor(answers(options, law)).long()
+    tokens = torch.tensor(answers(options, allowed)).long()
     inputs = model_inputs(processor, questions, 1)
     prompt = inputs["input_ids"]
     inputs["labels"] = torch.cat([torch.full_like(prompt, -100), tokens], 1)

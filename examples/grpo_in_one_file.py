@@ -52,7 +52,7 @@ BUCKET = Bucket(prompt_tokens=88, images=1, patches=64)  # one shape for every p
 # --------------------------------------------------------------------------------------------------- task, model, words
 directory = Path(rrft_jax.__file__).parent / "assets" / "nano"
 task = get_task("visual_counting")
-ask = task.asker("cot")  # Example -> the text of the question, with the instruction to think first
+ask = task.prompt_fn("cot")  # Example -> the text of the question, with the instruction to think first
 processor = load_processor(directory)
 model = make_model(read_config(directory), remat="dots")
 params = jax.tree.map(jnp.asarray, load_params(directory))

@@ -1,4 +1,4 @@
-"""Compiles a run's programs for devices that need not be there, and says what they need: memory, work, time.
+"""Compiles a run's programs for devices that you need not have, and prints what they need: memory, work, time.
 
     python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4
     python launch/compile.py --config=configs/grpo_counting.py --topology=cpu:8 --json=report.json
@@ -24,12 +24,12 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
 _TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v5p:2x2x4, v6e:2x4, ...; cpu:8; or local devices.")
-_JSON = flags.DEFINE_string("json", None, "The reports are written here as well.")
+_JSON = flags.DEFINE_string("json", None, "File for the reports as JSON.")
 _PROGRAMS = flags.DEFINE_list("programs", ["sample", "reference", "step"], "Which of them to compile.")
 _SIZES = flags.DEFINE_string("model_config", None, "config.json of the model, instead of that of config.init.")
 _TEXT = flags.DEFINE_string("text", None, "Folder for the compiled text of each program.")
 _PLAN = flags.DEFINE_bool("plan", False, "Compile nothing, and print the memory plan for these devices.")
-_HBM = flags.DEFINE_float("hbm_gib", 0.0, "Memory of a device in GiB, where it is not the chip's own or not known.")
+_HBM = flags.DEFINE_float("hbm_gib", 0.0, "Memory of a device in GiB, if it differs from the chip's or is not known.")
 
 
 def main(_) -> int:

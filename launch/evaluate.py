@@ -7,10 +7,10 @@
     python launch/evaluate.py --endpoint=http://localhost:8000/v1 --model=nano --benchmark=all --output=out
 
 Without --data_dir the questions are generated (the task's twin of each benchmark); with it they come from the published
-test files in FOLDER, or are records of your own, in any form that data= of a training reads. Interrupted, the same
-command goes on with the questions that are not answered yet. --dry-run says what would be asked, of an endpoint with
-tokens and time. Started on every worker of a TPU pod, as the tasks of a Slurm step or with JAX_COORDINATOR_ADDRESS and
-its kin, the processes evaluate one checkpoint together.
+test files in FOLDER, or are records of your own, in any form that data= of a training reads. After an interruption the
+same command resumes with the questions that are not answered yet. --dry-run prints what would be asked, for an endpoint
+with tokens and time. Processes that are started on every worker of a TPU pod, as the tasks of a Slurm step, or with
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID evaluate one checkpoint together.
 """
 
 import json
@@ -33,7 +33,7 @@ _LEAVE_OUT = flags.DEFINE_list(
     "leave_out", [], "Fields the endpoint refuses, of temperature, top_p, top_k, seed, n, max_tokens. OpenAI: top_k."
 )
 _MAX_NAME = flags.DEFINE_string("max_tokens_name", None, "What the endpoint calls the limit of an answer (max_tokens).")
-_DRY = flags.DEFINE_bool("dry-run", False, "Say what would be asked, ask nothing.")
+_DRY = flags.DEFINE_bool("dry-run", False, "Print what would be asked, ask nothing.")
 _BENCHMARK = flags.DEFINE_string("benchmark", "all", "A benchmark, a task (a name or my_task.py:TASK), or all.")
 _DATA = flags.DEFINE_string(
     "data_dir", "", "Folder with the published test files and their pictures, or whatever data= of a training may name."
@@ -48,18 +48,18 @@ _PROMPT = flags.DEFINE_string(
     "what a workdir was trained with, else zero_shot.",
 )  # fmt: skip
 _DECODING = flags.DEFINE_enum("decoding", "paper", ["paper", "greedy"], "T 0.1, top-p 0.9, top-k 50; or greedy.")
-_TEMPERATURE = flags.DEFINE_float("temperature", None, "In place of the decoding's own.")
-_TOP_P = flags.DEFINE_float("top_p", None, "In place of the decoding's own.")
-_TOP_K = flags.DEFINE_integer("top_k", None, "In place of the decoding's own.")
+_TEMPERATURE = flags.DEFINE_float("temperature", None, "In place of that of --decoding.")
+_TOP_P = flags.DEFINE_float("top_p", None, "In place of that of --decoding.")
+_TOP_K = flags.DEFINE_integer("top_k", None, "In place of that of --decoding.")
 _SAMPLES = flags.DEFINE_integer("samples", 1, "Answers per question; more than 1 adds pass@k and maj@k.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 _NEW = flags.DEFINE_integer("max_new_tokens", 768, "Longest answer in tokens.", 1)
 _BATCH = flags.DEFINE_integer("batch", 32, "Questions at a time.", 1)
-_MESH = flags.DEFINE_enum("mesh", "data", ["data", "fsdp", "fsdp+tensor"], "How parameters lie on several devices.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
-_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of a picture; default: the checkpoint's.")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of a picture; default: the checkpoint's.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_MESH = flags.DEFINE_enum("mesh", "data", ["data", "fsdp", "fsdp+tensor"], "How several devices share the parameters.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Smallest area of a picture; default: the checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area of a picture; default: the checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _OF_ENDPOINT = ("model", "api_key_env", "concurrency", "requests_per_minute", "timeout", "leave_out", "max_tokens_name")
 _START, _HEARTBEAT = 300, 100  # seconds, as launch/train.py waits for other processes
 _OF_CHECKPOINT = ("batch", "mesh", "dtype", "min_pixels", "max_pixels")
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
         print(f"error: {who()}{error}", file=sys.stderr)
         return leave(2)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; the same command resumes from here", file=sys.stderr)
         return 130
 
 

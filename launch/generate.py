@@ -1,7 +1,7 @@
 """Asks a checkpoint about images; the answer is printed as it is written.
 
     python launch/generate.py --image scene.png --question "How many cubes are there?"
-    python launch/generate.py --checkpoint=workdirs/mine --image a.png --image b.png --temperature=1 --seed=3 \
+    python launch/generate.py --checkpoint=workdirs/mine --image a.png --image b.png --temperature=1 --seed=3 \\
         --question "What differs?"
 
 Without --question, every line of standard input is a question about the same images.
@@ -36,13 +36,13 @@ _TOP_K = flags.DEFINE_integer("top_k", 0, "Draw from the k most likely tokens; 0
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw from the smallest set of tokens of this mass; 1 is off.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws; question i of standard input has draws of its own.")
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 256, "Longest answer in tokens.", lower_bound=1)
-_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Smallest area an image is resized to; default: checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area an image is resized to; default: checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 
-def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
+def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str]:
     """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
     from rrft_jax.run.workdir import VERSIONS, trained_with
 
@@ -50,7 +50,7 @@ def make_asker(checkpoint: str, template: str | None) -> Callable[[str], str]:
     if template is None and (workdir / VERSIONS).is_file():
         name, prompt, folder = trained_with(workdir)
         task = get_task(name)
-        ask = task.asker(prompt, bool(folder))
+        ask = task.prompt_fn(prompt, bool(folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
     name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
@@ -94,7 +94,7 @@ def answer_all() -> None:
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
     images = [read_image(path) for path in _IMAGE.value]
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
-    ask = make_asker(_CHECKPOINT.value, _TEMPLATE.value)
+    ask = make_prompt_fn(_CHECKPOINT.value, _TEMPLATE.value)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))

@@ -4,9 +4,9 @@
     python launch/prepare_data.py --source=parquet --input=mine.parquet --task=visual_counting --data_dir=data
     python launch/train.py --config=configs/grpo_counting.py:data=data/reason_rft/visual_counting/1.0.0
 
-Pictures go along as encoded images, so the result needs nothing of the input. A record that cannot be used is counted,
-listed and left out; with --strict nothing is written before all are good. What is there already is not made again: a
-run that was stopped goes on with the first task that is missing. docs/data.md says where to get each data set.
+The result holds the pictures as encoded images and needs nothing of the input. A record that cannot be used is counted,
+listed and left out; with --strict nothing is written before all are good. A finished task is not made again: after an
+interruption the same command resumes with the first one that is missing. docs/data.md says where to get each data set.
 """
 
 import sys
@@ -30,7 +30,7 @@ _SPLIT = flags.DEFINE_list(
     "split", None, "Only these splits, such as train,test_ood; a wrong name lists what is there."
 )
 _STRICT = flags.DEFINE_bool("strict", False, "Check everything first and stop with a list if any record is bad.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Delete what was prepared before and make it anew.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Delete what was prepared before and prepare it again.")
 _LISTED = flags.DEFINE_integer("listed", 20, "How many bad records are printed; skipped.jsonl lists them all.", 0)
 # Each of these is for some sources only, and refused by the others.
 _TASK = flags.DEFINE_string(

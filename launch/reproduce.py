@@ -3,11 +3,11 @@
     python launch/reproduce.py                              # everything that is not in docs/results yet, seed 0
     python launch/reproduce.py --seeds=0,1,2
     python launch/reproduce.py --tasks=counting --methods=zero_shot,reason_rft_zero --results=workdirs/table
-    python launch/reproduce.py --report_only                # draws what is there
+    python launch/reproduce.py --report_only                # draws table and figures of the results that exist
     python launch/reproduce.py --quick --questions=8        # trainings of four steps, in folders of their own
 
-Stopped by Ctrl-C or a kill, the same command goes on in the middle of the training where it was. A nano result is about
-the pipeline: it says nothing about Qwen2-VL-2B or 7B.
+After Ctrl-C or a kill, the same command resumes in the middle of the training where it was. A nano result is about the
+pipeline: it says nothing about Qwen2-VL-2B or 7B.
 """
 
 import os
@@ -31,8 +31,8 @@ _RESULTS = flags.DEFINE_string(
     "results", None, "Where results and report go (docs/results, with --quick workdirs/quick/results)."
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Trainings of four steps, to see that everything runs.")
-_REPORT = flags.DEFINE_bool("report_only", False, "Train and evaluate nothing.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_REPORT = flags.DEFINE_bool("report_only", False, "Draw the report alone; train and evaluate nothing.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 DEFAULTS = "workdirs/reproduce", "docs/results"
 
 
@@ -51,7 +51,7 @@ def train(cell, workdir: Path) -> int:
     if cell.method == "reason_rft_zero":  # the fall of the adaptation gap lasts about 15 steps
         changed["eval.every"] = min(config.eval.every, GAP_STEPS)
     config.update_from_flattened_dict(changed)
-    # What a stopped training says of how to go on: the command of this training alone, which has its workdir.
+    # A stopped training prints how to resume it: the command of this training alone, which has its workdir.
     options = [f"--config.{name}={value}" for name, value in changed.items()]
     argv = ["launch/train.py", f"--config={file}", *options]
     return run(config, workdir, argv, began=cpu_seconds())
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
             say = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731
             code = run_cell(cell, train, workdirs, results, _QUESTIONS.value, say)
             if code:
-                print("stopped; the same command of launch/reproduce.py goes on from here", file=sys.stderr)
+                print("stopped; the same command of launch/reproduce.py resumes from here", file=sys.stderr)
                 return code
         found = read_results(results)
         if not found:
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; the same command resumes from here", file=sys.stderr)
         return 130
     return 0
 

@@ -32,10 +32,10 @@ _MAX_MB = flags.DEFINE_integer("max_mb", 32, "Megabytes of one request.", lower_
 _MAX_PROGRAMS = flags.DEFINE_integer(
     "max_programs", 64, "Compiled programs kept: one per shape and decoding setting.", lower_bound=1
 )
-_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Least area of an image after resizing; default: checkpoint's.")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Most area of an image after resizing; default: checkpoint's.")
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of parameters and products.")
+_MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Smallest area an image is resized to; default: checkpoint's.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area an image is resized to; default: checkpoint's.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LAST_WAIT = 5.0  # seconds for the model's thread after a second Ctrl-C

@@ -1,4 +1,4 @@
-"""Trains or resumes: SFT or GRPO, whatever the config says.
+"""Trains, or resumes a training: SFT, GRPO or your own algorithm, as the config says.
 
     python launch/train.py --config=configs/grpo_counting.py
     python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
@@ -9,7 +9,7 @@ The same command with the --workdir of an unfinished run resumes it. Ctrl-C save
 
 On a TPU pod start it on every worker. Elsewhere give each process --coordinator_address=HOST:PORT --num_processes=N
 --process_id=I (or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID), or start N processes on this machine
-with --processes=N. The workdir must lie where all of them see it.
+with --processes=N. The workdir must be on a file system that all of them see.
 """
 
 import os
@@ -27,7 +27,7 @@ from rrft_jax.parallel.names import COUNT, LOST_OTHERS, NUMBER
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.training.interrupt import leave_on_signals
 
-# transformers says at import that it found no torch, which is as it should be.
+# At import transformers warns that it found no torch, which is intended here.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
@@ -36,14 +36,14 @@ _REWARD = flags.DEFINE_multi_string(
     "reward", [], "A reward and its weight, added to the config's: my_rewards.py:NAME=0.5, package.module:NAME=0.5 or "
     "a registered name; repeat it for more.",
 )  # fmt: skip
-_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Compiled programs are kept here; '': not.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Start so many processes on this machine, and watch them.", 1)
-_ADDRESS = flags.DEFINE_string("coordinator_address", None, "host:port of process 0, where it is not found by itself.")
+_ADDRESS = flags.DEFINE_string("coordinator_address", None, "host:port of process 0, if it is not detected.")
 _COUNT = flags.DEFINE_integer("num_processes", None, "How many processes the run has.", 1)
 _NUMBER = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", 0)
 _START = flags.DEFINE_integer("start_timeout", 300, "Seconds to wait for all processes at the start.", 1)
 _HEARTBEAT = flags.DEFINE_integer("heartbeat_timeout", 100, "Seconds of silence until a process counts as lost.", 10)
-_DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs, on each device and the host; make nothing.")
+_DRY = flags.DEFINE_bool("dry-run", False, "Print the memory the run needs on each device and the host; train nothing.")
 _PROFILE = flags.DEFINE_string("profile_steps", "", "First and last step to trace, such as 10,12, into the workdir.")
 _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilation and why it was needed.")
 

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     workdir, out = Path(argv[1]), Path(argv[2])
     config = stored_config(workdir)
     task = get_task(config.task)
-    ask, reward = task.asker(config.prompt), reward_set({task.metric: 1.0})
+    ask, reward = task.prompt_fn(config.prompt), reward_set({task.metric: 1.0})
     before, after = greedy(config.init), greedy(str(workdir))
     for index in range(config.eval.examples):
         example = task.make(0, index, "val", "in")

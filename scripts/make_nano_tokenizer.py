@@ -45,7 +45,7 @@ CHAT_TEMPLATE = (
     "{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
     "<|im_start|>assistant\n{% endif %}"
 )
-# Published templates are long and few: each stands this often beside the examples.
+# Published templates are long and few: each stands this often among the examples.
 TEMPLATE_WEIGHT = 300
 EXAMPLES = 400  # of the training domain of each task; half as many of each other domain
 

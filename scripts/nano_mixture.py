@@ -60,7 +60,7 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
         mode = modes[mode]
         example = task.make(SEED, step * BATCH + row, "pretrain", "in")
         prompt = task.pretraining.listing if mode.prompt == "listing" else mode.prompt
-        encoded.append(encode_prompt(processor, task.asker(prompt)(example), example.images))
+        encoded.append(encode_prompt(processor, task.prompt_fn(prompt)(example), example.images))
         text = TARGETS[mode.target](example)
         target = encode_completion(processor, text)
         tokens[row, 0, : len(target)] = target

@@ -3,7 +3,7 @@
     python scripts/pretrain_nano_tower.py --workdir=workdirs/pretrain_nano
     python scripts/pretrain_nano.py --workdir=workdirs/pretrain_nano --out=rrft_jax/assets/nano
 
-Resumable: the same command goes on from the last checkpoint. The mixture (nano_mixture.py) makes a *base*: it can
+Resumable: the same command resumes from the last checkpoint. The mixture (nano_mixture.py) makes a *base*: it can
 describe a picture, answer directly and reason, and under the training prompts it prefers to answer directly.
 """
 
@@ -22,7 +22,7 @@ from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
-from rrft_jax.evaluation.answer import rung
+from rrft_jax.evaluation.answer import bucket_for
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.models.paths import from_paths
 from rrft_jax.models.protocol import Model
@@ -68,15 +68,15 @@ def evaluate(
     generate, params, processor, task: Task, count: int, prompt: str, start: str = "", domain: str = "in"
 ) -> dict:
     """Greedy accuracy (answers right as a whole), mean score and the share that reasons, on held-out examples."""
-    ask, metric = task.asker(prompt), get(task.metric)
+    ask, metric = task.prompt_fn(prompt), get(task.metric)
     scores, reasoned = [], []
     for low in range(0, count, BATCH):
         examples = [task.make(SEED, i, "val", domain) for i in range(low, low + BATCH)]
         encoded = [encode_prompt(processor, ask(e), e.images) for e in examples]
         if start:
             encoded = [with_start(e, encode_completion(processor, start)[:-1]) for e in encoded]
-        rungs = [rung(e.size, processor.merge_size) for e in encoded]
-        bucket = Bucket(max(r.prompt_tokens for r in rungs), rungs[0].images, rungs[0].patches)
+        buckets = [bucket_for(e.size, processor.merge_size) for e in encoded]
+        bucket = Bucket(max(r.prompt_tokens for r in buckets), buckets[0].images, buckets[0].patches)
         prompts = collate(encoded, np.arange(BATCH), bucket, processor.pad_token_id)
         texts = [start + decode(processor, ids) for ids in np.asarray(generate(params, prompts).tokens)[:, 0]]
         scores += [value or 0.0 for value in metric(texts, examples, list(range(BATCH)), 0)]

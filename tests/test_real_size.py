@@ -80,33 +80,33 @@ def test_one_forward_pass_of_a_shallow_2b(processor, record, encoded):
     config = shallow_2b()
     assert (config.hidden_size, config.intermediate_size, config.vocab_size) == (1536, 8960, 151_936)
     model = Qwen2VL(config, dtype="bfloat16", remat="none")
-    law = allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids)
+    allowed = allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids)
     # The tokenizer's 151,657 less vision_start, vision_end, vision_pad, image_pad, video_pad.
-    assert law.sum() == 151_657 - 5 and law[[151_643, 151_645]].all()
+    assert allowed.sum() == 151_657 - 5 and allowed[[151_643, 151_645]].all()
     prompts = collate([encoded], [0], Bucket(512, 1, 1600), processor.pad_token_id)
 
     # Two completions of one prompt: the answer, and one of tokens that no completion may hold but its last.
     answer = encode_completion(processor, "<answer>\n7\n</answer>")
-    outlaws = np.resize([151_652, 151_655, 151_656, 151_657, 151_935], len(answer))
-    outlaws[-1] = processor.eos_token_ids[0]
-    tokens = np.stack([answer, outlaws])[None].astype(np.int32)
+    forbidden = np.resize([151_652, 151_655, 151_656, 151_657, 151_935], len(answer))
+    forbidden[-1] = processor.eos_token_ids[0]
+    tokens = np.stack([answer, forbidden])[None].astype(np.int32)
     mask = np.ones(tokens.shape, bool)
 
     # Drawn on the host and stored in bfloat16, the dtype of the published weights: half the memory.
     params = random_params(model)
     program = jax.jit(partial(score, model))
-    under_law, entropy = jax.tree.map(np.asarray, program(params, prompts, tokens, mask, law))
-    in_full, _ = jax.tree.map(np.asarray, program(params, prompts, tokens, mask, np.ones_like(law)))
+    masked, entropy = jax.tree.map(np.asarray, program(params, prompts, tokens, mask, allowed))
+    in_full, _ = jax.tree.map(np.asarray, program(params, prompts, tokens, mask, np.ones_like(allowed)))
 
-    assert under_law.dtype == np.float32 and under_law.shape == (1, 2, len(answer))
-    assert np.isfinite(under_law).all() and np.isfinite(in_full).all() and np.isfinite(entropy).all()
-    legal = law[tokens]
-    assert (under_law[~legal] < -1e29).all() and (in_full[~legal] > -60).all()
-    assert (under_law[legal] > -60).all()
-    # The law only takes away from others: what is left grows, by little, since it takes 284 of 151,936 tokens.
-    gain = (under_law - in_full)[legal]
+    assert masked.dtype == np.float32 and masked.shape == (1, 2, len(answer))
+    assert np.isfinite(masked).all() and np.isfinite(in_full).all() and np.isfinite(entropy).all()
+    inside = allowed[tokens]
+    assert (masked[~inside] < -1e29).all() and (in_full[~inside] > -60).all()
+    assert (masked[inside] > -60).all()
+    # The mask only takes tokens away: what is left grows, by little, since it takes 284 of 151,936 tokens.
+    gain = (masked - in_full)[inside]
     assert (gain >= -1e-3).all() and (gain < 0.1).all() and (gain > 0).any()
-    assert (entropy < np.log(law.sum()) + 1e-3).all() and (entropy > 1).all()
+    assert (entropy < np.log(allowed.sum()) + 1e-3).all() and (entropy > 1).all()
 
 
 def random_params(model):

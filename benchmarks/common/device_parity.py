@@ -113,7 +113,7 @@ def cudnn_against_xla(tiny: bool) -> dict:
 
 
 def kernel_against_xla(backend: str, tiny: bool) -> dict:
-    """Output and gradients by a kernel beside those by xla: the tower, prompts, and completions behind them."""
+    """Output and gradients by a kernel against those by xla: the tower, prompts, and completions behind them."""
     n, P, (G, T) = (20, 24, (2, 11)) if tiny else (2436, 1000, (4, 511))
     found = {}
     for name, problem in {

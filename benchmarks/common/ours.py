@@ -1,4 +1,4 @@
-"""Our side's set-up: the model, its vocabulary law and the prompts of the options. Import inside a pinned process."""
+"""Our side's set-up: the model, its allowed tokens and the prompts of the options. Import inside a pinned process."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,12 @@ from rrft_jax.rollout.decoder import Decoder
 
 @dataclass(frozen=True)
 class Ours:
-    """law bool[V] what may be sampled; stops: the EOS and padding ids as `sample` takes them."""
+    """allowed bool[V]: the tokens that may be sampled; stops: the EOS and padding ids as `sample` takes them."""
 
     model: Model
     params: dict
     processor: Processor
-    law: np.ndarray
+    allowed: np.ndarray
     questions: list[Question]
 
     def decoder(self, allowed: np.ndarray, length: int, **settings: Any) -> Decoder:
@@ -51,8 +51,8 @@ def load(options: Options) -> Ours:
     )
 
 
-def samplable(law: np.ndarray, eos_token_ids) -> np.ndarray:
-    """bool[V]: the law without EOS, what completions of a fixed length are made of."""
-    out = np.array(law)
+def samplable(allowed: np.ndarray, eos_token_ids) -> np.ndarray:
+    """bool[V]: the allowed tokens without EOS, for completions of a fixed length."""
+    out = np.array(allowed)
     out[list(eos_token_ids)] = False
     return out

@@ -62,7 +62,7 @@ def model_inputs(processor: ProcessorMixin, questions: list[Question], copies: i
 def load_problem(options: Options) -> tuple[list[Question], np.ndarray, tuple[int, ...]]:
     """The questions, bool[V] what completions of a fixed length are made of (no EOS), and the EOS ids."""
     processor = our_processor(options.checkpoint)
-    law = allowed_tokens(read_config(options.checkpoint), processor.vocab_tokens, processor.eos_token_ids)
-    law[list(processor.eos_token_ids)] = False
+    allowed = allowed_tokens(read_config(options.checkpoint), processor.vocab_tokens, processor.eos_token_ids)
+    allowed[list(processor.eos_token_ids)] = False
     questions = make_questions(processor, options.prompts, options.images, options.size, options.text_tokens)
-    return questions, law, processor.eos_token_ids
+    return questions, allowed, processor.eos_token_ids

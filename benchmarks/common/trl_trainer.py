@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, told apart by phases. It loads torch and trl: import it in a process of its own."""
+"""TRL's GRPOTrainer, timed by phase. It loads torch and trl: import it in a process of its own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -110,7 +110,7 @@ def _less(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]
 def make_trainer(
     options: Options,
     questions: list[Question],
-    law: np.ndarray,
+    allowed: np.ndarray,
     eos_token_ids: tuple[int, ...],
     reward: Callable[[str], float],
     folder: str,
@@ -121,7 +121,7 @@ def make_trainer(
 ) -> Timed:
     """The trainer of a problem in float32 on the CPU, every completion of options.new_tokens tokens.
 
-    questions, law, eos_token_ids: of `load_problem`. arguments: further ones of GRPOConfig, or others in their place.
+    questions, allowed, eos_token_ids: of `load_problem`. arguments: added to those of GRPOConfig, or in their place.
     """
     B, G, C = options.prompts, options.group, options.new_tokens
     features = Features({
@@ -131,7 +131,7 @@ def make_trainer(
         "prompt": [[{"role": "user", "content": q.text}] for q in questions] * COPIES,
         "images": [list(q.images) for q in questions] * COPIES,
     }
-    forbidden = [i for i in np.flatnonzero(~law).tolist() if i not in eos_token_ids]
+    forbidden = [i for i in np.flatnonzero(~allowed).tolist() if i not in eos_token_ids]
     config = dict(
         per_device_train_batch_size=B * G, num_generations=G, max_completion_length=C, beta=options.beta,
         loss_type="grpo", temperature=1.0, learning_rate=1e-6, max_steps=STEPS, use_cpu=True, bf16=False,

@@ -17,7 +17,7 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT="$(cd "$HERE/../.." && pwd)"
 REMOTE=rrft_jax # the folder of the code in the home of every worker
-LOG=train.log   # beside it, since setup makes the folder anew; a training that is started again writes on
+LOG=train.log   # next to it, since setup makes the folder anew; a training that is started again writes on
 DRY_RUN=0
 SETTINGS="$HERE/settings.sh"
 
@@ -68,7 +68,7 @@ it, or change NAME in $SETTINGS" ;;
 
 # ACTIVE, WAITING_FOR_RESOURCES, SUSPENDED, FAILED, ...; GONE where there is no such request.
 state() {
-  local found errors # apart: a warning beside ACTIVE is no state
+  local found errors # apart: a warning next to ACTIVE is no state
   errors="$(mktemp)"
   if found="$(queue describe --format='value(state.state)' 2> "$errors")"; then
     printf '%s\n' "${found:-UNKNOWN}"
@@ -93,7 +93,7 @@ check_state() {
   : "${UNKNOWN_SINCE:=$SECONDS}"
   ((SECONDS - UNKNOWN_SINCE < MAX_UNKNOWN)) || fail 1 "the state of $NAME stays unknown ($1, for \
 MAX_UNKNOWN=$MAX_UNKNOWN seconds). Nothing was deleted: the slice may still be there and paid for. '$0 status' looks, \
-'$0 watch' goes on, '$0 delete' ends it"
+'$0 watch' resumes, '$0 delete' ends it"
 }
 
 wait_for_slice() {
@@ -202,7 +202,7 @@ progress() {
 }
 
 start_again() {
-  say "asking for $NAME again; the run goes on from its last checkpoint in $WORKDIR"
+  say "asking for $NAME again; the run resumes from its last checkpoint in $WORKDIR"
   queue delete --force --quiet || say "there was nothing to delete"
   DELETED_HERE=1
   create || return 1

@@ -118,7 +118,7 @@ def parse_config_overrides(
 
 
 def add_rewards(config: ml_collections.ConfigDict, entries: Sequence[str]) -> None:
-    """What --reward says, "my_rewards.py:NAME=0.5" or the name of a registered reward and its weight, into
+    """Adds each --reward, "my_rewards.py:NAME=0.5" or the name of a registered reward and its weight, to
     config.extra_rewards or config.rewards; a reward that is there already gets the new weight. Raises ValueError."""
     extra = {split_entry(entry)[0]: entry for entry in config.extra_rewards}
     for entry in entries:

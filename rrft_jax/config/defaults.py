@@ -30,7 +30,7 @@ def base_config() -> ConfigDict:
     })  # fmt: skip
     config.processor = ConfigDict({
         "min_pixels": 0, "max_pixels": 0,  # 0: what the model's directory says
-        "nearest_pixels": 0,  # larger pictures are first reduced to this area by nearest neighbours; 0: not
+        "nearest_pixels": 0,  # larger pictures are first reduced to this area by nearest neighbours; 0: never
         "images": "first",  # first | in_question: in front of all text, or each on a line in front of the question
     })  # fmt: skip
     # Shapes of a batch: prompt tokens, image slots, patches of a slot. ("auto",): chosen from the records of a folder.
@@ -47,7 +47,7 @@ def base_config() -> ConfigDict:
         "alpha": 32.0,  # the update is alpha / rank times A B
         "parts": ("language",),  # language, vision
         "targets": (".*",),  # regular expressions on layer names (q, k, v, o, gate, up, down; qkv, proj, fc1, fc2)
-        "adapter": "",  # an adapter of `init` to go on training, in PEFT's format; empty: a new one
+        "adapter": "",  # an adapter of `init` to continue training, in PEFT's format; empty: a new one
     })  # fmt: skip
     config.mesh = ConfigDict({
         "preset": "",  # data | fsdp | fsdp+tensor, instead of sizes
@@ -57,7 +57,7 @@ def base_config() -> ConfigDict:
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
         "ahead": 0,  # 1: completions are drawn one step ahead, by the parameters before the update they overlap with
-        "compact": 0,  # 8: once 1/8 of the completions is unfinished, go on in a batch of that size; 0: never
+        "compact": 0,  # 8: once 1/8 of the completions is unfinished, continue in a batch of that size; 0: never
         "cache_parts": 1,  # 4: the completions' cache grows in 4 steps, and attention reads no more than is there
     })  # fmt: skip
     # Weights. 0: not computed, but for format and what the task counts as a right answer, which are always logged.
@@ -74,8 +74,8 @@ def base_config() -> ConfigDict:
         if field.name != "max_completion_length":  # it is rollout.max_completion_length
             value = field.default
             config.loss[field.name] = config_dict.placeholder(float) if value is None else value
-    config.loss.full_softmax = False  # score over all V rows, as transformers and TRL do, not the sampled law
-    config.loss.temperature = config_dict.placeholder(float)  # of the scored law; None: the rollout's
+    config.loss.full_softmax = False  # score over all V tokens, as transformers and TRL do, not the allowed ones
+    config.loss.temperature = config_dict.placeholder(float)  # of the scored distribution; None: the rollout's
     config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
     config.sft = ConfigDict({
         "target": "cot",  # cot | ans

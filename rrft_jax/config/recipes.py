@@ -1,6 +1,6 @@
-"""Changes to a recipe that come together: a task, a paradigm, a real model's size, real records, the paper's settings.
+"""Settings of a recipe that change together: a task, a real model's size, real records, the paper's settings.
 
-A config file sets what the bundled nano model needs, and `finish` puts on top what its argument asks for.
+A config file sets what the bundled nano model needs; `finish` then applies its argument.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
     """For a config file that takes a task: every field at its default and the task's rewards, the task, and the parsed
     argument.
 
-    The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one it is the first
-    task, or what the records of data=FOLDER say (config.task=auto).
+    The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one the task is the
+    first, or the one that the records of data=FOLDER name (config.task=auto).
     """
     given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
     config = base_config()
@@ -41,7 +41,7 @@ def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
 
 
 def finish(config: ConfigDict, arg: ConfigDict, supervised: bool = False) -> ConfigDict:
-    """What the argument of the config file asks for, on top of the nano recipe. supervised: SFT, else with rewards."""
+    """Applies the argument of the config file to the nano recipe. supervised: SFT, else with rewards."""
     config.init = arg.init or "nano"
     if arg.size != "nano":
         real_size(config, arg, supervised)
@@ -112,7 +112,7 @@ def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
             config.train.update({"prompts": 16, "micro_batches": 0})
         return
     config.rollout.update({"group": 8, "temperature": 0.9, "top_p": 0.9, "top_k": 50})
-    # Drawn from a tempered, truncated law and scored under the plain one, without a correction.
+    # Drawn from a tempered, truncated distribution and scored under the plain one, without a correction.
     config.loss.update({"surrogate": "on_policy", "aggregation": "sequence_mean_token_mean", "beta": 0.04,
                         "kl_estimator": "k3", "full_softmax": True, "temperature": 1.0, "type": ""})  # fmt: skip
     config.advantages.update(PAPER_ADVANTAGES)
@@ -124,7 +124,7 @@ def paper(config: ConfigDict, supervised: bool, real: bool) -> None:
 
 
 def local(config: ConfigDict) -> None:
-    """Everything shrunk: the whole path in about a minute."""
+    """Everything smaller: the whole path in about a minute."""
     config.train.update({"steps": 4, "epochs": 0.0, "prompts": 4, "micro_batches": 2})
     config.optimizer.schedule.update({"warmup_steps": 0, "warmup_ratio": 0.0})
     config.rollout.group = 4

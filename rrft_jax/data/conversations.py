@@ -98,7 +98,7 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
 
 
 def bare_question(text: str) -> str:
-    """A question without the published template around it, of which nothing else is around it. Marks in front stay."""
+    """A question without the published template, if nothing but that is around it. Marks in front stay."""
     marks = _LEADING.match(text)
     head = marks.group() if marks else ""
     return head + _without_tail(_without_rules(text[len(head) :])).strip()

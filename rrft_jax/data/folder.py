@@ -1,4 +1,4 @@
-"""The records of whatever `data=` and `--data_dir` may name: one function for training and evaluation.
+"""Reads the records that `data=` or `--data_dir` names: one function for training and evaluation.
 
     a data set of launch/prepare_data.py, or a folder above it
     FILE or FOLDER with lists (*.json), a record a line (*.jsonl) or tables (*.parquet)
@@ -70,7 +70,7 @@ def read_folder(
 
 
 def split_among(there: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The split to read: of the first kind of `wanted` that there is, None where that is not one alone."""
+    """The split to read: the one of the first kind of `wanted` that exists; None where none does, or several."""
     for kind in wanted:
         same = [kind] if kind in there else [name for name in there if kind_of_split(name) == kind]
         if same:
@@ -156,7 +156,7 @@ def kind_of_split(stem: str) -> str:
 
 
 def _of_split(files: list[Path], split: str, wanted: Sequence[str], folder: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """The files to read, and what to say about those that are left aside. Training takes files of no split along."""
+    """The files to read, and a note about those that are left out. Training also reads files of no split."""
     names = {path: split_name(path.stem) for path in files}
     kinds = {path: kind_of_split(path.stem) for path in files}
     there = tuple(dict.fromkeys(kinds.values()))

@@ -39,7 +39,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An example that training will not see, and why."""
+    """An example that training leaves out, and why."""
 
     id: str
     kind: str

@@ -75,7 +75,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
-            message = f"{path}: not a complete zip archive ({error}); get it again or unpack it beside itself"
+            message = f"{path}: not a complete zip archive ({error}); get it again or unpack it next to itself"
             raise ValueError(message) from error
         self._members = frozenset(self._zip.namelist())
 

@@ -1,7 +1,7 @@
 """Opens a data set that launch/prepare_data.py wrote: its records without their pictures, each read when it is needed.
 
 A record's row in the data set holds its pictures too, many times its text. So all but the pictures is listed once more
-in `records_<split>.jsonl` beside the data: a run starts without reading a picture.
+in `records_<split>.jsonl` next to the data, so that a run starts without reading a picture.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem, RecordError, Records, list_problems
 
-SKIPPED = "skipped.jsonl"  # beside the data: what was left out when it was made, a problem a line
+SKIPPED = "skipped.jsonl"  # next to the data: what was left out when it was made, a problem a line
 PICTURES = "images"  # the field of a row that its listing lacks
 _FILES = ("dataset_info.json", "features.json")
 _DEPTH = 3  # <source>/<task>/<version> below what --data_dir named
@@ -87,7 +87,7 @@ def find_prepared(folder, task: str = "") -> Path | None:
 
 
 def read_prepared(folder, task: str, split: str = "train", strict: bool = False) -> Records:
-    """The split's examples in order, and as problems what had been left out when it was made; no picture is read.
+    """The split's examples in order, and as problems the records left out when it was made; no picture is read.
 
     strict: raise a RecordError that lists the latter. RecordError also where an example is of another task.
     """

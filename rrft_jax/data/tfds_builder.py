@@ -4,8 +4,8 @@ One builder serves every source: DATA_DIR/<source>/<task>/1.0.0. It writes shard
 tensorflow-datasets shuffle: its shuffler needs TensorFlow beyond 1000 MiB a split, and the order of training is ours.
 
 A picture that several records of a split show is stored with the first of them: `image_rows` and `image_places` say for
-each picture of a record which row of the split holds it, at which place of its `images`. What lies beside the data set
-is told in `prepared`.
+each picture of a record which row of the split holds it, at which place of its `images`. `prepared` says what lies
+next to the data set.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""JSON values as records hold them: what counts as missing, what a key said twice, and names for messages."""
+"""JSON values as records hold them: missing values, keys that are repeated, and names for messages."""
 
 import json
 import math

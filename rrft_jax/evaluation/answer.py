@@ -21,7 +21,7 @@ def make_answer(
 ) -> Callable[..., Iterator[str]]:
     """answer(text, images=(), system=None, number=0) -> pieces of the answer as they come.
 
-    The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same rung of
+    The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same bucket of
     sizes share their compiled programs. ValueError for a prompt that leaves no room for the answer.
     """
     stream = make_stream(make_decoder(model, processor, max_new_tokens, sampling=sampling))
@@ -35,13 +35,13 @@ def make_answer(
                 f"a prompt of {len(encoded.tokens)} tokens and {max_new_tokens} new ones exceed the model's {longest} "
                 "positions: lower max_pixels or max_new_tokens, or give fewer images"
             )
-        prompts = collate([encoded], [number], rung(encoded.size, processor.merge_size), processor.pad_token_id)
+        prompts = collate([encoded], [number], bucket_for(encoded.size, processor.merge_size), processor.pad_token_id)
         return text_pieces(processor, stream(params, prompts, key))
 
     return answer
 
 
-def rung(size: Size, merge_size: int) -> Bucket:
+def bucket_for(size: Size, merge_size: int) -> Bucket:
     """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., patches then to
     whole visual tokens, image slots to a power of two, so that many different prompts need few programs."""
     images, merged = len(size.patches), merge_size**2

@@ -367,7 +367,7 @@ class _Run:
             wait = retry_after(error.response.headers)
             if wait is not None and wait > _LONGEST_HOLD:
                 return _Trouble(
-                    "all", f"{why} (the server asks for {wait:.0f} s of patience: go on later)", status=status
+                    "all", f"{why} (the server asks for {wait:.0f} s of patience: try again later)", status=status
                 )
             return _Trouble("again", why, wait, status)
         return _Trouble("question", why, status=status)

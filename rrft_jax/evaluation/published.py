@@ -1,6 +1,6 @@
 """The published results, per cent, row by row.
 
-They are means of the published scorer (`paper_score`) over the real test files: nothing else may stand beside them.
+They are means of the published scorer (`paper_score`) over the real test files: nothing else may be compared with them.
 
 The tables' averages are left out. For the spatial columns they follow three rules (the Zero rows: the mean of the
 out-of-domain ones; other Qwen2-VL rows: of all three; other models: half in-domain, half out-of-domain), and Gemini's
@@ -65,11 +65,11 @@ ROWS: tuple[Published, ...] = tuple(
 )
 
 
-def beside(ours: Collection[str]) -> list[Published]:
-    """The published rows that may stand beside our columns, cut to them (counting_ood with its PARTS).
+def comparable(ours: Collection[str]) -> list[Published]:
+    """The published rows that our columns may be compared with, cut to them (counting_ood with its PARTS).
 
-    ours: the benchmarks of which the whole real file was scored; beside a synthetic twin, another benchmark, or a part
-    of a file nothing published may stand. Compare with `paper_score` alone.
+    ours: the benchmarks of which the whole real file was scored; no published figure may be compared with a synthetic
+    twin, another benchmark, or a part of a file. Compare with `paper_score` alone.
     """
     shown = {column: None for column in ours if column in COLUMNS}
     if "counting_ood" in shown:

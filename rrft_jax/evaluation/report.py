@@ -1,10 +1,10 @@
-"""The table of an evaluation: our columns with intervals, and the published rows where they may stand beside them."""
+"""The table of an evaluation: our columns with intervals, and the published rows where they may be compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rrft_jax.evaluation.benchmarks import Benchmark, benchmarks
-from rrft_jax.evaluation.published import beside
+from rrft_jax.evaluation.published import comparable
 from rrft_jax.evaluation.statistics import Estimate, average
 
 SCORES = ("paper_score", "strict_score")
@@ -26,7 +26,7 @@ def table(results: Mapping[str, Mapping[str, Any]], label: str, known: Sequence[
     for name in dict.fromkeys(metric for numbers in results.values() for metric in numbers.get("set_metrics", ())):
         cells = [_metric([results[b].get("set_metrics", {}).get(name) for b in names]) for _, names in columns]
         rows.append([f"{label}, {name}", *cells])
-    published = beside([b for b, n in results.items() if _is_whole(n)])
+    published = comparable([b for b, n in results.items() if _is_whole(n)])
     for row in published:
         cells = [_plain([row.scores.get(b) for b in names]) for _, names in columns]
         rows.append([f"{row.model} {row.method} (published)".replace("  ", " "), *cells])

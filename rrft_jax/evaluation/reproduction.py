@@ -1,7 +1,7 @@
 """The paper's table in miniature: five training methods on three tasks, a small JSON for each cell and seed.
 
 A cell is (task, method, seed). Its training lives in a workdir of its own and resumes there; its result is a file, and
-a cell whose file is there is done, so that the table goes on wherever it was stopped.
+a cell whose file is there is done, so that the table resumes wherever it was stopped.
 """
 
 import json
@@ -33,7 +33,7 @@ from rrft_jax.tasks.registry import tasks
 from rrft_jax.tasks.task import Task
 
 BASE = "nano"  # what every row starts from
-SPENT = "spent.json"  # beside the predictions
+SPENT = "spent.json"  # next to the predictions
 GAP_STEPS = 10  # at most, between two evaluations of Reason-RFT-Zero, for its transient adaptation gap
 
 

@@ -33,9 +33,9 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.
 
-    about: said of the questions beside the numbers. Questions that <name>.jsonl has are not asked again; ValueError
-    where it has one of them with another text or reference. on_reply(n) is told how many questions are done. Every
-    process of a run calls it; process 0 scores and writes.
+    about: what the questions are, stored with the numbers. Questions that <name>.jsonl has are not asked again;
+    ValueError where it has one of them with another text or reference. on_reply(n): called with the number of questions
+    that are done. Every process of a run calls this function; process 0 scores and writes.
     """
     names = [example.id for example in examples]
     if len(set(names)) < len(names):

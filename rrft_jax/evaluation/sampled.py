@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from rrft_jax.data.decoding import image_size
 from rrft_jax.data.index import Bucket
-from rrft_jax.evaluation.answer import rung
+from rrft_jax.evaluation.answer import bucket_for
 from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
@@ -28,7 +28,7 @@ def make_answerer(
     """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
 
     Draws are addressed by (decoding.seed, Question.number, sample): neither the batch nor the other questions change
-    them. Every process asks for the same questions and gets all replies. Questions are put into rungs of sizes, one
+    them. Every process asks for the same questions and gets all replies. Questions are put into buckets of sizes, one
     compiled program each; ValueError names a question that leaves no room for its answer.
     """
     sampling = Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
@@ -78,7 +78,7 @@ def make_answerer(
 def _batches(
     processor: Processor, positions: int, decoding: Decoding, questions: Sequence[Question], batch: int
 ) -> Iterator[tuple[Bucket, list[Question]]]:
-    """Questions of one rung of sizes at a time, small ones first."""
+    """Questions of one bucket of sizes at a time, small ones first."""
     by_bucket: dict[Bucket, list[Question]] = {}
     for question in questions:
         try:
@@ -93,7 +93,7 @@ def _batches(
                 f"question {question.id}: {size.prompt_tokens} prompt tokens and {decoding.max_new_tokens} new ones "
                 f"exceed the model's {positions} positions: lower --max_new_tokens or --max_pixels"
             )
-        by_bucket.setdefault(rung(size, processor.merge_size), []).append(question)
+        by_bucket.setdefault(bucket_for(size, processor.merge_size), []).append(question)
     for bucket in sorted(by_bucket, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens)):
         mine = by_bucket[bucket]
         for low in range(0, len(mine), batch):

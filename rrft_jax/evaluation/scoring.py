@@ -1,6 +1,6 @@
 """Score answers twice: as the paper's evaluation did (`paper_score`), and as an honest reader would (`strict_score`).
 
-They differ on purpose; a strict score never stands beside a published figure.
+They differ on purpose; a strict score is never compared with a published figure.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from rrft_jax.tasks.task import Task
 class Score:
     """What is known of one answer.
 
-    paper_score, strict_score: in [0, 1]; None where the check gave no verdict, for the reason in `error`.
+    paper_score, strict_score: in [0, 1]; None where the check gave no result, for the reason in `error`.
     exact: 1.0 where the whole answer is right, else 0.0; below strict_score where that gives partial credit.
     answer: what was read, in one spelling, for votes among several answers; None where nothing was.
     answer_type: the kind of the question, such as "choice" or "non_choice".

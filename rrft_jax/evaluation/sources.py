@@ -49,7 +49,7 @@ def questions(
         if task.make is None:
             raise ValueError(f"{benchmark.name}: {task.name} generates no questions; give --data_dir with its records")
         examples = [task.make(0, i, SPLIT, column.domain) for i in range(limit or GENERATED)]
-        return Asked(examples, task.asker(prompt), {"source": "generated", "limit": limit, "skipped": []})
+        return Asked(examples, task.prompt_fn(prompt), {"source": "generated", "limit": limit, "skipped": []})
     if not column.file:
         records = _own(benchmark, folder, strict, split, image_root)
     elif split or image_root:
@@ -65,7 +65,7 @@ def questions(
         raise RecordError(f"--data_dir={folder}: no record of {benchmark.name} can be used\n{records.report()}")
     source = "published" if column.file else "records"
     about = {"source": source, "limit": limit, "skipped": [str(problem) for problem in records.problems]}
-    asked = task.asker(column.prompts.get(prompt, prompt), real=True)
+    asked = task.prompt_fn(column.prompts.get(prompt, prompt), real=True)
     return Asked(list(records.examples[: limit or None]), asked, about)
 
 

@@ -1,4 +1,4 @@
-"""CPU time of an evaluation over all the sessions it took, kept beside its predictions."""
+"""CPU time of an evaluation over all the sessions it took, kept next to its predictions."""
 
 import json
 from pathlib import Path

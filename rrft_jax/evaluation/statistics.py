@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval. count: questions; unscored: those without a verdict, which count as wrong."""
+    """A mean with its interval. count: questions; unscored: those without a score, which count as wrong."""
 
     mean: float
     low: float
@@ -58,7 +58,7 @@ def bootstrap(
     """Percentile bootstrap of a mean (Efron 1979): quantiles of the means of `resamples` draws with replacement."""
     distinct, counts = np.unique(np.asarray(values, np.float64), return_counts=True)
     n = counts.sum()
-    # How often each distinct value is drawn is multinomial: the same law as drawing n values, without storing them.
+    # How often each distinct value is drawn is multinomial: distributed as n drawn values, without storing them.
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
     low, high = np.quantile(drawn @ distinct / n, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

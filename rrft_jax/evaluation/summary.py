@@ -69,7 +69,7 @@ def _of(records: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]
 
 
 def _mean_of(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    """The mean score of a question's answers: None where none has a verdict; one of several without counts as wrong."""
+    """The mean score of a question's answers: None where none has a score; one of several without counts as wrong."""
 
     def mean(record: Mapping[str, Any]) -> float | None:
         values = record[name]

@@ -28,8 +28,8 @@ class GRPOLoss:
     delta, dual_clip     clipped only, None or > 1: a bound on the unclipped ratio (TRL), a bound on the loss at
                          negative advantages (verl's clip_ratio_c)
     importance_cap       None, or the policy loss of a token times min(p_old / p_sampling, cap), a constant: truncated
-                         importance sampling, for tokens drawn from another law than the one scored (top-k, another
-                         temperature); TRL's vllm_importance_sampling_clip_max in the mode token_truncate
+                         importance sampling, where tokens are drawn from another distribution than the scored one
+                         (top-k, another temperature); TRL's vllm_importance_sampling_clip_max, mode token_truncate
     sapo_temperature_*   of the sigmoid gate at positive and at other advantages
     max_completion_length  tokens; read by constant_length
     beta                 coefficient of the KL penalty; 0 leaves it out

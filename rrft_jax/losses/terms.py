@@ -17,7 +17,7 @@ from rrft_jax.losses.masked import safe_divide
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What the model says about given completions.
+    """The model's scores of given completions.
 
     log_probs float32[B, G, C]         of each completion token, logits already divided by the temperature
     entropy   float32[B, G, C] | None  of the distribution each token was drawn from, in nats; None: not computed
@@ -32,14 +32,14 @@ class Scores:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Targets:
-    """What a loss is told about the same completions: constants, computed over the whole batch before it is split.
+    """What else a loss takes of the same completions: constants, computed over the whole batch before it is split.
 
     loss_mask     bool[B, G, C] (or 0/1)    tokens that count: up to and including the first EOS, nothing after
     row_weight    float32[B, G]             1; 0 for a row that only pads the batch
     advantages    float32[B, G] | None      None for SFT
     old_log_probs float32[B, G, C] | None   of the policy that drew the completions; None: it is the current policy
     ref_log_probs float32[B, G, C] | None   of the frozen reference of the KL penalty
-    sampling_log_probs float32[B, G, C] | None  of the law the tokens were drawn from
+    sampling_log_probs float32[B, G, C] | None  of the distribution the tokens were drawn from
     """
 
     loss_mask: jax.Array

@@ -24,7 +24,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _log = logging.getLogger(__name__)
 BASE = "base_fingerprint"  # in the metadata of the weights, which PEFT does not read
 
-# What changes the meaning of A and B, or comes beside them; a value that is true or not empty is refused.
+# What changes the meaning of A and B, or is added to them; a value that is true or not empty is refused.
 _UNSUPPORTED = (
     "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication",
     "trainable_token_indices", "target_parameters", "use_qalora", "alora_invocation_tokens", "layers_to_transform",

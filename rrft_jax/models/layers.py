@@ -90,7 +90,7 @@ _product.defvjp(_forward, _backward, symbolic_zeros=True)
 class Dense(nn.Module):
     """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`.
 
-    Where an adapter lies beside W (`models/lora.py`), scale (x A) B is added: the wide product is not done twice.
+    With an adapter next to W (`models/lora.py`), scale (x A) B is added, so the wide product is not computed twice.
     """
 
     features: int

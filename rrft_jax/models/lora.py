@@ -1,6 +1,6 @@
-"""Low-rank adapters as extra leaves beside a kernel: which layers get one, how it starts, how it is merged.
+"""Low-rank adapters as extra leaves next to a kernel: which layers get one, how it starts, how it is merged.
 
-Beside `kernel` float[..., in, out] lie `lora_a` float32[..., in, r], `lora_b` float32[..., r, out] and the constant
+Next to `kernel` float[..., in, out] lie `lora_a` float32[..., in, r], `lora_b` float32[..., r, out] and the constant
 `lora_scale` float32[...], where ... is the number of layers or nothing. The layer computes x W + scale (x A) B.
 Without these leaves the same tree is the base, so the reference policy needs no second copy of the parameters.
 """

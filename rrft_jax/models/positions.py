@@ -1,7 +1,7 @@
 """M-RoPE positions of prompts that mix text, images and videos, computed on the host (arXiv 2409.12191 section 2.1).
 
 The rule is that of `Qwen2VLModel.get_rope_index` in transformers 5: text advances all three components together; a
-visual block of grid (t, h, w) counts its frames, rows and columns from where it starts, and the text after it goes on
+visual block of grid (t, h, w) counts its frames, rows and columns from where it starts, and the text after it continues
 at start + max(h, w) / merge, whatever t is.
 """
 

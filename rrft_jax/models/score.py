@@ -22,8 +22,8 @@ def score(
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities and entropies float32[B, G, C] of completions under softmax(logits / temperature).
 
-    tokens int32[B, G, C], right-padded, with token_mask bool[B, G, C]. allowed bool[V] is the vocabulary law, None the
-    full softmax. Padded positions hold finite, meaningless values.
+    tokens int32[B, G, C], right-padded, with token_mask bool[B, G, C]. allowed bool[V]: the tokens that the softmax is
+    over; None: all of them. Padded positions hold finite but meaningless values.
 
     group_chunks: the members of a group go through the decoder in so many parts, one after the other, and the backward
     pass computes each part again, so that the activations of G / group_chunks members are in memory at a time. Vision

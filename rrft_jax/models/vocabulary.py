@@ -1,4 +1,4 @@
-"""The one vocabulary law: which tokens a completion may hold, for the sampler and the scorer alike."""
+"""The allowed-token mask: which tokens a completion may hold, for the sampler and the scorer alike."""
 
 from collections.abc import Iterable
 

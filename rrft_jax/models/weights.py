@@ -76,7 +76,7 @@ def load_params(
 ) -> dict:
     """Numpy parameters of a HuggingFace directory (one file or shards with an index), cast to `dtype`.
 
-    adapter: LoRA leaves by path, merged into the kernels beside which they belong.
+    adapter: LoRA leaves by path, merged into the kernels that they belong to.
     Raises ValueError that lists all missing, unexpected and misshaped tensors at once.
     """
     config = config or sizes_of(directory)

@@ -112,7 +112,7 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
         return
     if cluster.number > 0:
         _wait_for_port(cluster.address, start_timeout_s)
-    # Given by hand, so nothing of Slurm's or a TPU's is to be mixed in: a GPU of its number, say, and no other.
+    # Set explicitly, so jax must not mix in what it detects of Slurm or a TPU, such as one GPU per process number.
     limits["cluster_detection_method"] = "deactivate"
     what = f"--coordinator_address={cluster.address}: {cluster.count} processes did not come together"
     if cluster.number == 0:

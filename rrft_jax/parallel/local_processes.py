@@ -23,15 +23,15 @@ _CONSEQUENCES = (LOST_OTHERS, -signal.SIGABRT)
 def run_processes(command: Sequence[str], count: int, resume: str, patience_s: float = 20.0) -> int:
     """Runs `command` in `count` processes of one run; the exit code of the whole.
 
-    resume: the shell command that goes on after a loss. patience_s: how long the others may take to end by themselves
-    once one is lost. SIGINT and SIGTERM are passed on to all.
+    resume: the shell command that resumes the run after a loss. patience_s: how long the others may take to end by
+    themselves once one is lost. SIGINT and SIGTERM are passed on to all.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     environment = {**os.environ, ADDRESS: address, COUNT: str(count)}
     processes = [
-        # A group of its own: Ctrl-C at the terminal comes here, and goes on to each of them once.
+        # A group of its own: Ctrl-C at the terminal comes here, and is passed to each of them once.
         subprocess.Popen(command, env={**environment, NUMBER: str(i)}, process_group=0)
         for i in range(count)
     ]
@@ -51,9 +51,9 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
             return max((process.returncode for process in processes), default=0)
         code = processes[lost].returncode
         killed = _end(processes, patience_s)
-        goes_on = f"The run goes on from its last checkpoint with:\n  {resume}"
+        remedy = f"The run resumes from its last checkpoint with:\n  {resume}"
         if passed and code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGTERM):
-            print(f"stopped before it could save. {goes_on}", file=sys.stderr)
+            print(f"stopped before it could save. {remedy}", file=sys.stderr)
             return 128 + passed[0]
         if code == EXPLAINED:
             return EXPLAINED
@@ -62,7 +62,7 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
             what = f"process {lost} of {count} had no answer from another one ({_how(code)}); ended, as it hung: {hung}"
         else:
             what = f"process {lost} of {count} was lost ({_how(code)}), so the others were ended"
-        print(f"error: {what}. {goes_on}", file=sys.stderr)
+        print(f"error: {what}. {remedy}", file=sys.stderr)
         return EXPLAINED
     finally:
         _end(processes, 0.0)

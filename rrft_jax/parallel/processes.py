@@ -66,7 +66,7 @@ def exchange(value: T) -> list[T]:
 
 
 def together(function: Callable[[], T]) -> T:
-    """function() on every process, none of which goes on where one fails: the first that failed raises its error, the
+    """function() on every process, none of which continues where one fails: the first that failed raises its error, the
     others raise ElsewhereError. `function` must hold no collective.
     """
     value = error = None

@@ -32,7 +32,7 @@ _MEMORY = ("argument_size", "output_size", "alias_size", "temp_size", "generated
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device while the program runs. arguments: what it is given; temporaries: what it needs beside that,
+    """Bytes on one device while the program runs. arguments: what it is given; temporaries: what it needs besides that,
     results included; beside: what the run keeps there that the program does not touch; peak: all three.
 
     The compiler's own "peak" is what is alive at once at most. A TPU reserves its temporaries as one block, with holes

@@ -30,11 +30,11 @@ from rrft_jax.training.optimizer import make_optimizer
 
 @dataclass(frozen=True)
 class Drawing:
-    """Bytes on one device of a sampler's program, beside the parameters that it is given.
+    """Bytes on one device of a sampler's program, besides the parameters that it is given.
 
     All the time batch and prompt_cache; first prefill (estimate), then weights (the decoder's, gathered),
     completion_cache, logits, and the larger of compacted (the caches of the smaller batch in which what is unfinished
-    goes on) and growing (the shorter cache that the last one is copied from).
+    continues) and growing (the shorter cache that the last one is copied from).
     """
 
     batch: int

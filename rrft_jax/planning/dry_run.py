@@ -57,8 +57,8 @@ def _stage(config, sizes, devices, capacity, kind) -> int:
     if not capacity:
         return 0
     fits = plan.most <= capacity
-    verdict = "fits" if fits else "DOES NOT FIT"
-    print(f"{verdict}: at most {plan.most / GIB:.2f} GiB planned, of {capacity / GIB:.2f} GiB that a device has")
+    answer = "fits" if fits else "DOES NOT FIT"
+    print(f"{answer}: at most {plan.most / GIB:.2f} GiB planned, of {capacity / GIB:.2f} GiB that a device has")
     if not fits:
         print(smallest_fit(config, sizes, Chip(kind, capacity), mesh.devices.flat[0].platform))
     return 0 if fits else 1

@@ -33,8 +33,8 @@ class Flops:
 def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False, rounds: int = 1) -> Flops:
     """2 x multiply-adds of every dot_general; a scan counts its length, a while loop `while_trips` rounds, a kernel its
     grid (tiles that its mask leaves out count too, where the grid holds them), a shard_map all its devices. Of branches
-    in a scan the cheapest runs in one of its rounds, as the prompt's last layer does, elsewhere the dearest counts.
-    rounds: of the scan around this jaxpr.
+    in a scan the cheapest runs in one of its rounds, as the prompt's last layer does; elsewhere the most expensive
+    counts. rounds: of the scan around this jaxpr.
 
     Everything that is not a dot (norms, softmax, rotary positions) is left out: a few per cent at most.
     """
@@ -56,8 +56,8 @@ def count_flops(jaxpr: Jaxpr, while_trips: int, in_tower: bool = False, rounds: 
 
 
 def _weighted(parts: list[Flops], rounds: int) -> list[Flops]:
-    cheapest, dearest = parts[0], parts[-1]
-    return [dearest] if rounds == 1 else [dearest.times(1 - 1 / rounds), cheapest.times(1 / rounds)]
+    least, most = parts[0], parts[-1]
+    return [most] if rounds == 1 else [most.times(1 - 1 / rounds), least.times(1 / rounds)]
 
 
 def _inner(eqn) -> Iterator[Jaxpr]:

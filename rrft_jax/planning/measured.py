@@ -10,7 +10,7 @@ from rrft_jax.training.source import make_source
 
 
 def with_buckets(config: ConfigDict) -> ConfigDict:
-    """The config with the largest bucket that its records need, where config.buckets are "auto"; else as it is.
+    """The config with the largest bucket that its records need, where config.buckets are "auto"; else unchanged.
 
     The records are read as a run does it. Raises ValueError for a size without a directory, which has no tokenizer.
     """

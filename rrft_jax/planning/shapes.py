@@ -43,7 +43,7 @@ class Tokens:
 class Shapes:
     """Trees of jax.ShapeDtypeStruct that carry the shardings of a run, for its largest bucket.
 
-    state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the parameters beside it;
+    state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the other parameters;
     params: both, as the sampler gets them; reference: the policy at the start, None where the loss does not look at it;
     copied: the leaves of it that are not those of `frozen`, which it shares. drawn: a whole batch with its completions;
     batch: what one update takes of it. layout: of their rows.

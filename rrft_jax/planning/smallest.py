@@ -1,4 +1,4 @@
-"""The smallest slice that a run fits on, by the plan: devices that are not here are stood in for."""
+"""The smallest slice that a run fits on, by the plan, with stand-ins for its devices."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from rrft_jax.planning.device_memory import make_plan
 
 @dataclass(frozen=True)
 class StandIn:
-    """What a plan asks a device."""
+    """A stand-in for a device, with the fields that a plan reads."""
 
     id: int
     platform: str

@@ -49,7 +49,7 @@ def describe_program(report: Report, chip: Chip) -> str:
         of = f" of {chip.hbm / GIB:.2f} GiB" + ("" if report.fits(chip) else ": DOES NOT FIT") if chip.hbm else ""
         lines += [
             f"  memory per device   {m.peak / GIB:.2f} GiB{of} = arguments {m.arguments / GIB:.2f} + temporaries and "
-            f"results {m.temporaries / GIB:.2f} + resident beside it {m.beside / GIB:.2f}",
+            f"results {m.temporaries / GIB:.2f} + resident besides {m.beside / GIB:.2f}",
             f"  dots                {report.flops / 1e12:.2f} TFLOP (counted in the traced program, loops by their "
             "length)",
             f"  memory traffic      {report.traffic / 1e9:.1f} GB (estimated from the compiled text)",
@@ -66,7 +66,7 @@ def describe_program(report: Report, chip: Chip) -> str:
 def summary(
     reports: Sequence[Report], chip: Chip, config: ConfigDict, sizes: Sizes, mesh: Mesh, plan: MemoryPlan
 ) -> str:
-    """The verdict: time per step, or the settings that would help."""
+    """The result: time per step, or the settings that would help."""
     failed = [r for r in reports if not r.fits(chip)]
     if failed:
         what = ", ".join(r.name for r in failed)
@@ -200,7 +200,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
         [
             ("parameters, trained (float32)", plan.parameters),
             ("parameters, frozen", plan.frozen),
-            *([("reference policy, beside what is frozen", plan.reference)] if plan.rollout else []),
+            *([("reference policy, besides what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)", plan.optimizer),
             *([("batches that wait: drawn ahead, or trained on in parts", plan.waiting)] if plan.waiting else []),
             ("resident all the time", plan.resident),
@@ -247,7 +247,7 @@ def _line(row: tuple[str, int]) -> str:
 def _drawing_lines(drawing: Drawing, config: ConfigDict, prompts: int, kind: str, group: int) -> list[tuple[str, int]]:
     each = f"KV cache of {group} completion{'s' * (group > 1)} each, {config.rollout.max_completion_length} tokens"
     shorter = [("and the shorter cache that it is copied from", drawing.growing)]
-    smaller = [("and of the smaller batch in which the unfinished go on", drawing.compacted)]
+    smaller = [("and of the smaller batch in which the unfinished continue", drawing.compacted)]
     return [
         ("activations while prompts are read (estimate)", drawing.prefill),
         (f"decoding: weights in {config.model.dtype}, whole over fsdp", drawing.weights),

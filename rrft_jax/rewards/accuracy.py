@@ -30,7 +30,7 @@ def accuracy(
 
 
 def judge(completion: str, example: "Example") -> float | Check:
-    """The default verdict on one completion, or the symbolic check that would give it."""
+    """The default value of one completion, or the symbolic check that would give it."""
     gold = gold_text(example)
     answer = extract_answer(completion)
     if answer is None:
@@ -58,7 +58,7 @@ def paper(
 
 
 def paper_judge(completion: str, example: "Example") -> float | Check:
-    """The published verdict on one completion, or the symbolic check that would give it."""
+    """The published value of one completion, or the symbolic check that would give it."""
     solution = gold_answer(example)
     answer = published_answer(completion)
     if answer.text == published_answer(solution).text:

@@ -32,8 +32,8 @@ def length(
 
     count_tokens: the number of tokens of each text, from the tokenizer that trains.
     warmup_steps: 0.0 for everyone while step < warmup_steps. Scale with the weight of the reward.
-    A group of equal lengths (or of one) earns 0.0. Right and wrong are the verdicts of `accuracy`; where it
-    has none, neither has this reward.
+    A group of equal lengths (or of one) earns 0.0. Right and wrong are what `accuracy` says; where it has no value,
+    neither has this reward.
     """
     if step < warmup_steps:
         return Values([0.0] * len(completions))

@@ -1,4 +1,4 @@
-"""Rewards by name. A new one is a module beside this file and a line in REWARDS."""
+"""Rewards by name. A new one is a module next to this file and a line in REWARDS."""
 
 import difflib
 import inspect

@@ -1,4 +1,4 @@
-"""From logits to a token: temperature, top-k, top-p, and the law that was really sampled."""
+"""From logits to a token: temperature, top-k, top-p, and the distribution that the token was drawn from."""
 
 from dataclasses import dataclass
 
@@ -48,8 +48,8 @@ def truncate(z: jax.Array, sampling: Sampling) -> jax.Array:
 
 
 def draw(z: jax.Array, keys: jax.Array, sampling: Sampling) -> tuple[jax.Array, jax.Array]:
-    """One token int32[B, G] from logits float32[B, G, V] with keys key[B, G], and its log-prob under the law sampled.
-
+    """One token int32[B, G] from logits float32[B, G, V] with keys key[B, G], and its log-prob under the
+    distribution that it is drawn from.
     Greedy decoding is a point mass: log-prob 0. Otherwise Gumbel-max, so the draw is exact for any vocabulary.
     """
     if sampling.temperature == 0:

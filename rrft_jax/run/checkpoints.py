@@ -280,7 +280,7 @@ class Checkpoints:
             shutil.rmtree(self.directory / TRASH, ignore_errors=True)
 
     def _remove_unfinished(self) -> None:
-        """What a killed save left. Orbax can do it too, but in a thread that may not be done when the run goes on."""
+        """Removes what a killed save left. Orbax can too, but in a thread that may outlast the start of the run."""
         if jax.process_index() == 0 and not self._read_only:
             for leftover in self.directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(leftover)
@@ -353,7 +353,7 @@ def _with_content(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def released(state: Any) -> Any:
-    """A target for `restore` in place of `state`, whose arrays are deleted: both would not fit beside each other."""
+    """A target for `restore` in place of `state`, whose arrays are deleted: memory would not hold both."""
 
     def one(leaf: jax.Array) -> jax.ShapeDtypeStruct:
         shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)

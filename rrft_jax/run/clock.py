@@ -20,7 +20,7 @@ class Clock:
 
     start() begins a step; lap(name) gives the time since the last call to phase `name`; watch(arrays), called when a
     program has just been dispatched, counts as "a program runs" until its results are there; finish() ends the step.
-    What lies between finish() and start() (evaluation, checkpoints, writing) belongs to no step; it is told apart.
+    The time between finish() and start() (evaluation, checkpoints, writing) belongs to no step and is reported apart.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter):

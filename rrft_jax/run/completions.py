@@ -1,4 +1,4 @@
-"""What the model was asked and what it wrote, for people to read: one folder per logged step.
+"""Prompts and completions of the model, for people to read: one folder per logged step.
 
     completions/step_000012/groups.jsonl      one line per prompt with its G completions
     completions/step_000012/<digest>.png      each picture once, named by its pixels
@@ -28,7 +28,7 @@ class Group:
     """One prompt and its G completions.
 
     images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures, as in `Example.images`.
-    rewards: reward function -> G values, None where the function gave no verdict.
+    rewards: reward function -> G values, None where the function gave no value.
     advantages: G values; empty where none were computed (evaluation).
     """
 

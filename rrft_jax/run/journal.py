@@ -1,5 +1,5 @@
-"""What a run writes down while it goes: metrics, completions, progress. Process 0 alone does; in the others a Journal
-takes the same calls and writes nothing."""
+"""What a run records: metrics, completions, progress. Process 0 alone writes; in the others a Journal takes the same
+calls and writes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
 """Numbers of a run, one JSON object a step: `metrics.jsonl` is the record, from which others render theirs.
 
-A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept beside it:
+A value that is not finite is stored as null, because NaN is not JSON, and its kind is kept in the same object:
 {"step": 7, "time": 1700000000.0, "loss": null, "nonfinite": {"loss": "nan"}}.
 """
 
@@ -90,7 +90,7 @@ def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, 
 
 
 def read_metrics(workdir: str | Path) -> Iterator[dict[str, Any]]:
-    """The objects of a run's metrics.jsonl with non-finite values put back; a half-written last line is left out."""
+    """The objects of a run's metrics.jsonl with non-finite values restored; a half-written last line is left out."""
     for record in _read(Path(workdir) / FILE)[0]:
         yield _restored(record)
 

@@ -1,4 +1,4 @@
-"""Telling a person how the run goes: a bar on a terminal, plain lines in a log, a table at the end."""
+"""Progress of a run for people: a bar on a terminal, plain lines in a log, a table at the end."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ Shown = tuple[str, str, str]  # label, metric, format; a metric that a step does
 
 
 def reward_columns(of_task: Sequence[Shown] = ()) -> tuple[Shown, ...]:
-    """What is shown of a training with rewards. of_task: what its task adds."""
+    """What the bar of a training with rewards shows. of_task: what its task adds."""
     speed = ("tok/s", "tokens_per_second", "{:,.0f}")
     return (("reward", "reward", "{:.3f}"), *of_task, ("kl", "kl", "{:.4f}"), speed)
 

@@ -1,4 +1,4 @@
-"""What a run tells a person at an evaluation and at its end."""
+"""What a run prints at an evaluation and at its end."""
 
 import math
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
 
 
 def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[str, str]) -> None:
-    """Marks the run as done and says what came of it. earlier: what to add to `cpu_seconds` for the whole run. titles:
+    """Marks the run as done and prints its results. earlier: what to add to `cpu_seconds` for the whole run. titles:
     of the held-out sets, by name."""
     path = run_dir.path
     cpu = earlier + cpu_seconds()

@@ -17,7 +17,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers
 
 
 def collect_versions() -> dict[str, Any]:
-    """What, besides the config, decides the bits of a result."""
+    """Versions of program and libraries, machine and git commit, which decide the bits of a result with the config."""
     import rrft_jax
 
     found: dict[str, Any] = {"python": platform.python_version(), "rrft_jax": rrft_jax.__version__}

@@ -62,7 +62,7 @@ class Workdir:
         write_json(self.path / DONE, dict(summary))
 
     def abandon(self) -> None:
-        """Takes back a start at which nothing has run: the directory is gone where this start made it."""
+        """Undoes a start that ran nothing: removes the directory if this start made it."""
         for name in (CONFIG, VERSIONS, SESSIONS) if self.created else (CONFIG,):
             (self.path / name).unlink(missing_ok=True)
         self.close()
@@ -229,7 +229,7 @@ def _lock(path: Path) -> TextIO | None:
         raise WorkdirError(
             f"{path} is in use by process {owner}. Wait for it, or stop it (SIGINT saves first), then run this again."
         ) from None
-    except OSError:  # a file system without locks: go on without the protection
+    except OSError:  # a file system without locks: continue without the protection
         handle.close()
         return None
     handle.truncate(0)

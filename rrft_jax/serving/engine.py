@@ -20,7 +20,7 @@ Reader = Callable[[Iterable[int], int, tuple[str, ...]], Generator[str, None, An
 
 
 class Drawing(Protocol):
-    """What draws tokens, such as `Programs`."""
+    """An object that draws tokens, such as `Programs`."""
 
     def batch(self, works: Sequence[Work]) -> Sequence[Sequence[Sequence[int]]]: ...
 
@@ -28,7 +28,7 @@ class Drawing(Protocol):
 
 
 class Busy(Exception):
-    """The request was not taken, or given back before it was begun: too many wait, or the server is stopping."""
+    """The request was refused before it was begun: too many wait, or the server is stopping."""
 
 
 @dataclass(eq=False)
@@ -40,7 +40,7 @@ class Job:
     _gone: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Nobody waits for it any more: it is not begun, or a stream ends at its next token."""
+        """Call when the client has left: the request is not begun, or its stream ends at the next token."""
         self._gone.set()
 
     @property
@@ -50,7 +50,7 @@ class Job:
 
 class Engine:
     """read(tokens, limit, stop): see serving/text.py. max_rows: completions drawn at once, and streams open at once.
-    max_waiting: requests that may wait. gather: seconds an idle engine waits for a first request's company."""
+    max_waiting: requests that may wait. gather: seconds an idle engine waits for more requests after the first."""
 
     def __init__(self, drawing: Drawing, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01):
         self._drawing, self._read, self._rows, self._most, self._gather = drawing, read, max_rows, max_waiting, gather
@@ -67,8 +67,8 @@ class Engine:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place among those that wait, for a request that is being prepared: what costs time and memory is done only
-        for as many as may wait. Raises Busy where there is none."""
+        """Reserves a place in the queue for a request that is being prepared, so that no more requests cost time and
+        memory than may wait. Raises Busy where there is none."""
         with self._changed:
             self._check_room()
             self._preparing += 1
@@ -96,7 +96,7 @@ class Engine:
             raise Busy(f"{waiting} requests are waiting already: try again later")
 
     def stop(self) -> None:
-        """What waits is given back with Busy; what was begun goes on to its end, and then the thread ends."""
+        """Refuses what waits with Busy, finishes what was begun, and then ends the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -142,8 +142,8 @@ class Engine:
             self._changed.wait(left)
 
     def _choose(self, streams: int) -> tuple[list[Job], list[Job]]:
-        """The first that waits for a batch and all that fit beside it; as many streams as may be open. The rest waits
-        on, in its order."""
+        """The first waiting job of a batch and all that fit into one with it; as many streams as may be open. The rest
+        keeps waiting, in its order."""
         batch: list[Job] = []
         begun: list[Job] = []
         rest: deque[Job] = deque()

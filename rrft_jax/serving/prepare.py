@@ -1,4 +1,4 @@
-"""From a request to what the model is given, with everything that can be refused refused before it waits."""
+"""From a request to the model's input. A bad request is refused here, before it waits for the model."""
 
 import secrets
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rrft_jax.data.index import Bucket
-from rrft_jax.evaluation.answer import round_up, rung
+from rrft_jax.evaluation.answer import bucket_for, round_up
 from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_chat
 from rrft_jax.rollout.sampling import Sampling
@@ -89,7 +89,7 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         raise _too_long(f"{tokens} tokens of messages and images{wanted}", limits.positions)
     return Work(
         prompt=prompt,
-        bucket=rung(prompt.size, processor.merge_size),
+        bucket=bucket_for(prompt.size, processor.merge_size),
         sampling=request.sampling,
         n=request.n,
         group=1 << (request.n - 1).bit_length(),

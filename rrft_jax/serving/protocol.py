@@ -43,7 +43,7 @@ _READ = {
 _HUGE = 1e300  # beyond it an integer of JSON is no float any more
 _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 1e-3, 2.0
 _MOST_STOPS, _LONGEST_STOP = 4, 1000  # characters
-# Of a message, beside role, content and name. An assistant's may be the reply of a server, handed back as it came.
+# Fields of a message besides role, content and name. An assistant's may be a reply of a server, given back as it came.
 _OF_ASSISTANT = ("refusal", "annotations", "audio", "function_call", "tool_calls")
 _SHOWN = 500  # characters of an error, which may quote what a client sent
 

@@ -1,4 +1,4 @@
-"""The tasks, one folder each, and what a task of your own is made of."""
+"""The tasks, one folder each, and the parts of a task of your own."""
 
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.task import Column, HeldOut, Prediction, Pretraining, Shapes, Stages, Task

@@ -1,4 +1,4 @@
-"""What records say of their task, and how a task takes them."""
+"""Which task records name, and which of them a task accepts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from rrft_jax.tasks.task import Task
 
 
 def taken(task: Task, examples: Sequence[Example]) -> tuple[tuple[Example, ...], dict[str, str]]:
-    """The examples as the task takes them (`Task.record`), and by id why it does not take one, which stays as it is.
+    """The examples as `Task.record` returns them, and by id the reason where it refuses one, which stays unchanged.
 
-    A record whose field `task` names another of the registered tasks is not taken.
+    A record whose field `task` names another of the registered tasks is refused.
     """
     found, refused, own = [], {}, (task.name, task.alias)
     for example in examples:
@@ -39,9 +39,9 @@ def named_task(said: Any) -> str:
 
 
 def task_of_folder(folder: str | Path, preferred: str, image_root: str = "") -> tuple[str, str]:
-    """The task that the records of a folder name, "" where they name none, and where they do, in words.
+    """The task that the records of a folder name ("" if they name none), and, in words, what names it.
 
-    Asked in turn: prepared data sets, the records' field `task`, the names of the files and of the folder. preferred:
+    Read in turn: prepared data sets, the records' field `task`, the names of the files and of the folder. preferred:
     the task to take where there are data sets or files of several. Raises ValueError where single records name several.
     """
     folder = Path(folder).expanduser()
@@ -53,7 +53,7 @@ def task_of_folder(folder: str | Path, preferred: str, image_root: str = "") -> 
         return prepared_task(prepared), f"{prepared} was prepared for it"
     try:
         examples = read_records(folder, image_root=image_root or None).examples
-    except (RecordError, FileNotFoundError):  # whoever reads them next says what is wrong
+    except (RecordError, FileNotFoundError):  # the next reader of them reports what is wrong
         examples = ()
     fields = dict.fromkeys(filter(None, (named_task(example.metadata.get("task")) for example in examples)))
     if len(fields) > 1:

@@ -1,4 +1,4 @@
-"""The tasks by name: every folder below `tasks/` that defines TASK, and whatever else a reference leads to."""
+"""The tasks by name: every folder below `tasks/` that defines TASK, and those that a reference names."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ GROUP = "rrft_jax.tasks"  # entry points of installed packages
 
 @cache
 def tasks() -> Mapping[str, Task]:
-    """The package's own tasks by name, in their order. They are loaded when somebody first asks."""
+    """The package's own tasks by name, in their order. They are loaded at the first call."""
     folders = [found.name for found in pkgutil.iter_modules(rrft_jax.tasks.__path__) if found.ispkg]
     modules = [import_module(f"{rrft_jax.tasks.__name__}.{name}") for name in folders]
     own = [module.TASK for module in modules if hasattr(module, "TASK")]

@@ -1,4 +1,4 @@
-"""How answers are scored in a benchmark: what a task names for it, and the parts that several tasks share."""
+"""How answers are scored in a benchmark: the scorer of a task, and the parts that several tasks share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a task is: everything the pipeline knows of it, in one object that its own folder or file defines."""
+"""A task: everything the pipeline knows of it, in one object that its own folder or file defines."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ def _mapping(**values: Any) -> Any:
 class Column:
     """A benchmark: one column of the results.
 
-    name: unique among all tasks; what stands before its first "_" is how tables call the task. title: as published.
+    name: unique among all tasks; tables call the task by the part of it before the first "_". title: as published.
     domain: the distribution that the task generates for it. file: the stem of the published test file, "" where there
     is none; split: what the readers of data sets call that file. prompts: paradigm -> template, where the published
     evaluation prompts otherwise than `Task.published` says.
@@ -60,7 +60,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """What the generated examples need: tokens of the longest prompt and completion under nano's tokenizer, pictures of
+    """Sizes of the generated examples: tokens of the longest prompt and completion under nano's tokenizer, pictures of
     one example."""
 
     prompt: int = 128
@@ -70,7 +70,7 @@ class Shapes:
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """How two-stage training shares out the examples.
+    """How two-stage training divides the examples.
 
     first: examples of stage 1. rest: whether stage 2 trains on the remaining ones alone; else, where there are few, on
     all. epochs: passes of stage 2 over the records of a folder.
@@ -83,7 +83,7 @@ class Stages:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """What a small base is pre-trained on besides answers. listing: the template that asks what is to be seen.
+    """What a small base is pre-trained on besides answers. listing: the template that asks for a list of the objects.
     verdicts: from a thought to the spans (start, end) of the words that judge it; None: it has none of its own."""
 
     listing: str
@@ -92,7 +92,7 @@ class Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """All that is known of a task. Only `name`, `templates` and `prompts` have no default.
+    """A task. Only `name`, `templates` and `prompts` have no default.
 
     name: registered, and `Example.task` of its examples. alias: a short name for command lines and tables. order: its
     place among the tasks.
@@ -148,8 +148,8 @@ class Task:
         if wrong := [name for name, value in self.held_out.items() if not isinstance(value, HeldOut)]:
             raise ValueError(f"{where}: held_out[{wrong[0]!r}] must be HeldOut(domain, title)")
 
-    def asker(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
-        """The function that writes the user's text for an example.
+    def prompt_fn(self, prompt: str, real: bool = False, marks: bool = False) -> Callable[[Example], str]:
+        """The prompt function: from an example to the text of the user's turn.
 
         prompt: a paradigm, a template's name, or the path of a template file (`texts.is_template_file`).
         real: whether the examples are records of a published data set. marks: `texts.with_marks` as the question, for a
@@ -172,12 +172,12 @@ class Task:
         return lambda example: fill(self.templates[name_of(example)], question(example))
 
     def shown(self) -> tuple[tuple[str, str, str], ...]:
-        """What the progress bar shows of a training with rewards: (label, metric, format)."""
+        """What the progress bar of a training with rewards shows: (label, metric, format)."""
         return ((self.metric, f"rewards/{self.metric}/mean", "{:.3f}"),)
 
     def set_metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """What `summarise` says of a whole set; empty without one. ValueError where that is no mapping from names to
-        finite numbers."""
+        """What `summarise` returns for a whole set; empty without one. ValueError where that is no mapping from names
+        to finite numbers."""
         found = self.summarise(predictions) if self.summarise and predictions else {}
         good = isinstance(found, Mapping) and all(
             isinstance(name, str) and isinstance(value, Real) and math.isfinite(value) for name, value in found.items()

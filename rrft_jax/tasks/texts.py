@@ -1,4 +1,4 @@
-"""What the tasks' texts share: templates with a slot for the question, and the reference completions of an example."""
+"""Texts that all tasks share: templates with a slot for the question, and the reference completions of an example."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ SLOT = "{Question}"
 
 
 def fill(text: str, problem: str) -> str:
-    """The user's text, from that of a template. One without a slot asks the same whatever the problem is."""
+    """The user's text: a template with the problem in its slot; without a slot it is the same for every problem."""
     return text.replace(SLOT, problem)
 
 

@@ -1,4 +1,4 @@
-"""What a training algorithm is to the rest of the program, and what of a run it is given."""
+"""The interface of a training algorithm, and the parts of a run that it receives."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ Shown = Sequence[tuple[str, str, str]]  # (label, metric, format) of the progres
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What differs between SFT, GRPO and others; the loop, the step and the plans ask it and know no names.
+    """What differs between SFT, GRPO and others: loop, step and plans call it, and know no algorithm by name.
 
     samples: whether completions are drawn from the policy and rewarded; else they are given.
     group(config): G, the completions of a prompt. updates(config): how many updates are taken on one batch of prompts.
-    reference(config): whether the loss looks at the policy of the start.
+    reference(config): whether the loss reads the reference policy, that of the start.
     loss(config): loss_fn(scores, targets) -> (terms, metrics), as `training.step.make_train_step` takes it.
     advantages(config): (rewards float32[B, G], row_weight float32[B, G]) -> (advantages float32[B, G] or [B, G, C],
     statistics); None where nothing is rewarded.
-    check(config, task): raises ValueError that names a field which is wrong, or cannot act.
+    check(config, task): raises ValueError that names a field which is wrong, or cannot change the gradient.
     check_example(config, task, processor): a function that raises ValueError for a record which cannot be trained on.
     prompt(config): (ask, example, training) -> the Prompt of an example, in a training batch or a held-out one, where
     ask(example) is its question in the template of the run.

@@ -1,4 +1,4 @@
-"""What each update trains on: made when its turn comes, or drawn one batch ahead, while the one before is trained on.
+"""The batch of each update: made when its turn comes, or drawn one batch ahead, while the one before is trained on.
 
 A batch of prompts with its completions serves config.train.minibatches x rollout_epochs updates. With
 config.rollout.ahead=1 the last update on a batch dispatches the rollouts of the next one first, with the parameters
@@ -14,7 +14,7 @@ from rrft_jax.parallel.processes import together
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.batches import HostBatch
-from rrft_jax.training.rewarding import Verdicts
+from rrft_jax.training.rewarding import RewardResults
 from rrft_jax.training.rollouts import Drawn, Ready, Scored, by_prompt
 from rrft_jax.training.step import Batch
 
@@ -25,17 +25,20 @@ class InFlight:
     run may resume on other devices."""
 
     rollouts: Rollouts
-    verdicts: Verdicts
+    results: RewardResults
 
 
 class Feed:
-    """Each batch when its turn comes. batches: host batches from the first step on; make(params, host batch, t)."""
+    """Makes each batch when its turn comes.
+
+    batches: host batches from the first step on. make(params, host batch, t): what update t trains on.
+    """
 
     def __init__(self, batches: Iterator[HostBatch], make: Callable[[dict, HostBatch, int], Ready], clock: Clock):
         self._batches, self._make, self._clock = batches, make, clock
 
     def take(self, params: dict, step: int) -> Ready:
-        """What update `step` (0-based) trains on; params are those before it."""
+        """What update `step` (0-based) trains on; params: the parameters before that update."""
         return self._make(params, self._next_host(), step)
 
     def work_ahead(self) -> None:
@@ -54,7 +57,7 @@ class Feed:
 class RolloutFeed(Feed):
     """Sampled and rewarded batches, each for `updates` updates.
 
-    draw(params, host batch, t, stored=None) dispatches the rollouts of batch t, score(drawn, verdicts=None) waits for
+    draw(params, host batch, t, stored=None) dispatches the rollouts of batch t, score(drawn, results=None) waits for
     them; part(batch, t, update) is what an update takes of a batch. ahead: see the top of the file. in_flight: what the
     first update trains on, where an earlier session drew it.
     """
@@ -75,7 +78,7 @@ class RolloutFeed(Feed):
         self._updates, self._ahead, self._part = updates, ahead, part
         self._stored = in_flight
         self._current: tuple[Drawn, Scored] | None = None  # of the batch that updates are taken on
-        self._next: tuple[Drawn, Scored] | None = None  # of the one after it, where that is there already
+        self._next: tuple[Drawn, Scored] | None = None  # of the one after it, if it is drawn already
         self._drawn: Drawn | None = None
         self._last = False  # whether the update under way is the last on its batch
 
@@ -100,11 +103,11 @@ class RolloutFeed(Feed):
         elif self._ahead and self._last:
             self._no_time()
         if self._last:
-            self._current = None  # or its arrays would lie beside the next batch's, and beside an evaluation
+            self._current = None  # frees its arrays before the next batch's, or an evaluation's, are made
 
     def in_flight(self) -> InFlight | None:
         waiting = self._current or self._next
-        return InFlight(by_prompt(waiting[0]), waiting[1].verdicts) if waiting else None
+        return InFlight(by_prompt(waiting[0]), waiting[1].results) if waiting else None
 
     def _first(self, params: dict, t: int) -> tuple[Drawn, Scored]:
         host, known, self._stored = self._next_host(), self._stored, None
@@ -112,9 +115,9 @@ class RolloutFeed(Feed):
             drawn = self._draw(params, host, t)
             return drawn, self._score(drawn)
         drawn = self._draw(params, host, t, known.rollouts)
-        return drawn, self._score(drawn, known.verdicts)
+        return drawn, self._score(drawn, known.results)
 
     def _no_time(self) -> None:
-        """Every step has these metrics, also one that neither draws nor scores."""
+        """A step that neither draws nor scores logs these phases as well, with no time in them."""
         for phase in ("rollout", "reward"):
             self._clock.lap(phase)

@@ -1,4 +1,4 @@
-"""Greedy accuracy on fixed held-out sets, told apart by whether the answer reasons."""
+"""Greedy accuracy on fixed held-out sets, reported separately for answers that reason and those that do not."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,13 +21,13 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     set_metrics: Callable[[Sequence[Prediction]], Mapping[str, float]] = lambda predictions: {},
 ) -> dict[str, float] | None:
-    """Metrics '<set>/<name>' over the held-out sets; None where stop(), asked after every batch, said so.
+    """Metrics '<set>/<name>' over the held-out sets; None if stop(), called after every batch, returned True.
 
     generate(params, prompts) -> Rollouts with G = 1. sets: name -> HostBatches; rows of weight 0 are left out.
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
     rewards: holds `metric`, whose value 1 is a right answer, and 'format': the rewards of training, so the parser is
-    the same. score is the mean of `metric`, which differs from accuracy where it knows partial credit.
-    set_metrics: what the task takes of a whole set besides, by name.
+    the same. score is the mean of `metric`, which differs from accuracy if the metric gives partial credit.
+    set_metrics: the task's own metrics of a whole set, by name. questions is the number that all are over.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
     rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
@@ -59,7 +59,7 @@ def evaluate(
 
 
 def _answers(generate, params, processor, sets, stop) -> dict[str, tuple[list, list, list, list]] | None:
-    """Set -> where each row stands, its text, its example and its length in tokens, of this process's own rows."""
+    """Set -> the place of each row, its text, its example and its length in tokens, of this process's own rows."""
     queue = [(name, k) for name, batches in sets.items() for k in range(len(batches))]
     answers = {name: ([], [], [], []) for name in sets}
     take = lambda place: sets[queue[place][0]][queue[place][1]]  # noqa: E731

@@ -10,8 +10,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def exit_code(number: int) -> int:
-    """130 after Ctrl-C, as a shell expects; 0 else. SIGTERM is a scheduler's, or a machine's that is taken away: to
-    have saved is all that was asked for. The DONE file of the workdir tells a finished run from such a one."""
+    """130 after Ctrl-C, as a shell expects; else 0: a scheduler, or a machine that is taken away, sends SIGTERM and
+    wants no more than a save. The DONE file of the workdir tells a finished run from such a stopped one."""
     return 128 + signal.SIGINT if number == signal.SIGINT else 0
 
 
@@ -29,8 +29,8 @@ def leave_on_signals() -> None:
 class GracefulStop:
     """Within this context SIGINT and SIGTERM only set `requested`; the loop looks at it between steps.
 
-    A further Ctrl-C ends the process at once, and so does the first signal while `at_once` holds a text, which is
-    printed: there is nothing to save then. Both also act while the main thread is busy in the compiler, since a thread
+    A further Ctrl-C ends the process at once. So does the first signal while `at_once` holds a text, which is printed:
+    there is nothing to save then. Both also act while the main thread is busy in the compiler, since a thread
     of their own waits for them. The former handlers come back at the end. Python delivers signals to the main thread
     alone: in another thread the context changes nothing and `requested` stays False. leave: ends the process.
     """

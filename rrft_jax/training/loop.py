@@ -50,7 +50,7 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outside:
-    """What the loop writes to, and what may stop it. earlier: CPU-seconds of former sessions."""
+    """The loop's writers, and the signals that may stop it. earlier: CPU-seconds of former sessions."""
 
     checkpoints: Checkpoints
     journal: Journal
@@ -71,8 +71,8 @@ def train(
     has no DONE file); 130 stopped by Ctrl-C after saving.
 
     Every process of the run calls it with the same config; the workdir is the one that process 0 names. profile_steps:
-    consecutive steps to trace. began: `cpu_seconds` that this process had used for something else before. stop: an
-    entered context that watches for signals already.
+    consecutive steps to trace. began: `cpu_seconds` that this process had used for something else before. stop: a
+    context, already entered, that watches for signals.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     if chosen := together(lambda: settle_task(config)):
@@ -144,7 +144,7 @@ def train(
 
 
 def _loop(run: Run, state: TrainState, outside: Outside) -> None:
-    """Trains `state` in place up to config.train.steps, or until a signal; what it leaves is saved."""
+    """Trains `state` in place up to config.train.steps, or until a signal, and saves it."""
     config, total, updates = run.config, run.config.train.steps, run.algorithm.updates(run.config)
     checkpoints, journal, profiler = outside.checkpoints, outside.journal, outside.profiler
     shown = run.algorithm.shown(config, run.task)
@@ -177,7 +177,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             clock.lap("batch")
             outside.stop.at_once = None  # from here on there is something to save
             state.arrays, trained = run.programs.step(state.arrays, run.frozen, ready)
-            del ready  # else its arrays would lie beside the next batch's, and beside an evaluation
+            del ready  # frees its arrays before the next batch's, or an evaluation's, are made
             clock.watch(trained)
             feed.work_ahead()
             record = record | {name: float(value) for name, value in trained.items()}
@@ -241,7 +241,7 @@ def _due(step: int, updates: int, every: int, total: int) -> bool:
 
 
 def _moved(changed: Mapping[str, tuple]) -> list[str]:
-    """What a resume computes in another way than the session before, in words."""
+    """In words, what a resume computes differently from the session before."""
     return [
         f"config.{name}: {old} -> {new}"
         for name, (old, new) in changed.items()

@@ -10,7 +10,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 def make_schedule(config: ConfigDict, steps: int) -> optax.Schedule:
     """Warm-up over `warmup_steps`, then constant, or linear / cosine decay to 0 at `steps`. A run that is shorter than
-    its warm-up ends within it.
+    its warm-up ends during it.
 
     config: fields name, peak, warmup_steps; warmup_ratio, if it is not 0, is the share of `steps` to warm up for.
     Step t of w warm-up steps has the rate peak * (t + 1) / (w + 1), or with from_zero peak * t / w, as in transformers.

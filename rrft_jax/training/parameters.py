@@ -121,7 +121,7 @@ def check_trained(config: ConfigDict) -> None:
     if config.lora.rank == 0:
         if config.lora.adapter:
             raise ValueError(
-                f"config.lora.adapter={config.lora.adapter} is an adapter to go on training: give config.lora.rank "
+                f"config.lora.adapter={config.lora.adapter} is an adapter to continue training: give config.lora.rank "
                 "too, or init=<the adapter> to train from the merged weights"
             )
         return
@@ -142,7 +142,7 @@ def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) ->
     settings = config.lora
     if peft.is_adapter(config.init):
         raise ValueError(
-            f"init={config.init} is an adapter, and config.lora.rank asks for one: to go on training it give "
+            f"init={config.init} is an adapter, and config.lora.rank asks for one: to continue training it give "
             f"--config.lora.adapter={config.init} and init=<its base>; a new one starts from a merged model"
         )
     new = init_adapter(shapes, lora_settings(config), config.seed)

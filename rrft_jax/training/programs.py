@@ -27,7 +27,7 @@ from rrft_jax.training.step import Batch, make_forward, make_train_step
 
 @dataclass(frozen=True)
 class StepLayout:
-    """How what a step trains on lies on the devices: `drawn` is the batch of prompts with its completions, `update` the
+    """The layout on the devices of what a step trains on. drawn: the batch of prompts with its completions. update: the
     part of it that one update takes, with its micro-batches; the same where config.train.minibatches is 1."""
 
     group: int

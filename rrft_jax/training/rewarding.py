@@ -26,9 +26,10 @@ def make_rewards(config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What the reward functions said about a whole batch, and cannot be asked again: values float64[F, B, G] of each,
-    total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls failed."""
+class RewardResults:
+    """What the reward functions returned for a whole batch, kept because they may not be called again: values
+    float64[F, B, G] of each, total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls
+    failed."""
 
     values: np.ndarray
     total: np.ndarray
@@ -54,7 +55,7 @@ class _Part:
 
 
 def score_part(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
-    """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: the verdicts, where there are some."""
+    """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: results of an earlier session."""
     names = tuple(item.name for item in rewards.rewards)
     own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
     g = tokens.shape[1]

@@ -20,7 +20,14 @@ from rrft_jax.run.clock import Clock
 from rrft_jax.run.completions import Group
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.programs import Programs, scored_temperature
-from rrft_jax.training.rewarding import Verdicts, length_metrics, logged_groups, merge_parts, reward_metrics, score_part
+from rrft_jax.training.rewarding import (
+    RewardResults,
+    length_metrics,
+    logged_groups,
+    merge_parts,
+    reward_metrics,
+    score_part,
+)
 from rrft_jax.training.step import Batch
 
 Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, completions for the log
@@ -28,8 +35,8 @@ Ready = tuple[Batch, dict[str, float], list[Group]]  # device batch, metrics, co
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the devices make of the host batch of step t (0-based), dispatched and perhaps not there yet: its prompts,
-    their completions, and the reference's log-probs of these, float32[B, G, C], None where there is no KL penalty.
+    """The device arrays of the host batch of step t (0-based), dispatched and perhaps not computed yet: its prompts,
+    their completions, and the reference's log-probs of these, float32[B, G, C], None without a KL penalty.
 
     Where the policy moves before the last update on them (`off_policy`), rollouts.log_probs are those of the
     distribution that the loss scores.
@@ -44,12 +51,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Scored:
-    """The batch a train step takes, its metrics under TRL's names, completions for the log, and the verdicts."""
+    """The batch a train step takes, its metrics under TRL's names, completions for the log, and the reward results."""
 
     batch: Batch
     metrics: dict[str, float]
     groups: list[Group]
-    verdicts: Verdicts
+    results: RewardResults
 
     def ready(self) -> Ready:
         return self.batch, self.metrics, self.groups
@@ -69,7 +76,7 @@ def draw_batch(
     """Dispatches the rollouts of step t with `params`, and the reference pass.
 
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
-    stored: what `by_prompt` gave of those that an earlier session drew, in place of new ones.
+    stored: rollouts that an earlier session drew, as `by_prompt` returned them, in place of new ones.
     """
     layout, G = host.layout, config.rollout.group
     prompts = to_devices(host.prompts, mesh)
@@ -92,7 +99,7 @@ def draw_batch(
 
 
 def by_prompt(drawn: Drawn) -> Rollouts:
-    """Numpy arrays [B, G, ...] of the whole batch in every process, without what only fills it; a collective."""
+    """Numpy arrays [B, G, ...] of the whole batch in every process, without rows that only fill it; a collective."""
     layout = drawn.host.layout
     own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
     mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
@@ -116,7 +123,7 @@ def off_policy(config: ConfigDict) -> bool:
 
 
 def samples_what_it_scores(config: ConfigDict) -> bool:
-    """Whether the sampler's log-probs at temperature 1 under the vocabulary law are those that the loss scores."""
+    """Whether the sampler's log-probs at temperature 1 over the allowed tokens are those that the loss scores."""
     return scored_temperature(config) == 1 and not config.loss.full_softmax
 
 
@@ -128,9 +135,9 @@ def score_batch(
     mesh: Mesh,
     clock: Clock,
     drawn: Drawn,
-    known: Verdicts | None = None,
+    known: RewardResults | None = None,
 ) -> Scored:
-    """Waits for the tokens and scores them on the host. known: verdicts of an earlier session; nothing is asked then.
+    """Waits for the tokens and scores them on the host. known: results of an earlier session, used instead of scoring.
     estimate: the algorithm's advantages.
 
     A completion whose reward is missing takes no part: not in its group's statistics, and with advantage 0. Each
@@ -165,8 +172,8 @@ def score_batch(
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
-    verdicts = Verdicts(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
-    return Scored(batch, metrics, logged_groups(config, host, own.names, everything, advantages), verdicts)
+    results = RewardResults(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
+    return Scored(batch, metrics, logged_groups(config, host, own.names, everything, advantages), results)
 
 
 def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray, advantages: np.ndarray) -> Batch:

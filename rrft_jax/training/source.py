@@ -27,12 +27,12 @@ from rrft_jax.training.batches import KEPT, Ask, HostBatch, Layouts, in_batches,
 
 Check = Callable[[Example], object]
 
-MUCH = 0.3  # padding that is worth a word
+MUCH = 0.3  # share of padding from which the log mentions it
 _AXES = {"prompt": "prompt_tokens", "images": "images", "patches": "patches"}  # field of the config -> of a Bucket
 
 @dataclass(frozen=True)
 class Source:
-    """Training batches by number, held-out sets by name, and what to tell the user about them.
+    """Training batches by number, held-out sets by name, and a report about them for the user.
 
     held_out: batches that are made when they are asked for; as many as KEPT has room for are kept.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
@@ -52,7 +52,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     buckets = Buckets(**config.buckets)
     probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
-    ask = task.asker(config.prompt, marks=processor.image_mark is not None)
+    ask = task.prompt_fn(config.prompt, marks=processor.image_mark is not None)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
     prompt = lambda e: Prompt(ask(e))  # noqa: E731
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
@@ -85,12 +85,12 @@ def folder_source(
 ) -> Source:
     """The records of `data.folder.read_folder`; those of a share of the pictures are held out.
 
-    Raises RecordError under config.data.strict for what would be skipped as bad; too long is not bad.
+    Raises RecordError under config.data.strict for a record that would be skipped as bad; too long is not bad.
     """
     data = config.data
     records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
     examples, refused = taken(task, records.examples)
-    ask = task.asker(config.prompt, real=True, marks=processor.image_mark is not None)
+    ask = task.prompt_fn(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
     numbers = _shared_out(examples, config)
@@ -154,7 +154,7 @@ def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.nda
     """Numbers int64[K] of the records held out, and of those to train on.
 
     Of all records, before any is left out as too long or without a target: the stages of a recipe leave out different
-    ones, and must agree on which are whose.
+    ones, and must agree on which records each of them has.
     """
     out = hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
     training = np.setdiff1d(np.arange(len(examples)), out)

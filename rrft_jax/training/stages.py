@@ -24,9 +24,9 @@ def run(
 ) -> int:
     """Trains config.stage1, if there is one, in workdir/stage1, then `config` from its result; returns the exit code.
 
-    The same command resumes in whichever stage it was: a finished stage 1 is not run again. Both configs are checked
-    before anything starts. profile_steps: steps of the last stage to trace. began: as
-    for `train`; each stage counts its own CPU time.
+    The same command resumes the stage that was interrupted: a finished stage 1 is not run again. Both configs are
+    checked before anything starts. profile_steps: steps of the last stage to trace. began: as for `train`; each stage
+    counts its own CPU time.
     """
     if not config.stage1:
         return train(config, workdir, argv, profile_steps, began)
@@ -41,7 +41,7 @@ def run(
         if not together(lambda: (first / DONE).exists()):
             return code
         if asked_to_stop(stop):
-            say(f"\nstopped before stage 2; to go on:\n  {resume_hint(argv, workdir)}")
+            say(f"\nstopped before stage 2; to resume:\n  {resume_hint(argv, workdir)}")
             return stop.exit_code
         say(f"stage 2 of 2, from {first}")
         began = cpu_seconds()
@@ -50,8 +50,8 @@ def run(
 
 
 def check_stages(config: ConfigDict) -> None:
-    """ValueError where a field that both stages share was set in one of them alone, and would be lost or mix up which
-    records are whose."""
+    """ValueError where a field that both stages share was set in one of them alone, and would be lost, or give the
+    stages the wrong records."""
     shared = ["task", "init"]
     if config.data.folder or config.stage1.data.folder:
         shared += ["data.folder", "data.split", "data.image_root", "data.held_out", "eval.examples"]

@@ -11,7 +11,7 @@ from rrft_jax.run.checkpoints import Checkpoints, released
 from rrft_jax.run.metrics import from_json, to_json
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.feed import InFlight
-from rrft_jax.training.rewarding import Verdicts
+from rrft_jax.training.rewarding import RewardResults
 
 IN_FLIGHT, UNEVALUATED = "in_flight", "unevaluated"  # in a checkpoint's arrays and host state, in its host state
 
@@ -47,14 +47,14 @@ def save(checkpoints: Checkpoints, state: TrainState, found: InFlight | None, me
         host[UNEVALUATED] = to_json(state.unevaluated)
     if found is not None:
         arrays = arrays | {IN_FLIGHT: _arrays(found)}
-        host[IN_FLIGHT] = {"text_metrics": found.verdicts.text_metrics, "failures": found.verdicts.failures}
+        host[IN_FLIGHT] = {"text_metrics": found.results.text_metrics, "failures": found.results.failures}
     checkpoints.save(state.step, arrays, host, metric)
 
 
 def restore(
     checkpoints: Checkpoints, state: TrainState, config: ConfigDict, algorithm: Algorithm, rewards: int
 ) -> TrainState:
-    """The latest checkpoint, in place of `state`, whose arrays are given up first: both would not fit side by side.
+    """The latest checkpoint, in place of `state`, whose arrays are freed first: memory would not hold both.
 
     rewards: the number of reward functions.
     """
@@ -73,17 +73,17 @@ def restore(
     if expected:
         stored, rest = found.arrays.pop(IN_FLIGHT), host[IN_FLIGHT]
         sums = {name: tuple(pair) for name, pair in rest["text_metrics"].items()}
-        verdicts = Verdicts(stored["values"], stored["total"], sums, rest["failures"])
-        found.in_flight = InFlight(Rollouts(**stored["rollouts"]), verdicts)
+        results = RewardResults(stored["values"], stored["total"], sums, rest["failures"])
+        found.in_flight = InFlight(Rollouts(**stored["rollouts"]), results)
     return found
 
 
 def _arrays(found: InFlight) -> dict[str, Any]:
-    return {"rollouts": vars(found.rollouts), "values": found.verdicts.values, "total": found.verdicts.total}
+    return {"rollouts": vars(found.rollouts), "values": found.results.values, "total": found.results.total}
 
 
 def _blank(config: ConfigDict, rewards: int) -> InFlight:
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
     tokens, flags, scores = (np.empty((B, G, C), dtype) for dtype in (np.int32, bool, np.float32))
     rollouts = Rollouts(tokens, flags, scores, scores, np.empty((B, G), bool))
-    return InFlight(rollouts, Verdicts(np.empty((rewards, B, G)), np.empty((B, G), np.float32), {}, 0))
+    return InFlight(rollouts, RewardResults(np.empty((rewards, B, G)), np.empty((B, G), np.float32), {}, 0))

@@ -24,7 +24,7 @@ State = dict[str, Any]
 
 
 def init_state(trainable: dict, optimizer: optax.GradientTransformation) -> State:
-    """Parameters, optimizer state, the number of steps taken, and how many updates in a row were not finite."""
+    """Parameters, optimizer state, the number of steps taken, and the number of non-finite updates in a row."""
     return {
         "params": trainable,
         "opt_state": optimizer.init(trainable),

@@ -1,4 +1,4 @@
-"""Errors of a config that would otherwise come late, or never: all found before anything is loaded or written."""
+"""Checks of a config before anything is loaded or written, for errors that would otherwise come late, or never."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ MINIMUM = {
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises ValueError that names the field, as config.<field>, and what it may be."""
+    """Raises ValueError that names a wrong field, as config.<field>, and its allowed values."""
     algorithm = get_algorithm(config.algorithm)
     for name, least in MINIMUM.items():
         group, _, field = name.rpartition(".")
@@ -112,11 +112,11 @@ def _check_task(config: ConfigDict, samples: bool) -> None:
     if images not in ("first", "in_question"):
         raise ValueError(f"config.processor.images={images!r}: choose first or in_question")
     marks = images == "in_question"
-    _check_named("config.prompt: ", lambda: task.asker(config.prompt, bool(config.data.folder), marks))
+    _check_named("config.prompt: ", lambda: task.prompt_fn(config.prompt, bool(config.data.folder), marks))
 
 
 def _check_named(prefix: str, build: Callable) -> None:
-    """Errors of a part that names its fields without saying where they stand."""
+    """Adds `prefix` to the errors of a part that names its fields without their group."""
     try:
         build()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Single answers: growing text, rungs of sizes, and the sampler's words."""
+"""Single answers: growing text, buckets of sizes, and the sampler's words."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.evaluation.answer import make_answer, rung, text_pieces
+from rrft_jax.evaluation.answer import bucket_for, make_answer, text_pieces
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.buckets import collate
@@ -61,11 +61,11 @@ def test_pieces_join_to_the_decoded_text(processors, data):
 
 @given(st.integers(1, 20_000), st.lists(st.integers(1, 4_000).map(lambda k: 4 * k), max_size=9))
 def test_rungs_hold_and_are_few(tokens, patches):
-    bucket = rung(Size(tokens, tuple(patches)), 2)
+    bucket = bucket_for(Size(tokens, tuple(patches)), 2)
     assert bucket.fits(Size(tokens, tuple(patches)))
     for need, got in ((tokens, bucket.prompt_tokens), (max(patches, default=0), bucket.patches)):
         assert got <= max(64, 1.5 * need) and got % 4 == 0
-    assert rung(Size(bucket.prompt_tokens, (bucket.patches,) * bucket.images), 2) == bucket
+    assert bucket_for(Size(bucket.prompt_tokens, (bucket.patches,) * bucket.images), 2) == bucket
 
 
 def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
@@ -80,7 +80,7 @@ def test_text_is_that_of_the_sampler_and_shapes_compile_once(nano, monkeypatch):
     assert len(traces) == 1 and len(set(streamed)) > 1 and any(len(text) > 20 for text in streamed)
 
     encoded = [encode_prompt(processor, q, scene.images) for q in questions]
-    bucket = rung(max((one.size for one in encoded), key=lambda size: size.prompt_tokens), 2)
+    bucket = bucket_for(max((one.size for one in encoded), key=lambda size: size.prompt_tokens), 2)
     run = partial(sample, make_decoder(model, processor, length, sampling=sampling), group=2)
     rollouts = jax.jit(run)(params, collate(encoded, range(3), bucket, processor.pad_token_id), jax.random.key(3))
     assert streamed == [decode(processor, row) for row in np.asarray(rollouts.tokens)[:, 0]]

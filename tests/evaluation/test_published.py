@@ -3,7 +3,7 @@
 import pytest
 
 from rrft_jax.evaluation.benchmarks import choose
-from rrft_jax.evaluation.published import PARTS, ROWS, beside
+from rrft_jax.evaluation.published import PARTS, ROWS, comparable
 
 # The AVG columns of the older table, in its order: counting, structure, spatial.
 AVERAGES = [
@@ -57,8 +57,8 @@ def test_the_parts_of_the_newer_table_give_its_average_and_the_older_column():
 
 
 def test_published_rows_stand_beside_real_test_files_alone():
-    assert beside([]) == beside(["something_else"]) == []
-    shown = beside(["spatial_left", "counting_ood"])
+    assert comparable([]) == comparable(["something_else"]) == []
+    shown = comparable(["spatial_left", "counting_ood"])
     assert len(shown) == len(ROWS) == 19 and sum(PARTS[1] in row.scores for row in shown) == 18
     assert set(shown[0].scores) == {"spatial_left", "counting_ood", *PARTS}
-    assert set(beside(["structure_id"])[0].scores) == {"structure_id"}
+    assert set(comparable(["structure_id"])[0].scores) == {"structure_id"}

@@ -1,4 +1,4 @@
-"""The table of an evaluation: averages from the columns, published rows only beside whole real files."""
+"""The table of an evaluation: averages from the columns, published rows only next to whole real files."""
 
 from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.evaluation.report import table

@@ -16,12 +16,12 @@ NANO = ASSETS / "nano"
 
 
 def questions(count):
-    """Of one and of two pictures, so that there are several rungs."""
+    """Of one and of two pictures, so that there are several buckets."""
     found = []
     for number in range(count):
         task = get_task(("visual_counting", "spatial_transformation")[number % 3 == 2])
         example = task.make(1, number, "sampled", "in")
-        found.append(Question(example.id, number, task.asker("cot")(example), example.images))
+        found.append(Question(example.id, number, task.prompt_fn("cot")(example), example.images))
     return found
 
 

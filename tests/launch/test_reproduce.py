@@ -1,4 +1,4 @@
-"""The command of the miniature: what it trains, where a quick try goes, and that a killed one goes on."""
+"""The command of the miniature: what it trains, where a quick try goes, and that a killed one resumes."""
 
 import importlib.util
 import json
@@ -75,7 +75,7 @@ def test_a_quick_try_leaves_the_real_table_alone(program, trained, tmp_path, mon
         assert program.main(["reproduce.py"]) == 143
     (config, workdir, _) = trained[0]
     assert config.train.steps == 4 and workdir.parts[:2] == ("workdirs", "quick")
-    assert "the same command of launch/reproduce.py goes on" in capsys.readouterr().err
+    assert "the same command of launch/reproduce.py resumes" in capsys.readouterr().err
 
 
 @pytest.mark.slow

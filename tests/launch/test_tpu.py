@@ -137,7 +137,7 @@ def test_a_preempted_run_is_resumed_in_the_same_workdir(play):
     assert done.returncode == 0, done.stderr
     assert verbs(calls) == ["delete", "create", "scp", "setup", "run"]
     assert "--force" in next(c for c in calls if "queued-resources delete" in c)
-    assert "preempted" in done.stderr and "goes on from its last checkpoint" in done.stderr
+    assert "preempted" in done.stderr and "resumes from its last checkpoint" in done.stderr
 
 
 def test_a_slice_that_is_gone_and_a_request_that_fails_once(play):

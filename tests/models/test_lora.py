@@ -17,7 +17,7 @@ from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import make_forward, make_gradient
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import TINY, quick_jit
-from tests.rollout.reference import LAW, MODEL, random_params
+from tests.rollout.reference import ALLOWED, MODEL, random_params
 from tests.training.problems import both_losses, example_batch, whole_gradient
 
 SHAPES = leaf_paths(abstract_params(TINY))
@@ -56,7 +56,7 @@ def split(leaves):
 
 
 def gradient(micro_batches=1, group_chunks=1):
-    forward = make_forward(MODEL, jax.numpy.asarray(LAW), chunk=2, group_chunks=group_chunks)
+    forward = make_forward(MODEL, jax.numpy.asarray(ALLOWED), chunk=2, group_chunks=group_chunks)
     return quick_jit(make_gradient(forward, both_losses, micro_batches))
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary law: what a completion may hold."""
+"""Allowed tokens: what a completion may hold."""
 
 from dataclasses import replace
 

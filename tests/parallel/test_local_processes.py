@@ -32,7 +32,7 @@ def test_a_lost_process_is_named_and_the_others_end(capfd, end, how):
     code = run_processes(children(f"{end} if i == 1 else time.sleep(600)"), 3, "do it again", patience_s=0.5)
     assert code == 2 and time.monotonic() - begin < 60
     assert capfd.readouterr().err == (
-        f"error: process 1 of 3 was lost ({how}), so the others were ended. The run goes on from its last checkpoint "
+        f"error: process 1 of 3 was lost ({how}), so the others were ended. The run resumes from its last checkpoint "
         "with:\n  do it again\n"
     )
 
@@ -48,7 +48,7 @@ def test_a_process_that_does_not_answer_is_named(capfd):
     """1 hangs; 2 notices later than 0 and ends by itself."""
     body = "time.sleep(600) if i == 1 else (time.sleep(6 * (i > 0)), os._exit(3))"
     assert run_processes(children(body), 3, "again", patience_s=4) == 2
-    line = "error: process 0 of 3 had no answer from another one (exit code 3); ended, as it hung: 1. The run goes on"
+    line = "error: process 0 of 3 had no answer from another one (exit code 3); ended, as it hung: 1. The run resumes"
     assert capfd.readouterr().err.startswith(line)
 
 

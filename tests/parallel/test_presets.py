@@ -28,15 +28,15 @@ from tests.helpers.rounding import assert_same_but_rounding
 from tests.helpers.rounding import rounding
 from tests.models.test_lora import random_adapter, split
 from tests.models.build import TINY, quick_jit, random_prompts, select_prompts
-from tests.rollout.reference import EOS, LAW, MODEL, PAD, random_params
+from tests.rollout.reference import EOS, ALLOWED, MODEL, PAD, random_params
 from tests.training.problems import GRPO, example_batch
 
-LAW = jnp.asarray(LAW)
+ALLOWED = jnp.asarray(ALLOWED)
 LOSSES = {"sft": sft_loss, "grpo": partial(grpo_loss, config=GRPO)}
 # name -> trainable and frozen parameters.
 lora, scales = split(random_adapter())
 VARIANTS = {"full": (random_params(), {}), "lora": (lora, combine(random_params(), from_paths(scales)))}
-forward = make_forward(MODEL, LAW, chunk=2)
+forward = make_forward(MODEL, ALLOWED, chunk=2)
 
 def put(tree, mesh):
     return jax.device_put(tree, tree_shardings(tree, mesh, PARAM_AXES))
@@ -52,7 +52,7 @@ def gradients(place):
             yield (kind, name), quick_jit(make_gradient(forward, loss)), place(trainable), place(frozen)
 
 optimizer = optax.sgd(0.5)
-draw = quick_jit(partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=4))
+draw = quick_jit(partial(sample, Decoder(MODEL, ALLOWED, EOS, PAD, length=6), group=4))
 step = quick_jit(make_train_step(forward, LOSSES["grpo"], optimizer, lambda t: 0.5))
 
 def three_steps(variants, place=lambda x: x, seen=lambda x: x):
@@ -102,7 +102,7 @@ for preset, sizes in SIZES.items():
 
 SPLIT_AND_PADDED = """
 def rollouts_of(prompts, first, group):
-    draw = partial(sample, Decoder(MODEL, LAW, EOS, PAD, length=6), group=group)
+    draw = partial(sample, Decoder(MODEL, ALLOWED, EOS, PAD, length=6), group=group)
     jitted = quick_jit(lambda params, prompts, key, first: draw(params, prompts, key, first_member=first))
     return jitted(random_params(), prompts, jax.random.key(1), first)
 

@@ -177,7 +177,7 @@ def test_the_report(on_cpu):
     assert 0.9 < programs["sample"]["flops"] / programs["reference"]["flops"] < 1.6
     assert 0 < report["planned_evaluation_bytes"] < 2**30
     assert "held-out evaluation, planned and not compiled: 0." in out
-    for word in ("memory per device", "resident beside it", "TFLOP", "interconnect", "largest arrays", "fits: at most"):
+    for word in ("memory per device", "resident besides", "TFLOP", "interconnect", "largest arrays", "fits: at most"):
         assert word in out
 
 

@@ -18,7 +18,7 @@ from tests.models.build import TINY, pack, quick_jit, select_prompts, text
 
 MODEL = Qwen2VL(TINY)
 EOS, PAD = (52, 3, 7, 11), 50
-LAW = allowed_tokens(TINY, known_tokens=59, eos_token_ids=EOS)  # 0 ... 53
+ALLOWED = allowed_tokens(TINY, known_tokens=59, eos_token_ids=EOS)  # 0 ... 53
 
 
 @cache
@@ -38,7 +38,7 @@ def random_params(seed=1):
 def make_sampler(**options):
     """jitted f(params, prompts, key); f.traces holds the token shape of every compilation, f.lower is jit's."""
     group = options.pop("group")
-    fixed = {"eos_token_ids": EOS, "pad_token_id": PAD, "allowed": jnp.asarray(LAW), **options}
+    fixed = {"eos_token_ids": EOS, "pad_token_id": PAD, "allowed": jnp.asarray(ALLOWED), **options}
     decoder, traces = Decoder(MODEL, **fixed), []
 
     def program(params, prompts, key):
@@ -114,14 +114,14 @@ def sample_slowly(params, prompts, key, group, length, sampling):
             while len(chosen) < length and not out.finished[b, g]:
                 t = len(chosen)
                 z = sequence_logits(params, one, chosen)[-1]
-                z[~LAW] = -np.inf
+                z[~ALLOWED] = -np.inf
                 if sampling.temperature == 0:
                     token, drawn_with = int(z.argmax()), 0.0
                 else:
-                    law = truncate_slowly(z, sampling)
+                    truncated = truncate_slowly(z, sampling)
                     at_t = jax.random.fold_in(jax.random.fold_in(row_key, g), t)
-                    token = int((law + np.asarray(jax.random.gumbel(at_t, z.shape))).argmax())
-                    drawn_with = log_softmax(law)[token]
+                    token = int((truncated + np.asarray(jax.random.gumbel(at_t, z.shape))).argmax())
+                    drawn_with = log_softmax(truncated)[token]
                 chosen.append(token)
                 out.tokens[b, g, t], out.mask[b, g, t] = token, True
                 out.log_probs[b, g, t], out.sampled_log_probs[b, g, t] = log_softmax(z)[token], drawn_with

@@ -1,4 +1,4 @@
-"""The grouped, cached sampler against a slow one, and what it promises about batches, buckets, EOS and the law."""
+"""The grouped, cached sampler against a slow one; what it promises about batches, buckets, EOS and allowed tokens."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import Visual, pack, quick_jit, random_patches, random_prompts, select_prompts, text
-from tests.rollout.reference import EOS, LAW, MODEL, PAD, make_sampler, random_params, sample_slowly, text_prompts
+from tests.rollout.reference import ALLOWED, EOS, MODEL, PAD, make_sampler, random_params, sample_slowly, text_prompts
 
 GROUP, LENGTH = 4, 10
 KEY = jax.random.key(5)
@@ -48,19 +48,19 @@ def test_group_is_as_many_slow_runs_with_its_keys(rollouts, slack):
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.7, top_k=12, top_p=0.8), Sampling(0)], ids=["truncated", "greedy"])
-def test_other_laws_are_as_many_slow_runs(sampling):
+def test_other_distributions_are_as_many_slow_runs(sampling):
     prompts = text_prompts()
     program, inputs = make_sampler(group=2, length=6, sampling=sampling), (random_params(), prompts, KEY)
     ours, slow = program(*inputs), sample_slowly(*inputs, 2, 6, sampling)
     assert_same_but_rounding(ours, slow, rounding(program, *inputs))
     gain = (ours.sampled_log_probs - ours.log_probs)[ours.mask]
-    assert (gain > 0.1).any(), "the law of the draw is not the model's own"
+    assert (gain > 0.1).any(), "the distribution of the draw is not the model's own"
     if sampling.temperature == 0:
         assert (ours.tokens[:, 0] == ours.tokens[:, 1]).all() and (ours.sampled_log_probs == 0).all()
 
 
 def test_scorer_recomputes_the_log_probs(rollouts, slack):
-    rescore = quick_jit(lambda p, b, t, m: score(MODEL, p, b, t, m, LAW, chunk=4)[0])
+    rescore = quick_jit(lambda p, b, t, m: score(MODEL, p, b, t, m, ALLOWED, chunk=4)[0])
     again = rescore(random_params(), prompts_with_images(), rollouts.tokens, rollouts.mask)
     assert_same_but_rounding(np.where(rollouts.mask, again, 0), rollouts.log_probs, slack.log_probs)
 
@@ -128,11 +128,11 @@ def counting_program(monkeypatch, eos, **options):
 def test_loop_ends_with_the_longest_completion(monkeypatch):
     eos = (*range(0, 50, 3), PAD)  # padding shares its id with an EOS, as in Qwen2-VL
     run, turns = counting_program(monkeypatch, eos)
-    out = run(text_prompts(), LAW)
+    out = run(text_prompts(), ALLOWED)
     lengths = out.mask.sum(-1)
     assert out.finished.all() and len(turns) == lengths.max() < 40 and lengths.min() < lengths.max()
 
-    out = run(text_prompts(), np.arange(len(LAW)) == PAD)
+    out = run(text_prompts(), np.arange(len(ALLOWED)) == PAD)
     assert len(turns) == 1 and out.finished.all()
     np.testing.assert_array_equal(out.mask, np.broadcast_to(np.arange(40) < 1, (2, 3, 40)))
     assert (out.tokens == PAD).all() and (out.log_probs == 0).all()
@@ -141,28 +141,28 @@ def test_loop_ends_with_the_longest_completion(monkeypatch):
 def test_without_stopping_the_loop_runs_to_the_end(monkeypatch):
     eos = tuple(range(0, 50, 3))
     stopped, _ = counting_program(monkeypatch, eos)
-    short = stopped(text_prompts(), LAW)
+    short = stopped(text_prompts(), ALLOWED)
     run, turns = counting_program(monkeypatch, eos, stop_at_eos=False)
-    out = run(text_prompts(), LAW)
+    out = run(text_prompts(), ALLOWED)
     assert len(turns) == 40 and out.mask.all() and out.finished.all()
     np.testing.assert_array_equal(out.tokens[short.mask], short.tokens[short.mask])
     assert (out.log_probs < 0).all()
 
 
-def test_no_temperature_breaks_the_vocabulary_law():
+def test_no_temperature_draws_a_token_that_is_not_allowed():
     prompts = text_prompts((5,))
     out = make_sampler(group=64, length=16, eos_token_ids=(52,), sampling=Sampling(1e5))(random_params(), prompts, KEY)
     seen = set(out.tokens[out.mask].tolist())
-    assert seen <= set(np.flatnonzero(LAW)) and len(seen) > 0.9 * LAW.sum()
-    np.testing.assert_allclose(out.sampled_log_probs[out.mask], -np.log(LAW.sum()), atol=1e-3)
+    assert seen <= set(np.flatnonzero(ALLOWED)) and len(seen) > 0.9 * ALLOWED.sum()
+    np.testing.assert_allclose(out.sampled_log_probs[out.mask], -np.log(ALLOWED.sum()), atol=1e-3)
 
 
-def test_scorer_obeys_the_same_law():
-    every = np.arange(len(LAW), dtype=np.int32)[None, :, None]  # as many one-token completions as there are tokens
-    p = score(MODEL, random_params(), text_prompts((5,)), every, np.ones_like(every, bool), LAW)[0]
+def test_scorer_allows_the_same_tokens():
+    every = np.arange(len(ALLOWED), dtype=np.int32)[None, :, None]  # as many one-token completions as there are tokens
+    p = score(MODEL, random_params(), text_prompts((5,)), every, np.ones_like(every, bool), ALLOWED)[0]
     p = np.exp(np.asarray(p)[0, :, 0])
     np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
-    assert (p[~LAW] == 0).all() and (p[LAW] > 0).all()
+    assert (p[~ALLOWED] == 0).all() and (p[ALLOWED] > 0).all()
 
 
 def test_one_compilation_a_bucket():
@@ -201,7 +201,7 @@ def test_a_cache_grows_to_the_length_of_a_completion():
 def test_no_turn_of_a_smaller_loop_is_wasted(monkeypatch):
     eos = (*range(0, 50, 3), PAD)
     run, turns = counting_program(monkeypatch, eos, compact=2)
-    out = run(text_prompts(), LAW)
+    out = run(text_prompts(), ALLOWED)
     lengths = out.mask.sum(-1)
     assert out.finished.all() and len(turns) == lengths.max() and lengths.min() < lengths.max()
 

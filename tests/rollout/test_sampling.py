@@ -71,15 +71,15 @@ def test_forbidden_tokens_stay_out_of_a_wide_nucleus():
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.5), Sampling(1.5, top_k=4), Sampling(top_p=0.7)], ids=str)
-def test_frequencies_are_those_of_the_law(sampling):
+def test_frequencies_are_those_of_the_distribution(sampling):
     count = 20_000
     z = np.array([1.0, 0.0, -1.0, 2.0, 0.5, -2.0], np.float32)
     keys = jax.random.split(jax.random.key(11), (1, count))
     tokens, log_probs = draw(jnp.broadcast_to(z, (1, count, 6)), keys, sampling)
     tokens, log_probs = np.asarray(tokens)[0], np.asarray(log_probs)[0]
-    law = log_softmax(truncate_slowly(z, sampling))
-    np.testing.assert_allclose(log_probs, law[tokens], atol=1e-5)
-    expected = count * np.exp(law)
+    truncated = log_softmax(truncate_slowly(z, sampling))
+    np.testing.assert_allclose(log_probs, truncated[tokens], atol=1e-5)
+    expected = count * np.exp(truncated)
     observed = np.bincount(tokens, minlength=6)
     assert (observed[expected == 0] == 0).all()
     inside = expected > 0

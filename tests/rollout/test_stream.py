@@ -10,7 +10,7 @@ from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.rollout.stream import make_stream
 from tests.models.build import random_prompts, select_prompts
-from tests.rollout.reference import EOS, LAW, MODEL, PAD, make_sampler, random_params
+from tests.rollout.reference import ALLOWED, EOS, MODEL, PAD, make_sampler, random_params
 
 KEY, LENGTH = jax.random.key(5), 10
 THREE = select_prompts(random_prompts(seed=2), [0, 1, 2])
@@ -31,7 +31,7 @@ def traces(monkeypatch):
     "sampling", [Sampling(), Sampling(0.7, top_k=12, top_p=0.8), Sampling(0)], ids=["plain", "truncated", "greedy"]
 )
 def test_stream_is_the_first_member_of_the_group(sampling, traces):
-    stream = make_stream(Decoder(MODEL, LAW, EOS, PAD, LENGTH, sampling))
+    stream = make_stream(Decoder(MODEL, ALLOWED, EOS, PAD, LENGTH, sampling))
     rollouts = make_sampler(group=2, length=LENGTH, sampling=sampling)(random_params(), PROMPTS, KEY)
     traces.clear()  # the sampler's own
     ended = set()
@@ -46,12 +46,12 @@ def test_stream_is_the_first_member_of_the_group(sampling, traces):
 
 
 def test_tokens_come_before_the_next_is_computed():
-    decoder = Decoder(MODEL, LAW, (), PAD, LENGTH, Sampling(0))
+    decoder = Decoder(MODEL, ALLOWED, (), PAD, LENGTH, Sampling(0))
     stream = make_stream(decoder)(random_params(), select_prompts(PROMPTS, [1]), KEY)
     first = next(stream)
-    assert LAW[first] and len(list(stream)) == LENGTH - 1
+    assert ALLOWED[first] and len(list(stream)) == LENGTH - 1
 
 
 def test_a_batch_is_refused():
     with pytest.raises(ValueError, match="one prompt, not 3"):
-        next(make_stream(Decoder(MODEL, LAW, EOS, PAD, LENGTH))(random_params(), PROMPTS, KEY))
+        next(make_stream(Decoder(MODEL, ALLOWED, EOS, PAD, LENGTH))(random_params(), PROMPTS, KEY))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.evaluation.answer import make_answer, rung
+from rrft_jax.evaluation.answer import bucket_for, make_answer
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.processor import decode, encode_prompt
@@ -24,7 +24,7 @@ def nano():
 def work(processor, text, number, images=(), n=1, sampling=Sampling(2.0, 50), limit=16, stream=False):  # noqa: B008
     prompt = encode_prompt(processor, text, images)
     group = 1 << (n - 1).bit_length()
-    return Work(prompt, rung(prompt.size, 2), sampling, n, group, limit, 16, number, (), stream)
+    return Work(prompt, bucket_for(prompt.size, 2), sampling, n, group, limit, 16, number, (), stream)
 
 
 @pytest.mark.slow

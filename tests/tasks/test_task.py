@@ -38,7 +38,7 @@ def own(tmp_path):
 def test_a_file_gives_a_task_that_is_whole(own):
     task = get_task(own)
     example = task.make(0, 3, "train", "in")
-    assert (task.name, task.asker("cot")(example), example.answer) == ("parity", "Is 3 even?", "no")
+    assert (task.name, task.prompt_fn("cot")(example), example.answer) == ("parity", "Is 3 even?", "no")
     assert task.set_metrics([Prediction(example, ("yes",)), Prediction(example, ("no",))]) == {"yes": 0.5}
     assert task.titles() == {"eval": "small numbers"} and task.rewards == {"accuracy": 1.0, "format": 1.0}
 

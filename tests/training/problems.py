@@ -11,7 +11,7 @@ from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import Batch, make_forward, make_gradient
 from tests.helpers.rounding import rounding
 from tests.models.build import quick_jit, random_prompts, select_prompts
-from tests.rollout.reference import LAW, MODEL, random_params
+from tests.rollout.reference import ALLOWED, MODEL, random_params
 
 ROWS, GROUP, LENGTH = 8, 2, 5
 EMPTY = (2, 6)  # rows of weight 0: dealt out in four parts, they are one whole micro-batch
@@ -68,7 +68,7 @@ def both_losses(scores, targets):
 
 def real_gradient(micro_batches=1):
     """gradient(trainable, frozen, batch) of both losses through the tiny Qwen2-VL."""
-    return make_gradient(make_forward(MODEL, jnp.asarray(LAW), chunk=2), both_losses, micro_batches)
+    return make_gradient(make_forward(MODEL, jnp.asarray(ALLOWED), chunk=2), both_losses, micro_batches)
 
 
 @cache

@@ -30,8 +30,8 @@ def fake_feed(clock, start=0, in_flight=None):
     def draw(params, host, t, stored=None):
         return SimpleNamespace(host=host, t=t, by=stored or params)
 
-    def score(drawn, verdicts=None):
-        return SimpleNamespace(ready=lambda: ((drawn.by, drawn.host, drawn.t, verdicts), {}, []))
+    def score(drawn, results=None):
+        return SimpleNamespace(ready=lambda: ((drawn.by, drawn.host, drawn.t, results), {}, []))
 
     return RolloutFeed(iter(range(start, 5)), draw, score, clock, ahead=True, in_flight=in_flight)
 

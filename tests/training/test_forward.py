@@ -9,14 +9,14 @@ from rrft_jax.training.parameters import partition
 from rrft_jax.training.step import make_forward, make_gradient
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.models.build import quick_jit, select_prompts
-from tests.rollout.reference import LAW, MODEL, log_softmax, random_params, sequence_logits
+from tests.rollout.reference import ALLOWED, MODEL, log_softmax, random_params, sequence_logits
 from tests.training.problems import GROUP, ROWS, both_losses, example_batch, whole_gradient
 
 
 def test_scores_are_those_of_whole_sequences():
     batch = example_batch()
     trainable, frozen = partition(random_params(), ["^vision/", "embed/"])
-    tempered = make_forward(MODEL, jnp.asarray(LAW), temperature=1.7, chunk=2)
+    tempered = make_forward(MODEL, jnp.asarray(ALLOWED), temperature=1.7, chunk=2)
     full = make_forward(MODEL, None, chunk=64)
     f = quick_jit(lambda t, f, b: (tempered(t, f, b), full(t, f, b)))
     scores, full_scores = f(trainable, frozen, batch)
@@ -27,8 +27,8 @@ def test_scores_are_those_of_whole_sequences():
             n = batch.token_mask[b, g].sum()
             tokens = batch.tokens[b, g, :n]
             z = sequence_logits(random_params(), prompt, tokens)[:-1]
-            for out, law in zip(expected, (np.where(LAW, z, -np.inf) / 1.7, z), strict=True):
-                log_p = log_softmax(law)
+            for out, logits in zip(expected, (np.where(ALLOWED, z, -np.inf) / 1.7, z), strict=True):
+                log_p = log_softmax(logits)
                 out.log_probs[b, g, :n] = log_p[np.arange(n), tokens]
                 out.entropy[b, g, :n] = -(np.exp(log_p) * np.where(np.isfinite(log_p), log_p, 0)).sum(-1)
     slack = rounding(f, trainable, frozen, batch)
@@ -37,7 +37,7 @@ def test_scores_are_those_of_whole_sequences():
 
 
 def chunked_gradient(group_chunks, micro_batches=1):
-    forward = make_forward(MODEL, jnp.asarray(LAW), chunk=2, group_chunks=group_chunks)
+    forward = make_forward(MODEL, jnp.asarray(ALLOWED), chunk=2, group_chunks=group_chunks)
     return make_gradient(forward, both_losses, micro_batches)
 
 

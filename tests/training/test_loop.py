@@ -163,7 +163,7 @@ def test_the_completions_are_those_of_the_metrics(workdir, metrics):
         task = get_task("visual_counting")
         example = task.make(0, group["prompt_id"], "train", "in")
         assert group["example_id"] == example.id and group["answer"] == example.answer
-        assert group["prompt"] == task.asker("COUNT_COT")(example)
+        assert group["prompt"] == task.prompt_fn("COUNT_COT")(example)
         np.testing.assert_array_equal(np.asarray(Image.open(picture)), np.asarray(example.images[0]))
     for step in (1, 2, 4):  # all four prompts of a step are logged, so their mean is the metric
         rewards = np.array([g["reward"] for g in groups if g["step"] == step])
@@ -322,7 +322,7 @@ def test_transformers_reads_the_result_and_answers_alike(workdir):
 
     hf = workdir / "hf"
     example = get_task("visual_counting").make(5, 0, "val", "in")
-    question = get_task("visual_counting").asker("cot")(example)
+    question = get_task("visual_counting").prompt_fn("cot")(example)
 
     tokenizer = AutoTokenizer.from_pretrained(hf)
     pictures = Qwen2VLImageProcessorPil.from_pretrained(hf)(images=list(example.images), return_tensors="pt")

@@ -31,8 +31,8 @@ from rrft_jax.training.source import make_source
 from tests.models.build import quick_jit, select_prompts
 from tests.rewards.helpers import score, tagged
 from tests.rollout.reference import (
+    ALLOWED,
     EOS,
-    LAW,
     MODEL,
     PAD,
     log_softmax,
@@ -52,7 +52,7 @@ def load(name, arg):
 
 
 @pytest.mark.slow
-def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
+def test_1_drawn_from_a_tempered_truncated_distribution_and_scored_under_the_plain_one():
     config = load("grpo_counting", "paper")
     config.rollout.update({"group": 2, "max_completion_length": 6})
     vocabulary = SimpleNamespace(vocab_tokens=59, eos_token_ids=EOS, pad_token_id=PAD)
@@ -65,9 +65,9 @@ def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
         tokens = drawn.tokens[b, g][drawn.mask[b, g]]
         z = sequence_logits(params, select_prompts(prompts, [b]), tokens.tolist())[:-1]
         at = np.arange(len(tokens)), tokens
-        law = np.array([truncate_slowly(np.where(LAW, row, -np.inf), Sampling(0.9, 50, 0.9)) for row in z])
+        truncated = np.array([truncate_slowly(np.where(ALLOWED, row, -np.inf), Sampling(0.9, 50, 0.9)) for row in z])
         ours, again = (x[b, g][: len(tokens)] for x in (drawn.sampled_log_probs, scored))
-        np.testing.assert_allclose(ours, log_softmax(law)[at], atol=1e-4)
+        np.testing.assert_allclose(ours, log_softmax(truncated)[at], atol=1e-4)
         # Of all rows of the head, those that cannot be drawn too, at temperature 1.
         np.testing.assert_allclose(again, log_softmax(z)[at], atol=1e-4)
     assert (drawn.sampled_log_probs - scored)[drawn.mask].max() > 0.1
@@ -76,8 +76,8 @@ def test_1_drawn_from_a_tempered_truncated_law_and_scored_under_the_plain_one():
         targets = Targets(drawn.mask, np.ones((2, 2)), np.array([[1.0, -1.0]] * 2), None, scored, sampled)
         return total(grpo_loss(Scores(log_probs), targets, loss_config(config))[0])
 
-    # No weight corrects for it: the gradient is the same whatever law the tokens came from.
-    ours, plain = (quick_jit(jax.grad(loss))(scored, law) for law in (drawn.sampled_log_probs, None))
+    # No weight corrects for it: the gradient is the same whatever distribution the tokens came from.
+    ours, plain = (quick_jit(jax.grad(loss))(scored, drawn_with) for drawn_with in (drawn.sampled_log_probs, None))
     np.testing.assert_array_equal(ours, plain)
     default = load("grpo_counting", "")
     assert (default.rollout.temperature, default.rollout.top_p, default.rollout.top_k) == (1.0, 1.0, 0)
@@ -125,7 +125,7 @@ def test_24b_stage_1_has_the_pictures_in_front_of_the_question(sft):
     spatial = load("reason_rft", "spatial,paper,data=/data")
     assert (spatial.stage1.processor.images, spatial.processor.images) == ("in_question", "first")
     example = get_task("spatial_transformation").make(0, 0, "train", "in")
-    asked = get_task("spatial_transformation").asker("cot", real=True, marks=True)(example)
+    asked = get_task("spatial_transformation").prompt_fn("cot", real=True, marks=True)(example)
     assert len(asked.split("<image>")[0]) > 1000 and f"<image>\n<image>\n{example.problem}" in asked
 
 

@@ -181,7 +181,7 @@ def test_long_spatial_prompts_with_two_pictures_have_their_bucket():
         config = load_config(f"{ROOT / 'configs' / recipe}.py:spatial,2b,data=x")
         buckets = Buckets(**config.buckets)
         for prompt in task.published:
-            needed = measure(processor, task.asker(prompt, real=True)(example), pictures)
+            needed = measure(processor, task.prompt_fn(prompt, real=True)(example), pictures)
             # 480x320 pixels are 34 x 22 patches, four of which are one token.
             assert needed.patches == (748, 748) and needed.prompt_tokens > 500 + 2 * 187
             buckets.choose(needed, prompt)

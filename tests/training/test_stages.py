@@ -55,7 +55,7 @@ def test_a_signal_while_the_first_stage_ends_reaches_the_second(monkeypatch, tmp
     assert stages.run(config, tmp_path / "two", ["launch/train.py"]) == 0
     assert trained == [tmp_path / "two" / "stage1"]
     out = capsys.readouterr().out
-    assert "stopped before stage 2; to go on:" in out and f"launch/train.py --workdir={tmp_path / 'two'}" in out
+    assert "stopped before stage 2; to resume:" in out and f"launch/train.py --workdir={tmp_path / 'two'}" in out
 
 
 def test_what_one_stage_alone_is_told_is_refused():

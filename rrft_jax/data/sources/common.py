@@ -46,13 +46,13 @@ class Found:
 
 
 def task_in(name: str) -> str:
-    """The task that a name tells of, as the published files spell it ("A3-Visual-Counting-..."), or ""."""
+    """The task in a file's name, as the published files spell it ("A3-Visual-Counting-..."), or ""."""
     name = name.lower().replace("_", "-")
     return next((task for task, words in _ALIASES.items() if any(word in name for word in words)), "")
 
 
 def named_in(name: str) -> str:
-    """As `task_in`, of whole words alone: "entrance.json" tells nothing of TRANCE."""
+    """As `task_in`, of whole words alone: "entrance.json" does not name TRANCE."""
     name = "-" + re.sub(r"[\W_]+", "-", name.lower()) + "-"
     return next((task for task, words in _ALIASES.items() if any(f"-{word}-" in name for word in words)), "")
 

@@ -1,4 +1,4 @@
-"""Reason-RFT-CoT-Dataset as published: lists of records in JSON files, pictures in folders or in zips beside them.
+"""Reason-RFT-CoT-Dataset as published: lists of records in JSON files, pictures in folders or in zips next to them.
 
     FOLDER/train_jsons/A3-Visual-Counting-train-35k-cot.json     or in FOLDER itself
     FOLDER/train_images.zip, test_images.zip                     or the folders train_images, test_images

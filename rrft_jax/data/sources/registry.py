@@ -1,4 +1,4 @@
-"""The sources by name, with where they come from. A new one is a module beside this and an entry here."""
+"""The sources by name, with where they come from. A new one is a module next to this one and an entry here."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

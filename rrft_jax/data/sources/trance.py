@@ -50,7 +50,7 @@ def find(folder) -> Found:
 
 def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]:
     """(file, its number there, sample), or what is wrong with a line or a file. A JSON file of an object without states
-    is passed by: TVR keeps tables of properties beside the samples."""
+    is skipped: TVR keeps tables of properties next to the samples."""
     for path in files:
         if path.suffix == ".jsonl":
             for number, value in read_lines(path, _FIELDS):

@@ -92,10 +92,10 @@ def test_open_questions_and_choices_have_prompts_of_their_own():
         ("cot", "final answer (chosen letter) in <answer>", "and final answer in <answer>"),
         ("zero_shot", "option's letter", "single word or phrase"),
     ):
-        ask = TASK.asker(paradigm, real=True)
+        ask = TASK.prompt_fn(paradigm, real=True)
         assert of_choice in ask(choice) and of_open not in ask(choice) and ask(choice).startswith("Which?\nA. red\nB.")
         assert of_open in ask(example("What colour?", "red")) and of_choice not in ask(example("What colour?", "red"))
-    assert TASK.asker("ans")(example("What colour?", "red")) == "What colour?"
+    assert TASK.prompt_fn("ans")(example("What colour?", "red")) == "What colour?"
     assert not any("number" in text for text in TASK.templates.values())
 
 
