@@ -1,10 +1,14 @@
 """GRPO and its relatives: surrogate x ratio level x aggregation, with KL and entropy as separate terms."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.doors import is_reference
 from rrft_jax.losses import kl, outside, surrogate
 from rrft_jax.losses.aggregate import AGGREGATIONS, aggregate
@@ -57,7 +61,7 @@ class GRPOLoss:
     entropy_coefficient: float = 0.0
 
     def __post_init__(self):
-        def check(field, good, allowed):
+        def check(field: str, good: Callable[[Any], Any], allowed: str) -> None:
             if not good(getattr(self, field)):
                 raise ValueError(f"GRPOLoss.{field} must be {allowed}; got {getattr(self, field)!r}")
 
@@ -110,10 +114,10 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     else:
         ratio, ratio_mask = surrogate.sequence_ratio(log_ratio, mask), mask.any(-1, keepdims=True)
 
-    def term(coefficient, x, how):
+    def term(coefficient: float, x: Float[Array, "B G #C"], how: str) -> Term:
         return Term(coefficient, *aggregate(x, mask, rows, how, config.max_completion_length))
 
-    def token_mean(x):
+    def token_mean(x: Float[Array, "B G #C"]) -> Sum:
         return Sum(*aggregate(x, mask, rows, "token_mean"))
 
     policy = outside.policy_loss(config.surrogate, ratio, log_probs, advantages, vars(config))
@@ -150,7 +154,7 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     return terms, jax.lax.stop_gradient(metrics)
 
 
-def _check_inputs(scores, targets, config):
+def _check_inputs(scores: Scores, targets: Targets, config: GRPOLoss) -> None:
     if targets.advantages is None:
         raise ValueError("Targets.advantages is None: GRPO needs them (group_advantages)")
     if config.surrogate == "on_policy" and targets.old_log_probs is not None:
@@ -166,13 +170,19 @@ def _check_inputs(scores, targets, config):
         raise ValueError("Scores.entropy is None: compute it in the scorer, or set entropy_coefficient to 0")
 
 
-def _clip_metrics(ratio, mask, advantages, rows, config):
-    """Shares of clipped ratios; mask bool like ratio, [B, G, C] or [B, G, 1]."""
+def _clip_metrics(
+    ratio: Float[Array, "B G c"],
+    mask: Bool[Array, "B G c"],
+    advantages: Float[Array, "B G 1"],
+    rows: Float[HostOrDevice, "B G"],
+    config: GRPOLoss,
+) -> dict[str, Sum | Max | Min]:
+    """Shares of clipped ratios; c is C, or 1 for sequence ratios."""
 
-    def share(is_clipped):
+    def share(is_clipped: Bool[Array, "B G c"]) -> Sum:
         return Sum(*aggregate(is_clipped.astype(jnp.float32), mask, rows, "token_mean"))
 
-    def share_by_row(is_clipped):
+    def share_by_row(is_clipped: Bool[Array, "B G c"]) -> Float[Array, "B G"]:
         return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
 
     if config.surrogate == "cispo":

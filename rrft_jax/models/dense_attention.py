@@ -6,10 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.layers import matmul_precision
 
-PromptKeys = tuple[jax.Array, jax.Array, jax.Array]  # k, v float[B, K, P, A], mask bool[B, P]
+# Keys and values of the prompts, and which of their tokens are real.
+PromptKeys = tuple[Float[HostOrDevice, "B K P A"], Float[HostOrDevice, "B K P A"], Bool[HostOrDevice, "B P"]]
 
 _SMALLEST = jnp.finfo(jnp.float32).min
 QUERIES = 256  # that attend at a time
@@ -17,17 +20,16 @@ ATTENDED = "attended"  # the name under which rematerialisation policies know wh
 
 
 def attend(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    mask: jax.Array,
+    q: Float[HostOrDevice, "B G T H A"],
+    k: Float[HostOrDevice, "B G K S A"],
+    v: Float[HostOrDevice, "B G K S A"],
+    mask: Bool[HostOrDevice, "*mask"],
     prefix: PromptKeys | None = None,
-) -> jax.Array:
+) -> Float[Array, "B G T H A"]:
     """Softmax attention of every group member over its own keys and, unrepeated, its prompt's.
 
-    q float[B, G, T, H, A]; k, v float[B, G, K, S, A]; mask bool, broadcastable to [B, G, T, S].
-    prefix = (k, v float[B, K, P, A], mask bool[B, P]): one softmax over both sets of keys, as if concatenated, but the
-    prompt's keys are never copied G times. H is a multiple of K (grouped queries). Returns float[B, G, T, H, A].
+    mask: broadcastable to [B, G, T, S]. prefix: one softmax over both sets of keys, as if concatenated, but the
+    prompt's keys are never copied G times. H is a multiple of K (grouped queries).
     Scores and softmax are float32; a query that may see no key returns a finite value.
     """
     B, G, T, H, A = q.shape
@@ -62,8 +64,13 @@ def attend(
 
 
 def attend_in_parts(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None = None, most: int = QUERIES
-) -> jax.Array:
+    q: Float[HostOrDevice, "B G T H A"],
+    k: Float[HostOrDevice, "B G K S A"],
+    v: Float[HostOrDevice, "B G K S A"],
+    mask: Bool[HostOrDevice, "*mask"],
+    prefix: PromptKeys | None = None,
+    most: int = QUERIES,
+) -> Float[Array, "B G T H A"]:
     """`attend` for at most `most` queries at a time, with a backward pass of its own, as flash attention's is (Dao et
     al., arXiv:2205.14135, appendix B).
 
@@ -91,8 +98,10 @@ def _attend(
     return _forward(most, q, k, v, mask, prefix)[0]
 
 
-def _forward(most, q, k, v, mask, prefix):
-    def part(carry, x):
+def _forward(
+    most: int, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None
+) -> tuple[jax.Array, tuple]:
+    def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         top = jnp.max(own, axis=-1)
         if prefix is not None:
@@ -111,17 +120,17 @@ def _forward(most, q, k, v, mask, prefix):
     return out, (q, k, v, mask, prefix, out, top, total)
 
 
-def _backward(most, kept, d_out):
+def _backward(most: int, kept: tuple, d_out: jax.Array) -> tuple:
     q, k, v, mask, prefix, out, top, total = kept
     d_out = d_out.astype(jnp.float32) / total[..., None]  # the exponentials below are not divided by it then
     d_out = jnp.where((top > _SMALLEST)[..., None], d_out, 0.0)
     inner = jnp.sum(d_out * out, axis=-1)  # what every score of a query gets of the sum's gradient
 
-    def part(carry, x):
+    def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         d_part = x["d_out"].astype(v.dtype)
 
-        def weights_and_gradient(scores, d_weights):
+        def weights_and_gradient(scores: jax.Array, d_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
             weights = jnp.exp(scores - x["top"][..., None])
             d_scores = weights * (d_weights - x["inner"][..., None])
             return weights.astype(v.dtype), d_scores.astype(q.dtype)
@@ -148,8 +157,13 @@ def _backward(most, kept, d_out):
 _attend.defvjp(_forward, _backward)
 
 
-def _scores(q, k, mask, prefix: PromptKeys | None) -> tuple[jax.Array, jax.Array | None]:
-    """float32[B, K, G, T, R, S] with a member's own keys and [.., P] with its prompt's; _SMALLEST where masked."""
+def _scores(
+    q: Float[HostOrDevice, "B K G T R A"],
+    k: Float[HostOrDevice, "B K G S A"],
+    mask: Bool[HostOrDevice, "#B #G #T #S"],
+    prefix: PromptKeys | None,
+) -> tuple[Float[Array, "B K G T R S"], Float[Array, "B K G T R P"] | None]:
+    """Scores with a member's own keys, and with its prompt's; _SMALLEST where masked."""
     own = jnp.where(mask[:, None, :, :, None, :], _own("na,ka->nk", q, k), _SMALLEST)
     if prefix is None:
         return own, None

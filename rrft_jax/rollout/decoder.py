@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
@@ -27,7 +27,7 @@ class Vocabulary(Protocol):
 class Decoder:
     """A model with the tokens it may say, the tokens that end an answer, and the settings of the sampler.
 
-    allowed bool[V]: tokens that may be drawn; None: all of them. length: tokens of a completion at most; the loop ends
+    allowed: tokens that may be drawn; None: all of them. length: tokens of a completion at most; the loop ends
     as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
     compact: as soon as the unfinished members fit into a batch so many times smaller, they are drawn in one, down to
     a single row; 0 never. The tokens are the same up to rounding, since every draw is addressed. Each size is a loop of
@@ -37,7 +37,7 @@ class Decoder:
     """
 
     model: Model
-    allowed: jax.Array | None
+    allowed: Bool[Array, " V"] | None
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     length: int

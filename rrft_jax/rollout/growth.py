@@ -1,6 +1,7 @@
 """Caches of completions that grow with them, so that attention reads what is there and not what may come."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from rrft_jax.models.cache import Suffix
 from rrft_jax.parallel.mesh import constrain
@@ -22,7 +23,7 @@ def grown(suffix: Suffix, length: int) -> Suffix:
     if not more:
         return suffix
 
-    def longer(x):
+    def longer(x: Float[Array, "B G K C A"]) -> Float[Array, "B G K {length} A"]:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
         return constrain(x, "batch", None, "kv_heads", None, None)
 
