@@ -103,7 +103,8 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     _check_inputs(scores, targets, config)
     mask = targets.token_mask()
     rows = targets.row_weight
-    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # [B, G, 1]
+    # ty: _check_inputs has refused None, here and below.
+    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # ty: ignore[invalid-argument-type]
 
     # Padding becomes 0 before any arithmetic: a NaN or an overflow behind `where` would still poison the gradient.
     log_probs = jnp.where(mask, scores.log_probs, 0.0)
@@ -122,11 +123,11 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
 
     policy = outside.policy_loss(config.surrogate, ratio, log_probs, advantages, vars(config))
     if config.importance_cap is not None:
-        sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)
+        sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)  # ty: ignore[invalid-argument-type]
         weight = jnp.minimum(surrogate.token_ratio(jnp.where(mask, old, 0.0) - sampling), config.importance_cap)
         policy = policy * jax.lax.stop_gradient(weight)
     terms = {"policy": term(1.0, policy, config.aggregation)}
-    metrics = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
+    metrics: dict[str, Sum | Max | Min] = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
     if targets.ref_log_probs is not None:
         ref = jax.lax.stop_gradient(jnp.where(mask, targets.ref_log_probs, 0.0))
         penalty = KL_ESTIMATORS[config.kl_estimator](log_probs, ref) * (ratio if config.kl_ratio_correction else 1.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
@@ -12,6 +12,7 @@ from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.rollout.sampling import Sampling
 
 
+@runtime_checkable
 class Vocabulary(Protocol):
     """What a sampler asks of a tokenizer: a `processing.processor.Processor`, or facts in place of one."""
 

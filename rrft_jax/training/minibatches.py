@@ -54,7 +54,7 @@ def select(
     numbers, weight: as `padded` gives them. A group is split over as many rows as `to` wants.
     """
 
-    def prompt(x: Shaped[Array, "rows *rest"]) -> Shaped[Array, "selected *rest"]:
+    def prompt(x: Shaped[Array, "rows ..."]) -> Shaped[Array, "selected ..."]:
         return _on_rows(jnp.repeat(x[numbers * of.split], to.split, 0))
 
     def completions(x: Shaped[Array, "rows members *rest"]) -> Shaped[Array, "selected split *rest"]:
