@@ -1,6 +1,7 @@
 """From a loss per token to one sum and one weight."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from rrft_jax.arrays import HostOrDevice
@@ -15,7 +16,7 @@ def aggregate(
     row_weight: Float[HostOrDevice, "B G"],
     how: str,
     max_completion_length: int | None = None,
-) -> tuple[Shaped[Array, ""], Shaped[Array, ""]]:
+) -> tuple[Float[Array, ""], Shaped[HostOrDevice | np.number, ""]]:
     """(sum, weight) of x over the tokens of the mask.
 
     Rows are weighted with row_weight; a row without tokens counts as a sequence whose loss is 0.

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from rrft_jax.arrays import HostOrDevice
@@ -63,7 +64,7 @@ class Term:
 
     coefficient: float = dataclasses.field(metadata={"static": True})
     sum: Float[Array, ""]
-    weight: Shaped[Array, ""]
+    weight: Shaped[HostOrDevice | np.number, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -72,7 +73,7 @@ class Sum:
     """A metric that is a mean: sum / count."""
 
     sum: Float[Array, ""]
-    count: Shaped[Array, ""]
+    count: Shaped[HostOrDevice | np.number, ""]
 
 
 @jax.tree_util.register_dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.layers import matmul_precision
@@ -23,7 +23,7 @@ def attend(
     q: Float[HostOrDevice, "B G T H A"],
     k: Float[HostOrDevice, "B G K S A"],
     v: Float[HostOrDevice, "B G K S A"],
-    mask: Bool[HostOrDevice, "*mask"],
+    mask: Shaped[HostOrDevice, "*mask"],
     prefix: PromptKeys | None = None,
 ) -> Float[Array, "B G T H A"]:
     """Softmax attention of every group member over its own keys and, unrepeated, its prompt's.
@@ -67,7 +67,7 @@ def attend_in_parts(
     q: Float[HostOrDevice, "B G T H A"],
     k: Float[HostOrDevice, "B G K S A"],
     v: Float[HostOrDevice, "B G K S A"],
-    mask: Bool[HostOrDevice, "*mask"],
+    mask: Shaped[HostOrDevice, "*mask"],
     prefix: PromptKeys | None = None,
     most: int = QUERIES,
 ) -> Float[Array, "B G T H A"]:
@@ -160,7 +160,7 @@ _attend.defvjp(_forward, _backward)
 def _scores(
     q: Float[HostOrDevice, "B K G T R A"],
     k: Float[HostOrDevice, "B K G S A"],
-    mask: Bool[HostOrDevice, "#B #G #T #S"],
+    mask: Shaped[HostOrDevice, "#B #G #T #S"],
     prefix: PromptKeys | None,
 ) -> tuple[Float[Array, "B K G T R S"], Float[Array, "B K G T R P"] | None]:
     """Scores with a member's own keys, and with its prompt's; _SMALLEST where masked."""

@@ -13,7 +13,7 @@ def bounds(length: int, parts: int) -> tuple[int, ...]:
     Raises ValueError for less than one part, or more parts than tokens.
     """
     if not 1 <= parts <= length:
-        raise ValueError(f"cache_parts={parts}: give 1 to {length}, as many as a completion has tokens at most")
+        raise ValueError(f"cache_parts={parts}: give 1 to longer, as many as a completion has tokens at most")
     return tuple(-(-length * part // parts) for part in range(1, parts + 1))
 
 
@@ -23,7 +23,7 @@ def grown(suffix: Suffix, length: int) -> Suffix:
     if not more:
         return suffix
 
-    def longer(x: Float[Array, "B G K C A"]) -> Float[Array, "B G K {length} A"]:
+    def longer(x: Float[Array, "B G K C A"]) -> Float[Array, "B G K longer A"]:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
         return constrain(x, "batch", None, "kv_heads", None, None)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.head import target_log_probs
 
 _FORBIDDEN = -1e30
@@ -28,7 +29,7 @@ class Sampling:
             raise ValueError(f"top_p {self.top_p} must lie in (0, 1] (1 is off)")
 
 
-def truncate(z: Float[Array, "*rows V"], sampling: Sampling) -> Float[Array, "*rows V"]:
+def truncate(z: Float[HostOrDevice, "*rows V"], sampling: Sampling) -> Float[Array, "*rows V"]:
     """Logits / temperature, with the tokens outside top-k and the nucleus forbidden.
 
     The nucleus is the smallest set of most likely tokens whose mass reaches top_p (Holtzman et al., arXiv 1904.09751).
@@ -49,7 +50,7 @@ def truncate(z: Float[Array, "*rows V"], sampling: Sampling) -> Float[Array, "*r
 
 
 def draw(
-    z: Float[Array, "B G V"], keys: Key[Array, "B G"], sampling: Sampling
+    z: Float[HostOrDevice, "B G V"], keys: Key[Array, "B G"], sampling: Sampling
 ) -> tuple[Int[Array, "B G"], Float[Array, "B G"]]:
     """One token from logits, and its log-prob under the law sampled.
 

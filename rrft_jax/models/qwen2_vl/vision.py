@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Shaped
 
 from rrft_jax.models.attention import attend_whole
 from rrft_jax.models.dense_attention import attend_in_parts
@@ -27,7 +27,7 @@ class VisionBlock(nn.Module):
     def __call__(
         self,
         x: Float[Array, "S n E"],
-        mask: Bool[Array, "S n"],
+        mask: Shaped[Array, "S n"],
         cos: Float[Array, "S n half"],
         sin: Float[Array, "S n half"],
     ) -> Float[Array, "S n E"]:
