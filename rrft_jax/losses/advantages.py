@@ -68,7 +68,7 @@ def group_advantages(
 
 
 def _center(
-    x: Float[Array, "B G"], valid: Bool[Array, "B G"], ddof: int, axis: int | None
+    x: Float[HostOrDevice, "B G"], valid: Bool[HostOrDevice, "B G"], ddof: int, axis: int | None
 ) -> tuple[Float[Array, "B G"], Float[Array, "#B 1"]]:
     """x minus the mean of its valid entries (0 elsewhere), and their std with kept dimensions; 0 if they are equal."""
     count = valid.sum(axis, keepdims=True)
@@ -81,7 +81,7 @@ def _center(
     return centered, jnp.sqrt(variance)
 
 
-def _mean(x: Float[Array, "*shape"], valid: Bool[Array, "*shape"]) -> Float[Array, ""]:
+def _mean(x: Float[HostOrDevice, "*shape"], valid: Bool[HostOrDevice, "*shape"]) -> Float[Array, ""]:
     return jnp.where(valid.any(), safe_divide(masked_sum(x, valid), valid.sum()), jnp.nan)
 
 

@@ -115,10 +115,10 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     else:
         ratio, ratio_mask = surrogate.sequence_ratio(log_ratio, mask), mask.any(-1, keepdims=True)
 
-    def term(coefficient: float, x: Float[Array, "B G #C"], how: str) -> Term:
+    def term(coefficient: float, x: Float[HostOrDevice, "B G #C"], how: str) -> Term:
         return Term(coefficient, *aggregate(x, mask, rows, how, config.max_completion_length))
 
-    def token_mean(x: Float[Array, "B G #C"]) -> Sum:
+    def token_mean(x: Float[HostOrDevice, "B G #C"]) -> Sum:
         return Sum(*aggregate(x, mask, rows, "token_mean"))
 
     policy = outside.policy_loss(config.surrogate, ratio, log_probs, advantages, vars(config))
@@ -172,18 +172,18 @@ def _check_inputs(scores: Scores, targets: Targets, config: GRPOLoss) -> None:
 
 
 def _clip_metrics(
-    ratio: Float[Array, "B G c"],
-    mask: Bool[Array, "B G c"],
-    advantages: Float[Array, "B G 1"],
+    ratio: Float[HostOrDevice, "B G c"],
+    mask: Bool[HostOrDevice, "B G c"],
+    advantages: Float[HostOrDevice, "B G 1"],
     rows: Float[HostOrDevice, "B G"],
     config: GRPOLoss,
 ) -> dict[str, Sum | Max | Min]:
     """Shares of clipped ratios; c is C, or 1 for sequence ratios."""
 
-    def share(is_clipped: Bool[Array, "B G c"]) -> Sum:
+    def share(is_clipped: Bool[HostOrDevice, "B G c"]) -> Sum:
         return Sum(*aggregate(is_clipped.astype(jnp.float32), mask, rows, "token_mean"))
 
-    def share_by_row(is_clipped: Bool[Array, "B G c"]) -> Float[Array, "B G"]:
+    def share_by_row(is_clipped: Bool[HostOrDevice, "B G c"]) -> Float[Array, "B G"]:
         return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
 
     if config.surrogate == "cispo":

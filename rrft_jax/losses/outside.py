@@ -87,8 +87,8 @@ def check_estimator(estimator: str = "grpo", **fields: Any) -> None:
 
 @partial(jax.jit, static_argnums=(2, 3))  # one small program instead of some fifty that are compiled one by one
 def _estimate(
-    rewards: Shaped[Array, "B G"],
-    row_weight: Shaped[Array, "B G"],
+    rewards: Shaped[HostOrDevice, "B G"],
+    row_weight: Shaped[HostOrDevice, "B G"],
     function: Callable,
     chosen: tuple[tuple[str, Any], ...],
 ) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.kl import MAX_LOG
 from rrft_jax.losses.masked import masked_sum
 
@@ -23,12 +24,12 @@ Advantages = Float[Array, "B G #C"]
 Loss = Float[Array, "B G #C"]
 
 
-def token_ratio(log_ratio: Float[Array, "*tokens"]) -> Float[Array, "*tokens"]:
+def token_ratio(log_ratio: Float[HostOrDevice, "*tokens"]) -> Float[Array, "*tokens"]:
     """exp(log_ratio), one a token; flat past MAX_LOG."""
     return jnp.exp(jnp.minimum(log_ratio, MAX_LOG))
 
 
-def sequence_ratio(log_ratio: LogProbs, mask: Bool[Array, "B G C"]) -> Float[Array, "B G 1"]:
+def sequence_ratio(log_ratio: LogProbs, mask: Bool[HostOrDevice, "B G C"]) -> Float[Array, "B G 1"]:
     """GSPO (arXiv 2507.18071): the geometric mean of the token ratios of a sequence."""
     tokens = jnp.maximum(mask.sum(-1, keepdims=True), 1)
     return token_ratio(masked_sum(log_ratio, mask, -1)[..., None] / tokens)

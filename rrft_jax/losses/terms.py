@@ -63,7 +63,7 @@ class Term:
     """One summand of the loss, coefficient * sum / weight; the weight must not depend on parameters."""
 
     coefficient: float = dataclasses.field(metadata={"static": True})
-    sum: Float[Array, ""]
+    sum: Float[HostOrDevice, ""]
     weight: Shaped[HostOrDevice | np.number, ""]
 
 
@@ -72,7 +72,7 @@ class Term:
 class Sum:
     """A metric that is a mean: sum / count."""
 
-    sum: Float[Array, ""]
+    sum: Float[HostOrDevice, ""]
     count: Shaped[HostOrDevice | np.number, ""]
 
 
@@ -81,7 +81,7 @@ class Sum:
 class Max:
     """A metric that is a maximum; -inf where nothing was seen."""
 
-    value: Float[Array, ""]
+    value: Float[HostOrDevice, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +89,7 @@ class Max:
 class Min:
     """A metric that is a minimum; inf where nothing was seen."""
 
-    value: Float[Array, ""]
+    value: Float[HostOrDevice, ""]
 
 
 def merge_stacked(tree: Any) -> Any:

@@ -127,11 +127,11 @@ def _sharded(
 
 
 def _splash(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    own: jax.Array,
-    seen: jax.Array,
+    q: HostOrDevice,
+    k: HostOrDevice,
+    v: HostOrDevice,
+    own: HostOrDevice,
+    seen: HostOrDevice,
     mask: GroupMask,
     interpret: bool = False,
 ) -> jax.Array:
@@ -143,7 +143,7 @@ def _splash(
     return jnp.swapaxes(splash(q, k, v, own, seen, mask, _block(mask.length), interpret), 1, 2)[..., :A]
 
 
-def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, own: jax.Array, seen: jax.Array, mask: GroupMask) -> jax.Array:
+def _cudnn(q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, own: HostOrDevice, seen: HostOrDevice, mask: GroupMask) -> jax.Array:
     """The mask goes in as a bias [B, 1, N, S]: flash attention of cuDNN has no other way to say which member sees what,
     so nothing is skipped."""
     allowed = mask[:, :] & (own[:, :, None] == seen[:, None])

@@ -17,11 +17,11 @@ class Prefix:
     k, v: stacked, or one array a layer (`layers_apart`); last_hidden: after the final norm.
     """
 
-    k: Float[Array, "L B K P A"] | tuple[Float[Array, "B K P A"], ...]
-    v: Float[Array, "L B K P A"] | tuple[Float[Array, "B K P A"], ...]
-    mask: Bool[Array, "B P"]
-    next_position: Int[Array, " B"]
-    last_hidden: Float[Array, "B D"]
+    k: Float[HostOrDevice, "L B K P A"] | tuple[Float[Array, "B K P A"], ...]
+    v: Float[HostOrDevice, "L B K P A"] | tuple[Float[Array, "B K P A"], ...]
+    mask: Bool[HostOrDevice, "B P"]
+    next_position: Int[HostOrDevice, " B"]
+    last_hidden: Float[HostOrDevice, "B D"]
 
 
 @jax.tree_util.register_dataclass
@@ -35,7 +35,7 @@ class Suffix:
 
     k: tuple[Float[Array, "B G K C A"], ...]
     v: tuple[Float[Array, "B G K C A"], ...]
-    mask: Bool[Array, "B G C"]
+    mask: Bool[HostOrDevice, "B G C"]
 
 
 def completion_positions(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.layers import Dense, RMSNorm
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.rope import rotate
@@ -29,7 +30,7 @@ class DecoderLayer(nn.Module):
         self.down = Dense(c.hidden_size, use_bias=False, dtype=dtype)
 
     def project(
-        self, x: Float[Array, "B G T D"], cos: Float[Array, "B G T half"], sin: Float[Array, "B G T half"]
+        self, x: Float[HostOrDevice, "B G T D"], cos: Float[HostOrDevice, "B G T half"], sin: Float[HostOrDevice, "B G T half"]
     ) -> tuple[Float[Array, "B G T H A"], Float[Array, "B G K T A"], Float[Array, "B G K T A"]]:
         """Rotated q and k, and v, as caches keep them."""
         h = self.input_norm(x)
@@ -37,14 +38,14 @@ class DecoderLayer(nn.Module):
         q, k, v = heads(self.q(h)), heads(self.k(h)), heads(self.v(h))
         return rotate(q, cos, sin), jnp.swapaxes(rotate(k, cos, sin), 2, 3), jnp.swapaxes(v, 2, 3)
 
-    def finish(self, x: Float[Array, "B G T D"], attended: Float[Array, "B G T H A"]) -> Float[Array, "B G T D"]:
+    def finish(self, x: Float[HostOrDevice, "B G T D"], attended: Float[HostOrDevice, "B G T H A"]) -> Float[Array, "B G T D"]:
         """Output projection and SwiGLU, each with its residual."""
         x = x + self.o(attended.reshape(*x.shape[:-1], -1))
         h = self.post_norm(x)
         return x + self.down(jax.nn.silu(self.gate(h)) * self.up(h))
 
     def __call__(
-        self, x: Float[Array, "B G T D"], cos: Float[Array, "B G T half"], sin: Float[Array, "B G T half"]
+        self, x: Float[HostOrDevice, "B G T D"], cos: Float[HostOrDevice, "B G T half"], sin: Float[HostOrDevice, "B G T half"]
     ) -> Float[Array, "B G T D"]:
         """Touches every parameter; used to initialise them, never to compute."""
         q, _, _ = self.project(x, cos, sin)

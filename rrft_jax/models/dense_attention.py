@@ -36,10 +36,10 @@ def attend(
     K = k.shape[2]
     precision = matmul_precision(q.dtype)
 
-    def scores(spec: str, keys: jax.Array) -> jax.Array:
+    def scores(spec: str, keys: HostOrDevice) -> jax.Array:
         return jnp.einsum(spec, q, keys, precision=precision, preferred_element_type=jnp.float32)
 
-    def values(spec: str, weights: jax.Array, v: jax.Array) -> jax.Array:
+    def values(spec: str, weights: HostOrDevice, v: HostOrDevice) -> jax.Array:
         return jnp.einsum(spec, weights.astype(v.dtype), v, precision=precision, preferred_element_type=jnp.float32)
 
     q = (q * A**-0.5).reshape(B, G, T, K, H // K, A)
@@ -91,7 +91,7 @@ def attend_in_parts(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(
-    most: int, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None
+    most: int, q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, mask: HostOrDevice, prefix: PromptKeys | None
 ) -> jax.Array:
     """q float[B, K, G, T, R, A], scaled, R = H / K; k, v float[B, K, G, S, A]; mask bool, broadcastable to
     [B, G, T, S]. Returns q's shape."""
@@ -99,7 +99,7 @@ def _attend(
 
 
 def _forward(
-    most: int, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None
+    most: int, q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, mask: HostOrDevice, prefix: PromptKeys | None
 ) -> tuple[jax.Array, tuple]:
     def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
@@ -120,7 +120,7 @@ def _forward(
     return out, (q, k, v, mask, prefix, out, top, total)
 
 
-def _backward(most: int, kept: tuple, d_out: jax.Array) -> tuple:
+def _backward(most: int, kept: tuple, d_out: HostOrDevice) -> tuple:
     q, k, v, mask, prefix, out, top, total = kept
     d_out = d_out.astype(jnp.float32) / total[..., None]  # the exponentials below are not divided by it then
     d_out = jnp.where((top > _SMALLEST)[..., None], d_out, 0.0)
@@ -130,7 +130,7 @@ def _backward(most: int, kept: tuple, d_out: jax.Array) -> tuple:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         d_part = x["d_out"].astype(v.dtype)
 
-        def weights_and_gradient(scores: jax.Array, d_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def weights_and_gradient(scores: HostOrDevice, d_weights: HostOrDevice) -> tuple[jax.Array, jax.Array]:
             weights = jnp.exp(scores - x["top"][..., None])
             d_scores = weights * (d_weights - x["inner"][..., None])
             return weights.astype(v.dtype), d_scores.astype(q.dtype)
@@ -170,17 +170,17 @@ def _scores(
     return own, jnp.where(prefix[2][:, None, None, None, None, :], _shared("na,ka->nk", q, prefix[0]), _SMALLEST)
 
 
-def _own(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+def _own(spec: str, a: HostOrDevice, b: HostOrDevice) -> jax.Array:
     """A product with a member's own keys. n stands for [T, R] of a[B, K, G, T, R, ..], and of b where it is there."""
     return _folded(spec, a, b, 3)
 
 
-def _shared(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+def _shared(spec: str, a: HostOrDevice, b: HostOrDevice) -> jax.Array:
     """A product with the prompt's keys, one for the whole group: n stands for [G, T, R] of a[B, K, G, T, R, ..]."""
     return _folded(spec, a, b, 2)
 
 
-def _folded(spec: str, a: jax.Array, b: jax.Array, batch: int) -> jax.Array:
+def _folded(spec: str, a: HostOrDevice, b: HostOrDevice, batch: int) -> jax.Array:
     """A product over the axes after the first `batch`, summed up in float32, queries as one axis: a product that
     contracts several is transposed by the compiler first."""
     rows = a.shape[batch:-1]
@@ -194,7 +194,7 @@ def _folded(spec: str, a: jax.Array, b: jax.Array, batch: int) -> jax.Array:
     return y.reshape(*y.shape[:batch], *rows, y.shape[-1]) if spec.endswith(("nk", "na")) else y
 
 
-def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], mask: jax.Array) -> tuple[Any, Any]:
+def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], mask: HostOrDevice) -> tuple[Any, Any]:
     """Scans body(carry, arrays) over parts of at most `most` queries, axis 3 of `queries` and 2 of the mask.
 
     body: returns the carry and arrays whose axis 3 are the queries of the part; they come back joined.
@@ -205,11 +205,11 @@ def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], 
         return body(carry, {**queries, "mask": mask})
     each = -(-T // count)
 
-    def parted(x: jax.Array, axis: int) -> jax.Array:
+    def parted(x: HostOrDevice, axis: int) -> jax.Array:
         x = jnp.pad(x, [(0, count * each - T if i == axis else 0) for i in range(x.ndim)])
         return jnp.moveaxis(x.reshape(*x.shape[:axis], count, each, *x.shape[axis + 1 :]), axis, 0)
 
-    def joined(x: jax.Array) -> jax.Array:
+    def joined(x: HostOrDevice) -> jax.Array:
         x = jnp.moveaxis(x, 0, 3)
         return x.reshape(*x.shape[:3], count * each, *x.shape[5:])[:, :, :, :T]
 

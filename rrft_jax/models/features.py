@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.parallel.mesh import constrain
@@ -11,7 +12,7 @@ TOWER = "vision_tower"  # the jax.named_scope of a tower, whose work is not spli
 
 
 def place_features(
-    x: Float[Array, "B P D"], features: Float[Array, "B features D"], prompts: Prompts, sizes: Sizes
+    x: Float[HostOrDevice, "B P D"], features: Float[HostOrDevice, "B features D"], prompts: Prompts, sizes: Sizes
 ) -> Float[Array, "B P D"]:
     """Token embeddings x, the k-th image or video token replaced by the k-th valid visual feature.
 

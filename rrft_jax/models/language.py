@@ -102,14 +102,14 @@ class Language:
         language = params["language"]
         return language.get("lm_head", language["embed"])["embedding"]
 
-    def prefill(self, params: dict, prompts: Prompts, x: Float[Array, "B P D"]) -> tuple[Float[Array, "B P D"], Prefix]:
+    def prefill(self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]) -> tuple[Float[Array, "B P D"], Prefix]:
         """Hidden states of all tokens of the prompts (after the final norm), and their keys and values.
         x: the prompts embedded, pictures included."""
         last = _last(prompts)
         x, k, v = self._read(params, prompts, x)
         return x[:, 0], _prefix(prompts, k, v, _take(x, last))
 
-    def prefix_of(self, params: dict, prompts: Prompts, x: Float[Array, "B P D"]) -> Prefix:
+    def prefix_of(self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]) -> Prefix:
         """The same keys and values, where of hidden states nothing but each prompt's last one is wanted: what sampling
         and scoring begin with."""
         x, k, v = self._read(params, prompts, x, _last(prompts))
@@ -163,7 +163,7 @@ class Language:
         return {**params, "language": gathered(params["language"], self.compute_dtype, self.param_axes)}, prefix
 
     def _read(
-        self, params: dict, prompts: Prompts, x: Float[Array, "B P D"], last: Int[Array, " B"] | None = None
+        self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"], last: Int[HostOrDevice, " B"] | None = None
     ) -> tuple[Float[Array, "B 1 #P D"], Any, Any]:
         positions, known = prompts.positions[:, :, None], prompts.token_mask[:, None]
         return self._run(params, x[:, None], positions, known, last=last)
@@ -171,13 +171,13 @@ class Language:
     def _run(
         self,
         params: dict,
-        x: Float[Array, "B G T D"],
+        x: Float[HostOrDevice, "B G T D"],
         positions: Int[HostOrDevice, "B 3 G T"],
         known: Bool[HostOrDevice, "B G S"],
         prefix: Prefix | None = None,
         suffix: Suffix | None = None,
         write_index: Int[HostOrDevice, ""] | int = 0,
-        last: Int[Array, " B"] | None = None,
+        last: Int[HostOrDevice, " B"] | None = None,
     ) -> tuple[Float[Array, "B G #T D"], Any, Any]:
         """Runs the layers over x.
 
@@ -196,7 +196,7 @@ class Language:
         act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
 
         def attended_and_finished(
-            x: Float[Array, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
+            x: Float[HostOrDevice, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
         ) -> Float[Array, "B G T D"]:
             if by_kernel:
                 out = attend_members(self.attention, q, k, v, known, shared)
@@ -205,13 +205,13 @@ class Language:
             return act(layer.apply({"params": weights}, x, out, method="finish"))
 
         def last_alone(
-            x: Float[Array, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
+            x: Float[HostOrDevice, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
         ) -> Float[Array, "B G T D"]:
             one = _take(x, last)
             out = attend(_take(q, last), k, v, known[:, :, None, :], shared)
             return jnp.broadcast_to(layer.apply({"params": weights}, one, out, method="finish"), x.shape)
 
-        def body(x: Float[Array, "B G T D"], inputs: Any) -> tuple[Float[Array, "B G T D"], tuple]:
+        def body(x: Float[HostOrDevice, "B G T D"], inputs: Any) -> tuple[Float[Array, "B G T D"], tuple]:
             weights, prompt, cache, at_the_end = inputs
             q, *new = layer.apply({"params": weights}, x, cos, sin, method="project")
             if cache is not None:
@@ -258,13 +258,13 @@ def _last(prompts: Prompts) -> Int[Array, " B"]:
 
 
 def _prefix(
-    prompts: Prompts, k: Float[Array, "L B 1 K P A"], v: Float[Array, "L B 1 K P A"], last: Float[Array, "B 1 1 D"]
+    prompts: Prompts, k: Float[HostOrDevice, "L B 1 K P A"], v: Float[HostOrDevice, "L B 1 K P A"], last: Float[HostOrDevice, "B 1 1 D"]
 ) -> Prefix:
     k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
     return Prefix(k, v, prompts.token_mask, prompts.next_position, last[:, 0, 0])
 
 
-def _take(x: Shaped[Array, "B 1 T *rest"], at: Int[Array, " B"]) -> Shaped[Array, "B 1 1 *rest"]:
+def _take(x: Shaped[HostOrDevice, "B 1 T *rest"], at: Int[HostOrDevice, " B"]) -> Shaped[Array, "B 1 1 *rest"]:
     """x at token `at` of each row."""
     return jnp.take_along_axis(x, at.reshape(-1, *[1] * (x.ndim - 1)), axis=2)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models import lora
 
 
@@ -39,7 +40,7 @@ def init_stack(module: nn.Module, count: int, key: Key[Array, ""], *shapes: tupl
     return jax.vmap(lambda k: init_module(module, k, *shapes))(jax.random.split(key, count))
 
 
-def flat_dot(x: Float[Array, "*rows D"], w: Float[Array, "D F"]) -> Float[Array, "*rows F"]:
+def flat_dot(x: Float[HostOrDevice, "*rows D"], w: Float[HostOrDevice, "D F"]) -> Float[Array, "*rows F"]:
     """x times w.
 
     As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
@@ -48,7 +49,7 @@ def flat_dot(x: Float[Array, "*rows D"], w: Float[Array, "D F"]) -> Float[Array,
     return _product(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
 
 
-def _plain_product(x: jax.Array, w: jax.Array) -> jax.Array:
+def _plain_product(x: HostOrDevice, w: HostOrDevice) -> jax.Array:
     return jnp.dot(x, w, precision=matmul_precision(w.dtype))
 
 
@@ -59,20 +60,20 @@ def _forward(x: Any, w: Any) -> tuple[jax.Array, tuple[jax.Array | None, jax.Arr
 
 
 def _backward(
-    kept: tuple[jax.Array | None, jax.Array | None], dy: jax.Array
+    kept: tuple[jax.Array | None, jax.Array | None], dy: HostOrDevice
 ) -> tuple[jax.Array | None, jax.Array | None]:
     x, w = kept
     product = partial(jax.lax.dot_general, precision=matmul_precision(dy.dtype))
 
-    def in_place(x: Float[Array, "N D"], dy: Float[Array, "N F"]) -> Float[Array, "D F"]:
+    def in_place(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         return product(x, dy, (((0,), (0,)), ((), ())))
 
-    def turned(x: Float[Array, "N D"], dy: Float[Array, "N F"]) -> Float[Array, "D F"]:
+    def turned(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         # Barriers: what makes x must not be computed in the order of the copy, nor the copy be folded into the product.
         x = jax.lax.optimization_barrier(jax.lax.optimization_barrier(x).T)
         return product(x, dy, (((1,), (0,)), ((), ())))
 
-    def narrower_turned(x: Float[Array, "N D"], dy: Float[Array, "N F"]) -> Float[Array, "D F"]:
+    def narrower_turned(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         # The fast CPU kernels take no transposed left operand, so the smaller operand is copied; if that is dy, the
         # result is the gradient transposed, and turned back by a second copy.
         (N, D), F = x.shape, dy.shape[1]
@@ -101,7 +102,7 @@ class Dense(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*rows D"]) -> Float[Array, "*rows F"]:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows F"]:
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = parameter(self, "kernel", init, x.shape[-1], self.features)
         x = x.astype(self.dtype)
@@ -122,7 +123,7 @@ class RMSNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows D"]:
         scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1])
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
@@ -136,7 +137,7 @@ class LayerNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows D"]:
         scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1]).astype(jnp.float32)
         bias = parameter(self, "bias", nn.initializers.zeros, x.shape[-1]).astype(jnp.float32)
         x = x.astype(jnp.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.group_mask import GroupMask
 
 
@@ -26,11 +27,11 @@ class _Mask(splash_attention_mask.Mask):
 
 
 def splash(
-    q: Float[Array, "B H N A"],
-    k: Float[Array, "B K S A"],
-    v: Float[Array, "B K S A"],
-    own: Bool[Array, "B N"],
-    seen: Bool[Array, "B S"],
+    q: Float[HostOrDevice, "B H N A"],
+    k: Float[HostOrDevice, "B K S A"],
+    v: Float[HostOrDevice, "B K S A"],
+    own: Bool[HostOrDevice, "B N"],
+    seen: Bool[HostOrDevice, "B S"],
     mask: GroupMask,
     block: int,
     interpret: bool = False,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.rollout.sampling import Sampling
@@ -38,7 +39,7 @@ class Decoder:
     """
 
     model: Model
-    allowed: Bool[Array, " V"] | None
+    allowed: Bool[HostOrDevice, " V"] | None
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     length: int

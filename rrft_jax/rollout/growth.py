@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import Suffix
 from rrft_jax.parallel.mesh import constrain
 
@@ -23,7 +24,7 @@ def grown(suffix: Suffix, length: int) -> Suffix:
     if not more:
         return suffix
 
-    def longer(x: Float[Array, "B G K C A"]) -> Float[Array, "B G K longer A"]:
+    def longer(x: Float[HostOrDevice, "B G K C A"]) -> Float[Array, "B G K longer A"]:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
         return constrain(x, "batch", None, "kv_heads", None, None)
 

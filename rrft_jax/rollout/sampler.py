@@ -41,10 +41,10 @@ class Rollouts:
 class _State:
     """Carry of the decode loop: hidden predicts token `step`; `done` members draw padding."""
 
-    step: Int[Array, ""]
-    hidden: Float[Array, "B G D"]
+    step: Int[HostOrDevice, ""]
+    hidden: Float[HostOrDevice, "B G D"]
     suffix: Suffix
-    done: Bool[Array, "B G"]
+    done: Bool[HostOrDevice, "B G"]
     out: Rollouts
 
 
@@ -153,7 +153,7 @@ def sample(
     return decode(prefix, step_keys, state, stages(B * group, decoder.compact), lengths)
 
 
-def _split_as_before(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
+def _split_as_before(x: Shaped[HostOrDevice, "*shape"]) -> Shaped[Array, "*shape"]:
     """Rows over the mesh, and the heads of caches, [n, K, P, A] and [n, 1, K, C, A], too."""
     names = ["batch", *[None] * (x.ndim - 1)]
     if x.ndim > 3:

@@ -65,7 +65,7 @@ def draw(
     return token, target_log_probs(z, token)[0]
 
 
-def _first_largest(z: Float[Array, "*rows V"]) -> Int[Array, "*rows"]:
+def _first_largest(z: Float[HostOrDevice, "*rows V"]) -> Int[Array, "*rows"]:
     """argmax over the last axis. NaN gives the last index.
 
     As two plain reductions: XLA's CPU code for an argmax is scalar, and so is all that is fused into it, the logarithms

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits
 from rrft_jax.models.prompts import Prompts
@@ -21,8 +22,8 @@ from rrft_jax.rollout.sampling import draw
 class _State:
     """Between two tokens: hidden predicts token `step`."""
 
-    step: Int[Array, ""]
-    hidden: Float[Array, "1 1 D"]
+    step: Int[HostOrDevice, ""]
+    hidden: Float[HostOrDevice, "1 1 D"]
     suffix: Suffix
 
 

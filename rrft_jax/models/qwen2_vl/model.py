@@ -68,7 +68,7 @@ class Qwen2VL:
         mask = flat(prompts.patch_mask)
         cos, sin = vision_rope(flat(prompts.patch_position), v.head_dim, v.rope_theta)
 
-        def body(x: Float[Array, "S n E"], block: dict) -> tuple[Float[Array, "S n E"], None]:
+        def body(x: Float[HostOrDevice, "S n E"], block: dict) -> tuple[Float[Array, "S n E"], None]:
             x = VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, cos, sin)
             return constrain(x, "batch", None, None), None
 

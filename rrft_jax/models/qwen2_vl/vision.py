@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.attention import attend_whole
 from rrft_jax.models.dense_attention import attend_in_parts
 from rrft_jax.models.layers import Dense, LayerNorm
@@ -14,7 +15,7 @@ from rrft_jax.models.qwen2_vl.config import VisionConfig
 from rrft_jax.models.rope import rotate
 
 
-def quick_gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def quick_gelu(x: Float[HostOrDevice, "*shape"]) -> Float[Array, "*shape"]:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
@@ -26,10 +27,10 @@ class VisionBlock(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "S n E"],
-        mask: Shaped[Array, "S n"],
-        cos: Float[Array, "S n half"],
-        sin: Float[Array, "S n half"],
+        x: Float[HostOrDevice, "S n E"],
+        mask: Shaped[HostOrDevice, "S n"],
+        cos: Float[HostOrDevice, "S n half"],
+        sin: Float[HostOrDevice, "S n half"],
     ) -> Float[Array, "S n E"]:
         """S slots; half is A/2."""
         c, dtype = self.config, self.dtype
@@ -53,7 +54,7 @@ class PatchEmbed(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, patches: Float[Array, "S n pixels"]) -> Float[Array, "S n E"]:
+    def __call__(self, patches: Float[HostOrDevice, "S n pixels"]) -> Float[Array, "S n E"]:
         return Dense(self.config.embed_dim, use_bias=False, dtype=self.dtype, name="proj")(patches)
 
 
@@ -64,7 +65,7 @@ class Merger(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "S n E"]) -> Float[Array, "S merged D"]:
+    def __call__(self, x: Float[HostOrDevice, "S n E"]) -> Float[Array, "S merged D"]:
         wide = self.config.embed_dim * self.config.spatial_merge_size**2
         x = LayerNorm(dtype=self.dtype, name="ln_q")(x).reshape(x.shape[0], -1, wide)
         x = jax.nn.gelu(Dense(wide, dtype=self.dtype, name="fc1")(x), approximate=False)
