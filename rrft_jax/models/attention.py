@@ -143,7 +143,9 @@ def _splash(
     return jnp.swapaxes(splash(q, k, v, own, seen, mask, _block(mask.length), interpret), 1, 2)[..., :A]
 
 
-def _cudnn(q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, own: HostOrDevice, seen: HostOrDevice, mask: GroupMask) -> jax.Array:
+def _cudnn(
+    q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, own: HostOrDevice, seen: HostOrDevice, mask: GroupMask
+) -> jax.Array:
     """The mask goes in as a bias [B, 1, N, S]: flash attention of cuDNN has no other way to say which member sees what,
     so nothing is skipped."""
     allowed = mask[:, :] & (own[:, :, None] == seen[:, None])

@@ -30,7 +30,10 @@ class DecoderLayer(nn.Module):
         self.down = Dense(c.hidden_size, use_bias=False, dtype=dtype)
 
     def project(
-        self, x: Float[HostOrDevice, "B G T D"], cos: Float[HostOrDevice, "B G T half"], sin: Float[HostOrDevice, "B G T half"]
+        self,
+        x: Float[HostOrDevice, "B G T D"],
+        cos: Float[HostOrDevice, "B G T half"],
+        sin: Float[HostOrDevice, "B G T half"],
     ) -> tuple[Float[Array, "B G T H A"], Float[Array, "B G K T A"], Float[Array, "B G K T A"]]:
         """Rotated q and k, and v, as caches keep them."""
         h = self.input_norm(x)
@@ -38,14 +41,19 @@ class DecoderLayer(nn.Module):
         q, k, v = heads(self.q(h)), heads(self.k(h)), heads(self.v(h))
         return rotate(q, cos, sin), jnp.swapaxes(rotate(k, cos, sin), 2, 3), jnp.swapaxes(v, 2, 3)
 
-    def finish(self, x: Float[HostOrDevice, "B G T D"], attended: Float[HostOrDevice, "B G T H A"]) -> Float[Array, "B G T D"]:
+    def finish(
+        self, x: Float[HostOrDevice, "B G T D"], attended: Float[HostOrDevice, "B G T H A"]
+    ) -> Float[Array, "B G T D"]:
         """Output projection and SwiGLU, each with its residual."""
         x = x + self.o(attended.reshape(*x.shape[:-1], -1))
         h = self.post_norm(x)
         return x + self.down(jax.nn.silu(self.gate(h)) * self.up(h))
 
     def __call__(
-        self, x: Float[HostOrDevice, "B G T D"], cos: Float[HostOrDevice, "B G T half"], sin: Float[HostOrDevice, "B G T half"]
+        self,
+        x: Float[HostOrDevice, "B G T D"],
+        cos: Float[HostOrDevice, "B G T half"],
+        sin: Float[HostOrDevice, "B G T half"],
     ) -> Float[Array, "B G T D"]:
         """Touches every parameter; used to initialise them, never to compute."""
         q, _, _ = self.project(x, cos, sin)

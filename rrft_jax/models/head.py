@@ -78,7 +78,9 @@ def token_log_probs(
     split = lambda x: jnp.moveaxis(x.reshape(B, G, -1, chunk, *x.shape[3:]), 2, 0)  # noqa: E731
 
     @jax.checkpoint
-    def one(h: Float[HostOrDevice, "B G c D"], t: Int[HostOrDevice, "B G c"]) -> tuple[Float[Array, "B G c"], Float[Array, "B G c"]]:
+    def one(
+        h: Float[HostOrDevice, "B G c D"], t: Int[HostOrDevice, "B G c"]
+    ) -> tuple[Float[Array, "B G c"], Float[Array, "B G c"]]:
         h = constrain(constrain(h, "batch", None, None, None), names[0], None, None, None)
         return target_log_probs(logits(h, table, allowed, *names) / temperature, t)
 

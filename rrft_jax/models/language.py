@@ -102,7 +102,9 @@ class Language:
         language = params["language"]
         return language.get("lm_head", language["embed"])["embedding"]
 
-    def prefill(self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]) -> tuple[Float[Array, "B P D"], Prefix]:
+    def prefill(
+        self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]
+    ) -> tuple[Float[Array, "B P D"], Prefix]:
         """Hidden states of all tokens of the prompts (after the final norm), and their keys and values.
         x: the prompts embedded, pictures included."""
         last = _last(prompts)
@@ -163,7 +165,11 @@ class Language:
         return {**params, "language": gathered(params["language"], self.compute_dtype, self.param_axes)}, prefix
 
     def _read(
-        self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"], last: Int[HostOrDevice, " B"] | None = None
+        self,
+        params: dict,
+        prompts: Prompts,
+        x: Float[HostOrDevice, "B P D"],
+        last: Int[HostOrDevice, " B"] | None = None,
     ) -> tuple[Float[Array, "B 1 #P D"], Any, Any]:
         positions, known = prompts.positions[:, :, None], prompts.token_mask[:, None]
         return self._run(params, x[:, None], positions, known, last=last)
@@ -258,7 +264,10 @@ def _last(prompts: Prompts) -> Int[Array, " B"]:
 
 
 def _prefix(
-    prompts: Prompts, k: Float[HostOrDevice, "L B 1 K P A"], v: Float[HostOrDevice, "L B 1 K P A"], last: Float[HostOrDevice, "B 1 1 D"]
+    prompts: Prompts,
+    k: Float[HostOrDevice, "L B 1 K P A"],
+    v: Float[HostOrDevice, "L B 1 K P A"],
+    last: Float[HostOrDevice, "B 1 1 D"],
 ) -> Prefix:
     k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
     return Prefix(k, v, prompts.token_mask, prompts.next_position, last[:, 0, 0])

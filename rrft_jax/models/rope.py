@@ -32,7 +32,9 @@ def vision_rope(
 
 
 def rotate(
-    x: Float[HostOrDevice, "*rows heads A"], cos: Float[HostOrDevice, "*rows half"], sin: Float[HostOrDevice, "*rows half"]
+    x: Float[HostOrDevice, "*rows heads A"],
+    cos: Float[HostOrDevice, "*rows half"],
+    sin: Float[HostOrDevice, "*rows half"],
 ) -> Float[Array, "*rows heads A"]:
     """x rotated by cos and sin, half is A/2; the pair of feature j is (j, j + A/2)."""
     cos, sin = cos[..., None, :], sin[..., None, :]
