@@ -41,6 +41,7 @@ aot: $(TPU_VENV)/.installed-tpu
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ty check --python $(VENV)
 
 # A stamp per environment: rebuilt when the requirements change, or when an interrupted install left none.
 %/.python:

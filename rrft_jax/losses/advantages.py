@@ -11,28 +11,35 @@ statistics  float32[] by the name of the metric; `group_advantages` adds what it
 It is compiled. One from outside the package, `config.advantages.estimator=my_estimator.py:mine`, is the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.masked import masked_sum, safe_divide
 
 SCALES = ("group", "batch", "none")
 
 
-def group_advantages(rewards, scale="group", ddof=1, epsilon=1e-4, row_weight=None) -> tuple[jax.Array, dict]:
-    """(r - mean of the group) / (std + epsilon), float32[B, G] (DeepSeekMath, arXiv 2402.03300), and statistics.
+def group_advantages(
+    rewards: Shaped[HostOrDevice, "B G"] | Sequence,
+    scale: str = "group",
+    ddof: int = 1,
+    epsilon: float = 1e-4,
+    row_weight: Shaped[HostOrDevice, "B G"] | Sequence | None = None,
+) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:
+    """(r - mean of the group) / (std + epsilon) (DeepSeekMath, arXiv 2402.03300), and statistics.
 
-    rewards     float32[B, G]; not finite means missing: left out of every statistic, advantage 0
+    rewards     not finite means missing: left out of every statistic, advantage 0
     scale       group: the group's own std. batch: the std of all rewards. none: no division (Dr. GRPO)
     ddof        1 in Reason-RFT and TRL: std divides by n - ddof
     epsilon     1e-4 in Reason-RFT and TRL, 1e-6 in verl
-    row_weight  float32[B, G] or None; rows of weight 0 are padding and are left out like missing ones
+    row_weight  rows of weight 0 are padding and are left out like missing ones
 
-    A group with fewer than two rewards, or with equal ones, gets 0 exactly. Statistics, float32[] each, NaN if there is
-    nothing to measure:
+    A group with fewer than two rewards, or with equal ones, gets 0 exactly. Statistics, NaN if there is nothing to
+    measure:
       reward                mean of all rewards
       reward_std            std of all rewards, as in TRL 1.16
       reward_group_std      mean of the groups' stds, which TRL 0.15 and Reason-RFT log as reward_std
@@ -60,7 +67,9 @@ def group_advantages(rewards, scale="group", ddof=1, epsilon=1e-4, row_weight=No
     return advantages, stats
 
 
-def _center(x, valid, ddof, axis):
+def _center(
+    x: Float[HostOrDevice, "B G"], valid: Bool[HostOrDevice, "B G"], ddof: int, axis: int | None
+) -> tuple[Float[Array, "B G"], Float[Array, "#B 1"]]:
     """x minus the mean of its valid entries (0 elsewhere), and their std with kept dimensions; 0 if they are equal."""
     count = valid.sum(axis, keepdims=True)
     mean = safe_divide(jnp.where(valid, x, 0.0).sum(axis, keepdims=True), count)
@@ -72,7 +81,7 @@ def _center(x, valid, ddof, axis):
     return centered, jnp.sqrt(variance)
 
 
-def _mean(x, valid):
+def _mean(x: Float[HostOrDevice, "*shape"], valid: Bool[HostOrDevice, "*shape"]) -> Float[Array, ""]:
     return jnp.where(valid.any(), safe_divide(masked_sum(x, valid), valid.sum()), jnp.nan)
 
 

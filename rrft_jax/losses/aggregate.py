@@ -1,16 +1,25 @@
 """From a loss per token to one sum and one weight."""
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.masked import masked_sum
 
 AGGREGATIONS = ("sequence_mean_token_mean", "token_mean", "constant_length", "sequence_sum")
 
 
-def aggregate(x, mask, row_weight, how, max_completion_length=None):
-    """(sum, weight), float32[] each, of x float32[B, G, C or 1] over the tokens of mask bool[B, G, C].
+def aggregate(
+    x: Float[HostOrDevice, "B G #C"],
+    mask: Bool[HostOrDevice, "B G C"],
+    row_weight: Float[HostOrDevice, "B G"],
+    how: str,
+    max_completion_length: int | None = None,
+) -> tuple[Float[Array, ""], Shaped[HostOrDevice | np.number, ""]]:
+    """(sum, weight) of x over the tokens of the mask.
 
-    Rows are weighted with row_weight float32[B, G]; a row without tokens counts as a sequence whose loss is 0.
+    Rows are weighted with row_weight; a row without tokens counts as a sequence whose loss is 0.
       sequence_mean_token_mean  mean over sequences of the mean over their tokens (the paper, TRL's grpo)
       token_mean                mean over all tokens of the batch (TRL's dapo and bnpo)
       constant_length           sum over tokens / (sequences * max_completion_length) (Dr. GRPO)

@@ -1,10 +1,14 @@
 """GRPO and its relatives: surrogate x ratio level x aggregation, with KL and entropy as separate terms."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.doors import is_reference
 from rrft_jax.losses import kl, outside, surrogate
 from rrft_jax.losses.aggregate import AGGREGATIONS, aggregate
@@ -57,7 +61,7 @@ class GRPOLoss:
     entropy_coefficient: float = 0.0
 
     def __post_init__(self):
-        def check(field, good, allowed):
+        def check(field: str, good: Callable[[Any], Any], allowed: str) -> None:
             if not good(getattr(self, field)):
                 raise ValueError(f"GRPOLoss.{field} must be {allowed}; got {getattr(self, field)!r}")
 
@@ -99,7 +103,8 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     _check_inputs(scores, targets, config)
     mask = targets.token_mask()
     rows = targets.row_weight
-    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # [B, G, 1]
+    # ty: _check_inputs has refused None, here and below.
+    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # ty: ignore[invalid-argument-type]
 
     # Padding becomes 0 before any arithmetic: a NaN or an overflow behind `where` would still poison the gradient.
     log_probs = jnp.where(mask, scores.log_probs, 0.0)
@@ -110,19 +115,19 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     else:
         ratio, ratio_mask = surrogate.sequence_ratio(log_ratio, mask), mask.any(-1, keepdims=True)
 
-    def term(coefficient, x, how):
+    def term(coefficient: float, x: Float[HostOrDevice, "B G #C"], how: str) -> Term:
         return Term(coefficient, *aggregate(x, mask, rows, how, config.max_completion_length))
 
-    def token_mean(x):
+    def token_mean(x: Float[HostOrDevice, "B G #C"]) -> Sum:
         return Sum(*aggregate(x, mask, rows, "token_mean"))
 
     policy = outside.policy_loss(config.surrogate, ratio, log_probs, advantages, vars(config))
     if config.importance_cap is not None:
-        sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)
+        sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)  # ty: ignore[invalid-argument-type]
         weight = jnp.minimum(surrogate.token_ratio(jnp.where(mask, old, 0.0) - sampling), config.importance_cap)
         policy = policy * jax.lax.stop_gradient(weight)
     terms = {"policy": term(1.0, policy, config.aggregation)}
-    metrics = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
+    metrics: dict[str, Sum | Max | Min] = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
     if targets.ref_log_probs is not None:
         ref = jax.lax.stop_gradient(jnp.where(mask, targets.ref_log_probs, 0.0))
         penalty = KL_ESTIMATORS[config.kl_estimator](log_probs, ref) * (ratio if config.kl_ratio_correction else 1.0)
@@ -150,7 +155,7 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     return terms, jax.lax.stop_gradient(metrics)
 
 
-def _check_inputs(scores, targets, config):
+def _check_inputs(scores: Scores, targets: Targets, config: GRPOLoss) -> None:
     if targets.advantages is None:
         raise ValueError("Targets.advantages is None: GRPO needs them (group_advantages)")
     if config.surrogate == "on_policy" and targets.old_log_probs is not None:
@@ -166,13 +171,19 @@ def _check_inputs(scores, targets, config):
         raise ValueError("Scores.entropy is None: compute it in the scorer, or set entropy_coefficient to 0")
 
 
-def _clip_metrics(ratio, mask, advantages, rows, config):
-    """Shares of clipped ratios; mask bool like ratio, [B, G, C] or [B, G, 1]."""
+def _clip_metrics(
+    ratio: Float[HostOrDevice, "B G c"],
+    mask: Bool[HostOrDevice, "B G c"],
+    advantages: Float[HostOrDevice, "B G 1"],
+    rows: Float[HostOrDevice, "B G"],
+    config: GRPOLoss,
+) -> dict[str, Sum | Max | Min]:
+    """Shares of clipped ratios; c is C, or 1 for sequence ratios."""
 
-    def share(is_clipped):
+    def share(is_clipped: Bool[HostOrDevice, "B G c"]) -> Sum:
         return Sum(*aggregate(is_clipped.astype(jnp.float32), mask, rows, "token_mean"))
 
-    def share_by_row(is_clipped):
+    def share_by_row(is_clipped: Bool[HostOrDevice, "B G c"]) -> Float[Array, "B G"]:
         return safe_divide(masked_sum(is_clipped, mask, -1), mask.sum(-1))
 
     if config.surrogate == "cispo":

@@ -10,10 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
 
 from rrft_jax import doors
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.advantages import ESTIMATORS, group_advantages
-from rrft_jax.losses.surrogate import SURROGATES
+from rrft_jax.losses.surrogate import SURROGATES, Advantages, LogProbs, Ratio
 
 
 def options(function: Callable) -> dict[str, inspect.Parameter]:
@@ -28,7 +30,7 @@ def find_surrogate(name: str) -> Callable:
     return _function(name, SURROGATES, "surrogate", "config.loss.surrogate")
 
 
-def policy_loss(name: str, ratio, log_probs, advantages, fields: Mapping[str, Any]) -> jax.Array:
+def policy_loss(name: str, ratio: Ratio, log_probs: LogProbs, advantages: Advantages, fields: Mapping[str, Any]) -> Any:
     """The surrogate called `name` with those of the options `fields` that it takes; shapes as in `surrogate`."""
     function = find_surrogate(name)
     return function(ratio, log_probs, advantages, **{key: fields[key] for key in options(function) if key in fields})
@@ -52,10 +54,16 @@ def find_estimator(name: str) -> Callable:
     return _function(name, ESTIMATORS, "estimator", "config.advantages.estimator")
 
 
-def estimate(rewards, row_weight, *, estimator: str = "grpo", **fields: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Advantages float32[B, G] and statistics, by the estimator called so; fields: the others of config.advantages.
+def estimate(
+    rewards: Shaped[HostOrDevice, "B G"],
+    row_weight: Shaped[HostOrDevice, "B G"],
+    *,
+    estimator: str = "grpo",
+    **fields: Any,
+) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:
+    """Advantages and statistics, by the estimator called so; fields: the others of config.advantages.
 
-    rewards, row_weight: float32[B, G]. Raises ValueError for a field that the estimator does not take.
+    Raises ValueError for a field that the estimator does not take.
     """
     function = find_estimator(estimator)
     return _estimate(rewards, row_weight, function, tuple(sorted(_taken(function, estimator, fields).items())))
@@ -78,7 +86,12 @@ def check_estimator(estimator: str = "grpo", **fields: Any) -> None:
 
 
 @partial(jax.jit, static_argnums=(2, 3))  # one small program instead of some fifty that are compiled one by one
-def _estimate(rewards, row_weight, function, chosen):
+def _estimate(
+    rewards: Shaped[HostOrDevice, "B G"],
+    row_weight: Shaped[HostOrDevice, "B G"],
+    function: Callable,
+    chosen: tuple[tuple[str, Any], ...],
+) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:
     advantages, statistics = function(rewards, row_weight=row_weight, **dict(chosen))
     if function is not group_advantages:
         statistics = {**group_advantages(rewards, row_weight=row_weight)[1], **statistics}

@@ -10,7 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.masked import safe_divide
 
 
@@ -19,14 +22,14 @@ from rrft_jax.losses.masked import safe_divide
 class Scores:
     """The model's scores of given completions.
 
-    log_probs float32[B, G, C]         of each completion token, logits already divided by the temperature
-    entropy   float32[B, G, C] | None  of the distribution each token was drawn from, in nats; None: not computed
-    values    float32[B, G, C] | None  of a critic, for losses that use one
+    log_probs of each completion token, logits already divided by the temperature
+    entropy   of the distribution each token was drawn from, in nats; None: not computed
+    values    of a critic, for losses that use one
     """
 
-    log_probs: jax.Array
-    entropy: jax.Array | None = None
-    values: jax.Array | None = None
+    log_probs: Float[HostOrDevice, "B G C"]
+    entropy: Float[HostOrDevice, "B G C"] | None = None
+    values: Float[HostOrDevice, "B G C"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -34,23 +37,23 @@ class Scores:
 class Targets:
     """What else a loss takes of the same completions: constants, computed over the whole batch before it is split.
 
-    loss_mask     bool[B, G, C] (or 0/1)    tokens that count: up to and including the first EOS, nothing after
-    row_weight    float32[B, G]             1; 0 for a row that only pads the batch
-    advantages    float32[B, G] | None      None for SFT
-    old_log_probs float32[B, G, C] | None   of the policy that drew the completions; None: it is the current policy
-    ref_log_probs float32[B, G, C] | None   of the frozen reference of the KL penalty
-    sampling_log_probs float32[B, G, C] | None  of the distribution the tokens were drawn from
+    loss_mask     bool or 0/1: tokens that count: up to and including the first EOS, nothing after
+    row_weight    1; 0 for a row that only pads the batch
+    advantages    None for SFT
+    old_log_probs of the policy that drew the completions; None: it is the current policy
+    ref_log_probs of the frozen reference of the KL penalty
+    sampling_log_probs of the distribution the tokens were drawn from
     """
 
-    loss_mask: jax.Array
-    row_weight: jax.Array
-    advantages: jax.Array | None = None
-    old_log_probs: jax.Array | None = None
-    ref_log_probs: jax.Array | None = None
-    sampling_log_probs: jax.Array | None = None
+    loss_mask: Shaped[HostOrDevice, "B G C"]
+    row_weight: Float[HostOrDevice, "B G"]
+    advantages: Float[HostOrDevice, "B G"] | None = None
+    old_log_probs: Float[HostOrDevice, "B G C"] | None = None
+    ref_log_probs: Float[HostOrDevice, "B G C"] | None = None
+    sampling_log_probs: Float[HostOrDevice, "B G C"] | None = None
 
-    def token_mask(self) -> jax.Array:
-        """bool[B, G, C]: tokens that count, of rows that count."""
+    def token_mask(self) -> Bool[HostOrDevice, "B G C"]:
+        """Tokens that count, of rows that count."""
         return self.loss_mask.astype(bool) & (self.row_weight > 0)[..., None]
 
 
@@ -60,8 +63,8 @@ class Term:
     """One summand of the loss, coefficient * sum / weight; the weight must not depend on parameters."""
 
     coefficient: float = dataclasses.field(metadata={"static": True})
-    sum: jax.Array
-    weight: jax.Array
+    sum: Float[HostOrDevice, ""]
+    weight: Shaped[HostOrDevice | np.number, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -69,8 +72,8 @@ class Term:
 class Sum:
     """A metric that is a mean: sum / count."""
 
-    sum: jax.Array
-    count: jax.Array
+    sum: Float[HostOrDevice, ""]
+    count: Shaped[HostOrDevice | np.number, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -78,7 +81,7 @@ class Sum:
 class Max:
     """A metric that is a maximum; -inf where nothing was seen."""
 
-    value: jax.Array
+    value: Float[HostOrDevice, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -86,13 +89,13 @@ class Max:
 class Min:
     """A metric that is a minimum; inf where nothing was seen."""
 
-    value: jax.Array
+    value: Float[HostOrDevice, ""]
 
 
 def merge_stacked(tree: Any) -> Any:
     """Terms and metrics of n parts, stacked on a leading axis as `lax.scan` returns them, to those of the whole."""
 
-    def one(part):
+    def one(part: Any) -> Any:
         match part:
             case Max():
                 return Max(part.value.max(0))
@@ -110,15 +113,15 @@ def merge(a: Any, b: Any) -> Any:
     return merge_stacked(jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b))
 
 
-def total(terms: Mapping[str, Term]) -> jax.Array:
-    """The loss, float32[]. A term of weight 0 (a batch of padding alone) adds nothing, and no gradient."""
+def total(terms: Mapping[str, Term]) -> Float[Array, ""]:
+    """The loss. A term of weight 0 (a batch of padding alone) adds nothing, and no gradient."""
     return sum((t.coefficient * safe_divide(t.sum, t.weight) for t in terms.values()), start=jnp.float32(0.0))
 
 
-def finalize(metrics: Mapping[str, Sum | Max | Min]) -> dict[str, jax.Array]:
+def finalize(metrics: Mapping[str, Sum | Max | Min]) -> dict[str, Float[Array, ""]]:
     """One scalar a metric; NaN where nothing was counted."""
 
-    def scalar(metric):
+    def scalar(metric: Any) -> Float[Array, ""]:
         match metric:
             case Sum(sum=x, count=n):
                 return jnp.where(n > 0, safe_divide(x, n), jnp.nan)

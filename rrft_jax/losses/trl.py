@@ -22,18 +22,18 @@ PAPER_ADVANTAGES = MappingProxyType({"scale": "group", "ddof": 1, "epsilon": 1e-
 
 
 def trl(
-    loss_type="dapo",
-    importance_sampling_level="token",
+    loss_type: str = "dapo",
+    importance_sampling_level: str = "token",
     *,
-    epsilon=0.2,
-    epsilon_high=None,
-    delta=None,
-    beta=0.0,
-    use_bias_correction_kl=True,
-    max_completion_length=512,
-    sapo_temperature_pos=1.0,
-    sapo_temperature_neg=1.05,
-    entropy_coef=0.0,
+    epsilon: float = 0.2,
+    epsilon_high: float | None = None,
+    delta: float | None = None,
+    beta: float = 0.0,
+    use_bias_correction_kl: bool = True,
+    max_completion_length: int | None = 512,
+    sapo_temperature_pos: float = 1.0,
+    sapo_temperature_neg: float = 1.05,
+    entropy_coef: float = 0.0,
 ) -> GRPOLoss:
     """The loss that TRL 1.16's GRPOConfig with these options describes; names and defaults are TRL's."""
     if loss_type not in LOSS_TYPES:

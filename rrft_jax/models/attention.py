@@ -10,7 +10,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
+from rrft_jax.models.dense_attention import PromptKeys
 from rrft_jax.models.group_mask import GroupMask
 from rrft_jax.parallel.mesh import spec_for
 
@@ -53,17 +56,16 @@ def check_name(name: str) -> None:
 
 def attend_members(
     backend: str,
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    valid: jax.Array,
-    prefix: tuple[jax.Array, jax.Array, jax.Array] | None = None,
-) -> jax.Array:
+    q: Float[HostOrDevice, "B G T H A"],
+    k: Float[HostOrDevice, "B G K T A"],
+    v: Float[HostOrDevice, "B G K T A"],
+    valid: Bool[HostOrDevice, "B G T"],
+    prefix: PromptKeys | None = None,
+) -> Float[Array, "B G T H A"]:
     """What `dense_attention.attend` computes for tokens that see each other causally, in one call of a kernel.
 
-    q float[B, G, T, H, A]; k, v float[B, G, K, T, A]; valid bool[B, G, T], which of the tokens are real.
-    prefix = (k, v float[B, K, P, A], mask bool[B, P]). Returns float[B, G, T, H, A]: exact for real tokens; padding
-    sees padding, and its values are finite and mean nothing.
+    valid: which of the tokens are real. Exact for real tokens; padding sees padding, and its values are finite and mean
+    nothing.
     """
     B, G, T, H, A = q.shape
     q, k, v, valid = (_padded(x, axis) for x, axis in ((q, 2), (k, 3), (v, 3), (valid, 2)))
@@ -82,19 +84,33 @@ def attend_members(
     return out.reshape(B, G, length, H, A)[:, :, :T]
 
 
-def attend_whole(backend: str, q: jax.Array, k: jax.Array, v: jax.Array, valid: jax.Array) -> jax.Array:
-    """Every query sees every real key: the patches of a picture. q float[S, n, H, A], k, v float[S, H, n, A], valid
-    bool[S, n]. Returns float[S, n, H, A], at padding finite values without meaning."""
+def attend_whole(
+    backend: str,
+    q: Float[HostOrDevice, "S n H A"],
+    k: Float[HostOrDevice, "S H n A"],
+    v: Float[HostOrDevice, "S H n A"],
+    valid: Bool[HostOrDevice, "S n"],
+) -> Float[Array, "S n H A"]:
+    """Every query sees every real key: the patches of a picture. Padding gets finite values without meaning."""
     n = q.shape[1]
     q, k, v, valid = (_padded(x, axis) for x, axis in ((q, 1), (k, 2), (v, 2), (valid, 1)))
     mask = GroupMask(0, 1, valid.shape[1], causal=False)
     return _sharded(backend, q, k, v, valid, valid, mask, ("heads", "heads"))[:, :n]
 
 
-def _sharded(backend, q, k, v, own, seen, mask: GroupMask, heads: tuple[str, str]) -> jax.Array:
+def _sharded(
+    backend: str,
+    q: Float[HostOrDevice, "B N H A"],
+    k: Float[HostOrDevice, "B K S A"],
+    v: Float[HostOrDevice, "B K S A"],
+    own: Bool[HostOrDevice, "B N"],
+    seen: Bool[HostOrDevice, "B S"],
+    mask: GroupMask,
+    heads: tuple[str, str],
+) -> Float[Array, "B N H A"]:
     """Calls the kernel on each device's rows and heads: the compiler cannot split a kernel by itself.
 
-    q float[B, N, H, A]; k, v float[B, K, S, A]; own bool[B, N] and seen bool[B, S], which queries and keys are real.
+    own, seen: which queries and keys are real.
     """
     call = partial(_KERNELS[backend], mask=mask)
     mesh = jax.sharding.get_abstract_mesh()
@@ -110,7 +126,15 @@ def _sharded(backend, q, k, v, own, seen, mask: GroupMask, heads: tuple[str, str
     return call(q, k, v, own, seen)
 
 
-def _splash(q, k, v, own, seen, mask: GroupMask, interpret: bool = False) -> jax.Array:
+def _splash(
+    q: HostOrDevice,
+    k: HostOrDevice,
+    v: HostOrDevice,
+    own: HostOrDevice,
+    seen: HostOrDevice,
+    mask: GroupMask,
+    interpret: bool = False,
+) -> jax.Array:
     """The head width is filled up to a multiple of 128 with zeros, which change no score and are cut off the result."""
     from rrft_jax.models.splash import splash  # slow to load, and for TPUs alone
 
@@ -119,7 +143,9 @@ def _splash(q, k, v, own, seen, mask: GroupMask, interpret: bool = False) -> jax
     return jnp.swapaxes(splash(q, k, v, own, seen, mask, _block(mask.length), interpret), 1, 2)[..., :A]
 
 
-def _cudnn(q, k, v, own, seen, mask: GroupMask) -> jax.Array:
+def _cudnn(
+    q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, own: HostOrDevice, seen: HostOrDevice, mask: GroupMask
+) -> jax.Array:
     """The mask goes in as a bias [B, 1, N, S]: flash attention of cuDNN has no other way to say which member sees what,
     so nothing is skipped."""
     allowed = mask[:, :] & (own[:, :, None] == seen[:, None])
@@ -130,7 +156,7 @@ def _cudnn(q, k, v, own, seen, mask: GroupMask) -> jax.Array:
 _KERNELS = {"splash": _splash, "splash_interpreted": partial(_splash, interpret=True), "cudnn": _cudnn}
 
 
-def _padded(x: jax.Array, axis: int, multiple: int = _TILE) -> jax.Array:
+def _padded(x: HostOrDevice, axis: int, multiple: int = _TILE) -> jax.Array:
     """x, with zeros (False: padding) at the end of the axis up to a multiple."""
     missing = -x.shape[axis] % multiple
     return jnp.pad(x, [(0, missing if i == axis % x.ndim else 0) for i in range(x.ndim)]) if missing else x

@@ -6,10 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Bool, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.layers import matmul_precision
 
-PromptKeys = tuple[jax.Array, jax.Array, jax.Array]  # k, v float[B, K, P, A], mask bool[B, P]
+# Keys and values of the prompts, and which of their tokens are real.
+PromptKeys = tuple[Float[HostOrDevice, "B K P A"], Float[HostOrDevice, "B K P A"], Bool[HostOrDevice, "B P"]]
 
 _SMALLEST = jnp.finfo(jnp.float32).min
 QUERIES = 256  # that attend at a time
@@ -17,27 +20,26 @@ ATTENDED = "attended"  # the name under which rematerialisation policies know wh
 
 
 def attend(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    mask: jax.Array,
+    q: Float[HostOrDevice, "B G T H A"],
+    k: Float[HostOrDevice, "B G K S A"],
+    v: Float[HostOrDevice, "B G K S A"],
+    mask: Shaped[HostOrDevice, "*mask"],
     prefix: PromptKeys | None = None,
-) -> jax.Array:
+) -> Float[Array, "B G T H A"]:
     """Softmax attention of every group member over its own keys and, unrepeated, its prompt's.
 
-    q float[B, G, T, H, A]; k, v float[B, G, K, S, A]; mask bool, broadcastable to [B, G, T, S].
-    prefix = (k, v float[B, K, P, A], mask bool[B, P]): one softmax over both sets of keys, as if concatenated, but the
-    prompt's keys are never copied G times. H is a multiple of K (grouped queries). Returns float[B, G, T, H, A].
+    mask: broadcastable to [B, G, T, S]. prefix: one softmax over both sets of keys, as if concatenated, but the
+    prompt's keys are never copied G times. H is a multiple of K (grouped queries).
     Scores and softmax are float32; a query that may see no key returns a finite value.
     """
     B, G, T, H, A = q.shape
     K = k.shape[2]
     precision = matmul_precision(q.dtype)
 
-    def scores(spec: str, keys: jax.Array) -> jax.Array:
+    def scores(spec: str, keys: HostOrDevice) -> jax.Array:
         return jnp.einsum(spec, q, keys, precision=precision, preferred_element_type=jnp.float32)
 
-    def values(spec: str, weights: jax.Array, v: jax.Array) -> jax.Array:
+    def values(spec: str, weights: HostOrDevice, v: HostOrDevice) -> jax.Array:
         return jnp.einsum(spec, weights.astype(v.dtype), v, precision=precision, preferred_element_type=jnp.float32)
 
     q = (q * A**-0.5).reshape(B, G, T, K, H // K, A)
@@ -62,8 +64,13 @@ def attend(
 
 
 def attend_in_parts(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None = None, most: int = QUERIES
-) -> jax.Array:
+    q: Float[HostOrDevice, "B G T H A"],
+    k: Float[HostOrDevice, "B G K S A"],
+    v: Float[HostOrDevice, "B G K S A"],
+    mask: Shaped[HostOrDevice, "*mask"],
+    prefix: PromptKeys | None = None,
+    most: int = QUERIES,
+) -> Float[Array, "B G T H A"]:
     """`attend` for at most `most` queries at a time, with a backward pass of its own, as flash attention's is (Dao et
     al., arXiv:2205.14135, appendix B).
 
@@ -84,15 +91,17 @@ def attend_in_parts(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(
-    most: int, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prefix: PromptKeys | None
+    most: int, q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, mask: HostOrDevice, prefix: PromptKeys | None
 ) -> jax.Array:
     """q float[B, K, G, T, R, A], scaled, R = H / K; k, v float[B, K, G, S, A]; mask bool, broadcastable to
     [B, G, T, S]. Returns q's shape."""
     return _forward(most, q, k, v, mask, prefix)[0]
 
 
-def _forward(most, q, k, v, mask, prefix):
-    def part(carry, x):
+def _forward(
+    most: int, q: HostOrDevice, k: HostOrDevice, v: HostOrDevice, mask: HostOrDevice, prefix: PromptKeys | None
+) -> tuple[jax.Array, tuple]:
+    def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         top = jnp.max(own, axis=-1)
         if prefix is not None:
@@ -111,17 +120,17 @@ def _forward(most, q, k, v, mask, prefix):
     return out, (q, k, v, mask, prefix, out, top, total)
 
 
-def _backward(most, kept, d_out):
+def _backward(most: int, kept: tuple, d_out: HostOrDevice) -> tuple:
     q, k, v, mask, prefix, out, top, total = kept
     d_out = d_out.astype(jnp.float32) / total[..., None]  # the exponentials below are not divided by it then
     d_out = jnp.where((top > _SMALLEST)[..., None], d_out, 0.0)
     inner = jnp.sum(d_out * out, axis=-1)  # what every score of a query gets of the sum's gradient
 
-    def part(carry, x):
+    def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         d_part = x["d_out"].astype(v.dtype)
 
-        def weights_and_gradient(scores, d_weights):
+        def weights_and_gradient(scores: HostOrDevice, d_weights: HostOrDevice) -> tuple[jax.Array, jax.Array]:
             weights = jnp.exp(scores - x["top"][..., None])
             d_scores = weights * (d_weights - x["inner"][..., None])
             return weights.astype(v.dtype), d_scores.astype(q.dtype)
@@ -148,25 +157,30 @@ def _backward(most, kept, d_out):
 _attend.defvjp(_forward, _backward)
 
 
-def _scores(q, k, mask, prefix: PromptKeys | None) -> tuple[jax.Array, jax.Array | None]:
-    """float32[B, K, G, T, R, S] with a member's own keys and [.., P] with its prompt's; _SMALLEST where masked."""
+def _scores(
+    q: Float[HostOrDevice, "B K G T R A"],
+    k: Float[HostOrDevice, "B K G S A"],
+    mask: Shaped[HostOrDevice, "#B #G #T #S"],
+    prefix: PromptKeys | None,
+) -> tuple[Float[Array, "B K G T R S"], Float[Array, "B K G T R P"] | None]:
+    """Scores with a member's own keys, and with its prompt's; _SMALLEST where masked."""
     own = jnp.where(mask[:, None, :, :, None, :], _own("na,ka->nk", q, k), _SMALLEST)
     if prefix is None:
         return own, None
     return own, jnp.where(prefix[2][:, None, None, None, None, :], _shared("na,ka->nk", q, prefix[0]), _SMALLEST)
 
 
-def _own(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+def _own(spec: str, a: HostOrDevice, b: HostOrDevice) -> jax.Array:
     """A product with a member's own keys. n stands for [T, R] of a[B, K, G, T, R, ..], and of b where it is there."""
     return _folded(spec, a, b, 3)
 
 
-def _shared(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
+def _shared(spec: str, a: HostOrDevice, b: HostOrDevice) -> jax.Array:
     """A product with the prompt's keys, one for the whole group: n stands for [G, T, R] of a[B, K, G, T, R, ..]."""
     return _folded(spec, a, b, 2)
 
 
-def _folded(spec: str, a: jax.Array, b: jax.Array, batch: int) -> jax.Array:
+def _folded(spec: str, a: HostOrDevice, b: HostOrDevice, batch: int) -> jax.Array:
     """A product over the axes after the first `batch`, summed up in float32, queries as one axis: a product that
     contracts several is transposed by the compiler first."""
     rows = a.shape[batch:-1]
@@ -180,7 +194,7 @@ def _folded(spec: str, a: jax.Array, b: jax.Array, batch: int) -> jax.Array:
     return y.reshape(*y.shape[:batch], *rows, y.shape[-1]) if spec.endswith(("nk", "na")) else y
 
 
-def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], mask: jax.Array) -> tuple[Any, Any]:
+def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], mask: HostOrDevice) -> tuple[Any, Any]:
     """Scans body(carry, arrays) over parts of at most `most` queries, axis 3 of `queries` and 2 of the mask.
 
     body: returns the carry and arrays whose axis 3 are the queries of the part; they come back joined.
@@ -191,11 +205,11 @@ def _each_part(most: int, body: Any, carry: Any, queries: dict[str, jax.Array], 
         return body(carry, {**queries, "mask": mask})
     each = -(-T // count)
 
-    def parted(x: jax.Array, axis: int) -> jax.Array:
+    def parted(x: HostOrDevice, axis: int) -> jax.Array:
         x = jnp.pad(x, [(0, count * each - T if i == axis else 0) for i in range(x.ndim)])
         return jnp.moveaxis(x.reshape(*x.shape[:axis], count, each, *x.shape[axis + 1 :]), axis, 0)
 
-    def joined(x: jax.Array) -> jax.Array:
+    def joined(x: HostOrDevice) -> jax.Array:
         x = jnp.moveaxis(x, 0, 3)
         return x.reshape(*x.shape[:3], count * each, *x.shape[5:])[:, :, :, :T]
 

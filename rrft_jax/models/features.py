@@ -1,8 +1,9 @@
 """Visual features in the places of their tokens, and the name under which a tower's work is known."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.parallel.mesh import constrain
@@ -10,10 +11,12 @@ from rrft_jax.parallel.mesh import constrain
 TOWER = "vision_tower"  # the jax.named_scope of a tower, whose work is not split over the tensor axis
 
 
-def place_features(x: jax.Array, features: jax.Array, prompts: Prompts, sizes: Sizes) -> jax.Array:
-    """Token embeddings x float[B, P, D], the k-th image or video token replaced by the k-th valid visual feature.
+def place_features(
+    x: Float[HostOrDevice, "B P D"], features: Float[HostOrDevice, "B features D"], prompts: Prompts, sizes: Sizes
+) -> Float[Array, "B P D"]:
+    """Token embeddings x, the k-th image or video token replaced by the k-th valid visual feature.
 
-    features float[B, I * n / merged, D]: of every slot, in merge order; merged patches make one feature.
+    features [B, I * n / merged, D]: of every slot, in merge order; merged patches make one feature.
     """
     merged = sizes.vision.spatial_merge_size**2
     valid = prompts.patch_mask.reshape(x.shape[0], -1)[:, ::merged]

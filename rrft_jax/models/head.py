@@ -5,7 +5,9 @@ Float32 logits of a whole sequence never exist: the chunk's logits live inside o
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.layers import matmul_precision
 from rrft_jax.parallel.mesh import constrain, divides
 
@@ -13,15 +15,15 @@ _SMALLEST = -1e30  # finite, so that 0 * masked logit is 0 in the entropy
 
 
 def logits(
-    hidden: jax.Array,
-    table: jax.Array,
-    allowed: jax.Array | None,
+    hidden: Float[HostOrDevice, "*rows D"],
+    table: Float[HostOrDevice, "V D"],
+    allowed: Bool[HostOrDevice, " V"] | None,
     rows: str = "batch",
     vocabulary: str = "vocab",
-) -> jax.Array:
-    """float32[..., V] from hidden float[..., D] and the LM head float[V, D]; forbidden tokens get -1e30.
+) -> Float[Array, "*rows V"]:
+    """Products of hidden states and the LM head; forbidden tokens get -1e30.
 
-    allowed bool[V], or None for the full softmax. rows, vocabulary: logical names of the first and the last axis.
+    allowed: None for the full softmax. rows, vocabulary: logical names of the first and the last axis.
     """
     z = jnp.einsum(
         "nd,vd->nv",  # of matrices, as in layers.flat_dot
@@ -34,8 +36,10 @@ def logits(
     return z if allowed is None else jnp.where(allowed, z, _SMALLEST)
 
 
-def target_log_probs(z: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """log p(target) and entropy, float32[...], of the softmax over logits z float32[..., V].
+def target_log_probs(
+    z: Float[HostOrDevice, "*rows V"], targets: Int[HostOrDevice, "*rows"]
+) -> tuple[Float[Array, "*rows"], Float[Array, "*rows"]]:
+    """log p(target) and entropy of the softmax over logits z.
 
     The target's logit is taken by mask and sum: a gather would bring the sharded vocabulary together.
     """
@@ -49,16 +53,16 @@ def target_log_probs(z: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.A
 
 
 def token_log_probs(
-    hidden: jax.Array,
-    table: jax.Array,
-    targets: jax.Array,
-    allowed: jax.Array | None = None,
+    hidden: Float[HostOrDevice, "B G C D"],
+    table: Float[HostOrDevice, "V D"],
+    targets: Int[HostOrDevice, "B G C"],
+    allowed: Bool[HostOrDevice, " V"] | None = None,
     temperature: float = 1.0,
     chunk: int = 32,
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities and entropies float32[B, G, C] of targets int32[B, G, C] under softmax(logits / temperature).
+) -> tuple[Float[Array, "B G C"], Float[Array, "B G C"]]:
+    """Log-probabilities and entropies of targets under softmax(logits / temperature).
 
-    hidden float[B, G, C, D] predicts the target of the same index. C is walked in chunks of `chunk` tokens; each
+    hidden predicts the target of the same index. C is walked in chunks of `chunk` tokens; each
     chunk's logits are recomputed in the backward pass.
 
     The vocabulary is split over tensor and fsdp, and a chunk's hidden states come together over fsdp instead: gathering
@@ -74,7 +78,9 @@ def token_log_probs(
     split = lambda x: jnp.moveaxis(x.reshape(B, G, -1, chunk, *x.shape[3:]), 2, 0)  # noqa: E731
 
     @jax.checkpoint
-    def one(h, t):
+    def one(
+        h: Float[HostOrDevice, "B G c D"], t: Int[HostOrDevice, "B G c"]
+    ) -> tuple[Float[Array, "B G c"], Float[Array, "B G c"]]:
         h = constrain(constrain(h, "batch", None, None, None), names[0], None, None, None)
         return target_log_probs(logits(h, table, allowed, *names) / temperature, t)
 

@@ -5,11 +5,14 @@ A family brings its layer and its rotary angles; which norms and biases the laye
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.attention import BACKENDS, attend_members
 from rrft_jax.models.cache import Prefix, Suffix
 from rrft_jax.models.dense_attention import ATTENDED, attend, attend_in_parts
@@ -71,7 +74,13 @@ class Language:
     def compute_dtype(self) -> jnp.dtype:
         return jnp.dtype(self.dtype)
 
-    def init(self, embed_key: jax.Array, layers_key: jax.Array, norm_key: jax.Array, head_key: jax.Array) -> dict:
+    def init(
+        self,
+        embed_key: Key[Array, ""],
+        layers_key: Key[Array, ""],
+        norm_key: Key[Array, ""],
+        head_key: Key[Array, ""],
+    ) -> dict:
         """Random float32 parameters: normal with fan-in scaling, embeddings 0.02, biases 0, scales 1."""
         c = self.sizes
         table, half = (c.vocab_size, c.hidden_size), (1, 1, 4, c.head_dim // 2)
@@ -84,23 +93,25 @@ class Language:
             language["lm_head"] = {"embedding": 0.02 * jax.random.normal(head_key, table)}
         return language
 
-    def embed(self, params: dict, tokens: jax.Array) -> jax.Array:
-        """float[..., D] of tokens int32[...]."""
+    def embed(self, params: dict, tokens: Int[HostOrDevice, "*rows"]) -> Float[Array, "*rows D"]:
+        """Embeddings of tokens."""
         return params["language"]["embed"]["embedding"][tokens].astype(self.compute_dtype)
 
-    def output_table(self, params: dict) -> jax.Array:
-        """The LM head float[V, D]: the embedding itself when tied."""
+    def output_table(self, params: dict) -> Float[HostOrDevice, "V D"]:
+        """The LM head: the embedding itself when tied."""
         language = params["language"]
         return language.get("lm_head", language["embed"])["embedding"]
 
-    def prefill(self, params: dict, prompts: Prompts, x: jax.Array) -> tuple[jax.Array, Prefix]:
-        """Hidden states float[B, P, D] of all tokens of the prompts (after the final norm), and their keys and values.
-        x float[B, P, D]: the prompts embedded, pictures included."""
+    def prefill(
+        self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]
+    ) -> tuple[Float[Array, "B P D"], Prefix]:
+        """Hidden states of all tokens of the prompts (after the final norm), and their keys and values.
+        x: the prompts embedded, pictures included."""
         last = _last(prompts)
         x, k, v = self._read(params, prompts, x)
         return x[:, 0], _prefix(prompts, k, v, _take(x, last))
 
-    def prefix_of(self, params: dict, prompts: Prompts, x: jax.Array) -> Prefix:
+    def prefix_of(self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]) -> Prefix:
         """The same keys and values, where of hidden states nothing but each prompt's last one is wanted: what sampling
         and scoring begin with."""
         x, k, v = self._read(params, prompts, x, _last(prompts))
@@ -116,19 +127,19 @@ class Language:
     def extend(
         self,
         params: dict,
-        tokens: jax.Array,
-        positions: jax.Array,
-        token_mask: jax.Array,
+        tokens: Int[HostOrDevice, "B G T"],
+        positions: Int[HostOrDevice, "B 3 G T"],
+        token_mask: Bool[HostOrDevice, "B G T"],
         prefix: Prefix,
         suffix: Suffix | None = None,
-        write_index: jax.Array | int = 0,
-    ) -> tuple[jax.Array, Suffix]:
-        """Runs T further tokens of every member: tokens int32[B, G, T], positions int32[B, 3, G, T], token_mask bool.
+        write_index: Int[HostOrDevice, ""] | int = 0,
+    ) -> tuple[Float[Array, "B G T D"], Suffix]:
+        """Runs T further tokens of every member.
 
         They see their prompt, the valid part of the suffix cache, and each other causally. write_index is one int32 for
         all rows: rows of unequal length leave masked gaps, as positions are given explicitly. Without a suffix the
         tokens are the whole completion and nothing is cached in advance (the differentiable form).
-        Returns hidden float[B, G, T, D] after the final norm, and the suffix with these tokens in it.
+        Returns hidden states after the final norm, and the suffix with these tokens in it.
         """
         x = self.embed(params, tokens)
         known = token_mask
@@ -153,16 +164,32 @@ class Language:
         params, prefix = self.layers_apart(params, prefix)
         return {**params, "language": gathered(params["language"], self.compute_dtype, self.param_axes)}, prefix
 
-    def _read(self, params, prompts, x, last=None):
+    def _read(
+        self,
+        params: dict,
+        prompts: Prompts,
+        x: Float[HostOrDevice, "B P D"],
+        last: Int[HostOrDevice, " B"] | None = None,
+    ) -> tuple[Float[Array, "B 1 #P D"], Any, Any]:
         positions, known = prompts.positions[:, :, None], prompts.token_mask[:, None]
         return self._run(params, x[:, None], positions, known, last=last)
 
-    def _run(self, params, x, positions, known, prefix=None, suffix=None, write_index=0, last=None):
-        """Runs the layers over x float[B, G, T, D].
+    def _run(
+        self,
+        params: dict,
+        x: Float[HostOrDevice, "B G T D"],
+        positions: Int[HostOrDevice, "B 3 G T"],
+        known: Bool[HostOrDevice, "B G S"],
+        prefix: Prefix | None = None,
+        suffix: Suffix | None = None,
+        write_index: Int[HostOrDevice, ""] | int = 0,
+        last: Int[HostOrDevice, " B"] | None = None,
+    ) -> tuple[Float[Array, "B G #T D"], Any, Any]:
+        """Runs the layers over x.
 
-        known bool[B, G, S], which own keys are real: S = T without a suffix cache, else the cache's length. last
-        int32[B]: the one token per row whose hidden state is wanted, after which there are none; x then comes back with
-        T = 1. Returns hidden float[B, G, T, D] after the final norm, and k, v: [L, B, G, K, T, A] of these tokens
+        known: which own keys are real: S = T without a suffix cache, else the cache's length. last:
+        the one token per row whose hidden state is wanted, after which there are none; x then comes back with
+        T = 1. Returns hidden states after the final norm, and k, v: [L, B, G, K, T, A] of these tokens
         without a suffix cache, else the cache's own arrays with these tokens written at write_index.
         """
         T, L, layer = x.shape[2], self.sizes.num_layers, self.layer
@@ -174,19 +201,23 @@ class Language:
         cos, sin = self.rope(positions)
         act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
 
-        def attended_and_finished(x, q, k, v, shared, weights):
+        def attended_and_finished(
+            x: Float[HostOrDevice, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
+        ) -> Float[Array, "B G T D"]:
             if by_kernel:
                 out = attend_members(self.attention, q, k, v, known, shared)
             else:
                 out = attend_in_parts(q, k, v, mask, shared)
             return act(layer.apply({"params": weights}, x, out, method="finish"))
 
-        def last_alone(x, q, k, v, shared, weights):
+        def last_alone(
+            x: Float[HostOrDevice, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
+        ) -> Float[Array, "B G T D"]:
             one = _take(x, last)
             out = attend(_take(q, last), k, v, known[:, :, None, :], shared)
             return jnp.broadcast_to(layer.apply({"params": weights}, one, out, method="finish"), x.shape)
 
-        def body(x, inputs):
+        def body(x: Float[HostOrDevice, "B G T D"], inputs: Any) -> tuple[Float[Array, "B G T D"], tuple]:
             weights, prompt, cache, at_the_end = inputs
             q, *new = layer.apply({"params": weights}, x, cos, sin, method="project")
             if cache is not None:
@@ -228,20 +259,25 @@ class Language:
         return norm.apply({"params": params["language"]["norm"]}, x), k, v
 
 
-def _last(prompts: Prompts) -> jax.Array:
+def _last(prompts: Prompts) -> Int[Array, " B"]:
     return jnp.sum(prompts.token_mask, axis=-1) - 1
 
 
-def _prefix(prompts: Prompts, k: jax.Array, v: jax.Array, last: jax.Array) -> Prefix:
+def _prefix(
+    prompts: Prompts,
+    k: Float[HostOrDevice, "L B 1 K P A"],
+    v: Float[HostOrDevice, "L B 1 K P A"],
+    last: Float[HostOrDevice, "B 1 1 D"],
+) -> Prefix:
     k, v = (constrain(y[:, :, 0], None, "batch", "kv_heads", None, None) for y in (k, v))
     return Prefix(k, v, prompts.token_mask, prompts.next_position, last[:, 0, 0])
 
 
-def _take(x: jax.Array, at: jax.Array) -> jax.Array:
-    """x float[B, 1, T, ...] at token `at` int32[B] of each row: float[B, 1, 1, ...]."""
+def _take(x: Shaped[HostOrDevice, "B 1 T *rest"], at: Int[HostOrDevice, " B"]) -> Shaped[Array, "B 1 1 *rest"]:
+    """x at token `at` of each row."""
     return jnp.take_along_axis(x, at.reshape(-1, *[1] * (x.ndim - 1)), axis=2)
 
 
-def _apart(stacked, count: int) -> tuple:
+def _apart(stacked: Any, count: int) -> tuple:
     """A tree of float[L, ...] as L trees of float[...]."""
     return tuple(jax.tree.map(lambda y, i=i: y[i], stacked) for i in range(count))

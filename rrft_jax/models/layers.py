@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models import lora
 
 
@@ -28,18 +30,18 @@ def parameter(module: nn.Module, name: str, init: Any, *shape: int) -> jax.Array
     return value
 
 
-def init_module(module: nn.Module, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+def init_module(module: nn.Module, key: Key[Array, ""], *shapes: tuple[int, ...]) -> dict:
     """Random parameters of a module that is called on arrays of these shapes."""
     return module.init(key, *(jnp.zeros(shape) for shape in shapes))["params"]
 
 
-def init_stack(module: nn.Module, count: int, key: jax.Array, *shapes: tuple[int, ...]) -> dict:
+def init_stack(module: nn.Module, count: int, key: Key[Array, ""], *shapes: tuple[int, ...]) -> dict:
     """The same of `count` equal layers, stacked."""
     return jax.vmap(lambda k: init_module(module, k, *shapes))(jax.random.split(key, count))
 
 
-def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
-    """x float[..., D] times w float[D, F].
+def flat_dot(x: Float[HostOrDevice, "*rows D"], w: Float[HostOrDevice, "D F"]) -> Float[Array, "*rows F"]:
+    """x times w.
 
     As one product of matrices: the gradient of W then contracts the rows of x and y where they lie. Contracting several
     axes, the compiler transposes a copy of the larger one first.
@@ -47,29 +49,31 @@ def flat_dot(x: jax.Array, w: jax.Array) -> jax.Array:
     return _product(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
 
 
-def _plain_product(x: jax.Array, w: jax.Array) -> jax.Array:
+def _plain_product(x: HostOrDevice, w: HostOrDevice) -> jax.Array:
     return jnp.dot(x, w, precision=matmul_precision(w.dtype))
 
 
-def _forward(x, w):
+def _forward(x: Any, w: Any) -> tuple[jax.Array, tuple[jax.Array | None, jax.Array | None]]:
     # Not by _product: rematerialisation policies see a product only where it is plain. A frozen w wants no x kept.
     kept = x.value if w.perturbed else None, w.value if x.perturbed else None
     return _plain_product(x.value, w.value), kept
 
 
-def _backward(kept: tuple[jax.Array | None, jax.Array | None], dy: jax.Array):
+def _backward(
+    kept: tuple[jax.Array | None, jax.Array | None], dy: HostOrDevice
+) -> tuple[jax.Array | None, jax.Array | None]:
     x, w = kept
     product = partial(jax.lax.dot_general, precision=matmul_precision(dy.dtype))
 
-    def in_place(x, dy):
+    def in_place(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         return product(x, dy, (((0,), (0,)), ((), ())))
 
-    def turned(x, dy):
+    def turned(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         # Barriers: what makes x must not be computed in the order of the copy, nor the copy be folded into the product.
         x = jax.lax.optimization_barrier(jax.lax.optimization_barrier(x).T)
         return product(x, dy, (((1,), (0,)), ((), ())))
 
-    def narrower_turned(x, dy):
+    def narrower_turned(x: Float[HostOrDevice, "N D"], dy: Float[HostOrDevice, "N F"]) -> Float[Array, "D F"]:
         # The fast CPU kernels take no transposed left operand, so the smaller operand is copied; if that is dy, the
         # result is the gradient transposed, and turned back by a second copy.
         (N, D), F = x.shape, dy.shape[1]
@@ -98,7 +102,7 @@ class Dense(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows F"]:
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = parameter(self, "kernel", init, x.shape[-1], self.features)
         x = x.astype(self.dtype)
@@ -119,7 +123,7 @@ class RMSNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows D"]:
         scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1])
         x = x.astype(jnp.float32)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
@@ -133,7 +137,7 @@ class LayerNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[HostOrDevice, "*rows D"]) -> Float[Array, "*rows D"]:
         scale = parameter(self, "scale", nn.initializers.ones, x.shape[-1]).astype(jnp.float32)
         bias = parameter(self, "bias", nn.initializers.zeros, x.shape[-1]).astype(jnp.float32)
         x = x.astype(jnp.float32)

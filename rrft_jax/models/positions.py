@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 
 Grid = tuple[int, int, int]  # frame pairs, rows and columns of patches
 
@@ -23,8 +24,8 @@ class Span:
     grid: Grid
 
 
-def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tuple[np.ndarray, int]:
-    """int32[3, length] (time, height, width) of a prompt, and the position of the token that follows it."""
+def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tuple[Int[np.ndarray, "3 {length}"], int]:
+    """Positions (time, height, width) of a prompt, and the position of the token that follows it."""
     positions, done, now = np.empty((3, length), np.int32), 0, 0
     for span in spans:
         text = span.start - done

@@ -3,6 +3,9 @@
 import dataclasses
 
 import jax
+from jaxtyping import Bool, Float, Int
+
+from rrft_jax.arrays import HostOrDevice
 
 
 @jax.tree_util.register_dataclass
@@ -10,21 +13,19 @@ import jax
 class Prompts:
     """A padded batch of prompts; image grids have already become masks and positions.
 
-    prompt_id      int32[B]         global index of the example, with its epoch: addresses the random keys
-    tokens         int32[B, P]      right-padded
-    token_mask     bool[B, P]
-    positions      int32[B, 3, P]   M-RoPE (time, height, width)
-    next_position  int32[B]         M-RoPE position of the first completion token
-    patches        float[B, I, n, 1176]   one slot per image or video frame pair, 2x2-merge order
-    patch_mask     bool[B, I, n]
-    patch_position int32[B, I, n, 2]      (row, column) of each patch in its image
+    prompt_id      global index of the example, with its epoch: addresses the random keys
+    tokens         right-padded
+    positions      M-RoPE (time, height, width)
+    next_position  M-RoPE position of the first completion token
+    patches        one slot per image or video frame pair, 2x2-merge order
+    patch_position (row, column) of each patch in its image
     """
 
-    prompt_id: jax.Array
-    tokens: jax.Array
-    token_mask: jax.Array
-    positions: jax.Array
-    next_position: jax.Array
-    patches: jax.Array
-    patch_mask: jax.Array
-    patch_position: jax.Array
+    prompt_id: Int[HostOrDevice, " B"]
+    tokens: Int[HostOrDevice, "B P"]
+    token_mask: Bool[HostOrDevice, "B P"]
+    positions: Int[HostOrDevice, "B 3 P"]
+    next_position: Int[HostOrDevice, " B"]
+    patches: Float[HostOrDevice, "B I n pixels"]
+    patch_mask: Bool[HostOrDevice, "B I n"]
+    patch_position: Int[HostOrDevice, "B I n 2"]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import Prefix, Suffix
 from rrft_jax.models.names import TensorNames
 from rrft_jax.models.positions import Span
@@ -99,12 +100,12 @@ class Model(Protocol):
     @property
     def compute_dtype(self) -> np.dtype: ...
 
-    def init_params(self, key: jax.Array) -> dict:
+    def init_params(self, key: Key[Array, ""]) -> dict:
         """Random float32 parameters."""
         ...
 
-    def prefill(self, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
-        """Hidden states float[B, P, D] of all tokens, after the final norm, and the prompts' keys and values."""
+    def prefill(self, params: dict, prompts: Prompts) -> tuple[Float[Array, "B P D"], Prefix]:
+        """Hidden states of all tokens, after the final norm, and the prompts' keys and values."""
         ...
 
     def prefix_of(self, params: dict, prompts: Prompts) -> Prefix:
@@ -114,16 +115,16 @@ class Model(Protocol):
     def extend(
         self,
         params: dict,
-        tokens: jax.Array,
-        positions: jax.Array,
-        token_mask: jax.Array,
+        tokens: Int[HostOrDevice, "B G T"],
+        positions: Int[HostOrDevice, "B 3 G T"],
+        token_mask: Bool[HostOrDevice, "B G T"],
         prefix: Prefix,
         suffix: Suffix | None = None,
-        write_index: jax.Array | int = 0,
-    ) -> tuple[jax.Array, Suffix]:
-        """T further tokens of every member: hidden float[B, G, T, D], and the suffix with them in it.
+        write_index: Int[HostOrDevice, ""] | int = 0,
+    ) -> tuple[Float[Array, "B G T D"], Suffix]:
+        """T further tokens of every member: hidden, and the suffix with them in it.
 
-        tokens int32[B, G, T], positions int32[B, 3, G, T], token_mask bool[B, G, T]. They see their prompt, the valid
+        They see their prompt, the valid
         part of `suffix`, and each other causally. Without a suffix they are the whole completion (the differentiable
         form); with one, T tokens are written at `write_index`, one int32 for all rows.
         """
@@ -137,8 +138,8 @@ class Model(Protocol):
         """Both as a loop of `extend` over single tokens reads them fastest; inside jit."""
         ...
 
-    def output_table(self, params: dict) -> jax.Array:
-        """The LM head float[V, D]."""
+    def output_table(self, params: dict) -> Float[HostOrDevice, "V D"]:
+        """The LM head."""
         ...
 
 

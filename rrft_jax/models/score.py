@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import completion_positions
 from rrft_jax.models.head import token_log_probs
 from rrft_jax.models.prompts import Prompts
@@ -13,17 +15,17 @@ def score(
     model: Model,
     params: dict,
     prompts: Prompts,
-    tokens: jax.Array,
-    token_mask: jax.Array,
-    allowed: jax.Array | None,
+    tokens: Int[HostOrDevice, "B G C"],
+    token_mask: Bool[HostOrDevice, "B G C"],
+    allowed: Bool[HostOrDevice, " V"] | None,
     temperature: float = 1.0,
     chunk: int = 32,
     group_chunks: int = 1,
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities and entropies float32[B, G, C] of completions under softmax(logits / temperature).
+) -> tuple[Float[Array, "B G C"], Float[Array, "B G C"]]:
+    """Log-probabilities and entropies of completions under softmax(logits / temperature).
 
-    tokens int32[B, G, C], right-padded, with token_mask bool[B, G, C]. allowed bool[V]: the tokens that the softmax is
-    over; None: all of them. Padded positions hold finite but meaningless values.
+    tokens: right-padded. allowed: the tokens that the softmax is over; None: all of them. Padded positions hold finite
+    but meaningless values.
 
     group_chunks: the members of a group go through the decoder in so many parts, one after the other, and the backward
     pass computes each part again, so that the activations of G / group_chunks members are in memory at a time. Vision
@@ -32,7 +34,9 @@ def score(
     B, G, C = tokens.shape
     prefix = model.prefix_of(params, prompts)
 
-    def members(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def members(
+        part: tuple[Int[HostOrDevice, "B g C"], Bool[HostOrDevice, "B g C"]],
+    ) -> tuple[Float[Array, "B g C"], Float[Array, "B g C"]]:
         tokens, token_mask = part
         g = tokens.shape[1]
         hidden = jnp.broadcast_to(prefix.last_hidden[:, None, None], (B, g, 1, prefix.last_hidden.shape[-1]))

@@ -57,7 +57,7 @@ def tree_shardings(tree: Any, mesh: Mesh, axes: ParamAxes) -> Any:
     A leaf belongs to the parameter whose path is made of the dict keys on its own path.
     """
 
-    def one(path, leaf):
+    def one(path: tuple, leaf: Any) -> NamedSharding:
         return NamedSharding(mesh, param_spec("/".join(_keys(path)), leaf.shape, mesh, axes))
 
     return jax.tree_util.tree_map_with_path(one, tree)
@@ -71,7 +71,7 @@ def shardings_like(state: Any, params: dict, mesh: Mesh) -> Any:
     """
     known = {tuple(_keys(path)): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
-    def one(path, leaf):
+    def one(path: tuple, leaf: Any) -> Any:
         keys = tuple(_keys(path))
         owner = next((known[keys[i:]] for i in range(len(keys)) if keys[i:] in known), None)
         if owner is None or owner.shape != leaf.shape:
@@ -88,7 +88,7 @@ def _keys(path: tuple) -> list[str]:
 def cast(tree: Any, dtype: Any) -> Any:
     """Parameters in the dtype that products run in; an adapter's scale stays exact."""
 
-    def one(path, x):
+    def one(path: tuple, x: Any) -> Any:
         return x if path[-1].key == "lora_scale" else x.astype(dtype)
 
     return jax.tree_util.tree_map_with_path(one, tree)
@@ -104,7 +104,7 @@ def gathered(language: dict, dtype: Any, axes: ParamAxes) -> dict:
         return language
     mesh = jax.sharding.get_abstract_mesh()
 
-    def one(path, x):
+    def one(path: tuple, x: Any) -> Any:
         name = "/".join(["language", *_keys(path)])
         if name.startswith("language/layers/"):  # named as the stack is
             spec = PartitionSpec(*param_spec(name, (1, *x.shape), mesh, axes)[1:])

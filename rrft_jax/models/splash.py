@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
+from jaxtyping import Array, Bool, Float
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.group_mask import GroupMask
 
 
@@ -25,11 +27,16 @@ class _Mask(splash_attention_mask.Mask):
 
 
 def splash(
-    q: jax.Array, k: jax.Array, v: jax.Array, own: jax.Array, seen: jax.Array, mask: GroupMask, block: int,
+    q: Float[HostOrDevice, "B H N A"],
+    k: Float[HostOrDevice, "B K S A"],
+    v: Float[HostOrDevice, "B K S A"],
+    own: Bool[HostOrDevice, "B N"],
+    seen: Bool[HostOrDevice, "B S"],
+    mask: GroupMask,
+    block: int,
     interpret: bool = False,
-) -> jax.Array:  # fmt: skip
-    """q float[B, H, N, A], scaled; k, v float[B, K, S, A]; own bool[B, N] and seen bool[B, S], which queries and keys
-    are real. A is a multiple of 128, N and S are multiples of `block`. Returns float[B, H, N, A]."""
+) -> Float[Array, "B H N A"]:
+    """q: scaled. own, seen: which queries and keys are real. A is a multiple of 128, N and S of `block`."""
     blocks = splash_attention_kernel.BlockSizes(
         block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
     )

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Bool
 
 from rrft_jax.models.protocol import Sizes
 
 
-def allowed_tokens(config: Sizes, known_tokens: int, eos_token_ids: Iterable[int]) -> np.ndarray:
-    """bool[V]: no image, video or vision tokens, no embedding rows beyond the tokenizer; EOS tokens always.
+def allowed_tokens(config: Sizes, known_tokens: int, eos_token_ids: Iterable[int]) -> Bool[np.ndarray, " V"]:
+    """Which tokens: no image, video or vision tokens, no embedding rows beyond the tokenizer; EOS tokens always.
 
     known_tokens: how many ids the tokenizer knows (embedding rows may exceed it).
     """

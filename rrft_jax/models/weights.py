@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_dtypes
@@ -72,7 +73,7 @@ def sizes_of(directory: str | Path) -> Sizes:
 
 
 def load_params(
-    directory: str | Path, config: Sizes | None = None, dtype=np.float32, adapter: Mapping | None = None
+    directory: str | Path, config: Sizes | None = None, dtype: Any = np.float32, adapter: Mapping | None = None
 ) -> dict:
     """Numpy parameters of a HuggingFace directory (one file or shards with an index), cast to `dtype`.
 
@@ -97,7 +98,9 @@ def load_sharded(
     for path, leaf in leaf_paths(abstract_params(config)).items():
         parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
 
-        def part(index, path=path, shape=leaf.shape, parts=parts):
+        def part(
+            index: tuple, path: str = path, shape: tuple[int, ...] = leaf.shape, parts: dict = parts
+        ) -> np.ndarray:
             key = str(index)
             if key not in parts:
                 parts[key] = _read_leaf(tensors, config, path, shape, index, dtypes[path], adapter)
@@ -141,7 +144,15 @@ def check_tensors(directory: Path, config: Sizes) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _read_leaf(tensors, config, path, shape, index, dtype, adapter) -> np.ndarray:
+def _read_leaf(
+    tensors: Mapping[str, StoredTensor],
+    config: Sizes,
+    path: str,
+    shape: tuple[int, ...],
+    index: tuple[slice, ...],
+    dtype: Any,
+    adapter: Mapping | None,
+) -> np.ndarray:
     """Our leaf `path` of the whole `shape`, at `index`; at most one layer of it is held in another layout."""
     name, stacked = tensor_names(config).published(path)
     index = tuple(slice(*s.indices(n)) for s, n in zip(index, shape, strict=True))
@@ -205,7 +216,9 @@ def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int, n
     return sizes
 
 
-def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.ndarray | None]]:
+def _published_tensors(
+    config: Sizes, base: Mapping[str, Any], leaves: Mapping[str, Any], dtype: Any
+) -> Iterator[tuple[str, np.ndarray | None]]:
     """Each tensor under its published name; None in all processes but the one that writes."""
     names = tensor_names(config)
     for path, leaf in base.items():
@@ -218,7 +231,7 @@ def _published_tensors(config, base, leaves, dtype) -> Iterator[tuple[str, np.nd
             yield name.format(layer), None if x is None else _published(names, path, x, adapter, dtype)
 
 
-def _published(names, path, x, adapter, dtype) -> np.ndarray:
+def _published(names: TensorNames, path: str, x: np.ndarray, adapter: Mapping, dtype: Any) -> np.ndarray:
     """A layer of our leaf `path` in the published layout, with its adapter merged."""
     shape = names.shape(path, x.shape)
     if adapter:

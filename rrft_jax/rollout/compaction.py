@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Shaped
 
 # `compact` of evaluations: a few answers that reason, or never end, among many short ones are the rule there.
 EVALUATION = 8
@@ -23,20 +24,20 @@ def stages(rows: int, factor: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def live_first(done: jax.Array, rows: int) -> jax.Array:
-    """int32[rows]: numbers, in the flattened bool[B, G], of the members to keep, those that are not done first."""
+def live_first(done: Bool[Array, "B G"], rows: int) -> Int[Array, " rows"]:
+    """Numbers, in the flattened array, of the members to keep, those that are not done first."""
     return jnp.argsort(done.reshape(-1), stable=True)[:rows]
 
 
-def take_members(tree: Any, numbers: jax.Array) -> Any:
+def take_members(tree: Any, numbers: Int[Array, " rows"]) -> Any:
     """Arrays [B, G, ...] to [n, 1, ...]: the n members with these numbers in the flattened batch, each its own row."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[numbers][:, None], tree)
 
 
-def put_members(tree: Any, numbers: jax.Array, members: Any) -> Any:
+def put_members(tree: Any, numbers: Int[Array, " rows"], members: Any) -> Any:
     """`tree` with the members of `take_members` back in their places."""
 
-    def put(old: jax.Array, new: jax.Array) -> jax.Array:
+    def put(old: Shaped[Array, "B G *rest"], new: Shaped[Array, "rows 1 *rest"]) -> Shaped[Array, "B G *rest"]:
         return old.reshape(-1, *old.shape[2:]).at[numbers].set(new[:, 0], unique_indices=True).reshape(old.shape)
 
     return jax.tree.map(put, tree, members)

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.rollout.sampling import Sampling
 
 
+@runtime_checkable
 class Vocabulary(Protocol):
     """What a sampler asks of a tokenizer: a `processing.processor.Processor`, or facts in place of one."""
 
@@ -27,7 +29,7 @@ class Vocabulary(Protocol):
 class Decoder:
     """A model with the tokens it may say, the tokens that end an answer, and the settings of the sampler.
 
-    allowed bool[V]: tokens that may be drawn; None: all of them. length: tokens of a completion at most; the loop ends
+    allowed: tokens that may be drawn; None: all of them. length: tokens of a completion at most; the loop ends
     as soon as every member has drawn an EOS. stop_at_eos=False runs to `length` (benchmarks).
     compact: as soon as the unfinished members fit into a batch so many times smaller, they are drawn in one, down to
     a single row; 0 never. The tokens are the same up to rounding, since every draw is addressed. Each size is a loop of
@@ -37,7 +39,7 @@ class Decoder:
     """
 
     model: Model
-    allowed: jax.Array | None
+    allowed: Bool[HostOrDevice, " V"] | None
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     length: int

@@ -5,7 +5,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import Prefix, Suffix, completion_positions
 from rrft_jax.models.head import logits, target_log_probs
 from rrft_jax.models.prompts import Prompts
@@ -21,35 +23,40 @@ from rrft_jax.rollout.sampling import draw
 class Rollouts:
     """G completions per prompt, right-padded.
 
-    tokens int32[B, G, C]; mask bool[B, G, C], true up to and including the first EOS;
-    log_probs float32[B, G, C] at temperature 1 over the allowed tokens, which is what the scorer recomputes;
-    sampled_log_probs float32[B, G, C] under the tempered, truncated distribution the tokens were drawn from;
-    finished bool[B, G]: an EOS was drawn.
+    mask: true up to and including the first EOS;
+    log_probs: at temperature 1 over the allowed tokens, which is what the scorer recomputes;
+    sampled_log_probs: under the tempered, truncated distribution the tokens were drawn from;
+    finished: an EOS was drawn.
     """
 
-    tokens: jax.Array
-    mask: jax.Array
-    log_probs: jax.Array
-    sampled_log_probs: jax.Array
-    finished: jax.Array
+    tokens: Int[HostOrDevice, "B G C"]
+    mask: Bool[HostOrDevice, "B G C"]
+    log_probs: Float[HostOrDevice, "B G C"]
+    sampled_log_probs: Float[HostOrDevice, "B G C"]
+    finished: Bool[HostOrDevice, "B G"]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    """Carry of the decode loop: hidden float[B, G, D] predicts token `step`; `done` members draw padding."""
+    """Carry of the decode loop: hidden predicts token `step`; `done` members draw padding."""
 
-    step: jax.Array
-    hidden: jax.Array
+    step: Int[HostOrDevice, ""]
+    hidden: Float[HostOrDevice, "B G D"]
     suffix: Suffix
-    done: jax.Array
+    done: Bool[HostOrDevice, "B G"]
     out: Rollouts
 
 
-def row_keys(key: jax.Array, prompt_id: jax.Array, group: int, first_member: jax.Array | None = None) -> jax.Array:
-    """key[B, G], addressed by (prompt, member): the same wherever and with whatever else the row is sampled.
+def row_keys(
+    key: Key[Array, ""],
+    prompt_id: Int[HostOrDevice, " B"],
+    group: int,
+    first_member: Int[HostOrDevice, " B"] | None = None,
+) -> Key[Array, "B {group}"]:
+    """Keys addressed by (prompt, member): the same wherever and with whatever else the row is sampled.
 
-    first_member int32[B]: the number of a row's first member, where a group is split over rows; None is 0.
+    first_member: the number of a row's first member, where a group is split over rows; None is 0.
     """
     per_prompt = jax.vmap(lambda i: jax.random.fold_in(key, i))(prompt_id)
     members = jnp.arange(group) + (0 * prompt_id if first_member is None else first_member)[:, None]
@@ -57,11 +64,16 @@ def row_keys(key: jax.Array, prompt_id: jax.Array, group: int, first_member: jax
 
 
 def sample(
-    decoder: Decoder, params: dict, prompts: Prompts, key: jax.Array, group: int, first_member: jax.Array | None = None
+    decoder: Decoder,
+    params: dict,
+    prompts: Prompts,
+    key: Key[Array, ""],
+    group: int,
+    first_member: Int[HostOrDevice, " B"] | None = None,
 ) -> Rollouts:
     """Draws `group` completions for each prompt; a pure function, to be jitted.
 
-    key: already folded with whatever addresses this call (seed, step). first_member int32[B]: see `row_keys`.
+    key: already folded with whatever addresses this call (seed, step). first_member: see `row_keys`.
     """
     model, length, pad_token_id = decoder.model, decoder.length, decoder.pad_token_id
     B = prompts.tokens.shape[0]
@@ -89,7 +101,7 @@ def sample(
         ),
     )
 
-    def one_token(prefix: Prefix, step_keys: jax.Array, state: _State) -> _State:
+    def one_token(prefix: Prefix, step_keys: Key[Array, "C B G"], state: _State) -> _State:
         t, members = state.step, state.done.shape[1]
         z = logits(state.hidden, table, decoder.allowed)
         token, sampled = draw(z, step_keys[t], decoder.sampling)
@@ -112,11 +124,15 @@ def sample(
         return _State(t + 1, hidden[:, :, 0], suffix, done, out)
 
     def decode(
-        prefix: Prefix, step_keys: jax.Array, state: _State, smaller: tuple[int, ...], lengths: tuple[int, ...]
+        prefix: Prefix,
+        step_keys: Key[Array, "C B G"],
+        state: _State,
+        smaller: tuple[int, ...],
+        lengths: tuple[int, ...],
     ) -> Rollouts:
         fits = smaller[0] if smaller else 0
 
-        def goes_on(end: int, state: _State) -> jax.Array:
+        def goes_on(end: int, state: _State) -> Bool[Array, ""]:
             live = ~jnp.all(state.done) if fits == 0 else jnp.sum(~state.done) > fits
             return (state.step < end) & live
 
@@ -137,7 +153,7 @@ def sample(
     return decode(prefix, step_keys, state, stages(B * group, decoder.compact), lengths)
 
 
-def _split_as_before(x: jax.Array) -> jax.Array:
+def _split_as_before(x: Shaped[HostOrDevice, "*shape"]) -> Shaped[Array, "*shape"]:
     """Rows over the mesh, and the heads of caches, [n, K, P, A] and [n, 1, K, C, A], too."""
     names = ["batch", *[None] * (x.ndim - 1)]
     if x.ndim > 3:

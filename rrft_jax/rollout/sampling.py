@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.head import target_log_probs
 
 _FORBIDDEN = -1e30
@@ -27,8 +29,8 @@ class Sampling:
             raise ValueError(f"top_p {self.top_p} must lie in (0, 1] (1 is off)")
 
 
-def truncate(z: jax.Array, sampling: Sampling) -> jax.Array:
-    """Logits float32[..., V] / temperature, with the tokens outside top-k and the nucleus forbidden.
+def truncate(z: Float[HostOrDevice, "*rows V"], sampling: Sampling) -> Float[Array, "*rows V"]:
+    """Logits / temperature, with the tokens outside top-k and the nucleus forbidden.
 
     The nucleus is the smallest set of most likely tokens whose mass reaches top_p (Holtzman et al., arXiv 1904.09751).
     Tokens that tie with the last one kept are kept.
@@ -47,9 +49,11 @@ def truncate(z: jax.Array, sampling: Sampling) -> jax.Array:
     return z
 
 
-def draw(z: jax.Array, keys: jax.Array, sampling: Sampling) -> tuple[jax.Array, jax.Array]:
-    """One token int32[B, G] from logits float32[B, G, V] with keys key[B, G], and its log-prob under the
-    distribution that it is drawn from.
+def draw(
+    z: Float[HostOrDevice, "B G V"], keys: Key[Array, "B G"], sampling: Sampling
+) -> tuple[Int[Array, "B G"], Float[Array, "B G"]]:
+    """One token from logits, and its log-prob under the distribution that it is drawn from.
+
     Greedy decoding is a point mass: log-prob 0. Otherwise Gumbel-max, so the draw is exact for any vocabulary.
     """
     if sampling.temperature == 0:
@@ -61,8 +65,8 @@ def draw(z: jax.Array, keys: jax.Array, sampling: Sampling) -> tuple[jax.Array, 
     return token, target_log_probs(z, token)[0]
 
 
-def _first_largest(z: jax.Array) -> jax.Array:
-    """argmax over the last axis, int32[...]. NaN gives the last index.
+def _first_largest(z: Float[HostOrDevice, "*rows V"]) -> Int[Array, "*rows"]:
+    """argmax over the last axis. NaN gives the last index.
 
     As two plain reductions: XLA's CPU code for an argmax is scalar, and so is all that is fused into it, the logarithms
     of the Gumbel noise above all.

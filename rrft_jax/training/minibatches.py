@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import constrain
 from rrft_jax.training.step import Batch
@@ -44,16 +46,18 @@ def padded(numbers: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]
     return numbers[places % len(numbers)].astype(np.int32), (places < len(numbers)).astype(np.float32)
 
 
-def select(batch: Batch, numbers: jax.Array, weight: jax.Array, of: Layout, to: Layout) -> Batch:
+def select(
+    batch: Batch, numbers: Int[HostOrDevice, " rows"], weight: Float[HostOrDevice, " rows"], of: Layout, to: Layout
+) -> Batch:
     """Prompts `numbers` of a batch that lies on rows as `of` says, as a batch on rows as `to` says; inside jit.
 
     numbers, weight: as `padded` gives them. A group is split over as many rows as `to` wants.
     """
 
-    def prompt(x):
+    def prompt(x: Shaped[Array, "rows ..."]) -> Shaped[Array, "selected ..."]:
         return _on_rows(jnp.repeat(x[numbers * of.split], to.split, 0))
 
-    def completions(x):
+    def completions(x: Shaped[Array, "rows members *rest"]) -> Shaped[Array, "selected split *rest"]:
         whole = x.reshape(x.shape[0] // of.split, of.split * x.shape[1], *x.shape[2:])[numbers]
         return _on_rows(whole.reshape(to.rows, whole.shape[1] // to.split, *whole.shape[2:]))
 

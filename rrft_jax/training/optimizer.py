@@ -1,5 +1,7 @@
 """Optimizer and learning-rate schedule from the config, by optax."""
 
+from typing import Any
+
 import jax
 import optax
 from ml_collections import ConfigDict
@@ -44,7 +46,7 @@ def make_optimizer(config: ConfigDict, steps: int) -> tuple[optax.GradientTransf
         raise ValueError(f"config.optimizer.max_grad_norm={config.max_grad_norm} must be positive, or 0 not to clip")
     schedule = make_schedule(config.schedule, steps)
 
-    def decayed(params):
+    def decayed(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in DECAYED, params)
 
     adamw = optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decayed)

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Int, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses import terms as T
 from rrft_jax.losses.terms import Scores, Targets
 from rrft_jax.models.prompts import Prompts
@@ -39,7 +41,7 @@ def split_micro_batches(batch: Any, count: int) -> Any:
     Rows are dealt out in turn, so that each device keeps its own rows of every micro-batch.
     """
 
-    def split(x):
+    def split(x: Shaped[Array, "B ..."]) -> Shaped[Array, "count part ..."]:
         B = x.shape[0]
         if count < 1 or B % count:
             raise ValueError(f"train.micro_batches={count} must divide the {B} prompts of a batch")
@@ -58,7 +60,7 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
     inside the differentiated function would have to keep or recompute every micro-batch's activations.
     """
 
-    def loss(trainable, frozen, batch, weights):
+    def loss(trainable: dict, frozen: dict, batch: Any, weights: dict | None) -> tuple[jax.Array, Any]:
         terms, metrics = loss_fn(forward(trainable, frozen, batch), batch.targets)
         if weights is not None:
             terms = {name: dataclasses.replace(term, weight=weights[name]) for name, term in terms.items()}
@@ -66,18 +68,18 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
 
     differentiate = jax.value_and_grad(loss, has_aux=True)
 
-    def whole(trainable, frozen, batch):
+    def whole(trainable: dict, frozen: dict, batch: Any) -> tuple[jax.Array, Any, Any]:
         (value, metrics), gradient = differentiate(trainable, frozen, batch, None)
         return value, metrics, gradient
 
-    def in_parts(trainable, frozen, batch):
+    def in_parts(trainable: dict, frozen: dict, batch: Any) -> tuple[jax.Array, Any, Any]:
         # Any scores give the weights. Asking the model for their shapes would trace it once more.
         zeros = jnp.zeros(batch.targets.loss_mask.shape, jnp.float32)
         blank = T.Scores(zeros, zeros, zeros)
         terms, _ = loss_fn(blank, batch.targets)
         weights = {name: term.weight for name, term in terms.items()}
 
-        def add(carry, part):
+        def add(carry: Any, part: Any) -> tuple[Any, Any]:
             (value, metrics), gradient = differentiate(trainable, frozen, part, weights)
             return jax.tree.map(jnp.add, carry, (value, gradient)), metrics
 
@@ -140,16 +142,20 @@ def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: M
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Batch:
-    """Prompts with G completions each: tokens int32[B, G, C], token_mask bool[B, G, C] (right-padded), and targets."""
+    """Prompts with G completions each, right-padded, and targets."""
 
     prompts: Prompts
-    tokens: jax.Array
-    token_mask: jax.Array
+    tokens: Int[HostOrDevice, "B G C"]
+    token_mask: Bool[HostOrDevice, "B G C"]
     targets: Targets
 
 
 def make_forward(
-    model: Model, allowed: jax.Array | None, temperature: float = 1.0, chunk: int = 32, group_chunks: int = 1
+    model: Model,
+    allowed: Bool[HostOrDevice, " V"] | None,
+    temperature: float = 1.0,
+    chunk: int = 32,
+    group_chunks: int = 1,
 ) -> Callable[[dict, dict, Batch], Scores]:
     """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens."""
 

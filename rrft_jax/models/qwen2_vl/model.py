@@ -6,7 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.cache import Prefix, Suffix
 from rrft_jax.models.decoder_layer import DecoderLayer
 from rrft_jax.models.features import TOWER, place_features
@@ -45,7 +47,7 @@ class Qwen2VL:
         layer = DecoderLayer(c, self.compute_dtype)
         return Language(c, layer, rope, PARAM_AXES, self.dtype, self.remat, self.attention)
 
-    def init_params(self, key: jax.Array) -> dict:
+    def init_params(self, key: Key[Array, ""]) -> dict:
         """Random float32 parameters: normal with fan-in scaling, embeddings 0.02, biases 0, scales 1."""
         v = self.config.vision
         keys = jax.random.split(key, 6)
@@ -57,8 +59,8 @@ class Qwen2VL:
         }
         return {"language": self.language.init(keys[0], keys[1], keys[2], keys[5]), "vision": vision}
 
-    def encode_images(self, params: dict, prompts: Prompts) -> jax.Array:
-        """Features float[B, I * n/4, D] of every image slot, in merge order; of padded patches finite but meaningless
+    def encode_images(self, params: dict, prompts: Prompts) -> Float[Array, "B features D"]:
+        """Features [B, I * n/4, D] of every image slot, in merge order; of padded patches finite but meaningless
         ones."""
         v, dtype, params = self.config.vision, self.compute_dtype, params["vision"]
         B, I, n, width = prompts.patches.shape
@@ -66,7 +68,7 @@ class Qwen2VL:
         mask = flat(prompts.patch_mask)
         cos, sin = vision_rope(flat(prompts.patch_position), v.head_dim, v.rope_theta)
 
-        def body(x, block):
+        def body(x: Float[HostOrDevice, "S n E"], block: dict) -> tuple[Float[Array, "S n E"], None]:
             x = VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, cos, sin)
             return constrain(x, "batch", None, None), None
 
@@ -76,23 +78,29 @@ class Qwen2VL:
             x = Merger(v, dtype).apply({"params": params["merger"]}, x)
         return constrain(x.reshape(B, -1, v.hidden_size), "batch", None, None)
 
-    def embed_prompts(self, params: dict, prompts: Prompts) -> jax.Array:
-        """Token embeddings float[B, P, D], with the visual features in the places of their tokens."""
+    def embed_prompts(self, params: dict, prompts: Prompts) -> Float[Array, "B P D"]:
+        """Token embeddings, with the visual features in the places of their tokens."""
         x = self.language.embed(params, prompts.tokens)
         if prompts.patches.shape[1] == 0 or prompts.patches.shape[2] == 0:
             return constrain(x, "batch", None, None)
         return place_features(x, self.encode_images(params, prompts), prompts, self.config)
 
-    def prefill(self, params: dict, prompts: Prompts) -> tuple[jax.Array, Prefix]:
+    def prefill(self, params: dict, prompts: Prompts) -> tuple[Float[Array, "B P D"], Prefix]:
         return self.language.prefill(params, prompts, self.embed_prompts(params, prompts))
 
     def prefix_of(self, params: dict, prompts: Prompts) -> Prefix:
         return self.language.prefix_of(params, prompts, self.embed_prompts(params, prompts))
 
     def extend(
-        self, params: dict, tokens: jax.Array, positions: jax.Array, token_mask: jax.Array, prefix: Prefix,
-        suffix: Suffix | None = None, write_index: jax.Array | int = 0,
-    ) -> tuple[jax.Array, Suffix]:  # fmt: skip
+        self,
+        params: dict,
+        tokens: Int[HostOrDevice, "B G T"],
+        positions: Int[HostOrDevice, "B 3 G T"],
+        token_mask: Bool[HostOrDevice, "B G T"],
+        prefix: Prefix,
+        suffix: Suffix | None = None,
+        write_index: Int[HostOrDevice, ""] | int = 0,
+    ) -> tuple[Float[Array, "B G T D"], Suffix]:
         return self.language.extend(params, tokens, positions, token_mask, prefix, suffix, write_index)
 
     def empty_suffix(self, batch: int, group: int, length: int) -> Suffix:
@@ -101,5 +109,5 @@ class Qwen2VL:
     def for_decoding(self, params: dict, prefix: Prefix) -> tuple[dict, Prefix]:
         return self.language.for_decoding(params, prefix)
 
-    def output_table(self, params: dict) -> jax.Array:
+    def output_table(self, params: dict) -> Float[HostOrDevice, "V D"]:
         return self.language.output_table(params)

@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float, Shaped
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.attention import attend_whole
 from rrft_jax.models.dense_attention import attend_in_parts
 from rrft_jax.models.layers import Dense, LayerNorm
@@ -13,7 +15,7 @@ from rrft_jax.models.qwen2_vl.config import VisionConfig
 from rrft_jax.models.rope import rotate
 
 
-def quick_gelu(x: jax.Array) -> jax.Array:
+def quick_gelu(x: Float[HostOrDevice, "*shape"]) -> Float[Array, "*shape"]:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
@@ -23,8 +25,14 @@ class VisionBlock(nn.Module):
     attention: str = "xla"  # a name in attention.BACKENDS
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-        """x float[S, n, E], mask bool[S, n], cos and sin float32[S, n, A/2], S slots."""
+    def __call__(
+        self,
+        x: Float[HostOrDevice, "S n E"],
+        mask: Shaped[HostOrDevice, "S n"],
+        cos: Float[HostOrDevice, "S n half"],
+        sin: Float[HostOrDevice, "S n half"],
+    ) -> Float[Array, "S n E"]:
+        """S slots; half is A/2."""
         c, dtype = self.config, self.dtype
         qkv = Dense(3 * c.embed_dim, dtype=dtype, name="qkv")(LayerNorm(dtype=dtype, name="norm1")(x))
         q, k, v = (y.reshape(*x.shape[:2], c.num_heads, c.head_dim) for y in jnp.split(qkv, 3, axis=-1))
@@ -46,7 +54,7 @@ class PatchEmbed(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, patches: jax.Array) -> jax.Array:
+    def __call__(self, patches: Float[HostOrDevice, "S n pixels"]) -> Float[Array, "S n E"]:
         return Dense(self.config.embed_dim, use_bias=False, dtype=self.dtype, name="proj")(patches)
 
 
@@ -57,7 +65,7 @@ class Merger(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[HostOrDevice, "S n E"]) -> Float[Array, "S merged D"]:
         wide = self.config.embed_dim * self.config.spatial_merge_size**2
         x = LayerNorm(dtype=self.dtype, name="ln_q")(x).reshape(x.shape[0], -1, wide)
         x = jax.nn.gelu(Dense(wide, dtype=self.dtype, name="fc1")(x), approximate=False)
