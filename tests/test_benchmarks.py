@@ -272,21 +272,21 @@ def test_a_report_tells_median_and_spread_of_every_phase(monkeypatch):
 
 
 def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
-    """Two layers, one block: D 4, 2 query heads of 2 on 1 key-value head, F 8, V 16; tower width 2."""
+    """Two layers, one block: D 4, 2 query heads of 2 on 1 key-value head, F 8, V 16; tower width 4."""
     monkeypatch.syspath_prepend(str(FOLDER))
     from common.cost import Shapes, phases, rematerialised
 
     from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
 
-    vision = VisionConfig(1, 2, 1, 4, in_channels=1, patch_size=2, temporal_patch_size=1)
+    vision = VisionConfig(1, 4, 1, 4, in_channels=1, patch_size=2, temporal_patch_size=1)
     config = Qwen2VLConfig(16, 4, 8, 2, 2, 1, 2, (1, 0, 0), vision, 0, 1, 2, 3)
     s = Shapes(B=3, G=2, P=10, C=4, I=2, n=8)
     kv, rest = 2 * (2 * 4 * 2), 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8)  # k and v; q; o; gate, up and down
     layer = kv + rest
     pair = 2 * 2 * 2 * 2  # a query and a key: two products, two heads of two
-    patches, blocks = 3 * 2 * 8, 2 * (4 * 2 * 2 + 2 * 2 * 8)  # qkv and proj; fc1 and fc2
-    seen = 2 * 2 * 2 * 8  # a patch sees the 8 of its own picture
-    embed, merger = 2 * 4 * 2, 2 * (8 * 8 + 8 * 4) / 4
+    patches, blocks = 3 * 2 * 8, 2 * (4 * 4 * 4 + 2 * 4 * 16)  # qkv and proj; fc1 and fc2
+    seen = 2 * 2 * 4 * 8  # a patch sees the 8 of its own picture
+    embed, merger = 2 * 4 * 4, 2 * (16 * 16 + 16 * 4) / 4
     tower = patches * (embed + blocks + seen + merger)
     prompt = 3 * 10 * (layer + pair * 5)  # half of the prompt's keys on average
     prompt += 3 * (10 * kv + rest + pair * 10)  # the last layer: keys and values of all, the rest for one token
