@@ -4,7 +4,7 @@
 
 A sink is made by SINK(workdir, config), config as plain values, and has four methods; `Sink` says what they get. It
 writes in process 0 alone. metrics.jsonl stays the record: a sink that fails is warned about once and left out, and the
-run goes on without it.
+run continues without it.
 """
 
 import logging
