@@ -77,8 +77,8 @@ def check_config(config: ConfigDict) -> None:
 
 def _check_optimizer(config: ConfigDict) -> None:
     for name, value, low, high in (
-        ("schedule.peak", config.schedule.peak, 0.0, 10.0), ("b1", config.b1, 0.0, 1.0), ("b2", config.b2, 0.0, 1.0),
-        ("eps", config.eps, 0.0, 1.0), ("weight_decay", config.weight_decay, 0.0, 10.0),
+        ("schedule.peak", config.schedule.peak, 0.0, 3e38), ("b1", config.b1, 0.0, 1.0), ("b2", config.b2, 0.0, 1.0),
+        ("eps", config.eps, 0.0, 1.0), ("weight_decay", config.weight_decay, 0.0, 3e38),
     ):  # fmt: skip
         below = value < high if name in ("b1", "b2") else value <= high
         if not (low <= value and below) or name == "eps" and not value:
