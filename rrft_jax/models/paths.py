@@ -1,9 +1,11 @@
 """Parameters by path: '/'-joined keys of the tree, such as 'language/layers/q/kernel'."""
 
+from typing import Any
+
 import jax
 
 
-def leaf_paths(tree: dict) -> dict[str, jax.ShapeDtypeStruct]:
+def leaf_paths(tree: dict) -> dict[str, Any]:
     """'/'-joined path -> leaf."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {"/".join(k.key for k in path): leaf for path, leaf in flat}
