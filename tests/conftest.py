@@ -5,6 +5,6 @@ from jaxtyping import install_import_hook
 import tests.typechecks  # noqa: F401  (named in the hook as text)
 
 install_import_hook(
-    ["rrft_jax.losses", "rrft_jax.rollout", "rrft_jax.models"],
+    ["rrft_jax.losses", "rrft_jax.rollout"],
     "tests.typechecks.check",
 )

@@ -206,7 +206,7 @@ def save_params(
     (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def published_sizes(leaves: Mapping[str, jax.ShapeDtypeStruct], itemsize: int, names: TensorNames) -> dict[str, int]:
+def published_sizes(leaves: Mapping[str, Any], itemsize: int, names: TensorNames) -> dict[str, int]:
     """Published name -> bytes of every tensor, in the order in which `save_params` writes them."""
     sizes = {}
     for path, leaf in leaves.items():
