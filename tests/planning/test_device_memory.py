@@ -51,7 +51,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
     suffix = model.empty_suffix(B, G, C)
     assert plan.rollout.completion_cache == nbytes((suffix.k, suffix.v))
-    prompts = make_shapes(config, NANO, optimizer, one_device()).prompts
+    prompts = make_shapes(config, NANO, optimizer, one_device()).drawn.prompts
     prefix = jax.eval_shape(lambda p, x: model.prefix_of(p, x), params, prompts)
     assert plan.rollout.prompt_cache == sum(x.size * x.dtype.itemsize for x in (prefix.k, prefix.v))
 
@@ -150,8 +150,8 @@ def test_what_is_drawn_ahead_and_what_goes_on_in_a_smaller_batch_is_counted():
     config.rollout.ahead = 1
     ahead = make_plan(config, NANO, one_device())
     # The log-probs of the drawing policy come with the batch then: [32, 8, 96] float32.
-    assert ahead.ahead == ahead.batch == plain.batch + 32 * 8 * 96 * 4
-    assert ahead.resident == plain.resident + ahead.ahead
+    assert ahead.waiting == ahead.batch == plain.batch + 32 * 8 * 96 * 4
+    assert ahead.resident == plain.resident + ahead.waiting
     config.rollout.update({"ahead": 0, "compact": 8})
     drawn = make_plan(config, NANO, one_device()).rollout
     # An eighth of 8 completions of 32 prompts: one per prompt, each with a copy of the prompt's cache.
@@ -237,7 +237,7 @@ for axes, parts in (({"fsdp": 8}, 2), ({"fsdp": 4, "tensor": 2}, 4), ({"fsdp": 1
     config.mesh.update({"data": -1, **axes})
     sizes = read_sizes("2b")
     mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
-    layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout
+    layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout.update
     assert (config.train.prompts, layout.rows, layout.micro_batches) == (16, 16, parts), (axes, layout)
 """
 
