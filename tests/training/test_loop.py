@@ -205,15 +205,15 @@ def test_it_says_what_it_does_and_where_things_are(finished):
     for wanted in (
         r"grpo from nano: [\d,]+ parameters on 1 cpu device",
         r"one visual token per 28x28 pixels",
-        r"\[step 0\] held-out greedy accuracy: eval \d+\.\d%, eval_ood \d+\.\d%",
+        r"\[step 0\] held-out greedy accuracy: eval \d+\.\d% of \d+, eval_ood \d+\.\d% of \d+",
         r"step 4/4  reward \d\.\d+  accuracy \d\.\d+  kl -?\d\.\d+  tok/s [\d,]+  eta",
-        r"in-domain: accuracy +\d+\.\d % +\d+\.\d % +[+-]\d+\.\d pp",
+        r"in-domain: accuracy \(\d+ questions, ± [\d.]+\) +\d+\.\d % +\d+\.\d % +[+-]\d+\.\d pp",
         r"out-of-domain: answers that reason",
         r"cost: \d+ CPU-seconds",
         re.escape(f"written to {workdir}:"),
     ):
         assert re.search(wanted, output), wanted
-    assert "nan" not in output.partition("in-domain: accuracy")[2]
+    assert "nan" not in output.partition("in-domain: accuracy (")[2]
 
 
 def test_a_finished_run_is_left_alone(workdir, capsys):
