@@ -14,7 +14,7 @@ def bounds(length: int, parts: int) -> tuple[int, ...]:
     Raises ValueError for less than one part, or more parts than tokens.
     """
     if not 1 <= parts <= length:
-        raise ValueError(f"cache_parts={parts}: give 1 to longer, as many as a completion has tokens at most")
+        raise ValueError(f"cache_parts={parts}: give 1 to {length}, as many as a completion has tokens at most")
     return tuple(-(-length * part // parts) for part in range(1, parts + 1))
 
 
