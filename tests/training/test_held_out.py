@@ -12,7 +12,7 @@ from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
 from rrft_jax.training.batches import HostBatch
-from rrft_jax.training.held_out import evaluate
+from rrft_jax.training.held_out import evaluate_held_out
 
 LENGTH = 64
 RIGHT_THOUGHT = "<think>\nfour\n</think>\n<answer>\n4\n</answer>"
@@ -46,7 +46,7 @@ def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {
 
     rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
-    return evaluate(generate, "the parameters", processor, rewards, batches, stop=stop, set_metrics=set_metrics)
+    return evaluate_held_out(generate, {}, processor, rewards, batches, stop=stop, set_metrics=set_metrics)
 
 
 def test_counts_by_hand(processor):
