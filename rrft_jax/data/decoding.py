@@ -4,6 +4,7 @@ Gray of more than 8 bits is scaled by the depth that the file states. 32-bit int
 none: the smallest usual white that holds them (1, 255, 65535) is taken, and a picture refused where that is a guess.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,12 @@ def image_size(image: Any, most_pixels: int = MOST_PIXELS) -> tuple[int, int]:
         return image.height, image.width
     with opened(image, most_pixels) as file:
         return file.height, file.width
+
+
+def quiet_pillow() -> None:
+    """For the start of a program: Pillow's warnings about damaged tags and large pictures name no file. What matters of
+    them is a PictureError with the file's name, or does not change the picture."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @contextmanager
