@@ -5,7 +5,7 @@ none: the smallest usual white that holds them (1, 255, 65535) is taken, and a p
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def quiet_pillow() -> None:
 
 
 @contextmanager
-def opened(image: Any, most_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
+def opened(image: Any, most_pixels: int = MOST_PIXELS) -> Generator[Image.Image]:
     """PIL's image of a file or stored picture, pixels not yet read. What PIL raises inside too is a PictureError."""
     if not (isinstance(image, str | Path) or hasattr(image, "read")):
         raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")

@@ -14,6 +14,7 @@ conversation (`conversations`). What is null or no finite number is missing. Ima
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +51,7 @@ class Problem:
     kind: str
     message: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         where = f"{self.file}, {self.record}" if self.record else self.file
         return f"{where}: {self.message}"
 
@@ -77,7 +78,7 @@ class RecordError(ValueError):
     """Records that cannot be used; its text lists them."""
 
 
-def list_problems(problems, limit: int | None = None) -> str:
+def list_problems(problems: Sequence[Problem], limit: int | None = None) -> str:
     """One line for the records of a file with the same problem, the first `limit` of these, and how many more there
     are."""
     records: dict[tuple[str, str], list[str]] = {}

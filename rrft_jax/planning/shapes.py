@@ -164,7 +164,7 @@ def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, l
 def device_bytes(tree: Any) -> int:
     """Bytes of a tree of shapes on the device that holds most of it, each array padded to whole shards."""
 
-    def one(x) -> int:
+    def one(x: Any) -> int:
         shape = x.sharding.shard_shape(x.shape) if getattr(x, "sharding", None) is not None else x.shape
         size = jnp.dtype(x.dtype).itemsize if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else 8
         total = size

@@ -160,7 +160,7 @@ def place(tree: dict, mesh: Mesh, axes: ParamAxes) -> dict:
     Every process gives the whole tree and keeps what its own devices hold.
     """
 
-    def one(x, sharding):
+    def one(x: Any, sharding: Any) -> jax.Array:
         host = np.asarray(x)
         # A copy, since on a CPU device the array may lie in the buffer that it was made from.
         return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))

@@ -161,9 +161,10 @@ def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> Rollo
     def draw(params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
         return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
-    score = partial(
-        score_batch, config, run.processor, run.rewards, run.algorithm.advantages(config), run.mesh, clock
-    )
+    advantages = run.algorithm.advantages
+    if advantages is None:
+        raise ValueError(f"algorithm {run.algorithm.name} is fed with rewards: give it advantages")
+    score = partial(score_batch, config, run.processor, run.rewards, advantages(config), run.mesh, clock)
     last = -(-config.train.steps // parts.updates)
     batches = make_loader(run.source.fetch, step // parts.updates, last, prefetch=2, threads=2)
     ahead = bool(config.rollout.ahead)
