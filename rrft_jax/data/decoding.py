@@ -5,6 +5,7 @@ no depth: the reader takes the smallest usual white (1, 255, 65535) that holds t
 would be a guess.
 """
 
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,12 @@ def image_size(image: Any, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return image.height, image.width
     with opened(image, max_pixels) as file:
         return file.height, file.width
+
+
+def quiet_pillow() -> None:
+    """For the start of a program: Pillow's warnings about damaged tags and large pictures name no file. What matters of
+    them is a PictureError with the file's name, or does not change the picture."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @contextmanager

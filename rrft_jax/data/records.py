@@ -80,10 +80,17 @@ class RecordError(ValueError):
 
 
 def list_problems(problems: Sequence[Problem], limit: int | None = None) -> str:
-    """One problem a line, the first `limit` of them, and how many more there are."""
-    lines = [f"  {p}" for p in problems[:limit]]
-    if limit is not None and len(problems) > limit:
-        lines.append(f"  ... and {len(problems) - limit} more")
+    """One line for the records of a file with the same problem, the first `limit` of these, and how many more there
+    are."""
+    records: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        records.setdefault((problem.file, problem.message), []).append(problem.record)
+    lines = []
+    for (file, message), names in list(records.items())[:limit]:
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"  {', '.join(filter(None, [file, *names[:3]]))}{rest}: {message}")
+    if limit is not None and len(records) > limit:
+        lines.append(f"  ... and {sum(map(len, list(records.values())[limit:]))} more")
     return "\n".join(lines)
 
 

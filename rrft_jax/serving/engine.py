@@ -52,7 +52,9 @@ class Engine:
     """read(tokens, limit, stop): see serving/text.py. max_rows: completions drawn at once, and streams open at once.
     max_waiting: requests that may wait. gather: seconds an idle engine waits for more requests after the first."""
 
-    def __init__(self, drawing: DecodeLoop, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01):
+    def __init__(
+        self, drawing: DecodeLoop, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01
+    ):
         self._drawing, self._read, self._rows, self._most, self._gather = drawing, read, max_rows, max_waiting, gather
         self._waiting: deque[Job] = deque()
         self._preparing = 0

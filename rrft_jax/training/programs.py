@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from rrft_jax.arrays import HostOrDevice
+from rrft_jax.config.groups import read
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
@@ -76,7 +77,7 @@ def make_programs(
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
-    optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
+    optimizer, schedule = make_optimizer(read(config, "optimizer"), config.train.steps)
     forward = make_forward(model, scored_tokens, **scoring)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 

@@ -60,6 +60,9 @@ def check(config: ConfigDict, task: Task) -> None:
     """ValueError that names a field of the sampler, the advantages or the loss which is wrong, or which cannot act."""
     del task
     rollout = config.rollout
+    for field in ("ddof", "epsilon"):
+        if not config.advantages[field] >= 0:
+            raise ValueError(f"config.advantages.{field}={config.advantages[field]} must be at least 0")
     if rollout.group < 2:
         raise ValueError(f"config.rollout.group={rollout.group}: GRPO compares the members of a group, give >= 2")
     if rollout.group % config.train.group_chunks:
