@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatc
 
 def test_processes_agree_whether_or_not_a_faster_one_has_made_the_folder(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("rrft_jax.run.checkpoints.together", lambda function: calls.append(function()))
+    monkeypatch.setattr("rrft_jax.run.checkpoints.run_on_all", lambda function: calls.append(function()))
     for _ in range(2):  # the second finds what the first has made
         Checkpoints(tmp_path / "checkpoints").close()
     assert len(calls) == 2
