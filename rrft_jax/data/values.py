@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any
 
+from rrft_jax.files import repeated
+
 _HALF = re.compile("[\ud800-\udfff]")
 _MISSING_TEXTS = frozenset({"nan", "NaN", "NaT", "<NA>"})  # what tables write for a missing value when all becomes text
 
@@ -88,5 +90,4 @@ def _refused(pairs: list[tuple[str, Any]]) -> dict:
 
 
 def _first_twice(pairs: list[tuple[str, Any]]) -> str:
-    keys = [key for key, _ in pairs]
-    return next(key for place, key in enumerate(keys) if key in keys[:place])
+    return repeated(key for key, _ in pairs)

@@ -64,7 +64,7 @@ def test_completions_in_flight_come_back_on_other_rows(rows, split):
     placed = rollouts._on_rows(stored, layout, mesh)
     assert placed.tokens.shape == (rows, 4 // split, 5)
     host = SimpleNamespace(layout=layout, row_weight=(layout.prompt_of < 3).astype(np.float32))
-    back = rollouts.by_prompt(SimpleNamespace(host=host, rollouts=placed))
+    back = rollouts.by_prompt(rollouts.Drawn(host, 0, None, placed, None))
     jax.tree.map(np.testing.assert_array_equal, back, stored)
 
 
