@@ -39,7 +39,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
                 f"{name}={init} is the workdir of an unfinished run: finish it first (same command, --workdir)"
             )
         return path / EXPORT
-    if peft.is_adapter(path):
+    if peft.is_adapter_directory(path):
         return _base_of(path, name)
     if (path / peft.WEIGHTS).is_file() and not (path / "config.json").is_file():
         raise ValueError(
@@ -66,7 +66,7 @@ def _base_of(adapter: Path, name: str) -> Path:
 
 def adapter_of(init: str, base: Path, sizes: Sizes) -> dict[str, np.ndarray] | None:
     """Leaves of the adapter that `init` is, to be merged into its base; None where it is a model itself."""
-    return peft.read_adapter(init, sizes, base) if peft.is_adapter(init) else None
+    return peft.read_adapter(init, sizes, base) if peft.is_adapter_directory(init) else None
 
 
 def read_sizes(init: str, file: str | None = None) -> Sizes:
@@ -95,7 +95,7 @@ def load_init(config: ConfigDict) -> tuple[Model, Processor]:
         directory, config.model.dtype, config.model.remat, *limits, attention=config.model.attention
     )
     check_tensors(directory, model.config)
-    for adapter in (config.init if peft.is_adapter(config.init) else "", config.lora.adapter):
+    for adapter in (config.init if peft.is_adapter_directory(config.init) else "", config.lora.adapter):
         if adapter:
             peft.check_files(adapter)
     return model, processor

@@ -18,7 +18,7 @@ from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params, tensor_names
-from rrft_jax.parallel.processes import is_writer, whole
+from rrft_jax.parallel.processes import gather_to_writer, is_writer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _ELSEWHERE = {
 _PLAIN = (None, True, False, "gaussian", "eva", "orthogonal")  # of init_lora_weights: they begin at the base
 
 
-def is_adapter(directory: str | Path) -> bool:
+def is_adapter_directory(directory: str | Path) -> bool:
     return (Path(directory).expanduser() / CONFIG).is_file()
 
 
@@ -70,7 +70,7 @@ def check_files(directory: str | Path) -> None:
 def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
     """Writes the adapter leaves of `params` in float32, and which base directory they belong to. Every process calls it
     with its part, process 0 writes."""
-    leaves = {path: whole(leaf) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
+    leaves = {path: gather_to_writer(leaf) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
     if not is_writer():
         return
     leaves = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}

@@ -11,7 +11,7 @@ from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.planning.measured import with_buckets
 from rrft_jax.planning.smallest import smallest_fit
-from rrft_jax.planning.text import describe_plan, visual_tokens
+from rrft_jax.planning.text import describe_plan, picture_tokens
 from rrft_jax.pretrained import SIZES, read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.stages import check_stages
@@ -55,7 +55,7 @@ def _stage(
         processor = load_processor(resolve_init(config.init))
         limits = processor.min_pixels, processor.max_pixels
     plan = make_plan(config, sizes, mesh)
-    print(describe_plan(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
+    print(describe_plan(plan, config, sizes, mesh, picture_tokens(config, sizes, limits)))
     if not capacity:
         return 0
     fits = plan.most <= capacity

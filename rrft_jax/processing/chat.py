@@ -37,7 +37,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
+    """A prompt. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
     system: None for the template's own. Pictures are in front of `text`, or at marks in the user's texts."""
 
     text: str
@@ -78,7 +78,7 @@ def place(
 
 
 def mark(k: int) -> str:
-    """What stands for text k of a conversation while the template is rendered; texts are never searched for it."""
+    """The placeholder of text k of a conversation while the template is rendered; texts are never searched for it."""
     return f"\ue000{k}\ue000"
 
 
@@ -152,11 +152,11 @@ def chat_tokens(
 def reply_tokens(
     tokenizer: Any, plain: tokenizers.Tokenizer, specials: Mapping[str, int], turns: Sequence[Turn], end: str
 ) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation behind its first question, and which of them the assistant says.
+    """Token ids of a conversation after its first question, and which of them the assistant generates.
 
     turns: of one text each, user and assistant in turn, the assistant last; end: the special token that ends a turn,
-    which the assistant says too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for a
-    template that ends an answer in another way.
+    which the assistant generates too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for
+    a template that ends an answer in another way.
     """
     rendered, texts = render(tokenizer, turns, {})
     ids: list[int] = []

@@ -38,8 +38,8 @@ class Processor:
 
     eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
     the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing. nearest_pixels:
-    area that a larger one is reduced to before that, see `image_patches`; 0: not. image_mark: what stands in a prompt's
-    text where an image goes; None: images are in front of the text. special, positions: as in the model's `Family`.
+    area that a larger one is reduced to before that, see `image_patches`; 0 skips it. image_mark: the placeholder of an
+    image in a prompt's text; None: images are in front of the text. special, positions: as in the model's `Family`.
     patch_width: numbers in a patch.
     """
 
@@ -125,7 +125,7 @@ def load_processor(
 
 
 def _try(file: Path, work: Callable[[], Any]) -> Any:
-    """work(); ValueError names the file that keeps it from being done."""
+    """Calls work(); ValueError names the file that made it fail."""
     try:
         return guarded(work)
     except ValueError as error:
@@ -152,9 +152,8 @@ def encode_prompt(
 ) -> EncodedPrompt:
     """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
-    With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
-    images.
+    With `processor.image_mark`, each image takes the place of a mark in the text instead, of the first marks if the
+    question holds more. Without it the same happens where the user's texts hold as many IMAGE_MARK as there are images.
     images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
     Special tokens inside the texts are plain characters.
     """
@@ -203,7 +202,7 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
 def encode_replies(
     processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+    """int32[c] and bool[c]: tokens of a conversation after its first question; which of them the assistant generates.
 
     history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
     `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from rrft_jax.answers.tags import opens_thought
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
 from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.batches import Batches
 
 
-def evaluate(
+def evaluate_held_out(
     generate: Callable,
     params: dict,
     processor: Processor,
@@ -39,7 +39,7 @@ def evaluate(
     for name, (numbers, texts, examples, lengths) in answers.items():
         values = _values(rewards, texts, examples)
         own = list(zip(numbers, values[metric], values["format"], texts, lengths, examples, strict=True))
-        rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
+        rows = sorted((row for part in all_gather_objects(own) for row in part), key=lambda row: row[0])
         _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
         right = np.array(scores) >= 1.0
         reasons = np.array([opens_thought(text) for text in texts])

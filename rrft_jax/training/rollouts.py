@@ -14,7 +14,7 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.placement import to_devices
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
 from rrft_jax.rollout.sampler import Rollouts
@@ -105,7 +105,7 @@ def by_prompt(drawn: Drawn) -> Rollouts:
     layout = drawn.host.layout
     own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
     mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
-    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    rows, parts = zip(*all_gather_objects((layout.mine[own], mine)), strict=True)
     order = np.argsort(np.concatenate(rows))
     return jax.tree.map(
         lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
@@ -152,7 +152,7 @@ def score_batch(
     clock.lap("rollout")
 
     own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
-    parts = exchange(own)
+    parts = all_gather_objects(own)
     everything = merge_parts(parts, layout, G)
     clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)
