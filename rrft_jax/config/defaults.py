@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict, config_dict
 
 from rrft_jax.losses.grpo import GRPOLoss
+from rrft_jax.losses.ppo import PPOLoss
 from rrft_jax.rewards.options import registered_options
 from rrft_jax.rewards.registry import REWARDS
 
@@ -12,11 +13,14 @@ from rrft_jax.rewards.registry import REWARDS
 def base_config() -> ConfigDict:
     """The nano counting recipe's shapes on a CPU; lengths are tokens, sizes pixels."""
     config = ConfigDict()
-    config.algorithm = "grpo"  # grpo | sft | your own: my_algorithm.py:ALGORITHM
+    # grpo | sft | ppo | dr_grpo | dapo | gspo | cispo | sapo | rloo | remax | reinforce_pp: GRPO with fields of their
+    # own (docs/algorithms.md) | your own: my_algorithm.py:ALGORITHM
+    config.algorithm = "grpo"
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
     # auto | a task's name | my_task.py:TASK. auto: visual_counting; of records the task they name, of others vqa
     config.task = "auto"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
+    config.reference = ""  # of the KL penalty, as init; empty: the policy at the start
     config.seed = 0
     config.prompt = "cot"  # zero_shot | ans | cot | a template of the task | a file; for training and evaluation alike
 
@@ -25,6 +29,8 @@ def base_config() -> ConfigDict:
         "split": "",  # of a prepared folder; empty: train
         "image_root": "",  # where their image paths start; empty: the folder, its images/ or train_images/
         "strict": False,  # stop at the first bad record instead of skipping and listing it
+        "filter": "",  # rollouts.jsonl of launch/filter_instances.py: records without a right rollout are left out
+        "filter_always_right": False,  # and so are those whose rollouts were all right
         "held_out": 0.1,  # share of the records kept for evaluation
         "range": (0, 0),  # first place and end of the examples to train on, in a fixed random order; end 0: all of them
     })  # fmt: skip
@@ -56,6 +62,9 @@ def base_config() -> ConfigDict:
 
     config.rollout = ConfigDict({
         "group": 8, "max_completion_length": 96, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
+        # Further batches of prompts that may be drawn for a step, in place of groups whose rewards are all equal
+        # (DAPO's dynamic sampling); with N of them a step takes one of every N + 1 batches of the order, and more
+        "resample": 0,
         "ahead": 0,  # 1: completions are drawn one step ahead, by the parameters before the update they overlap with
         "compact": 0,  # 8: once 1/8 of the completions is unfinished, continue in a batch of that size; 0: never
         "cache_parts": 1,  # 4: the completions' cache grows in 4 steps, and attention reads no more than is there
@@ -66,8 +75,11 @@ def base_config() -> ConfigDict:
     config.extra_rewards = ()
     config.reward_options = ConfigDict(registered_options())  # by reward, e.g. reward_options.length.warmup_steps
     config.advantages = ConfigDict({
-        "estimator": "grpo",  # or a function of your own, my_estimator.py:NAME; the other fields are its options
+        # grpo | rloo | remax | reinforce_pp | reinforce_pp_baseline | gdpo, or a function of your own,
+        # my_estimator.py:NAME; the other fields are its options
+        "estimator": "grpo",
         "scale": "group", "ddof": 1, "epsilon": 1e-4,
+        "gamma": 1.0,  # discount of a token, reinforce_pp's
     })  # fmt: skip
     config.loss = ConfigDict()
     for field in dataclasses.fields(GRPOLoss):
@@ -76,7 +88,16 @@ def base_config() -> ConfigDict:
             config.loss[field.name] = config_dict.placeholder(float) if value is None else value
     config.loss.full_softmax = False  # score over all V tokens, as transformers and TRL do, not the allowed ones
     config.loss.temperature = config_dict.placeholder(float)  # of the scored distribution; None: the rollout's
+    config.loss.mask_truncated = False  # completions that were cut off have no loss; their rewards count in the group
+    config.loss.top_entropy = 1.0  # share of the tokens, the most uncertain ones, that have a policy loss; 1: all
     config.loss.type = ""  # one of TRL's loss_type names, in place of surrogate and aggregation
+    config.ppo = ConfigDict({  # of config.algorithm=ppo
+        "value_peak": 1e-5,  # learning rate of the value head, on the schedule of the policy
+        "trunk": "frozen",  # frozen: the critic's loss moves its head alone | shared: it moves the decoder too
+        "critic_warmup": 0,  # updates at the start in which nothing but the value head moves
+    })  # fmt: skip
+    for field in dataclasses.fields(PPOLoss):
+        config.ppo[field.name] = field.default
     config.sft = ConfigDict({
         "target": "cot",  # cot | ans
         "turns": "all",  # all | last: the assistant's messages trained on, in a conversation of several turns

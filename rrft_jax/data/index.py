@@ -4,7 +4,7 @@ After it the content of every batch is known, so compiled shapes are bounded by 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +35,11 @@ class Bucket:
             and len(patches) <= self.images
             and max(patches, default=0) <= self.patches
         )
+
+
+def enclosing(buckets: Sequence[Bucket]) -> Bucket:
+    """The smallest shape that holds what any of them holds."""
+    return Bucket(*(max(getattr(b, f.name) for b in buckets) for f in fields(Bucket)))
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
+from rrft_jax.training.critic import without_head
 from rrft_jax.training.held_out import evaluate
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.setup import start
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
@@ -76,6 +78,8 @@ def train(
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     if chosen := together(lambda: settle_task(config)):
+        say(chosen)
+    if chosen := together(lambda: settle_preset(config)):
         say(chosen)
     together(lambda: check_config(config))
     if len(set(exchange(repr(resolve_config(config))))) > 1:
@@ -134,7 +138,7 @@ def train(
                 what = f"stopped and saved at step {state.step}; to resume"
             say(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
-        params = combine(state.params, run.frozen)
+        params = without_head(combine(state.params, run.frozen))
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.losses.outside import reads_greedy
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
@@ -20,9 +21,11 @@ from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.training.critic import Critic, optimizer_for
 from rrft_jax.training.minibatches import select
-from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.step import Batch, make_forward, make_train_step
+
+LOG_PROBS, ENTROPY, VALUES = 0, 1, 2  # places in what `models.score.score` gives
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,15 @@ class StepLayout:
 @dataclass(frozen=True)
 class Programs:
     """sample(params, prompts, key, first_member=None) and greedy(params, prompts) -> Rollouts;
-    reference(params, prompts, tokens, mask) -> float32[B, G, C]; select(batch, numbers, weight) -> Batch, a minibatch;
+    reference(params, prompts, tokens, mask) -> float32[B, G, C], entropy(...) and values(...), a critic's, likewise;
+    select(batch, numbers, weight) -> Batch, a minibatch;
     step(state, frozen, batch) -> (state, metrics), which consumes its state."""
 
     sample: Callable[..., Rollouts]
     greedy: Callable[[dict, Prompts], Rollouts]
     reference: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
+    entropy: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
+    values: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array] | None
     select: Callable[[Batch, Any, Any], Batch]
     step: Callable[[dict, dict, Any], tuple[dict, dict]]
     optimizer: optax.GradientTransformation
@@ -55,11 +61,16 @@ def scored_temperature(config: ConfigDict) -> float:
 
 
 def make_programs(
-    config: ConfigDict, loss: Callable, model: Model, processor: Processor, layout: StepLayout
+    config: ConfigDict,
+    loss: Callable,
+    model: Model,
+    processor: Processor,
+    layout: StepLayout,
+    critic: Critic | None = None,
 ) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
-    loss: the algorithm's, as `make_train_step` takes it. Where rows share a group, each holds layout.group /
+    loss, critic: the algorithm's, as `make_train_step` takes it. Where rows share a group, each holds layout.group /
     layout.drawn.split members.
     """
     rollout = config.rollout
@@ -67,20 +78,22 @@ def make_programs(
     drawing = make_decoder(
         model, processor, rollout.max_completion_length, sampling=sampling, compact=rollout.compact,
         cache_parts=rollout.cache_parts,
+        greedy_member=layout.group - 1 if reads_greedy(config.advantages.estimator) else None,
     )  # fmt: skip
-    evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1)
+    evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1, greedy_member=None)
     scored_tokens = None if config.loss.full_softmax else drawing.allowed
     scoring = {
         "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
-    optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
-    forward = make_forward(model, scored_tokens, **scoring)
+    optimizer, schedule = optimizer_for(config, critic)
+    forward = make_forward(model, scored_tokens, **scoring, values=critic and critic.values)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 
-    def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        return score(model, params, prompts, tokens, mask, scored_tokens, **scoring)[0]
+    def scored(which: int, params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        read = partial(critic.values, params) if critic and which == VALUES else None
+        return score(model, params, prompts, tokens, mask, scored_tokens, **scoring, read=read)[which]
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         return by_rows(sample(drawing, params, prompts, key, layout.group // layout.drawn.split, first_member))
@@ -91,7 +104,9 @@ def make_programs(
     return Programs(
         jax.jit(train_sample),
         jax.jit(greedy_sample),
-        jax.jit(reference),
+        jax.jit(partial(scored, LOG_PROBS)),
+        jax.jit(partial(scored, ENTROPY)),
+        jax.jit(partial(scored, VALUES)) if critic else None,
         jax.jit(partial(select, of=layout.drawn, to=layout.update)),
         jax.jit(step, donate_argnums=0),
         optimizer,

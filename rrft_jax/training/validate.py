@@ -29,6 +29,7 @@ MINIMUM = {
     "model.logits_chunk": 1,
     "processor.nearest_pixels": 0,
     "rollout.max_completion_length": 1,
+    "rollout.resample": 0,
     "advantages.ddof": 0,
     "advantages.epsilon": 0,
     "eval.every": 0,
@@ -55,6 +56,13 @@ def check_config(config: ConfigDict) -> None:
         if config.mesh[axis] < 1 and config.mesh[axis] != -1:
             raise ValueError(f"config.mesh.{axis}={config.mesh[axis]} must be at least 1, or -1 for the devices left")
     _check_amounts(config)
+    if config.data.filter and not config.data.folder:
+        raise ValueError(
+            f"config.data.filter={config.data.filter} is about records, and these examples are generated: "
+            "give config.data.folder"
+        )
+    if config.data.filter_always_right and not config.data.filter:
+        raise ValueError("config.data.filter_always_right=True would change nothing: it reads config.data.filter")
     if not 0 <= config.data.held_out < 1:
         raise ValueError(f"config.data.held_out={config.data.held_out} is a share: give 0 or more, and less than 1")
     buckets = lambda: Buckets(**config.buckets)  # noqa: E731
@@ -68,6 +76,10 @@ def check_config(config: ConfigDict) -> None:
     check_trained(config)
     _check_task(config, algorithm.samples)
     algorithm.check(config, get_task(config.task))
+    if config.reference and not algorithm.reference(config):
+        raise ValueError(
+            f"config.reference={config.reference} would change nothing: there is no KL penalty, set config.loss.beta"
+        )
     if config.stage1:
         try:
             check_config(config.stage1)
