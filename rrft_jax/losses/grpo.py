@@ -64,7 +64,7 @@ class GRPOLoss:
     entropy_coefficient: float = 0.0
     off_policy_threshold: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         def check(field: str, good: Callable[[Any], Any], allowed: str) -> None:
             if not good(getattr(self, field)):
                 raise ValueError(f"GRPOLoss.{field} must be {allowed}; got {getattr(self, field)!r}")
@@ -109,7 +109,9 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     mask = targets.token_mask()
     rows = targets.row_weight
     # ty: _check_inputs has refused None, here and below.
-    given = targets.advantages if targets.advantages.ndim == 3 else targets.advantages[..., None]  # ty: ignore
+    given: Any = targets.advantages
+    if given.ndim == 2:
+        given = given[..., None]
     advantages = jnp.where((rows > 0)[..., None] if given.shape[-1] == 1 else mask, given, 0.0)
 
     # Padding becomes 0 before any arithmetic: a NaN or an overflow behind `where` would still poison the gradient.

@@ -161,7 +161,10 @@ def _kept(name: str, shapes: Shapes) -> int:
     return device_bytes(given[name])
 
 
-def _one(name, program, args, beside, config, mesh, chip, keep_text) -> Report:
+def _one(
+    name: str, program: Any, args: tuple, beside: int, config: ConfigDict, mesh: Mesh, chip: Chip,
+    keep_text: Callable[[str, str], Any],
+) -> Report:  # fmt: skip
     traced = program.trace(*args)
     flops = count_flops(traced.jaxpr.jaxpr, while_trips=config.rollout.max_completion_length)
     work = flops.per_device(mesh.size, mesh.shape["tensor"])

@@ -1,7 +1,7 @@
 """The critic: one linear map on the decoder's hidden states, with a learning rate of its own."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.training.optimizer import make_optimizer
 
 HEAD = "value_head"  # the branch of the trainable tree, next to the model's own
-TRUNKS = ("frozen", "shared")
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class HoldState(NamedTuple):
     count: jax.Array
 
 
-def hold(updates: int) -> optax.GradientTransformation:
-    """Nothing moves in the first `updates` updates; the optimizer's averages go on."""
+def hold(first: int) -> optax.GradientTransformation:
+    """Nothing moves in the `first` updates; the optimizer's averages go on."""
 
-    def update(changes, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, HoldState]:
         del params
-        moves = state.count >= updates
-        return jax.tree.map(lambda x: jnp.where(moves, x, 0), changes), HoldState(state.count + 1)
+        moves = state.count >= first
+        return jax.tree.map(lambda x: jnp.where(moves, x, 0), updates), HoldState(state.count + 1)
 
     return optax.GradientTransformation(lambda params: HoldState(jnp.int32(0)), update)
 
@@ -62,11 +62,11 @@ def optimizer_for(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimizer of a run and the policy's schedule: `make_optimizer`'s, and one like it for the critic's head,
     which clips its gradient on its own."""
-    policy, schedule = make_optimizer(config.optimizer, config.train.steps)
+    settings = read(config, "optimizer")
+    policy, schedule = make_optimizer(settings, config.train.steps)
     if critic is None:
         return policy, schedule
-    own = config.optimizer.copy_and_resolve_references()
-    own.schedule.peak = critic.peak
+    own = replace(settings, schedule=replace(settings.schedule, peak=critic.peak))
     if critic.warmup:
         policy = optax.chain(policy, hold(critic.warmup))
 

@@ -8,17 +8,18 @@ from typing import Any
 import jax
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.outside import reads_greedy
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
 from rrft_jax.parallel.layout import Layout, plan
 from rrft_jax.parallel.placement import by_rows
-from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.compaction import EVALUATION
-from rrft_jax.rollout.decoder import make_decoder
+from rrft_jax.rollout.decoder import Vocabulary, make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.critic import Critic, optimizer_for
@@ -64,7 +65,7 @@ def make_programs(
     config: ConfigDict,
     loss: Callable,
     model: Model,
-    processor: Processor,
+    processor: Vocabulary,
     layout: StepLayout,
     critic: Critic | None = None,
 ) -> Programs:
@@ -82,16 +83,22 @@ def make_programs(
     )  # fmt: skip
     evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1, greedy_member=None)
     scored_tokens = None if config.loss.full_softmax else drawing.allowed
-    scoring = {
+    scoring: dict[str, Any] = {
         "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
     optimizer, schedule = optimizer_for(config, critic)
-    forward = make_forward(model, scored_tokens, **scoring, values=critic and critic.values)
+    forward = make_forward(model, scored_tokens, **scoring, values=critic.values if critic else None)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 
-    def scored(which: int, params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def scored(
+        which: int,
+        params: dict,
+        prompts: Prompts,
+        tokens: Int[HostOrDevice, "B G C"],
+        mask: Bool[HostOrDevice, "B G C"],
+    ) -> Float[Array, "B G C"]:
         read = partial(critic.values, params) if critic and which == VALUES else None
         return score(model, params, prompts, tokens, mask, scored_tokens, **scoring, read=read)[which]
 

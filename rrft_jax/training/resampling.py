@@ -5,7 +5,7 @@ draw from N + 1 batches of the order of prompts, t (N + 1) ... t (N + 1) + N, on
 places of the order alone say what is drawn, so a resume needs no count of what was.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -62,14 +62,14 @@ class ResampledFeed(RolloutFeed):
         clock: Clock,
         *,
         fetch: Callable[[int], HostBatch],
-        pick: Callable[[np.ndarray], HostBatch],
+        pick: Callable[[Sequence[int]], HostBatch],
         draws: int,
         members: int,
         **rest,
     ):
         super().__init__(batches, draw, score, clock, **rest)
         self._fetch, self._pick, self._draws, self._members = fetch, pick, draws, members
-        self._picks: np.ndarray | None = None
+        self._picks = np.zeros(0, np.int64)
 
     def in_flight(self) -> InFlight | None:
         found = super().in_flight()
@@ -77,7 +77,9 @@ class ResampledFeed(RolloutFeed):
 
     def _first(self, params: dict, t: int) -> tuple[Drawn, Scored]:
         first, known, self._stored = self._next_host(), self._stored, None
-        if known is not None:
+        if first is None:
+            raise ValueError(f"batch {t}: there are no prompts left")
+        if known is not None and known.picks is not None:
             return self._gathered(params, t, _Kept(known.picks, known.rollouts, known.results))
         B, kept = first.layout.prompts, []
         for k in range(self._draws):
@@ -111,7 +113,7 @@ class ResampledFeed(RolloutFeed):
     def _gathered(self, params: dict, t: int, kept: _Kept) -> tuple[Drawn, Scored]:
         """The batch of these groups, with what was drawn and scored."""
         self._picks = kept.picks
-        host = together(lambda: self._pick(kept.picks))
+        host = together(lambda: self._pick(kept.picks.tolist()))
         drawn = self._draw(params, host, t, kept.rollouts)
         return drawn, self._score(drawn, kept.results)
 

@@ -7,8 +7,10 @@ from functools import partial
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.outside import reads_greedy
 from rrft_jax.losses.selection import top_entropy
 from rrft_jax.losses.terms import Targets
@@ -49,7 +51,7 @@ class Drawn:
     t: int
     prompts: Prompts
     rollouts: Rollouts
-    reference: jax.Array | None
+    reference: Float[HostOrDevice, "B G C"] | None
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def make_forward(
     def forward(trainable: dict, frozen: dict, batch: Batch) -> Scores:
         params = combine(trainable, frozen)
         completions = (batch.tokens, batch.token_mask)
-        read = values and partial(values, params)
+        read = partial(values, params) if values else None
         return Scores(
             *score(model, params, batch.prompts, *completions, allowed, temperature, chunk, group_chunks, read)
         )

@@ -66,6 +66,9 @@ def check(config: ConfigDict, task: Task, least_group: int = 2) -> None:
     """
     del task
     rollout = config.rollout
+    for field in ("ddof", "epsilon"):
+        if not config.advantages[field] >= 0:
+            raise ValueError(f"config.advantages.{field}={config.advantages[field]} must be at least 0")
     estimator = config.advantages.estimator
     if config.advantages.scale not in SCALES:
         raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
@@ -186,6 +189,8 @@ def feed(
     def draw(params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
         return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
+    if run.algorithm.advantages is None:
+        raise ValueError(f"algorithm {run.algorithm.name} is fed with rewards: give it advantages")
     estimator = run.algorithm.advantages(config)
 
     def score(drawn: Drawn, known: RewardResults | None = None) -> Scored:

@@ -6,39 +6,26 @@ from functools import partial
 import jax
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.losses.outside import estimate
 from rrft_jax.losses.ppo import PPOLoss, credit, ppo_loss
 from rrft_jax.run.clock import Clock
 from rrft_jax.tasks.task import Task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import grpo
-from rrft_jax.training.critic import TRUNKS, Critic
+from rrft_jax.training.critic import Critic
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.rollouts import Drawn, Scored, off_policy, samples_what_it_scores
 
 
-def settings(config: ConfigDict) -> PPOLoss:
-    fields = {name: config.ppo[name] for name in PPOLoss.__dataclass_fields__}
-    try:
-        return PPOLoss(**fields)
-    except ValueError as error:
-        raise ValueError(str(error).replace("PPOLoss.", "config.ppo.")) from None
-
-
 def critic(config: ConfigDict) -> Critic:
-    return Critic(config.ppo.value_peak, config.ppo.trunk, config.ppo.critic_warmup)
+    ppo = read(config, "ppo")
+    return Critic(ppo.value_peak, ppo.trunk, ppo.critic_warmup)
 
 
 def check(config: ConfigDict, task: Task) -> None:
     grpo.check(config, task, least_group=1)
-    settings(config)
-    ppo = config.ppo
-    if ppo.trunk not in TRUNKS:
-        raise ValueError(f"config.ppo.trunk={ppo.trunk!r}: choose one of {', '.join(TRUNKS)}")
-    if not ppo.value_peak > 0:
-        raise ValueError(f"config.ppo.value_peak={ppo.value_peak} must be positive: the critic learns")
-    if ppo.critic_warmup < 0:
-        raise ValueError(f"config.ppo.critic_warmup={ppo.critic_warmup} must be at least 0")
+    ppo = read(config, "ppo")
     if config.advantages.estimator != "grpo":
         raise ValueError(
             f"config.advantages.estimator={config.advantages.estimator} would change nothing: config.algorithm=ppo "
@@ -57,7 +44,7 @@ def check(config: ConfigDict, task: Task) -> None:
 
 
 def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> RolloutFeed:
-    return grpo.feed(run, clock, step, in_flight, then=partial(_with_credit, settings(run.config)))
+    return grpo.feed(run, clock, step, in_flight, then=partial(_with_credit, read(run.config, "ppo").loss()))
 
 
 def _with_credit(config: PPOLoss, drawn: Drawn, scored: Scored) -> Scored:
@@ -82,7 +69,7 @@ PPO = replace(
     grpo.GRPO,
     name="ppo",
     reference=lambda config: bool(config.loss.beta or config.ppo.kl_in_reward),
-    loss=lambda config: partial(ppo_loss, config=grpo.loss_config(config), ppo=settings(config)),
+    loss=lambda config: partial(ppo_loss, config=grpo.loss_config(config), ppo=read(config, "ppo").loss()),
     advantages=lambda config: _rewards,
     check=check,
     feed=feed,
