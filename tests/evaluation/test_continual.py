@@ -1,6 +1,11 @@
 """RIF-RFT's instance filter and the measures of continual post-training, by hand."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +81,51 @@ def test_records_are_counted_once_and_the_file_goes_on_after_an_interruption(tmp
 
 def score_b(reward, example, texts):
     return list(reward(list(texts), [example] * len(texts), [0] * len(texts), 0))
+
+
+TRAIN = """
+import pathlib, sys
+of = dict(arg.removeprefix("--").split("=", 1) for arg in sys.argv[1:])
+stage = pathlib.Path(of["workdir"])
+stage.mkdir(parents=True, exist_ok=True)
+with open(stage.parent / "trained.txt", "a") as log:
+    print(of["config"], of["config.init"], of.get("config.loss.beta"), file=log)
+if (stage.parent / "stop").exists() and stage.name == "stage_2":
+    sys.exit(130)
+(stage / "DONE").write_text("{}")
+"""
+EVALUATE = """
+import json, pathlib, sys
+of = dict(arg.removeprefix("--").split("=", 1) for arg in sys.argv[1:])
+out = pathlib.Path(of["output"])
+out.mkdir(parents=True, exist_ok=True)
+stage = int(pathlib.Path(of["checkpoint"]).name[-1])
+table = [[80, 10, 10], [70, 60, 10], [65, 55, 50]]
+value = table[stage - 1][["counting_id", "structure_id", "spatial_id"].index(of["benchmark"])]
+(out / (of["benchmark"] + ".json")).write_text(json.dumps({"exact": {"mean": value / 100}}))
+"""
+
+
+def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_stopped(tmp_path):
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "launch" / "continual.py", tmp_path)
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "evaluate.py").write_text(EVALUATE)
+    (tmp_path / "seq").mkdir()
+    command = [sys.executable, "continual.py", f"--workdir={tmp_path / 'seq'}", "--", "--config.loss.beta=0"]
+    run = lambda: subprocess.run(  # noqa: E731
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    (tmp_path / "seq" / "stop").touch()
+    assert run().returncode == 130 and not (tmp_path / "seq" / "matrix.json").exists()
+    (tmp_path / "seq" / "stop").unlink()
+    done = run()
+    assert done.returncode == 0, done.stderr
+    trained = (tmp_path / "seq" / "trained.txt").read_text().splitlines()
+    assert trained[-3:] == [
+        "configs/continual.py:counting nano 0", f"configs/continual.py:structure {tmp_path}/seq/stage_1 0",
+        f"configs/continual.py:spatial {tmp_path}/seq/stage_2 0",
+    ]  # fmt: skip
+    found = json.loads((tmp_path / "seq" / "matrix.json").read_text())
+    assert found["matrix"][2] == pytest.approx([65, 55, 50]) and found["forgetting_measure"] == pytest.approx(-10)
+    assert "average accuracy 56.67, forgetting measure -10.00" in done.stdout
