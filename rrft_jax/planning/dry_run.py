@@ -14,6 +14,7 @@ from rrft_jax.planning.smallest import smallest_fit
 from rrft_jax.planning.text import describe_plan, picture_tokens
 from rrft_jax.pretrained import SIZES, read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.stages import check_stages
 from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
@@ -33,7 +34,7 @@ def dry_run(
     kind: of chip, whose slices are looked through for one that fits.
     """
     config = config.copy_and_resolve_references()
-    if chosen := settle_task(config):
+    for chosen in filter(None, (settle_task(config), settle_preset(config))):
         print(chosen)
     check_config(config)
     if not config.stage1:

@@ -27,9 +27,11 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
+from rrft_jax.training.critic import without_head
 from rrft_jax.training.held_out import evaluate_held_out
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.setup import set_up
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
@@ -76,6 +78,8 @@ def train(
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     if chosen := run_on_all(lambda: settle_task(config)):
+        print_once(chosen)
+    if chosen := run_on_all(lambda: settle_preset(config)):
         print_once(chosen)
     run_on_all(lambda: check_config(config))
     if len(set(all_gather_objects(repr(resolve_config(config))))) > 1:
@@ -135,7 +139,7 @@ def train(
                 what = f"stopped and saved at step {state.step}; to resume"
             print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
-        params = combine(state.params, run.frozen)
+        params = without_head(combine(state.params, run.frozen))
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)

@@ -22,7 +22,7 @@ def refused(checks):
 
 
 def run(name, texts):
-    options = {"verify": refused, "count_tokens": char_lengths}
+    options = {"verify": refused, "count_tokens": char_lengths, "max_completion_length": 64}
     reward = registry.get(name, **{key: options[key] for key in registry.options(name) if key in options})
     golds = itertools.cycle(GOLDS[-1:] if name.startswith("functions") else GOLDS)
     for text, gold in zip(texts, golds, strict=False):
