@@ -7,7 +7,21 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards import (
+    accuracy,
+    caption_format,
+    class_name,
+    detection,
+    format,
+    functions,
+    grounding,
+    length,
+    math_accuracy,
+    pointing,
+    reasoning_steps,
+    screen_action,
+    screen_box,
+)
 from rrft_jax.rewards.values import Reward
 
 REWARDS: Mapping[str, Reward] = MappingProxyType(
@@ -30,6 +44,31 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "functions_full_paper": functions.full_paper,
         "functions_penalty": functions.penalty,
         "functions_penalty_paper": functions.penalty_paper,
+        "detection_iou": detection.iou,
+        "detection_iou_paper": detection.iou_paper,
+        "detection_mean_iou_paper": detection.mean_iou_paper,
+        "detection_confidence": detection.confidence,
+        "detection_confidence_paper": detection.confidence_paper,
+        "detection_found": detection.found,
+        "class_name": class_name.class_name,
+        "class_name_paper": class_name.paper,
+        "grounding_giou": grounding.grounding_giou,
+        "grounding_giou_paper": grounding.paper,
+        "grounding_iou": grounding.grounding_iou,
+        "grounding_hit": grounding.grounding_hit,
+        "box_format": screen_box.box_format,
+        "point_format": screen_box.point_format,
+        "in_box": screen_box.in_box,
+        "action_format": screen_action.action_format,
+        "action_type": screen_action.action_type,
+        "action_coordinates": screen_action.action_coordinates,
+        "action_content": screen_action.action_content,
+        "action_step": screen_action.action_step,
+        "point_near": pointing.point_near,
+        "point_near_paper": pointing.point_near_paper,
+        "steps_format": pointing.steps_format,
+        "steps_accuracy": pointing.steps_accuracy,
+        "steps_accuracy_paper": pointing.steps_accuracy_paper,
     }
 )
 
