@@ -27,8 +27,8 @@ _LIST = re.compile(rf"\[{_GAP}{NUMBER}{_GAP}(?:,{_GAP}{NUMBER}{_GAP}){{1,3}}\]")
 def box_format(
     completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
 ) -> Values:
-    """1.0 where a completion is exactly [x1,y1,x2,y2], else 0.0."""
-    return Values(float(len(_numbers(text)) == 4) for text in completions)
+    """1.0 where a completion is exactly [x1,y1,x2,y2], or the refusal [-1,-1]; else 0.0."""
+    return Values(float(len(_numbers(text)) == 4 or _numbers(text) == REFUSAL) for text in completions)
 
 
 def point_format(
