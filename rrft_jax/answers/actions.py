@@ -40,9 +40,9 @@ def read_action(text: str) -> Action | None:
     of quotes around a text or none. A text may hold commas, line breaks, quotes and brackets.
     """
     call = _CALL.fullmatch(text.strip())
-    name = _NAMES.get(call[1].lower()) if call else None
-    if name is None:
+    if call is None or call[1].lower() not in _NAMES:
         return None
+    name = _NAMES[call[1].lower()]
     points, texts = ACTIONS[name]
     body = call[2].strip()
     if points:

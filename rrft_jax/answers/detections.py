@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rrft_jax.answers.tags import extract_answer
+from rrft_jax.answers.tags import extract_answer, published_answer_of_a_line
 
 NOTHING = "No Objects"
 _ITEM = re.compile(r"\{[^{}]*\}?")
@@ -48,7 +48,8 @@ def read_detections(text: str) -> list[Detection] | None:
         position, confidence = _POSITION.search(item), _CONFIDENCE.search(item)
         if position is None or confidence is None or not 0.0 <= float(confidence[1]) <= 1.0:
             return None
-        found.append(Detection(tuple(float(x) for x in position.groups()), float(confidence[1])))
+        x1, y1, x2, y2 = (float(x) for x in position.groups())
+        found.append(Detection((x1, y1, x2, y2), float(confidence[1])))
     return once(found) if found else None
 
 
@@ -58,8 +59,7 @@ def read_published_detections(text: str) -> list[Detection] | None:
     The first <answer> pair within one line, else the whole text; the list is closed behind its last whole item if it is
     cut off; single quotes become double ones; what JSON then is no list of objects with numbers is nothing.
     """
-    found = re.search(r"<answer>([^\n]*?)</answer>", text) if "</answer>" in text else None
-    wrapped = f"<answer>{found[1].strip() if found else text.strip()}</answer>"
+    wrapped = f"<answer>{published_answer_of_a_line(text).strip()}</answer>"
     wrapped = wrapped.replace("[[", "[").replace("]]", "]").replace("\n", "")
     body = wrapped[wrapped.index("<answer>") + len("<answer>") : wrapped.index("</answer>")].strip()
     if not body.endswith("]"):
@@ -71,7 +71,8 @@ def read_published_detections(text: str) -> list[Detection] | None:
     if not isinstance(values, list) or not values:
         return None
     detections = [_detection(value) for value in values]
-    return None if None in detections else once(detections)
+    found = [detection for detection in detections if detection is not None]
+    return once(found) if len(found) == len(detections) else None
 
 
 def once(detections: Sequence[Detection]) -> list[Detection]:
@@ -92,11 +93,12 @@ def _detection(value: Any) -> Detection | None:
     if not isinstance(value, dict):
         return None
     position, confidence = value.get("Position"), value.get("Confidence")
-    numbers = [*position, confidence] if isinstance(position, list) and len(position) == 4 else [None]
-    if any(isinstance(x, bool) or not isinstance(x, int | float) for x in numbers):
+    given = [*position, confidence] if isinstance(position, list) and len(position) == 4 else [None]
+    numbers = [x for x in given if isinstance(x, int | float) and not isinstance(x, bool)]
+    if len(numbers) != 5:
         return None
     try:
-        numbers = [float(x) for x in numbers]
+        x1, y1, x2, y2, c = map(float, numbers)
     except OverflowError:
         return None
-    return Detection(tuple(numbers[:4]), numbers[4]) if all(map(math.isfinite, numbers)) else None
+    return Detection((x1, y1, x2, y2), c) if all(map(math.isfinite, (x1, y1, x2, y2, c))) else None

@@ -115,15 +115,12 @@ def said_point(text: str, tagged: bool = False) -> tuple[float, float] | None:
 
 
 def _points(completions, examples, limit: Callable[[Frame], float], tagged: bool) -> Values:
-    said = [said_point(text, tagged) for text in completions]
-
-    def decide(place: int, example: "Example") -> float:
-        gold, frame = gold_point(example), frame_of(example)
-        point = said[place]
+    def decide(text: str, example: "Example") -> float:
+        gold, frame, point = gold_point(example), frame_of(example), said_point(text, tagged)
         return float(point is not None and l1(convert(point, "unit", "pixels", frame), gold) <= limit(frame))
 
-    values = settle(decide, range(len(completions)), examples)
-    return Values(values, values.errors, [i for i, point in enumerate(said) if point is None])
+    values = settle(decide, completions, examples)
+    return Values(values, values.errors, [i for i, text in enumerate(completions) if said_point(text, tagged) is None])
 
 
 def _steps(completions, examples, limit: Callable[[Frame], float]) -> Values:

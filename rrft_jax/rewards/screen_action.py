@@ -140,16 +140,16 @@ def action_step(
 
     def judge(said: Action, gold: Action, example: "Example") -> float:
         box = example.metadata.get("box")
-        points = [name for name in ("box", "start", "end") if gold.point(name)]
+        points = [(name, point) for name in ("box", "start", "end") if (point := gold.point(name))]
         if gold.name == "Scroll":
             return float(direction(said) == direction(gold) != "")
-        for name in points:
+        for name, point in points:
             frame = frame_of(example, min_pixels, max_pixels)
             x, y = convert(said.point(name) or (math.inf, math.inf), coordinates, "pixels", frame)
             if box is not None and name == "box":
                 right = box[0] <= x <= box[2] and box[1] <= y <= box[3]
             else:
-                right = math.dist((x, y), gold.point(name)) <= FAR * frame.diagonal
+                right = math.dist((x, y), point) <= FAR * frame.diagonal
             if not right:
                 return 0.0
         if "app" in gold.values:
@@ -210,11 +210,9 @@ def _score(
     parser: str,
     judge: Callable[[Action, Action, "Example"], float],
 ) -> Values:
-    said = [said_action(text, parser) for text in completions]
-
-    def decide(place: int, example: "Example") -> float:
-        gold, mine = gold_action(example), said[place]
+    def decide(text: str, example: "Example") -> float:
+        gold, mine = gold_action(example), said_action(text, parser)
         return float(judge(mine, gold, example)) if mine and mine.name == gold.name else 0.0
 
-    values = settle(decide, range(len(completions)), examples)
-    return Values(values, values.errors, [i for i, action in enumerate(said) if action is None])
+    values = settle(decide, completions, examples)
+    return Values(values, values.errors, [i for i, text in enumerate(completions) if said_action(text, parser) is None])

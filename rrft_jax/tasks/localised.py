@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rrft_jax.answers.tags import split_thought
-from rrft_jax.data.decoding import open_image
+from rrft_jax.data.decoding import PictureError, image_size, open_image
 from rrft_jax.data.example import Example
 from rrft_jax.rewards.boxes import Box, as_box
 from rrft_jax.rewards.coordinates import convert, frame, size_of, written
@@ -17,7 +17,12 @@ def checked_size(example: Example) -> tuple[int, int]:
     """(width, height) that the record states. ValueError where it states none, or another than its picture has."""
     stated = size_of(example)
     if example.images:
-        found = open_image(example.images[0]).size
+        try:
+            found = image_size(example.images[0])[::-1]
+            if found != stated:  # turned by what its file says of its orientation, perhaps
+                found = open_image(example.images[0]).size
+        except PictureError as error:
+            raise ValueError(f"its picture cannot be read ({error}): restore it") from None
         if found != stated:
             raise ValueError(
                 f"size is {stated[0]}x{stated[1]} and its picture has {found[0]}x{found[1]} pixels: correct the size, "

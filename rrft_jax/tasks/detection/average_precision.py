@@ -5,8 +5,8 @@ confident first and at most 100 of them, takes the gold box of greatest IoU that
 and read at 101 recalls; categories without gold are left out. Crowds and area ranges are not.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Query(NamedTuple):
     found: Sequence[tuple[Box, float]]
 
 
-def mean_average_precision(queries: Mapping[Hashable, Sequence[Query]]) -> dict[str, float]:
+def mean_average_precision(queries: Mapping[Any, Sequence[Query]]) -> dict[str, float]:
     """mAP over THRESHOLDS and AP at 0.5, from the queries of each category; {} where no category has gold."""
     rows = [average_precision(each) for each in queries.values() if any(query.gold for query in each)]
     if not rows:

@@ -29,14 +29,17 @@ def example(seed: int, index: int, split: str = "train", domain: str = "in", ima
         scene = sample_scene(rng, where)
         tries += 1
         length -= tries % TRIES == 0 and length > 1
-        names = {id(thing): short_name(thing, scene.things) for thing in scene.things}
-        chain = draw_chain(rng, scene.things, where.view.camera, length) if None not in names.values() else None
+        found = {id(thing): short_name(thing, scene.things) for thing in scene.things}
+        names = {key: name for key, name in found.items() if name is not None}  # a thing with a double has none
+        chain = draw_chain(rng, scene.things, where.view.camera, length) if len(names) == len(found) else None
         if chain is not None:
             break
     size, said = (image_size, image_size), [names[id(thing)] for thing in chain.things]
     points = [tuple((place(thing, where.view) * size).tolist()) for thing in chain.things]
     anchor = chain.things[0]
-    steps = [("position", name, in_shares(point, size)) for name, point in zip(said, points, strict=True)]
+    steps: list[tuple[str, str, tuple[float, ...]]] = [
+        ("position", name, in_shares(point, size)) for name, point in zip(said, points, strict=True)
+    ]
     steps.insert(1, ("size", said[0], (round(2 * anchor.radius * METRES, 2),)))
     if domain == "out":
         heading = (round(math.cos(anchor.angle), 2), round(math.sin(anchor.angle), 2), 0.0)
