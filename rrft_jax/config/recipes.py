@@ -3,8 +3,9 @@
 A config file sets what the bundled nano model needs; `finish` then applies its argument.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -21,14 +22,16 @@ PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
 
 
-def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
+def start(arg: str | None, of: Sequence[str] = (), **more: Any) -> tuple[ConfigDict, Task, ConfigDict]:
     """For a config file that takes a task: every field at its default and the task's rewards, the task, and the parsed
     argument.
 
     The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one the task is the
-    first, or the one that the records of data=FOLDER name (config.task=auto).
+    first, or the one that the records of data=FOLDER name (config.task=auto). of: short names of the only tasks that
+    the file is for, the default first; empty: all. more: further keys of the argument, with their defaults.
     """
-    given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
+    names = tuple(of) or [task.alias for task in tasks().values()]
+    given = parse_arg(arg, task=names, **ARGUMENTS, **more)
     config = base_config()
     try:
         task = get_task(given.task or AUTO, "config argument task")
