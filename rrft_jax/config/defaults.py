@@ -104,4 +104,6 @@ def base_config() -> ConfigDict:
     config.log = ConfigDict(
         {"completions_every": 10, "completions_prompts": 4, "sinks": ("tensorboard",), "progress_every": 5}
     )
+    config.log.held_out_prompts = 4  # of each held-out set: questions whose answers are kept at each evaluation
+    config.log.report = True  # report.html at each evaluation and at the end
     return config

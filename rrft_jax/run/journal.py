@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.parallel.processes import is_writer
-from rrft_jax.run.completions import CompletionsWriter, Group, rows_of
+from rrft_jax.run.completions import HELD_OUT, CompletionsWriter, Group, rows_of
 from rrft_jax.run.metrics import MetricsWriter, from_json, to_json
 from rrft_jax.run.progress import Progress
 from rrft_jax.run.sinks import Sinks
@@ -21,6 +21,7 @@ class Journal:
         self._metrics = MetricsWriter(workdir) if is_writer() else None
         self._sinks = Sinks(sinks if is_writer() else (), workdir, config or {})
         self._completions = CompletionsWriter(workdir) if is_writer() else None
+        self._held_out = CompletionsWriter(workdir, HELD_OUT) if is_writer() else None
         self._progress: Progress | None = None
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
@@ -29,6 +30,7 @@ class Journal:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
             self._completions.cut_back(step)
+            self._held_out.cut_back(step - unevaluated)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         if self._metrics is not None:
@@ -39,6 +41,11 @@ class Journal:
         if self._completions is not None and groups:
             self._completions.write(step, groups)
             self._sinks.write(step, {}, {"completions": [row for group in groups for row in rows_of(group)]})
+
+    def write_held_out(self, step: int, groups: Sequence[Group]) -> None:
+        """The answers to some held-out questions, the same ones at each evaluation."""
+        if self._held_out is not None:
+            self._held_out.write(step, groups)
 
     @contextmanager
     def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Iterator[None]:

@@ -170,6 +170,10 @@ def logged_groups(config, host, names, everything, advantages) -> list[Group]:
             rewards={name: missing(everything.values[k, b]) for k, name in enumerate(names)},
             reward=missing(everything.total[b]),
             advantages=[float(a) for a in advantages[b]],
+            lengths=everything.lengths[b].tolist(),
+            finished=everything.finished[b].tolist(),
+            task=host.examples[i].task,
+            metadata=host.examples[i].metadata,
         )
         for b, i in mine.items()
     ]

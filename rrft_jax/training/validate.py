@@ -39,6 +39,7 @@ MINIMUM = {
     "checkpoint.keep_best": 0,
     "log.completions_every": 1,
     "log.completions_prompts": 0,
+    "log.held_out_prompts": 0,
     "log.progress_every": 1,
 }
 
