@@ -17,6 +17,7 @@ from rrft_jax.files import write_atomic
 from rrft_jax.report import about
 from rrft_jax.report.curves import charts, columns
 from rrft_jax.report.gallery import Pictures, gallery, held_out
+from rrft_jax.run.diagnosis import replay
 from rrft_jax.run.metrics import read_metrics
 
 FILE = "report.html"
@@ -71,6 +72,9 @@ def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         shown, left_out = gallery(path, number, pictures)
         groups += shown
         questions += held_out(path, number, pictures)
+        # Looking at each of many records would take longer than drawing them.
+        _, found = replay(records[number], 1 + len(records[number]) // 5000)
+        warnings += [f"{name}, step {one.step}: {one.text}." for one in found]
         warnings += [f"{name}: {note}" for note in about.notes_of(path)]
         if left_out:
             warnings.append(f"{name}: the gallery leaves out {left_out} logged steps, evenly spread")

@@ -8,7 +8,8 @@ from typing import Any
 
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.run.completions import HELD_OUT, CompletionsWriter, Group, rows_of
-from rrft_jax.run.metrics import MetricsWriter, from_json, to_json
+from rrft_jax.run.diagnosis import Watch, replay
+from rrft_jax.run.metrics import MetricsWriter, from_json, read_metrics, to_json
 from rrft_jax.run.progress import Progress
 from rrft_jax.run.sinks import Sinks
 
@@ -23,19 +24,26 @@ class Journal:
         self._completions = CompletionsWriter(workdir) if is_writer() else None
         self._held_out = CompletionsWriter(workdir, HELD_OUT) if is_writer() else None
         self._progress: Progress | None = None
+        self._workdir, self._watch = workdir, Watch()
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
         """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
         if self._metrics is not None:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
+            before = list(read_metrics(self._workdir))
+            self._watch, _ = replay(before, 1 + len(before) // 5000)  # what was said then is not said again
             self._completions.cut_back(step)
             self._held_out.cut_back(step - unevaluated)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Records a step, and says what is found wrong with the run for the first time."""
         if self._metrics is not None:
             self._metrics.write(step, metrics)
-            self._sinks.write(step, from_json(to_json(metrics)))
+            plain = from_json(to_json(metrics))
+            self._sinks.write(step, plain)
+            for finding in self._watch.add({"step": step, **plain}):
+                self.note(finding.line())
 
     def write_completions(self, step: int, groups: Sequence[Group]) -> None:
         if self._completions is not None and groups:

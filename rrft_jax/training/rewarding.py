@@ -1,5 +1,6 @@
 """Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -150,6 +151,12 @@ def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float
         "completions/min_terminated_length": float(ended.min()) if len(ended) else 0.0,
         "completions/max_terminated_length": float(ended.max()) if len(ended) else 0.0,
     }
+
+
+def duplicate_ratio(texts: np.ndarray) -> float:
+    """Share of the completions, object[B, G], that equal another one of their group."""
+    counts = [Counter(group) for group in texts.tolist()]
+    return sum(n for count in counts for n in count.values() if n > 1) / texts.size
 
 
 def logged_groups(config, host, names, everything, advantages) -> list[Group]:
