@@ -139,7 +139,8 @@ def _format_stuck(records: Sequence, evaluations: Sequence, limit: Threshold) ->
     return (
         f"the format reward has been {values.mean():.3f} for {limit.steps} steps: the model hardly ever writes the "
         "form that is asked for. Check that the prompt shows it (config.prompt), that "
-        "config.rollout.max_completion_length leaves room for it, and begin with supervised fine-tuning (configs/cot_sft.py, configs/reason_rft.py)"
+        "config.rollout.max_completion_length leaves room for it, and begin with supervised fine-tuning "
+        "(configs/cot_sft.py, configs/reason_rft.py)"
     )
 
 
@@ -210,9 +211,9 @@ def _held_out_falls(records: Sequence, evaluations: Sequence[Evaluation], limit:
         return ""
     return (
         f"the training reward rises ({np.mean(best.rewards):.3g} -> {np.mean(last.rewards):.3g}) while held-out "
-        f"accuracy falls ({best.accuracy:.1%} at step {best.step} -> {last.accuracy:.1%}): the model learns the "
-        "records or the reward, not the task. Use the best checkpoint (config.checkpoint.keep_best), more or other records, fewer "
-        "epochs, a larger config.loss.beta, and read completions of high reward in report.html"
+        f"accuracy falls ({best.accuracy:.1%} at step {best.step} -> {last.accuracy:.1%}): the model learns "
+        "the records or the reward, not the task. Use the best checkpoint (config.checkpoint.keep_best), more or "
+        "other records, fewer epochs, a larger config.loss.beta, and read completions of high reward in report.html"
     )
 
 

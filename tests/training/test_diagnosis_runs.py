@@ -3,7 +3,6 @@
 import pytest
 
 from rrft_jax.report.page import collect
-from tests.training import runs
 
 pytestmark = pytest.mark.slow
 REWARD = '''
