@@ -1,7 +1,7 @@
 """What a run records: metrics, completions, progress. Process 0 alone writes; in the others a Journal takes the same
 calls and writes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,13 @@ class Journal:
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
         """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
-        if self._metrics is not None:
+        if self._metrics is not None and self._completions is not None:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
             before = list(read_metrics(self._workdir))
             self._watch, _ = replay(before, 1 + len(before) // 5000)  # what was said then is not said again
             self._completions.cut_back(step)
+        if self._held_out is not None:
             self._held_out.cut_back(step - unevaluated)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ class Journal:
             self._held_out.write(step, groups)
 
     @contextmanager
-    def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Iterator[None]:
+    def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Generator[None]:
         """Within this context `update` and `note` are shown."""
         if self._metrics is None:
             yield
@@ -66,7 +67,7 @@ class Journal:
         self._progress = None
 
     @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
+    def busy(self, what: str) -> Generator[None]:
         """Within this context `what` is shown with the time it takes."""
         if self._progress is None:
             yield

@@ -71,7 +71,7 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
 
 
 def finish(
-    run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[str, str],
+    run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[str, str],
     draw: Callable[[Path], str | None] = lambda path: None,
 ) -> None:  # fmt: skip
     """Marks the run as done and prints its results. earlier: what to add to `cpu_seconds` for the whole run. titles:
