@@ -17,6 +17,7 @@ from rrft_jax.files import write_lines
 from rrft_jax.parallel.placement import to_devices
 from rrft_jax.parallel.processes import ElsewhereError, all_gather_objects, is_writer, print_once, run_on_all
 from rrft_jax.pretrained import export, export_adapter
+from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
@@ -52,8 +53,10 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outside:
-    """The loop's writers, and the signals that may stop it. earlier: CPU-seconds of former sessions."""
+    """The loop's writers, and the signals that may stop it. path: the run directory. earlier: CPU-seconds of former
+    sessions."""
 
+    path: Path
     checkpoints: Checkpoints
     journal: Journal
     stop: GracefulStop
@@ -126,7 +129,7 @@ def train(
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
         try:
-            _loop(run, state, Outside(checkpoints, journal, stop, profiler, earlier))
+            _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
         except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to resume from there" if kept else "nothing is saved yet; to start again"
@@ -144,7 +147,8 @@ def train(
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
     if run_dir is not None:
-        finish_run(run_dir, state.num_tokens, earlier, titles)
+        draw = report_of_run if config.log.report else lambda path: None
+        finish_run(run_dir, state.num_tokens, earlier, titles, draw)
     return 0
 
 
@@ -172,7 +176,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.unevaluated = None
         feed = run.algorithm.feed(run, clock, state.step, state.in_flight)
         state.in_flight = None  # the feed has it
-        saved, drawn = state.step, {}
+        saved, drawn, noted = state.step, {}, None
         waiting.enter_context(journal.busy(f"step {state.step + 1}: compiling, then the first update"))
         clock.start()
         while state.step < total and not asked_to_stop(outside.stop):
@@ -209,6 +213,10 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.cpu_seconds = outside.earlier + cpu_seconds()
             if state.unevaluated is None:  # else the run that resumes here writes it, with what is missing
                 journal.write(step, record)
+            if accuracy is not None and step < total and config.log.report and is_writer():
+                if (note := report_of_run(outside.path)) and not noted:
+                    journal.note(note)
+                noted = noted or note
             journal.update(step, drawn | record)
             check_finite(state, config)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
@@ -228,6 +236,7 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     return evaluate_held_out(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
         lambda: asked_to_stop(outside.stop), run.task.set_metrics,
+        lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.programs import Programs, scored_temperature
 from rrft_jax.training.rewarding import (
     RewardResults,
+    duplicate_ratio,
     length_metrics,
     logged_groups,
     merge_parts,
@@ -198,6 +199,7 @@ def score_batch(
         "reward_error": float(failures),
         **length_metrics(lengths, everything.finished[live].reshape(-1)),
         "completions/reasons": float(np.mean(everything.reasons[live])),
+        "completions/duplicate_ratio": duplicate_ratio(everything.texts[live]),
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
