@@ -31,7 +31,7 @@ class VisionLanguage:
     remat: str = "none"
     attention: str = "xla"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self.dtype, self.remat, self.attention)
 
     @property

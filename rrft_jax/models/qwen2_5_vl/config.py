@@ -50,7 +50,7 @@ class Qwen25VLConfig(ModelSizes):
     def model_type(self) -> str:
         return "qwen2_5_vl"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         v = self.vision
         check_tower(v, "hidden_size")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.features import TOWER
 from rrft_jax.models.language import rematerialised
-from rrft_jax.models.layers import Dense, RMSNorm, init_module, init_stack
+from rrft_jax.models.layers import Dense, RMSNorm, applied, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_5_vl.config import VisionConfig
 from rrft_jax.models.qwen2_5_vl.windows import PADDING, attend_windows, back, in_order, windows_of
@@ -88,13 +88,13 @@ class VisionTower:
 
         def body(x: Float[HostOrDevice, "S n E"], layer: tuple) -> tuple[Float[Array, "S n E"], None]:
             block, is_full = layer
-            x = VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, *cos_sin, window, is_full)
+            x = applied(VisionBlock(v, dtype, self.attention), block, x, mask, *cos_sin, window, is_full)
             return constrain(x, "batch", None, None), None
 
         with jax.named_scope(TOWER):
             # Sorted before anything has a gradient, which would be scattered.
             patches = in_order(flat_slots(prompts.patches), order)
-            x = PatchEmbed(v.embed_dim, dtype=dtype).apply({"params": params["patch_embed"]}, patches)
+            x = applied(PatchEmbed(v.embed_dim, dtype=dtype), params["patch_embed"], patches)
             x, _ = jax.lax.scan(rematerialised(body, self.remat), x, (params["blocks"], full))
-            x = back(self.merger.apply({"params": params["merger"]}, x), order)
+            x = back(applied(self.merger, params["merger"], x), order)
         return of_prompts(x, len(prompts.tokens)), ()

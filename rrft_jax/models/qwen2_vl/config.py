@@ -42,7 +42,7 @@ class Qwen2VLConfig(ModelSizes):
     def model_type(self) -> str:
         return "qwen2_vl"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_tower(self.vision, "embed_dim")
         check_joint("hidden_size", self.vision.hidden_size, self.hidden_size)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, Shaped
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.features import TOWER
 from rrft_jax.models.language import rematerialised
-from rrft_jax.models.layers import Dense, LayerNorm, init_module, init_stack
+from rrft_jax.models.layers import Dense, LayerNorm, applied, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import VisionConfig
 from rrft_jax.models.rope import vision_rope
@@ -74,12 +74,12 @@ class VisionTower:
         cos, sin = vision_rope(flat_slots(prompts.patch_position), v.head_dim, v.rope_theta)
 
         def body(x: Float[HostOrDevice, "S n E"], block: dict) -> tuple[Float[Array, "S n E"], None]:
-            x = VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, cos, sin)
+            x = applied(VisionBlock(v, dtype, self.attention), block, x, mask, cos, sin)
             return constrain(x, "batch", None, None), None
 
         with jax.named_scope(TOWER):
             patches = flat_slots(prompts.patches)
-            x = PatchEmbed(v.embed_dim, dtype=dtype).apply({"params": params["patch_embed"]}, patches)
+            x = applied(PatchEmbed(v.embed_dim, dtype=dtype), params["patch_embed"], patches)
             x, _ = jax.lax.scan(rematerialised(body, self.remat), x, params["blocks"])
-            x = self.merger.apply({"params": params["merger"]}, x)
+            x = applied(self.merger, params["merger"], x)
         return of_prompts(x, len(prompts.tokens)), ()

@@ -53,7 +53,7 @@ class Qwen3VLConfig(ModelSizes):
     def model_type(self) -> str:
         return "qwen3_vl"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         v = self.vision
         check_tower(v, "hidden_size")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, Shaped
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.features import TOWER
 from rrft_jax.models.language import rematerialised
-from rrft_jax.models.layers import Dense, LayerNorm, init_module, init_stack
+from rrft_jax.models.layers import Dense, LayerNorm, applied, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen3_vl.config import VisionConfig
 from rrft_jax.models.qwen3_vl.interpolation import interpolated, taps
@@ -84,20 +84,20 @@ class VisionTower:
 
         def body(carry: tuple, layer: tuple) -> tuple[tuple, None]:
             (x, kept), (block, at) = carry, layer
-            x = act(VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, cos, sin))
+            x = act(applied(VisionBlock(v, dtype, self.attention), block, x, mask, cos, sin))
             return (x, act(jax.lax.dynamic_update_index_in_dim(kept, x, at, 0))), None
 
         with jax.named_scope(TOWER):
             embed = PatchEmbed(v.embed_dim, use_bias=True, dtype=dtype)
-            x = embed.apply({"params": params["patch_embed"]}, flat_slots(prompts.patches))
+            x = applied(embed, params["patch_embed"], flat_slots(prompts.patches))
             table = params["positions"]["embedding"]
             x = act(x + interpolated(table, *taps(position, mask, v.position_rows)).astype(dtype))
             kept = act(jnp.zeros((count + 1, *x.shape), x.dtype))
             (x, kept), _ = jax.lax.scan(rematerialised(body, self.remat), (x, kept), (params["blocks"], place))
-            features = self.merger(norm_first=True).apply({"params": params["merger"]}, x)
+            features = applied(self.merger(norm_first=True), params["merger"], x)
             deep = [
-                self.merger(norm_first=False).apply(
-                    {"params": jax.tree.map(lambda p, i=i: p[i], params["deepstack"])}, kept[i]
+                applied(
+                    self.merger(norm_first=False), jax.tree.map(lambda p, i=i: p[i], params["deepstack"]), kept[i]
                 )
                 for i in np.argsort(v.deepstack)  # the first decoder layer is given what the first of the blocks made
             ]
