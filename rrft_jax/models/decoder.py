@@ -15,12 +15,13 @@ from rrft_jax.models.sizes import ModelSizes
 
 def decoder(
     c: ModelSizes, components: Int[np.ndarray, " half"], axes: ParamAxes, dtype: str, remat: str, attention: str,
-    **layer: bool,
+    qkv_bias: bool = True, qk_norm: bool = False,
 ) -> Language:  # fmt: skip
-    """components: which of (time, height, width) each frequency of M-RoPE turns with; half is A/2. layer: options of
-    `DecoderLayer`."""
+    """components: which of (time, height, width) each frequency of M-RoPE turns with; half is A/2. qkv_bias, qk_norm:
+    see `DecoderLayer`."""
     rope = partial(mrope, components=components, head_dim=c.head_dim, theta=c.rope_theta)
-    return Language(c, DecoderLayer(c, jnp.dtype(dtype), **layer), rope, axes, dtype, remat, attention)
+    layer = DecoderLayer(c, jnp.dtype(dtype), qkv_bias, qk_norm)
+    return Language(c, layer, rope, axes, dtype, remat, attention)
 
 
 def in_sections(section: tuple[int, int, int]) -> Int[np.ndarray, " half"]:

@@ -249,7 +249,7 @@ class Language:
                 x = attended_and_finished(*arguments)
             else:
                 x = jax.lax.cond(at_the_end, last_alone, attended_and_finished, *arguments)
-            if number is not None:
+            if number is not None and added is not None:
                 # By number: a layer of zeros for each of the others would be as large as all that is kept of them.
                 x = act(x + jnp.where(number < len(added), added[jnp.minimum(number, len(added) - 1)], 0))
             return x, tuple(new)

@@ -30,6 +30,11 @@ class ModelSizes:
     max_position_embeddings: int = 32768
 
     @property
+    def model_type(self) -> str:
+        """As config.json has it: of each family its own."""
+        raise NotImplementedError
+
+    @property
     def visual_token_ids(self) -> tuple[int, ...]:
         # <|vision_pad|> lies between vision_end and image_pad in every published vocabulary and has no config field.
         pads = range(self.vision_end_token_id + 1, self.image_token_id)

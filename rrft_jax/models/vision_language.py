@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,8 @@ from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.tower import Tower
 from rrft_jax.parallel.mesh import constrain
 
-# From sizes, dtype of products, remat and attention (see `language.check_settings`).
-Parts = Callable[[Sizes, str, str, str], tuple[Tower, Language]]
+# From a family's sizes, dtype of products, remat and attention (see `language.check_settings`).
+Parts = Callable[[Any, str, str, str], tuple[Tower, Language]]
 
 
 @dataclass(frozen=True)

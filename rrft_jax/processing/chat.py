@@ -197,7 +197,7 @@ def _apart(pieces: list[str], visuals: Sequence[Visual]) -> list[str]:
     while rest:
         piece = rest.pop(0)
         visual = waiting[piece].pop(0) if piece in waiting else None
-        if visual is None or not visual.times:
+        if visual is None or not visual.times or visual.around is None:
             out.append(piece)
             continue
         start, end = visual.around

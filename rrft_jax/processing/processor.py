@@ -119,7 +119,7 @@ def load_processor(
         patch_size=sizes.vision.patch_size,
         merge_size=sizes.vision.spatial_merge_size,
         patch_width=sizes.vision.patch_dim,
-        frame_interval=family.frame_interval and functools.partial(family.frame_interval, sizes),
+        frame_interval=None if family.frame_interval is None else functools.partial(family.frame_interval, sizes),
         timestamps=family.timestamps,
     )
     turns = [Turn("user", (Visual(special.image, 1), "a"))]  # a conversation with an image becomes tokens, and back

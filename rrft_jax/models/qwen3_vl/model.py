@@ -23,8 +23,8 @@ def Qwen3VL(
 
 def _parts(c: Qwen3VLConfig, dtype: str, remat: str, attention: str) -> tuple[VisionTower, Language]:
     tower = VisionTower(c.vision, jnp.dtype(dtype), remat, attention)
-    layer = dict(qkv_bias=False, qk_norm=True)
-    return tower, decoder(c, interleaved(c.mrope_section), AXES, dtype, remat, attention, **layer)
+    components = interleaved(c.mrope_section)
+    return tower, decoder(c, components, AXES, dtype, remat, attention, qkv_bias=False, qk_norm=True)
 
 
 def interleaved(section: tuple[int, int, int]) -> Int[np.ndarray, " half"]:
