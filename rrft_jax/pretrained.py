@@ -12,6 +12,7 @@ from rrft_jax.models import adapter as peft
 from rrft_jax.models.attention import choose
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.published_sizes import SIZES, size_file
 from rrft_jax.models.registry import make_model, read_config_file
 from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params, sizes_of
 from rrft_jax.parallel.processes import is_writer
@@ -19,7 +20,8 @@ from rrft_jax.processing.processor import Processor, load_processor, save_proces
 from rrft_jax.run.workdir import DONE, EXPORT
 
 ASSETS = Path(__file__).parent / "assets"
-SIZES = ("2b", "7b")  # whose config.json the package has, without weights
+
+
 def resolve_init(init: str, name: str = "init") -> Path:
     """The HuggingFace directory behind 'nano', a directory, a finished run's workdir, or a LoRA adapter (its base).
 
@@ -29,7 +31,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
         return ASSETS / "nano"
     if init in SIZES:
         raise ValueError(
-            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of Qwen2-VL-{init.upper()}>; "
+            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of {SIZES[init]}>; "
             "without it launch/compile.py and launch/train.py --dry-run work"
         )
     path = Path(init).expanduser()
@@ -70,8 +72,8 @@ def adapter_of(init: str, base: Path, sizes: Sizes) -> dict[str, np.ndarray] | N
 
 
 def read_sizes(init: str, file: str | None = None) -> Sizes:
-    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
-    path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
+    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights, of SIZES."""
+    path = Path(file) if file else size_file(init) if init in SIZES else None
     return sizes_of(resolve_init(init)) if path is None else read_config_file(path)
 
 

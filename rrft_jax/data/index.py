@@ -4,7 +4,7 @@ Afterwards the content of every batch is known, so the bucket list bounds the co
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +37,11 @@ class Bucket:
             and len(patches) <= self.images
             and max(patches, default=0) <= self.patches
         )
+
+
+def enclosing(buckets: Sequence[Bucket]) -> Bucket:
+    """The smallest shape that holds what any of them holds."""
+    return Bucket(*(max(getattr(b, f.name) for b in buckets) for f in fields(Bucket)))
 
 
 @dataclass(frozen=True)

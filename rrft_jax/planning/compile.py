@@ -14,7 +14,6 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import make_model
@@ -24,7 +23,7 @@ from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import Collective, CompiledText
 from rrft_jax.planning.shapes import RunShapes, device_bytes, make_shapes, stand_in_tokens
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.critic import optimizer_for
 from rrft_jax.training.programs import make_programs
 
 PROGRAMS = ("sample", "reference", "step")
@@ -111,10 +110,11 @@ def compile_programs(
     """
     attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
     model = make_model(sizes, config.model.dtype, config.model.remat, attention)
-    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
+    critic = get_algorithm(config.algorithm).critic(config)
+    optimizer, _ = optimizer_for(config, critic)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     algorithm = get_algorithm(config.algorithm)
-    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout)
+    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout, critic)
     unused = set() if algorithm.samples else {"sample"}
     unused |= {"reference"} if shapes.reference is None else set()
     names = [name for name in names if name not in unused]

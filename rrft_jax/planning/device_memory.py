@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.protocol import Sizes
@@ -26,7 +25,7 @@ from rrft_jax.planning.shapes import RunShapes, device_bytes, largest_bucket, ma
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.critic import optimizer_for
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class MemoryPlan:
 
 def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
-    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
+    optimizer, _ = optimizer_for(config, get_algorithm(config.algorithm).critic(config))
     shapes = make_shapes(config, sizes, optimizer, mesh)
     update = shapes.layout.update
     part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rrft_jax.data.decoding import open_image
+from rrft_jax.data.sizes import resized
 from rrft_jax.models.positions import Grid
 
 
@@ -17,25 +18,6 @@ def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
         return height, width
     factor = math.sqrt(limit / (width * height))
     return int(height * factor), int(width * factor)
-
-
-def resized(height: int, width: int, side: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(height, width) after resizing: near multiples of `side`, the pixels of a visual token, with an area between the
-    limits, as `smart_resize` of Qwen's image processors in transformers computes it.
-
-    Raises ValueError for a picture more than 200 times longer than wide.
-    """
-    longer = max(height, width) / min(height, width)
-    if longer > 200:
-        raise ValueError(f"it is {longer:.0f} times longer than wide, and 200 is the most")
-    near = round(height / side) * side, round(width / side) * side
-    if math.prod(near) > max_pixels:
-        factor = math.sqrt(height * width / max_pixels)
-        return max(side, int(height / factor / side) * side), max(side, int(width / factor / side) * side)
-    if math.prod(near) < min_pixels:
-        factor = math.sqrt(min_pixels / (height * width))
-        return math.ceil(height * factor / side) * side, math.ceil(width * factor / side) * side
-    return near
 
 
 def image_grid(images: Any, height: int, width: int, nearest_pixels: int = 0) -> Grid:

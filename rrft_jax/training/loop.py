@@ -17,6 +17,7 @@ from rrft_jax.files import write_lines
 from rrft_jax.parallel.placement import to_devices
 from rrft_jax.parallel.processes import ElsewhereError, all_gather_objects, is_writer, print_once, run_on_all
 from rrft_jax.pretrained import export, export_adapter
+from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
@@ -27,9 +28,11 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
+from rrft_jax.training.critic import without_head
 from rrft_jax.training.held_out import evaluate_held_out
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.setup import set_up
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
@@ -50,8 +53,10 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outside:
-    """The loop's writers, and the signals that may stop it. earlier: CPU-seconds of former sessions."""
+    """The loop's writers, and the signals that may stop it. path: the run directory. earlier: CPU-seconds of former
+    sessions."""
 
+    path: Path
     checkpoints: Checkpoints
     journal: Journal
     stop: GracefulStop
@@ -76,6 +81,8 @@ def train(
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
     if chosen := run_on_all(lambda: settle_task(config)):
+        print_once(chosen)
+    if chosen := run_on_all(lambda: settle_preset(config)):
         print_once(chosen)
     run_on_all(lambda: check_config(config))
     if len(set(all_gather_objects(repr(resolve_config(config))))) > 1:
@@ -122,7 +129,7 @@ def train(
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
         try:
-            _loop(run, state, Outside(checkpoints, journal, stop, profiler, earlier))
+            _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
         except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to resume from there" if kept else "nothing is saved yet; to start again"
@@ -135,12 +142,13 @@ def train(
                 what = f"stopped and saved at step {state.step}; to resume"
             print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
-        params = combine(state.params, run.frozen)
+        params = without_head(combine(state.params, run.frozen))
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
     if run_dir is not None:
-        finish_run(run_dir, state.num_tokens, earlier, titles)
+        draw = report_of_run if config.log.report else lambda path: None
+        finish_run(run_dir, state.num_tokens, earlier, titles, draw)
     return 0
 
 
@@ -168,7 +176,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.unevaluated = None
         feed = run.algorithm.feed(run, clock, state.step, state.in_flight)
         state.in_flight = None  # the feed has it
-        saved, drawn = state.step, {}
+        saved, drawn, noted = state.step, {}, None
         waiting.enter_context(journal.busy(f"step {state.step + 1}: compiling, then the first update"))
         clock.start()
         while state.step < total and not asked_to_stop(outside.stop):
@@ -205,6 +213,10 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.cpu_seconds = outside.earlier + cpu_seconds()
             if state.unevaluated is None:  # else the run that resumes here writes it, with what is missing
                 journal.write(step, record)
+            if accuracy is not None and step < total and config.log.report and is_writer():
+                if (note := report_of_run(outside.path)) and not noted:
+                    journal.note(note)
+                noted = noted or note
             journal.update(step, drawn | record)
             check_finite(state, config)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
@@ -224,6 +236,7 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     return evaluate_held_out(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
         lambda: asked_to_stop(outside.stop), run.task.set_metrics,
+        lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
     )  # fmt: skip
 
 

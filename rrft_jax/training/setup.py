@@ -17,7 +17,8 @@ from rrft_jax.rewards import Pool
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.parameters import load_weights, parameter_count
+from rrft_jax.training.critic import head_params
+from rrft_jax.training.parameters import load_weights, parameter_count, place
 from rrft_jax.training.programs import make_programs, step_layout
 from rrft_jax.training.rewarding import make_rewards
 from rrft_jax.training.source import make_source
@@ -47,7 +48,8 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     if config.train.epochs:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts) * updates
         print_once(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
-    programs = make_programs(config, algorithm.loss(config), model, processor, layout)
+    critic = algorithm.critic(config)
+    programs = make_programs(config, algorithm.loss(config), model, processor, layout, critic)
     rewards = make_rewards(config, task, processor.tokenizer, pool)
     weights = load_weights(config, model, mesh, algorithm.reference(config))
     if config.lora.rank:
@@ -55,7 +57,9 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     run = Run(
         config, algorithm, task, model, processor, mesh, source, programs, rewards, weights.frozen, weights.reference
     )
-    return run, weights.trainable
+    if critic is None:
+        return run, weights.trainable
+    return run, weights.trainable | place(head_params(model.config.hidden_size), mesh, ())
 
 
 def check_positions(config: ConfigDict, most: int) -> None:

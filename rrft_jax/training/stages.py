@@ -10,6 +10,7 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import DONE, STAGE1, flatten
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.loop import asked_to_stop, train
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
@@ -31,6 +32,8 @@ def run(
         return train(config, workdir, argv, profile_steps, began)
     config = config.copy_and_resolve_references()
     if chosen := run_on_all(lambda: settle_task(config)):
+        print_once(chosen)
+    if chosen := run_on_all(lambda: settle_preset(config)):
         print_once(chosen)
     run_on_all(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
