@@ -81,7 +81,7 @@ def test_records_without_a_right_rollout_are_left_out_and_prompts_are_picked_fro
         found = make_source(config, task, processor)
         used = {name for t in range(len(left) * 2) for name in ids(found.fetch(t))}
         assert used == {f"r{i}" for i in range(12) if i % 3 in left} and found.records == len(used)
-        assert {s["id"] for s in found.skipped} == {f"r{i}" for i in range(12)} - used
+        assert {s["record"] for s in found.skipped} == {f"r{i}" for i in range(12)} - used
     assert "0 of 2 rollouts were right" in str(found.skipped) and "2 of 2" in str(found.skipped)
     picked = found.pick([3, 0])  # the second prompt of batch 1, the first of batch 0
     assert ids(picked) == [ids(found.fetch(1))[1], ids(found.fetch(0))[0]]
