@@ -249,9 +249,11 @@ class Log:
     completions_prompts: int = 4  # prompts of a logged step
     sinks: tuple[str, ...] = ("tensorboard",)  # besides metrics.jsonl: registered names, or my_sink.py:SINK
     progress_every: int = 5  # steps
+    held_out_prompts: int = 4  # questions of each held-out set whose answers are kept at each evaluation
+    report: bool = True  # report.html at each evaluation and at the end
 
     def __post_init__(self):
-        _at_least(self, "log", completions_every=1, completions_prompts=0, progress_every=1)
+        _at_least(self, "log", completions_every=1, completions_prompts=0, progress_every=1, held_out_prompts=0)
         check_sinks(self.sinks)
 
 

@@ -22,7 +22,7 @@ KL_ESTIMATORS = {"k2": kl.k2, "k3": kl.k3}
 
 @dataclasses.dataclass(frozen=True)
 class GRPOLoss:
-    """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names and the paper's preset.
+    """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names.
 
     surrogate            on_policy | clipped | cispo | sapo, or a function of the user's own (surrogate.py)
     ratio_level          token | sequence (one ratio for a whole completion, GSPO)

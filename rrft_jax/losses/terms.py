@@ -113,11 +113,6 @@ def merge_stacked(tree: Any) -> Any:
     return jax.tree.map(one, tree, is_leaf=lambda x: isinstance(x, (Term, Sum, Max, Min)))
 
 
-def merge(a: Any, b: Any) -> Any:
-    """Terms and metrics of two parts of a batch (any pytree of them, both alike), to those of the whole."""
-    return merge_stacked(jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b))
-
-
 def total(terms: Mapping[str, Term]) -> Float[Array, ""]:
     """The loss. A term of weight 0 (a batch of padding alone) adds nothing, and no gradient."""
     return sum((t.coefficient * safe_divide(t.sum, t.weight) for t in terms.values()), start=jnp.float32(0.0))

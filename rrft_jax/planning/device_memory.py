@@ -21,7 +21,7 @@ from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
-from rrft_jax.planning.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
+from rrft_jax.planning.shapes import RunShapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.algorithms import get_algorithm
@@ -253,7 +253,7 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
     return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
 
 
-def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh, axes: ParamAxes) -> int:
+def _decoding_weights(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
     """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0

@@ -42,7 +42,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class RunShapes:
     """Trees of jax.ShapeDtypeStruct that carry the shardings of a run, for its largest bucket.
 
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the other parameters;
@@ -84,7 +84,7 @@ def largest_bucket(config: ConfigDict) -> Bucket:
 
 def make_shapes(
     config: ConfigDict, sizes: Sizes, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> Shapes:
+) -> RunShapes:
     """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
     Buckets(**config.buckets).check_merged(sizes.vision.spatial_merge_size**2)
     algorithm, axes = get_algorithm(config.algorithm), family_of(sizes).param_axes
@@ -104,7 +104,7 @@ def make_shapes(
     if layout.drawn is not layout.update:
         drawn = _batch(config, algorithm, sizes, mesh, layout.drawn)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return Shapes(
+    return RunShapes(
         combine(trainable, frozen), state, frozen, reference, copied if reference else {}, drawn, batch,
         jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
         jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,

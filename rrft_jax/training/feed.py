@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrft_jax.parallel.processes import together
+from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.batches import HostBatch
@@ -56,7 +56,7 @@ class Feed:
         return None
 
     def _next_host(self) -> HostBatch | None:
-        host = together(lambda: next(self._batches, None))
+        host = run_on_all(lambda: next(self._batches, None))
         self._clock.lap("data")
         return host
 

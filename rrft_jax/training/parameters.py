@@ -145,7 +145,7 @@ def check_trained(config: ConfigDict) -> None:
 def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) -> dict[str, np.ndarray]:
     """Leaves of a new adapter, or of config.lora.adapter. ValueError where that is not what config.lora describes."""
     settings = config.lora
-    if peft.is_adapter(config.init):
+    if peft.is_adapter_directory(config.init):
         raise ValueError(
             f"init={config.init} is an adapter, and config.lora.rank asks for one: to continue training it give "
             f"--config.lora.adapter={config.init} and init=<its base>; a new one starts from a merged model"

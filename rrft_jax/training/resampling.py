@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from rrft_jax.parallel.processes import together
+from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.batches import HostBatch
@@ -84,7 +84,7 @@ class ResampledFeed(RolloutFeed):
         B, kept = first.layout.prompts, []
         for k in range(self._draws):
             number = t * self._draws + k
-            host = first if k == 0 else together(lambda n=number: self._fetch(n))
+            host = first if k == 0 else run_on_all(lambda n=number: self._fetch(n))
             drawn = replace(self._draw(params, host, number), t=t)
             scored = self._score(drawn)
             kept.append(_Kept(np.arange(number * B, (number + 1) * B), by_prompt(drawn), scored.results))
@@ -113,7 +113,7 @@ class ResampledFeed(RolloutFeed):
     def _gathered(self, params: dict, t: int, kept: _Kept) -> tuple[Drawn, Scored]:
         """The batch of these groups, with what was drawn and scored."""
         self._picks = kept.picks
-        host = together(lambda: self._pick(kept.picks.tolist()))
+        host = run_on_all(lambda: self._pick(kept.picks.tolist()))
         drawn = self._draw(params, host, t, kept.rollouts)
         return drawn, self._score(drawn, kept.results)
 

@@ -1,5 +1,6 @@
 """Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -176,6 +177,12 @@ def _of_rows(advantages: np.ndarray, lengths: np.ndarray) -> list[float | None]:
     return [None if np.isnan(a) else float(a) for a in advantages]
 
 
+def duplicate_ratio(texts: np.ndarray) -> float:
+    """Share of the completions, object[B, G], that equal another one of their group."""
+    counts = [Counter(group) for group in texts.tolist()]
+    return sum(n for count in counts for n in count.values() if n > 1) / texts.size
+
+
 def logged_groups(
     config: ConfigDict,
     host: HostBatch,
@@ -200,6 +207,10 @@ def logged_groups(
             rewards={name: missing(everything.values[k, b]) for k, name in enumerate(names)},
             reward=missing(everything.total[b]),
             advantages=_of_rows(advantages[b], everything.lengths[b]),
+            lengths=everything.lengths[b].tolist(),
+            finished=everything.finished[b].tolist(),
+            task=host.examples[i].task,
+            metadata=host.examples[i].metadata,
         )
         for b, i in mine.items()
     ]

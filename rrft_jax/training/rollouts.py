@@ -17,7 +17,7 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.placement import to_devices
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
 from rrft_jax.rollout.sampler import Rollouts
@@ -27,6 +27,7 @@ from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.programs import Programs, scored_temperature
 from rrft_jax.training.rewarding import (
     RewardResults,
+    duplicate_ratio,
     length_metrics,
     logged_groups,
     merge_parts,
@@ -122,7 +123,7 @@ def by_prompt(drawn: Drawn) -> Rollouts:
     layout = drawn.host.layout
     own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
     mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
-    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    rows, parts = zip(*all_gather_objects((layout.mine[own], mine)), strict=True)
     order = np.argsort(np.concatenate(rows))
     return jax.tree.map(
         lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
@@ -169,7 +170,7 @@ def score_batch(
     clock.lap("rollout")
 
     own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
-    parts = exchange(own)
+    parts = all_gather_objects(own)
     whole = merge_parts(parts, layout, members(config))
     everything = whole.first_members(G)
     clock.lap("reward")  # before the device is asked, which may be busy with an update
@@ -198,6 +199,7 @@ def score_batch(
         "reward_error": float(failures),
         **length_metrics(lengths, everything.finished[live].reshape(-1)),
         "completions/reasons": float(np.mean(everything.reasons[live])),
+        "completions/duplicate_ratio": duplicate_ratio(everything.texts[live]),
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }

@@ -159,7 +159,7 @@ def test_20_length_warms_up_by_option_and_ignores_equal_lengths():
     assert score(length.length, [], count_tokens=char_lengths) == []
 
 
-def test_20_length_gives_nothing_where_accuracy_has_no_verdict():
+def test_20_length_gives_nothing_where_accuracy_has_no_result():
     texts = [tagged("4"), tagged("4", thought="longer"), tagged("4", thought="the longest")]
     examples = [example(), example(None, id="bad"), example()]
     values = length.length(texts, examples, [0, 0, 0], 0, count_tokens=char_lengths)
