@@ -16,7 +16,7 @@ GOLDS = ["4", "B", "yes", "12 cm", "2\\sqrt{3}", "(1,2)", "x > 3", "x^2-1", "\\f
 # Gold of rewards that read it from another place, or in a form of its own.
 GOLD_OF = {
     "functions": "change_size(7, large)", "detection": "[{'Position': [10, 20, 300, 400], 'Confidence': 1}]",
-    "grounding": "(100,200),(500,600)",
+    "grounding": "(100,200),(500,600)", "last": "so 9\n#### 1,018",
 }  # fmt: skip
 METADATA = {
     "size": [640, 480], "box": [10, 20, 300, 400], "point": [320, 240], "action": "Scroll(start=(5, 9), end=(5, 1))",
