@@ -49,8 +49,8 @@ def load(name, *arg):
 
 
 def test_there_are_recipes():
-    reason_rft = {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py"}
-    assert set(FILES) == reason_rft | set(SYSTEMS)
+    own = {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py", "continual.py"}
+    assert set(FILES) == own | set(SYSTEMS)
 
 
 @pytest.mark.parametrize(("name", "task"), RECIPES)
@@ -242,7 +242,9 @@ def test_the_paper_preset_is_the_released_trainer():
         "on_policy", "sequence_mean_token_mean", 0.04, "k3",
     )  # fmt: skip
     assert config.loss.full_softmax and config.loss.temperature == 1.0
-    assert config.advantages.to_dict() == {"estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4}
+    assert config.advantages.to_dict() == {
+        "estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4, "gamma": 1.0
+    }  # fmt: skip
     assert {k: v for k, v in config.rewards.items() if v} == {"accuracy_paper": 1.0, "format_paper": 1.0}
     optimizer = config.optimizer
     assert (optimizer.b1, optimizer.b2, optimizer.weight_decay, optimizer.max_grad_norm) == (0.9, 0.999, 0.0, 1.0)
@@ -303,7 +305,7 @@ def test_overrides_take_their_types():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("algorithm", "ppo", "no algorithm; did you mean grpo"),
+        ("algorithm", "grp", "no algorithm; did you mean grpo"),
         ("train.steps", 0, "train.steps=0 must be at least 1"),
         ("train.micro_batches", -1, "micro_batches=-1 must be at least 0"),
         ("train.group_chunks", 3, "group_chunks=3 must divide the 8 completions"),

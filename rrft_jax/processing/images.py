@@ -13,7 +13,7 @@ from rrft_jax.models.positions import Grid
 
 
 def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
-    """(height, width) of an image reduced to an area of `limit` pixels, as LLaMA-Factory rounds it; 0: as it is."""
+    """(height, width) of an image reduced to an area of `limit` pixels, as LLaMA-Factory rounds it; 0: unchanged."""
     if not limit or height * width <= limit:
         return height, width
     factor = math.sqrt(limit / (width * height))
@@ -39,8 +39,8 @@ def image_patches(images: Any, image: Any, nearest_pixels: int = 0) -> tuple[np.
     """float32[n, W] patches of one image in merge order, each of W numbers, and its grid.
 
     images: HuggingFace's image processor. nearest_pixels: a larger image is first reduced to this area, every pixel
-    taken from its nearest neighbour, and what comes then (bicubic) starts from there: LLaMA-Factory's
-    `image_resolution`. 0: not. Raises ValueError where the processor resizes otherwise than `resized`.
+    taken from its nearest neighbour, before the bicubic resizing: LLaMA-Factory's `image_resolution`. 0 skips that
+    step. Raises ValueError where the processor resizes otherwise than `resized`.
     """
     opened = open_image(image)
     grid = image_grid(images, opened.height, opened.width, nearest_pixels)  # refuses impossible shapes with their size

@@ -9,18 +9,21 @@ from typing import Any
 
 from rrft_jax.rewards import (
     accuracy,
+    boxed,
     caption_format,
     class_name,
     detection,
     format,
     functions,
     grounding,
+    last_number,
     length,
     math_accuracy,
     pointing,
     reasoning_steps,
     screen_action,
     screen_box,
+    soft_overlong,
 )
 from rrft_jax.rewards.values import Reward
 
@@ -38,6 +41,13 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "reasoning_steps_paper": reasoning_steps.paper,
         "length": length.length,
         "length_paper": length.paper,
+        "soft_overlong": soft_overlong.soft_overlong,
+        "last_number": last_number.last_number_match,
+        "boxed_accuracy": boxed.boxed_accuracy,
+        "boxed_accuracy_paper": boxed.boxed_accuracy_paper,
+        "boxed_filter_paper": boxed.boxed_filter_paper,
+        "boxed_format": boxed.boxed_format,
+        "boxed_format_paper": boxed.boxed_format_paper,
         "functions": functions.functions,
         "functions_paper": functions.paper,
         "functions_full": functions.full,

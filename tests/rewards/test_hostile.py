@@ -39,7 +39,7 @@ def refused(checks):
 
 
 def run(name, texts):
-    options = {"verify": refused, "count_tokens": char_lengths}
+    options = {"verify": refused, "count_tokens": char_lengths, "max_completion_length": 64}
     reward = registry.get(name, **{key: options[key] for key in registry.options(name) if key in options})
     own = GOLD_OF.get(name.partition("_")[0])
     golds = itertools.cycle([own] if own else GOLDS)

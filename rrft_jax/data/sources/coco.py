@@ -17,7 +17,7 @@ from rrft_jax.answers.detections import write_detections
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder, split_name
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder, split_name
 
 TASK = "detection"
 # Lists of Visual-RFT, by a name that `categories` takes.
@@ -57,7 +57,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[dict, tuple[Problem, ...]]:
-    value, wrong = read_json(path, path.name)
+    value, wrong = read_json_file(path, path.name)
     if wrong:
         return {}, wrong
     if not isinstance(value, dict) or not all(isinstance(value.get(name), list) for name in _LISTS):

@@ -14,7 +14,7 @@ from typing import Any
 from rrft_jax.data.decoding import PictureError, image_size
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder, split_name
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder, split_name
 
 TASK = "reasoning_grounding"
 TARGET = "target"
@@ -33,7 +33,7 @@ def find(folder) -> Found:
         groups.setdefault(split_name(path.parent.name if path.parent != folder else "train"), []).append(path)
     parts = []
     for split, paths in groups.items():
-        count = sum(max(1, len(_texts(read_json(path, path.name)[0]))) for path in paths)
+        count = sum(max(1, len(_texts(read_json_file(path, path.name)[0]))) for path in paths)
         read = partial(_items, tuple(paths), folder)
         parts.append(Part(TASK, split, count, lambda read=read: once(read())))
     return Found(tuple(parts))
@@ -48,7 +48,7 @@ def _texts(value: Any) -> list[str]:
 def _items(paths: tuple[Path, ...], folder: Path) -> Iterator[Item]:
     for path in paths:
         file = str(path.relative_to(folder))
-        value, wrong = read_json(path, file)
+        value, wrong = read_json_file(path, file)
         if wrong:
             yield wrong
             continue
