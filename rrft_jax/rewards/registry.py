@@ -7,7 +7,24 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards import (
+    accuracy,
+    boxed,
+    caption_format,
+    class_name,
+    detection,
+    format,
+    functions,
+    grounding,
+    last_number,
+    length,
+    math_accuracy,
+    pointing,
+    reasoning_steps,
+    screen_action,
+    screen_box,
+    soft_overlong,
+)
 from rrft_jax.rewards.values import Reward
 
 REWARDS: Mapping[str, Reward] = MappingProxyType(
@@ -24,12 +41,44 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "reasoning_steps_paper": reasoning_steps.paper,
         "length": length.length,
         "length_paper": length.paper,
+        "soft_overlong": soft_overlong.soft_overlong,
+        "last_number": last_number.last_number_match,
+        "boxed_accuracy": boxed.boxed_accuracy,
+        "boxed_accuracy_paper": boxed.boxed_accuracy_paper,
+        "boxed_filter_paper": boxed.boxed_filter_paper,
+        "boxed_format": boxed.boxed_format,
+        "boxed_format_paper": boxed.boxed_format_paper,
         "functions": functions.functions,
         "functions_paper": functions.paper,
         "functions_full": functions.full,
         "functions_full_paper": functions.full_paper,
         "functions_penalty": functions.penalty,
         "functions_penalty_paper": functions.penalty_paper,
+        "detection_iou": detection.iou,
+        "detection_iou_paper": detection.iou_paper,
+        "detection_mean_iou_paper": detection.mean_iou_paper,
+        "detection_confidence": detection.confidence,
+        "detection_confidence_paper": detection.confidence_paper,
+        "detection_found": detection.found,
+        "class_name": class_name.class_name,
+        "class_name_paper": class_name.paper,
+        "grounding_giou": grounding.grounding_giou,
+        "grounding_giou_paper": grounding.paper,
+        "grounding_iou": grounding.grounding_iou,
+        "grounding_hit": grounding.grounding_hit,
+        "box_format": screen_box.box_format,
+        "point_format": screen_box.point_format,
+        "in_box": screen_box.in_box,
+        "action_format": screen_action.action_format,
+        "action_type": screen_action.action_type,
+        "action_coordinates": screen_action.action_coordinates,
+        "action_content": screen_action.action_content,
+        "action_step": screen_action.action_step,
+        "point_near": pointing.point_near,
+        "point_near_paper": pointing.point_near_paper,
+        "steps_format": pointing.steps_format,
+        "steps_accuracy": pointing.steps_accuracy,
+        "steps_accuracy_paper": pointing.steps_accuracy_paper,
     }
 )
 

@@ -70,7 +70,7 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
 
-def finish(
+def finish_run(
     run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[str, str],
     draw: Callable[[Path], str | None] = lambda path: None,
 ) -> None:  # fmt: skip

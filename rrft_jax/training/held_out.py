@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from rrft_jax.answers.tags import opens_thought
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
 from rrft_jax.run.completions import Group
@@ -13,7 +13,7 @@ from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.batches import Batches, HostBatch
 
 
-def evaluate(
+def evaluate_held_out(
     generate: Callable,
     params: dict,
     processor: Processor,
@@ -46,9 +46,9 @@ def evaluate(
         if logged:
             shown = [_group(name, sets[name][0], metric, row) for row in own if row[0] < (0, logged)]
             groups += sorted(
-                (group for part in exchange(shown) for group in part), key=lambda group: group.prompt_id
+                (group for part in all_gather_objects(shown) for group in part), key=lambda group: group.prompt_id
             )
-        rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
+        rows = sorted((row for part in all_gather_objects(own) for row in part), key=lambda row: row[0])
         _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
         right = np.array(scores) >= 1.0
         reasons = np.array([opens_thought(text) for text in texts])
