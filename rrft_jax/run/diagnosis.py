@@ -99,9 +99,7 @@ class Watch:
         return new
 
 
-def replay(
-    records: Sequence[Mapping[str, float]], every: int = 1, group: int = 2
-) -> tuple[Watch, list[Finding]]:
+def replay(records: Sequence[Mapping[str, float]], every: int = 1, group: int = 2) -> tuple[Watch, list[Finding]]:
     """A watch that has seen these metrics, and what it found. every: looks at each so-many-th record alone. group: as
     `Watch` has it."""
     watch = Watch(group)

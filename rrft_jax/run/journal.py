@@ -33,7 +33,8 @@ class Journal:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
             before = list(read_metrics(self._workdir))
-            self._watch, _ = replay(before, 1 + len(before) // 5000, self._group)  # what was said then is not said again
+            # What was said then is not said again.
+            self._watch, _ = replay(before, 1 + len(before) // 5000, self._group)
             self._completions.cut_back(step)
         if self._held_out is not None:
             self._held_out.cut_back(step - unevaluated)
