@@ -2,15 +2,16 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from rrft_jax.rewards import accuracy, caption_format, format, functions, length, math_accuracy, reasoning_steps
+from rrft_jax.rewards.judge import reward as judge
 from rrft_jax.rewards.values import Reward
 
-REWARDS: Mapping[str, Reward] = MappingProxyType(
+REWARDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "accuracy": accuracy.accuracy,
         "accuracy_paper": accuracy.paper,
@@ -30,8 +31,11 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "functions_full_paper": functions.full_paper,
         "functions_penalty": functions.penalty,
         "functions_penalty_paper": functions.penalty_paper,
+        "llm_judge": judge.llm_judge,
     }
 )
+# Of rewards whose options may name what is not there: called with the chosen ones before a run starts.
+CHECKS: Mapping[str, Callable[..., None]] = MappingProxyType({"llm_judge": judge.check_llm_judge})
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
@@ -52,7 +56,7 @@ def get(name: str, **chosen: Any) -> Reward:
     return partial(reward, **chosen) if chosen else reward
 
 
-def _find(name: str) -> Reward:
+def _find(name: str) -> Callable[..., Any]:
     if name not in REWARDS:
         raise ValueError(f"unknown reward {name!r}; {_near(name, REWARDS)}")
     return REWARDS[name]
