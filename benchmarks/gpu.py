@@ -67,7 +67,7 @@ class Bench:
         self.shapes = TINY if args.tiny else PAPER
 
     def setup(self, found: dict) -> dict:
-        """Says in `found` as much about machine and device as is known before something fails."""
+        """Records in `found` what is known about machine and device before anything can fail."""
         if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
             # The default leaves a quarter of the memory unused: too little is left on 80 GB for float32 parameters,
             # their copy, two moments and two gradients (50 GiB) and an update's activations.

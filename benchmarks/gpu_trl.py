@@ -1,12 +1,12 @@
 """TRL's GRPOTrainer at the shapes of gpu.py's full_step: Qwen2-VL-2B with random weights on one GPU.
 
-    python benchmarks/gpu_trl.py --json docs/benchmarks/gpu_trl.json --beside docs/benchmarks/gpu.json
+    python benchmarks/gpu_trl.py --json docs/benchmarks/gpu_trl.json --compare docs/benchmarks/gpu.json
     python benchmarks/gpu_trl.py --tiny                           # dry run on a CPU
 
 Needs the extra `bench` with a CUDA build of torch. Weights in --dtype are trained as they are, AdamW's moments with
 them, in passes of --rows completions with activations computed again, as TRL does by default; gpu.py trains float32
 parameters. Every completion is as long as ours, none ends early. A step is rollout, reference pass and update, as in
-gpu.py; what the host does besides, pictures and texts to arrays and rewards, is in the phases and not in the step. The
+gpu.py; what the host does (pictures and texts to arrays, rewards) is in the phases and not in the step. The
 first step is not counted. It is saved step by step, no step is started after --minutes, and whatever hangs ends 1.8
 minutes later. Exit code 1: something failed, and the JSON says what; out of memory, give less --rows.
 """
@@ -68,7 +68,7 @@ class Steps:
         save(self.args.json, self.found)
 
 
-def measure(args: argparse.Namespace, beside: dict | None, found: dict, deadline: float) -> None:
+def measure(args: argparse.Namespace, compared: dict | None, found: dict, deadline: float) -> None:
     import torch
 
     gpu = torch.cuda.is_available()
@@ -77,8 +77,8 @@ def measure(args: argparse.Namespace, beside: dict | None, found: dict, deadline
     found["device"] = torch.cuda.get_device_name() if gpu else "cpu"
     if not (gpu or args.tiny):
         raise RuntimeError("torch sees no GPU: install a CUDA build of it, or give --tiny for a dry run on the CPU")
-    if beside is not None:
-        compare(beside, found)
+    if compared is not None:
+        compare(compared, found)
     with tempfile.TemporaryDirectory() as scratch:
         folder = str(Path(scratch) / "model")
         writer = multiprocessing.get_context("spawn").Process(
@@ -127,22 +127,22 @@ def compare(ours: dict, found: dict) -> None:
     """Puts our step into `found`. ValueError where it was not measured on this device at these shapes."""
     for name in ("device", "shapes"):
         if ours.get(name) != found[name]:
-            raise ValueError(f"--beside: its {name} is {ours.get(name)}, here it is {found[name]}")
+            raise ValueError(f"--compare: its {name} is {ours.get(name)}, here it is {found[name]}")
     if "step_s" not in (ours.get("full_step") or {}):
-        raise ValueError("--beside: it holds no full_step")
+        raise ValueError("--compare: it holds no full_step")
     found["ours"] = ours["full_step"]
 
 
-def read_beside(path: str, written: str | None) -> dict:
+def read_compared(path: str, written: str | None) -> dict:
     """What gpu.py wrote. ValueError where it is something else, or would be written over; OSError."""
     if written and Path(written).resolve() == Path(path).resolve():
-        raise ValueError(f"--json and --beside are the same file, {path}: it would be written over")
+        raise ValueError(f"--json and --compare are the same file, {path}: it would be written over")
     try:
         found = json.loads(Path(path).read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"--beside={path} is no JSON: {error}") from None
+        raise ValueError(f"--compare={path} is no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"--beside={path} is not what gpu.py writes")
+        raise ValueError(f"--compare={path} is not what gpu.py writes")
     return found
 
 
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> dict:
     flags.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of weights and moments")
     flags.add_argument("--steps", type=count, default=3, help="counted, after a first one")
     flags.add_argument("--minutes", type=minutes, default=7.0, help="after these, no further step is started")
-    flags.add_argument("--beside", metavar="JSON", help="what gpu.py wrote on this device, to compare with")
+    flags.add_argument("--compare", metavar="JSON", help="what gpu.py wrote on this device, to compare with")
     flags.add_argument("--json", help="file to write")
     args = flags.parse_args(argv)
     shapes = (DRY if args.tiny else PROBLEM)[0]
@@ -162,14 +162,14 @@ def main(argv: list[str] | None = None) -> dict:
     found = {"options": chosen(args), "machine": machine(), "steps": [], "error": "started, and never ended"}
     try:
         a_peer("trl")("trl")
-        beside = read_beside(args.beside, args.json) if args.beside else None
+        compared = read_compared(args.compare, args.json) if args.compare else None
         save(args.json, found)  # now, not after the first step
     except (argparse.ArgumentTypeError, OSError, ValueError) as error:
         flags.error(str(error))
     os.environ["JAX_PLATFORMS"] = "cpu"  # what writes the weights is to leave the GPU's memory alone
     faulthandler.dump_traceback_later(60 * (args.minutes + GRACE), exit=True)
     try:
-        measure(args, beside, found, time.perf_counter() + 60 * args.minutes)
+        measure(args, compared, found, time.perf_counter() + 60 * args.minutes)
         del found["error"]
     except Exception as error:  # the steps before it are worth keeping
         found["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:2000]

@@ -34,7 +34,7 @@ def fixed_completions(options: Options, allowed: np.ndarray) -> dict[str, np.nda
 
 
 def reward(text: str) -> float:
-    """Costs nothing and differs between completions: what is measured is the trainer."""
+    """A reward that costs nothing and differs between completions, so that the trainer alone is measured."""
     return text.count("e") / (1 + len(text))
 
 
@@ -87,7 +87,7 @@ def our_side(options: Options, turn: Turn) -> None:
     }
 
     def on_fixed_batch() -> dict:
-        """What this side finds for the batch both sides score."""
+        """This side's scores of the batch that both sides score."""
         drawable = samplable(side.allowed, side.processor.eos_token_ids)
         prompts, fixed = side.prompts(), fixed_completions(options, drawable)
         tokens, mask = jnp.asarray(fixed["tokens"]), jnp.asarray(fixed["mask"])
@@ -163,7 +163,7 @@ def trl_side(options: Options, turn: Turn) -> None:
 
 
 def trl_on_fixed_batch(options: Options, trainer, questions: list, allowed: np.ndarray) -> dict:
-    """What TRL's trainer finds for the batch both sides score."""
+    """The scores of TRL's trainer for the batch that both sides score."""
     import torch
     from common.torch_side import model_inputs
 

@@ -6,8 +6,8 @@ Three ways for the same tokens: the decode loop as it is by default (every row r
 `compact` (live rows move into smaller batches), and the floor, where finished rows cost nothing: all rows as far as
 the short ones go, and then one row alone. CPU-seconds of a whole rollout, prefill included, all on one core.
 
-Real EOS tokens end the completions: with fixed keys the draws are known, and tokens are made EOS that no one drew too
-early and the long one never drew.
+Real EOS tokens end the completions: with fixed keys the draws are known, and the script takes as EOS tokens that no
+short completion drew too early and that the long one never drew.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""How near each phase comes to the least it could cost, and how that cost grows.
+"""How close each phase comes to its minimum cost, and how that cost grows.
 
     python benchmarks/roofline.py --size 38M --json out.json
     python benchmarks/roofline.py --size 5.8M --sweep group images length vocabulary layers --svg growth.svg
@@ -177,8 +177,8 @@ def grow(sweep: str, shapes, args, clock) -> tuple[list[dict], dict[str, dict]]:
 def growth(found: list[dict]) -> dict[str, dict[str, float | None]]:
     """How many times steeper each phase grows over the last two values than before them, in seconds and in least FLOPs.
 
-    What is linear pays per further unit at the end what it paid before: 1. None for what hardly grows. Time that is
-    steeper than linear is worse than it need be only where the counted cost is not.
+    A linear cost gives 1, since each further unit costs the same at the end as before; None for a cost that hardly
+    grows. Time that is steeper than linear can be improved only where the counted cost is not steeper.
     """
     values = [f["value"] for f in found]
 

@@ -106,7 +106,7 @@ def run() -> int:
     from rrft_jax.evaluation.runner import run_benchmark
     from rrft_jax.files import write_atomic
     from rrft_jax.parallel.cluster import find_cluster, join
-    from rrft_jax.parallel.processes import is_writer, require_devices, together
+    from rrft_jax.parallel.processes import is_writer, require_devices, run_on_all
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.remote.endpoint import key_in_clear
     from rrft_jax.rewards import Pool, symbolic
@@ -131,7 +131,7 @@ def run() -> int:
     if not endpoint:
         join(find_cluster(None, None, None), _START, _HEARTBEAT)
     folder = Path(_OUTPUT.value)
-    together(lambda: same_evaluation(folder, _about(prompt, decoding, directory)) if is_writer() else None)
+    run_on_all(lambda: same_evaluation(folder, _about(prompt, decoding, directory)) if is_writer() else None)
     answerer = make_answerer(endpoint, decoding) if endpoint else _sampler(directory, decoding)
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= _SAMPLES.value] if _SAMPLES.value > 1 else []
     results = {}
@@ -221,7 +221,7 @@ def _endpoint():
 
 def _dry_report(questions: dict, endpoint, decoding) -> str:
     """What would be asked: of each benchmark its first question, and of an endpoint the whole bill."""
-    from rrft_jax.evaluation.dry_run import dry_run
+    from rrft_jax.evaluation.dry_run import count_requests
     from rrft_jax.evaluation.runner import to_questions
 
     parts = [
@@ -230,7 +230,7 @@ def _dry_report(questions: dict, endpoint, decoding) -> str:
     ]
     if endpoint:
         every = [question for examples, ask, _ in questions.values() for question in to_questions(examples, ask)]
-        parts.append(dry_run(endpoint, decoding, every).report())
+        parts.append(count_requests(endpoint, decoding, every).report())
     return "\n".join(parts)
 
 

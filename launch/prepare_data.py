@@ -37,7 +37,7 @@ _TASK = flags.DEFINE_string(
     "task", None, f"reason_rft: only this task; jsonl, parquet: the task of all records. {', '.join(TASKS)}, or your "
     "own, my_task.py:TASK.",
 )  # fmt: skip
-_IMAGE_ROOT = flags.DEFINE_string("image_root", None, "reason_rft, jsonl, parquet: where image paths start.")
+_IMAGE_ROOT = flags.DEFINE_string("image_root", None, "Where image paths start; not of every source.")
 _ANSWERS = flags.DEFINE_enum("answers", None, ANSWERS, "geometry3k: ask for a choice's letter (default) or its number.")
 _PER_SCENE = flags.DEFINE_integer("per_scene", None, "super_clevr: questions made from a scene (default 16).", 1)
 _SEED = flags.DEFINE_integer("seed", None, "super_clevr: which questions are made (default 0).", 0)

@@ -74,7 +74,7 @@ def serve() -> int:
     from rrft_jax.serving.engine import Engine
     from rrft_jax.serving.hosts import host_check
     from rrft_jax.serving.prepare import Limits
-    from rrft_jax.serving.programs import Programs
+    from rrft_jax.serving.programs import DecodePrograms
     from rrft_jax.serving.text import answer_pieces
 
     try:
@@ -93,7 +93,7 @@ def serve() -> int:
     )  # fmt: skip
     adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
     params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
-    programs = Programs(model, params, processor, _MAX_PROGRAMS.value)
+    programs = DecodePrograms(model, params, processor, _MAX_PROGRAMS.value)
     engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows, _MAX_WAITING.value)
     name = _NAME.value or Path(_CHECKPOINT.value).expanduser().absolute().name
 

@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,19 @@ class _TwiceError(ValueError):
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        twice = repeated(name for name, _ in pairs)
         raise _TwiceError(f"has the field {shown(twice)} twice; keep the one that is meant")
     return found
+
+
+def repeated(names: Iterable[str]) -> str:
+    """The first name that comes a second time; "" where none does."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def shown(value: Any) -> str:

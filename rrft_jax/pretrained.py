@@ -12,6 +12,7 @@ from rrft_jax.models import adapter as peft
 from rrft_jax.models.attention import choose
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.published_sizes import SIZES, size_file
 from rrft_jax.models.registry import make_model, read_config_file
 from rrft_jax.models.weights import abstract_params, check_tensors, load_params, load_sharded, save_params, sizes_of
 from rrft_jax.parallel.processes import is_writer
@@ -19,7 +20,8 @@ from rrft_jax.processing.processor import Processor, load_processor, save_proces
 from rrft_jax.run.workdir import DONE, EXPORT
 
 ASSETS = Path(__file__).parent / "assets"
-SIZES = ("2b", "7b")  # whose config.json the package has, without weights
+
+
 def resolve_init(init: str, name: str = "init") -> Path:
     """The HuggingFace directory behind 'nano', a directory, a finished run's workdir, or a LoRA adapter (its base).
 
@@ -29,7 +31,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
         return ASSETS / "nano"
     if init in SIZES:
         raise ValueError(
-            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of Qwen2-VL-{init.upper()}>; "
+            f"{name}={init} is a size without weights: give {name}=<HuggingFace directory of {SIZES[init]}>; "
             "without it launch/compile.py and launch/train.py --dry-run work"
         )
     path = Path(init).expanduser()
@@ -39,7 +41,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
                 f"{name}={init} is the workdir of an unfinished run: finish it first (same command, --workdir)"
             )
         return path / EXPORT
-    if peft.is_adapter(path):
+    if peft.is_adapter_directory(path):
         return _base_of(path, name)
     if (path / peft.WEIGHTS).is_file() and not (path / "config.json").is_file():
         raise ValueError(
@@ -66,12 +68,12 @@ def _base_of(adapter: Path, name: str) -> Path:
 
 def adapter_of(init: str, base: Path, sizes: Sizes) -> dict[str, np.ndarray] | None:
     """Leaves of the adapter that `init` is, to be merged into its base; None where it is a model itself."""
-    return peft.read_adapter(init, sizes, base) if peft.is_adapter(init) else None
+    return peft.read_adapter(init, sizes, base) if peft.is_adapter_directory(init) else None
 
 
 def read_sizes(init: str, file: str | None = None) -> Sizes:
-    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights (2b, 7b)."""
-    path = Path(file) if file else ASSETS / "sizes" / f"{init}.json" if init in SIZES else None
+    """The sizes in a config.json alone: `file`, else that of `init`, which may be a size without weights, of SIZES."""
+    path = Path(file) if file else size_file(init) if init in SIZES else None
     return sizes_of(resolve_init(init)) if path is None else read_config_file(path)
 
 
@@ -95,7 +97,7 @@ def load_init(config: ConfigDict) -> tuple[Model, Processor]:
         directory, config.model.dtype, config.model.remat, *limits, attention=config.model.attention
     )
     check_tensors(directory, model.config)
-    for adapter in (config.init if peft.is_adapter(config.init) else "", config.lora.adapter):
+    for adapter in (config.init if peft.is_adapter_directory(config.init) else "", config.lora.adapter):
         if adapter:
             peft.check_files(adapter)
     return model, processor

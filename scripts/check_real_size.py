@@ -10,7 +10,7 @@
     compare       differences of what float32 and bfloat16 left behind from transformers', and the greedy tokens
     sft, grpo     one LoRA step by launch/train.py, start and export included
 
-Peak memory is the largest RssAnon seen by a look at /proc every 20 ms (Linux).
+Peak memory is the largest RssAnon in /proc, sampled every 20 ms (Linux).
 """
 
 import functools
@@ -92,7 +92,7 @@ def weights(dtype: str):
 def load() -> dict:
     import jax
 
-    jax.devices()  # what the runtime itself takes is not the weights'
+    jax.devices()  # leaves out what the runtime itself takes
     with Peak() as peak:
         begin = time.perf_counter()
         _, params = weights("bfloat16")

@@ -67,7 +67,7 @@ def corpus() -> Iterator[str]:
 
 
 def texts(example: Example) -> Iterator[str]:
-    """Everything that is said of an example."""
+    """All texts of an example."""
     yield example.problem
     yield listing_target(example)
     for target in get_task(example.task).targets.values():

@@ -3,7 +3,7 @@
     python scripts/make_random_qwen2vl.py --config=tests/fixtures/qwen2-vl-configs/2b.json --out=/tmp/qwen2vl-2b
 
 It computes what a released checkpoint of these sizes computes, so memory, time and agreement with other programs can be
-measured without a download. It knows nothing. About 4.4 GB for 2B, the same bytes for the same seed.
+measured without a download. Its answers are meaningless. About 4.4 GB for 2B, the same bytes for the same seed.
 """
 
 import json
@@ -31,7 +31,7 @@ def draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """bfloat16 values of one tensor: fan-in scaled kernels, so that every layer's output has a deviation near 1.
 
     Addressed by (seed, name), so that a tensor does not depend on those before it. Norm scales lie around 1 and biases
-    around 0, neither exactly there: a program that forgets one is to be noticed.
+    around 0, neither exactly there, so that a program that leaves one out shows a difference.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     x = rng.standard_normal(shape, np.float32)

@@ -1,9 +1,9 @@
-"""What the bundled base is pre-trained on: batches of one task each, a pure function of their number.
+"""The pre-training mixture of the bundled base: batches of one task each, a pure function of their number.
 
 Under the training prompt ("cot") the first token decides between reasoning and answering. It is learnt from 4 direct
 rows to 1 reasoning row, so the base mostly answers directly; the other rows teach how to reason without teaching
-whether to. Verdicts, what is said of each object, are learnt last and are few of a thought's tokens: some rows are
-about nothing else.
+whether to. The model learns the judgements of each object last, and they are few of a thought's tokens: the loss of
+some rows covers nothing else.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target
 @dataclass(frozen=True)
 class Mode:
     """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
-    (all but the first, which says whether to reason) or "verdicts" (what is said of each object, and the answer)."""
+    (all but the first, which says whether to reason) or "judged" (what is said of each object, and the answer)."""
 
     share: float
     prompt: str
@@ -37,7 +37,7 @@ class Mode:
 # Task -> share of the batches, modes.
 _SEEING = (Mode(0.08, "listing", "listing"), Mode(0.06, "ans", "direct"))
 _WHETHER = (Mode(0.16, "cot", "direct"), Mode(0.04, "cot", "reason"))
-_MODES = (*_SEEING, *_WHETHER, Mode(0.31, "cot", "reason", "rest"), Mode(0.35, "cot", "reason", "verdicts"))
+_MODES = (*_SEEING, *_WHETHER, Mode(0.31, "cot", "reason", "rest"), Mode(0.35, "cot", "reason", "judged"))
 MIXTURES = {
     "visual_counting": (0.2, _MODES),
     "structure_perception": (0.25, (*_SEEING, *_WHETHER, Mode(0.66, "cot", "reason", "rest"))),
@@ -67,8 +67,8 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
         token_mask[row, 0, : len(target)] = loss_mask[row, 0, : len(target)] = True
         if mode.tokens == "rest":
             loss_mask[row, 0, 0] = False
-        elif mode.tokens == "verdicts":
-            loss_mask[row, 0, : len(target)] = verdict_tokens(processor, task, text, len(target))
+        elif mode.tokens == "judged":
+            loss_mask[row, 0, : len(target)] = judged_tokens(processor, task, text, len(target))
     images = max(len(e.patches) for e in encoded)
     longest = max(len(e.tokens) for e in encoded)
     bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES)
@@ -76,9 +76,9 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
 
 
-def verdict_tokens(processor: Processor, task: Task, text: str, count: int) -> np.ndarray:
-    """bool[count]: the tokens of `text` (and its end) that say a verdict or belong to the answer."""
-    spans = [*task.pretraining.verdicts(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
+def judged_tokens(processor: Processor, task: Task, text: str, count: int) -> np.ndarray:
+    """bool[count]: the tokens of `text` (and its end) that say a judgement or belong to the answer."""
+    spans = [*task.pretraining.judged(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
     offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     chosen = np.zeros(count, bool)
     for number, (start, end) in enumerate(offsets):

@@ -1,4 +1,4 @@
-"""The sizes of the bundled model, told once for both of its pre-training scripts."""
+"""The sizes of the bundled model, shared by both of its pre-training scripts."""
 
 from dataclasses import replace
 

@@ -132,7 +132,7 @@ def main(_):
     allowed = jnp.asarray(allowed_tokens(config, processor.vocab_tokens, processor.eos_token_ids))
     optimizer, schedule = make_pretraining_optimizer(FLAGS.peak, FLAGS.steps)
     params = initial(config, processor, model, workdir)
-    # The tower stays as it is: from a decoder that knows nothing yet it would only unlearn what it can name.
+    # The tower is frozen: with gradients from an untrained decoder it would unlearn what it can name.
     frozen = {"vision": params.pop("vision")}
     state = init_state(params, optimizer)
     print(

@@ -5,7 +5,7 @@
     python scripts/tpu_compile_table.py --print  # the table from what is there
     python scripts/tpu_compile_table.py --plan   # the planned table, seconds
 
-Needs the `tpu` extra (libtpu), no TPU. The rows that tell most come first. A report that is there
+Needs the `tpu` extra (libtpu), no TPU. The most informative rows come first. A report that exists
 is not made again: delete it when the programs have changed.
 """
 

@@ -17,13 +17,20 @@ from rrft_jax.models.qwen2_vl.config import config_from_dict
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.rewards.registry import REWARDS
+from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithms.grpo import loss_config
 from rrft_jax.training.validate import check_config
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p.name for p in (ROOT / "configs").glob("*.py"))
 TASKS = ("counting", "structure", "spatial")
-RECIPES = [("grpo_counting.py", "")] + [(name, task) for name in FILES if "counting" not in name for task in TASKS]
+SYSTEMS = {
+    "visual_rft.py": ("detection", "classification", "grounding"), "ui_venus.py": ("screen", "navigation"),
+    "roborefer.py": ("referring",),
+}  # fmt: skip
+RECIPES = [("grpo_counting.py", "")] + [
+    (name, task) for name in FILES if "counting" not in name and name not in SYSTEMS for task in TASKS
+]
 INIT = "init=/ckpt/Qwen2-VL"
 
 
@@ -42,7 +49,8 @@ def load(name, *arg):
 
 
 def test_there_are_recipes():
-    assert set(FILES) == {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py"}
+    own = {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py", "continual.py"}
+    assert set(FILES) == own | set(SYSTEMS)
 
 
 @pytest.mark.parametrize(("name", "task"), RECIPES)
@@ -61,6 +69,45 @@ def test_every_argument_builds_a_config_that_passes(name, task):
         assert config.model.dtype == ("bfloat16" if {"2b", "7b"} & set(given) else "float32")
         # The same fields with the same types: an override that one accepts, all accept.
         assert shape(config) == shape(plain), arg
+
+
+@pytest.mark.parametrize(("name", "task"), [(name, task) for name, of in SYSTEMS.items() for task in of])
+def test_every_argument_of_another_system_builds_a_config_that_passes(name, task):
+    plain = load(name, task)
+    of = get_task(task)
+    assert plain.task == of.name and plain.rollout.max_completion_length == of.shapes.completion
+    for arg in arguments():
+        config = load(name, task, arg)
+        check_config(config)
+        loss_config(config)
+        weighted = {name: weight for name, weight in config.rewards.items() if weight}
+        assert weighted == (of.paper_rewards if "paper" in arg.split(",") else of.rewards)
+        assert shape(config) == shape(plain), arg
+    for other in ("cot_sft.py", "ans_sft.py", "reason_rft.py"):
+        check_config(load(other, task))
+
+
+def test_settings_of_the_other_papers():
+    """Specification 2.5, 3.3 and 4, as numbers."""
+    real = f"paper,7b,{INIT},data=/data/x"
+    found = load("visual_rft.py", f"detection,{real}")
+    assert (found.rollout.group, found.train.prompts, found.train.epochs, found.loss.beta) == (4, 16, 2.0, 0.04)
+    assert (found.optimizer.schedule.peak, found.processor.max_pixels, found.rollout.temperature) == (1e-6, 401_408, 1)
+    assert load("visual_rft.py", f"grounding,{real}").train.epochs == 6.0
+    assert load("visual_rft.py", "classification,shots=4").data.range == (0, 96)
+    with pytest.raises(ConfigError, match="config argument shots"):
+        load("visual_rft.py", "detection,shots=4")
+    found = load("ui_venus.py", f"screen,{real}")
+    assert (found.rollout.group, found.train.prompts, found.loss.beta, found.train.epochs) == (8, 128, 4e-3, 10.0)
+    assert (found.optimizer.schedule.peak, found.train.freeze) == (4e-7, ())
+    assert found.reward_options.in_box.max_pixels == found.processor.max_pixels == 4_800_000
+    found = load("ui_venus.py", f"navigation,{real}")
+    assert (found.train.prompts, found.loss.beta, found.train.freeze) == (256, 1e-3, ("^vision/",))
+    assert found.reward_options.action_coordinates.coordinates == "resized"
+    found = load("roborefer.py", f"paper,2b,{INIT},data=/data/x")
+    assert (found.rollout.group, found.train.epochs) == (8, 2.0)
+    with pytest.raises(ConfigError, match="task=counting: not one of referring|'counting' is not known"):
+        load("roborefer.py", "counting")
 
 
 def test_grpo_counting_shows_every_number_it_trains_with():
@@ -195,7 +242,9 @@ def test_the_paper_preset_is_the_released_trainer():
         "on_policy", "sequence_mean_token_mean", 0.04, "k3",
     )  # fmt: skip
     assert config.loss.full_softmax and config.loss.temperature == 1.0
-    assert config.advantages.to_dict() == {"estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4}
+    assert config.advantages.to_dict() == {
+        "estimator": "grpo", "scale": "group", "ddof": 1, "epsilon": 1e-4, "gamma": 1.0
+    }  # fmt: skip
     assert {k: v for k, v in config.rewards.items() if v} == {"accuracy_paper": 1.0, "format_paper": 1.0}
     optimizer = config.optimizer
     assert (optimizer.b1, optimizer.b2, optimizer.weight_decay, optimizer.max_grad_norm) == (0.9, 0.999, 0.0, 1.0)
@@ -256,7 +305,7 @@ def test_overrides_take_their_types():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("algorithm", "ppo", "no algorithm; did you mean grpo"),
+        ("algorithm", "grp", "no algorithm; did you mean grpo"),
         ("train.steps", 0, "train.steps=0 must be at least 1"),
         ("train.micro_batches", -1, "micro_batches=-1 must be at least 0"),
         ("train.group_chunks", 3, "group_chunks=3 must divide the 8 completions"),

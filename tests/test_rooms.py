@@ -10,7 +10,8 @@ PACKAGE = Path(rrft_jax.__file__).parent
 ROOMS = (
     "remote",
     "arrays", "files", "fields", "compilation", "doors", "parallel", "models", "losses", "answers", "data", "rewards",
-    "processing", "tasks", "rollout", "run", "config", "pretrained", "training", "planning", "evaluation", "serving",
+    "processing", "tasks", "rollout", "run", "report", "config", "pretrained", "training", "planning", "evaluation",
+    "serving",
 )  # fmt: skip
 ONLY = {
     "remote": set(), "parallel": set(), "answers": set(), "losses": {"arrays", "doors"},

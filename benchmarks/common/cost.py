@@ -1,4 +1,4 @@
-"""The least a phase can cost: FLOPs of its products and bytes it must move, from the config and the shapes alone.
+"""The minimum cost of a phase: FLOPs of its products and bytes it must move, from the config and the shapes alone.
 
 Shared-prefix count: tower and prompt once per prompt, and of a prompt's tokens but the last only keys and values in the
 last layer, since nothing else of it is read. Only products count (2 m n k); attention inside a completion counts the
@@ -88,7 +88,7 @@ def _head(c: Sizes, tokens: float) -> float:
 
 
 def phases(c: Sizes, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> dict[str, Cost]:
-    """Least cost of prefill, decode, reference (one scoring pass) and update (scoring forward and backward)."""
+    """Minimum cost of prefill, decode, reference (one scoring pass) and update (scoring forward and backward)."""
     rows = s.B * s.G
     decoder = c.num_layers * layer_weights(c)
     head = c.vocab_size * c.hidden_size

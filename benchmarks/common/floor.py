@@ -1,4 +1,4 @@
-"""How near a side came to its floor: the rates of the machine, measured in turn with the sides, and the table.
+"""How close a side came to its floor: the rates of the machine, measured in turn with the sides, and the table.
 
 As in turns.py, nothing here may import jax before the process is pinned.
 """
@@ -69,7 +69,7 @@ def floors(report: Mapping, least: Mapping, rates: Mapping, threads: int) -> dic
 def describe(
     found: Mapping[str, Mapping[str, float]], rates: Mapping, peer: Mapping | None, name: str, threads: int
 ) -> str:
-    """The table of `floors`, which phase costs most above its floor, and what the floors alone would be worth."""
+    """The table of `floors`, which phase costs most above its floor, and the ratio of a program at the floors."""
     head = ["at the machine's rates", "least GFLOP", "floor, s", "ours, s", "ours / floor"]
     lines = [table(head, [[phase, *f.values()] for phase, f in found.items()])]
     lines.append(

@@ -1,4 +1,4 @@
-"""Our side's set-up: the model, its allowed tokens and the prompts of the options. Import inside a pinned process."""
+"""Set-up of our side: the model, its allowed tokens and the prompts of the options. Import inside a pinned process."""
 
 from dataclasses import dataclass
 from typing import Any

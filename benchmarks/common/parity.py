@@ -1,4 +1,4 @@
-"""Two programs that disagree are not compared: what the sides tell when they are ready, against each other."""
+"""Programs that disagree are not compared: this module checks the sides' reports against each other."""
 
 from collections.abc import Mapping, Sequence
 

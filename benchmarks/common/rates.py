@@ -1,4 +1,4 @@
-"""What the machine can do: matmul and copy rates, and the time of a program."""
+"""The machine's matmul and copy rates, and the time of a program."""
 
 import time
 from collections.abc import Callable

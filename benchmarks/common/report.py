@@ -1,4 +1,4 @@
-"""Tables on the screen, JSON on disk, and what was measured on."""
+"""Tables on the screen, JSON on disk, and a description of the machine."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "transformers", "trl", "a
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, load and versions: what a figure is worth nothing without."""
+    """Processor, cores, load and versions, without which a figure means nothing."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
 
 def chosen(args: argparse.Namespace) -> dict[str, Any]:
     """The options a figure depends on: all but the names of files."""
-    return {name: value for name, value in vars(args).items() if name not in ("json", "svg", "beside")}
+    return {name: value for name, value in vars(args).items() if name not in ("json", "svg", "compare")}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

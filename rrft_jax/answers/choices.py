@@ -1,4 +1,4 @@
-"""Letters of multiple choice: which one a text commits to."""
+"""Multiple choice: the letter that a text commits to."""
 
 import re
 
@@ -8,7 +8,7 @@ from rrft_jax.answers.markup import plain
 from rrft_jax.answers.tokens import Unreadable, tokenize
 
 _OPEN, _CLOSE = r"[(\[<{]", r"[)\]>}]"
-# A letter in its dress, what may follow it (a full stop, or a mark and the text of the option), and the rest.
+# A letter with its decoration, what may follow it (a full stop, or a mark and the text of the option), and the rest.
 _LETTER = re.compile(
     rf"(?P<open>{_OPEN}\s?)?(?P<letter>[A-Za-z])(?![A-Za-z'’])(?P<close>\s?{_CLOSE})?(?P<mark>\s?[.:,;、)]|\s-(?=\s))?"
     r"(?P<rest>.*)",

@@ -1,6 +1,7 @@
-"""Whether an answer is the reference's, all of it understood: exactly where exact values tell, in microseconds.
+"""Whether an answer equals the reference, if all of it can be parsed: by exact values where these decide, in
+microseconds.
 
-`decide` answers True, False, or what algebra has to tell, which goes to `rewards.symbolic`.
+`decide` returns True, False, or a comparison that needs algebra, which `rewards.symbolic` makes.
 """
 
 import re

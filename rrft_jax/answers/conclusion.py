@@ -4,7 +4,7 @@ import re
 
 from rrft_jax.answers import markup, vocabulary
 
-MAX_CHARS = 2000  # a longer text is no answer, though its last sentence may state one
+MAX_CHARS = 2000  # a longer text is no answer itself, but its last sentence may state one
 
 _BREAK = re.compile(r"(?<=[^\s.][.!?])\s+(?=\S)|(?<=[。!?])(?=\S)|\n+")
 _MARKER = re.compile(

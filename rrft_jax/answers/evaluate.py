@@ -1,4 +1,4 @@
-"""What an expression is worth: its exact value, or LaTeX for algebra where it has none."""
+"""The exact value of an expression, or its LaTeX for algebra where it has none."""
 
 import math
 from fractions import Fraction
@@ -11,7 +11,7 @@ _MAX_FACTORIAL = 170
 
 
 def evaluate(node: Node) -> Exact:
-    """The exact value of an expression. NotExact where only algebra can tell, Undefined where there is none."""
+    """The exact value of an expression. NotExact where only algebra can decide, Undefined where it has no value."""
     match node:
         case ("number", value):
             return rational(value)

@@ -27,7 +27,7 @@ THING = "thing:"  # and that of a counted thing
 
 
 class NotExact(ArithmeticError):
-    """A value that is no sum of such terms, such as 1/(1+x); algebra may still tell it from others."""
+    """A value that is no sum of such terms, such as 1/(1+x); algebra may still distinguish it from others."""
 
 
 class Undefined(ArithmeticError):

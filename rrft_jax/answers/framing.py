@@ -1,4 +1,4 @@
-"""The words around an answer: "The total number of cubes is", "... in the picture". All must be known ones."""
+"""The words around an answer, all of which must be known: "The total number of cubes is", "... in the picture"."""
 
 from rrft_jax.answers import vocabulary
 from rrft_jax.answers.expression import FUNCTIONS

@@ -29,7 +29,7 @@ def read(text: str) -> list[Function]:
 
     Tolerated: case, quotes, spaces around names and arguments, "front-left" or "front left" for front_left, an escaped
     underscore. A call with one underscore or more in its name and other than two arguments counts as a function without
-    arguments: it is a claim, if no readable one.
+    arguments: the completion claims a function that cannot be read.
     """
     found = []
     for name, body in _CALL.findall(text.replace("\\_", "_")):

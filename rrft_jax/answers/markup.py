@@ -1,6 +1,6 @@
-"""Text without its dress: Unicode variants, LaTeX and Markdown formatting become one plain spelling.
+"""Normalises text: Unicode variants, LaTeX and Markdown formatting become one plain spelling.
 
-Only what carries no meaning goes. What does is spelled so that the reader (`expression`) knows it: superscripts become
+Only formatting without meaning is removed. The rest is spelled as the parser (`expression`) expects: superscripts are
 ^{..}, "½" \\frac{1}{2}, every kind of bracket, digit, dash and space its ASCII form.
 """
 
@@ -153,7 +153,7 @@ def _unwrapped(text: str) -> str:
             char = stack.pop()
         pieces.append(char)
         place += 1
-    return text if " " in stack else "".join(pieces)  # "\\boxed{4" was cut off: who knows at what
+    return text if " " in stack else "".join(pieces)  # "\\boxed{4" was cut off at an unknown place
 
 
 def _closing(text: str, start: int) -> int:

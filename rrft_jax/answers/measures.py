@@ -1,4 +1,4 @@
-"""Units of measure and counted things, which stand behind a number: "cm²", "km/h", "sq. units", "large red cubes"."""
+"""Units of measure and counted things, which follow a number: "cm²", "km/h", "sq. units", "large red cubes"."""
 
 from rrft_jax.answers import units, vocabulary
 from rrft_jax.answers.scripts import is_cjk, made_of

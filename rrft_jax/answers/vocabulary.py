@@ -1,4 +1,4 @@
-"""The words that the reader of statements knows. What is not here was not understood, and earns nothing."""
+"""The words that the parser of statements knows. A statement with any other word is not understood and earns 0."""
 
 ENGLISH = """
 a an the this that these those it its there here my our their his her your i we you he she they

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from rrft_jax.losses.ppo import PPOLoss
 from rrft_jax.models.attention import check_name
 from rrft_jax.models.lora import LoRA as Adapter
 from rrft_jax.parallel.mesh import AXES
@@ -26,10 +27,14 @@ class Data:
     split: str = ""  # of a prepared folder; empty: train
     image_root: str = ""  # where their image paths start; empty: the folder, its images/ or train_images/
     strict: bool = False  # stop at the first bad record instead of skipping and listing it
+    filter: str = ""  # rollouts.jsonl of launch/filter_instances.py: records without a right rollout are left out
+    filter_always_right: bool = False  # and so are those whose rollouts were all right
     held_out: float = 0.1  # share of the records kept for evaluation
     range: tuple[int, int] = (0, 0)  # first and end of the examples to train on, in a fixed random order; end 0: all
 
     def __post_init__(self):
+        if self.filter_always_right and not self.filter:
+            raise ValueError("config.data.filter_always_right=True would change nothing: it reads config.data.filter")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"config.data.held_out={self.held_out} is a share: give 0 or more, and less than 1")
         places = tuple(self.range)
@@ -106,17 +111,47 @@ class Rollout:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    # Further batches of prompts that may be drawn for a step, in place of groups whose rewards are all equal (DAPO's
+    # dynamic sampling); with N of them a step owns N + 1 batches of the order
+    resample: int = 0
     ahead: int = 0  # 1: completions are drawn one step ahead, by the parameters before the update they overlap with
     compact: int = 0  # 8: once 1/8 of the completions is unfinished, continue in a batch of that size; 0: never
     cache_parts: int = 1  # 4: the completions' cache grows in 4 steps, and attention reads no more than is there
 
     def __post_init__(self):
-        _at_least(self, "rollout", max_completion_length=1)
+        _at_least(self, "rollout", max_completion_length=1, resample=0)
         try:
             stages(1, self.compact)
             bounds(self.max_completion_length, self.cache_parts)
         except ValueError as error:
             raise ValueError(f"config.rollout.{error}") from None
+
+
+@dataclass(frozen=True)
+class PPO(PPOLoss):
+    """Of config.algorithm=ppo; the other fields are those of the loss."""
+
+    value_peak: float = 1e-5  # learning rate of the value head, on the schedule of the policy
+    trunk: str = "frozen"  # frozen: the critic's loss moves its head alone | shared: it moves the decoder too
+    critic_warmup: int = 0  # updates at the start in which nothing but the value head moves
+
+    def __post_init__(self):
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise ValueError(str(error).replace("PPOLoss.", "config.ppo.")) from None
+        _at_least(self, "ppo", critic_warmup=0)
+        if not self.value_peak > 0:
+            raise ValueError(f"config.ppo.value_peak={self.value_peak} must be positive: the critic learns")
+        if self.trunk not in TRUNKS:
+            raise ValueError(f"config.ppo.trunk={self.trunk!r}: choose one of {', '.join(TRUNKS)}")
+
+    def loss(self) -> PPOLoss:
+        """What the loss reads."""
+        return PPOLoss(**{f.name: getattr(self, f.name) for f in dataclasses.fields(PPOLoss)})
+
+
+TRUNKS = ("frozen", "shared")
 
 
 @dataclass(frozen=True)
@@ -214,15 +249,17 @@ class Log:
     completions_prompts: int = 4  # prompts of a logged step
     sinks: tuple[str, ...] = ("tensorboard",)  # besides metrics.jsonl: registered names, or my_sink.py:SINK
     progress_every: int = 5  # steps
+    held_out_prompts: int = 4  # questions of each held-out set whose answers are kept at each evaluation
+    report: bool = True  # report.html at each evaluation and at the end
 
     def __post_init__(self):
-        _at_least(self, "log", completions_every=1, completions_prompts=0, progress_every=1)
+        _at_least(self, "log", completions_every=1, completions_prompts=0, progress_every=1, held_out_prompts=0)
         check_sinks(self.sinks)
 
 
 GROUPS: Mapping[str, Any] = {
-    "data": Data, "processor": Processor, "model": Model, "lora": LoRA, "mesh": Mesh, "rollout": Rollout, "sft": SFT,
-    "optimizer": Optimizer, "train": Train, "eval": Eval, "checkpoint": Checkpoint, "log": Log,
+    "data": Data, "processor": Processor, "model": Model, "lora": LoRA, "mesh": Mesh, "rollout": Rollout, "ppo": PPO,
+    "sft": SFT, "optimizer": Optimizer, "train": Train, "eval": Eval, "checkpoint": Checkpoint, "log": Log,
 }  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 A config file sets what the bundled nano model needs; `finish` then applies its argument.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -12,23 +14,28 @@ from rrft_jax.config.command_line import ConfigError, parse_arg
 from rrft_jax.config.defaults import base_config
 from rrft_jax.doors import DoorError
 from rrft_jax.losses.trl import PAPER_ADVANTAGES
+from rrft_jax.models.published_sizes import SIZES, size_file
 from rrft_jax.tasks.registry import AUTO, get_task, tasks
 from rrft_jax.tasks.task import Task
 
 # What a config file takes after its name: "2b,init=DIR,data=FOLDER", "paper", "runlocal".
-ARGUMENTS = MappingProxyType({"size": ("nano", "2b", "7b"), "init": "", "data": "", "paper": False, "runlocal": False})
+ARGUMENTS = MappingProxyType(
+    {"size": ("nano", *SIZES), "init": "", "data": "", "paper": False, "runlocal": False}
+)  # fmt: skip
 PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
 
 
-def start(arg: str | None) -> tuple[ConfigDict, Task, ConfigDict]:
+def start(arg: str | None, of: Sequence[str] = (), **more: Any) -> tuple[ConfigDict, Task, ConfigDict]:
     """For a config file that takes a task: every field at its default and the task's rewards, the task, and the parsed
     argument.
 
     The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one the task is the
-    first, or the one that the records of data=FOLDER name (config.task=auto).
+    first, or the one that the records of data=FOLDER name (config.task=auto). of: short names of the only tasks that
+    the file is for, the default first; empty: all. more: further keys of the argument, with their defaults.
     """
-    given = parse_arg(arg, task=[task.alias for task in tasks().values()], **ARGUMENTS)
+    names = tuple(of) or [task.alias for task in tasks().values()]
+    given = parse_arg(arg, task=names, **ARGUMENTS, **more)
     config = base_config()
     try:
         task = get_task(given.task or AUTO, "config argument task")
@@ -55,8 +62,8 @@ def finish(config: ConfigDict, arg: ConfigDict, supervised: bool = False) -> Con
 
 
 def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
-    """Qwen2-VL-2B / 7B from a HuggingFace directory: bfloat16 products, rematerialised layers, the paper's lengths and
-    learning rates.
+    """A published model, by its name in SIZES, from a HuggingFace directory: bfloat16 products,
+    rematerialised layers, the paper's lengths and learning rates.
 
     Parameters and optimizer are split over all devices. Without a directory `init` is the size's name, which is enough
     to compile and to plan memory, not to train.
@@ -67,7 +74,10 @@ def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     config.processor.max_pixels = PAPER_PIXELS
     config.rollout.max_completion_length = 512
     two = get_task(config.task).shapes.images == 2  # whose published instruction alone has about 1,300 tokens
-    config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": (1024, 2560)}
+    tower = json.loads(size_file(arg.size).read_text())["vision_config"]
+    most = PAPER_PIXELS // tower["patch_size"] ** 2
+    patches = 1024, -(-most // 512) * 512
+    config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": patches}
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
     config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
     config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if supervised else 0.0})

@@ -1,4 +1,4 @@
-"""Records that are conversations: read whole, or not at all with the reason.
+"""Reads records that are conversations: either the whole record, or nothing and the reason.
 
     messages        [{"role": "user" | "assistant" | "system", "content": TEXT or parts}, ...]     OpenAI, LLaMA-Factory
     conversations   [{"from": "human" | "gpt" | "system", "value": TEXT}, ...]                      ShareGPT, LLaVA
@@ -18,7 +18,7 @@ from rrft_jax.data.values import kind_of, missing, missing_text
 
 FIELDS = ("messages", "conversations", "prompt", "completion")
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
-# Of a turn: what would be lost, since nothing here reads it. Other fields only describe.
+# Fields of a turn whose content would be lost, since nothing here reads them. Other fields only describe.
 _UNREAD = (
     "tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "image", "images", "video", "videos",
     "audio", "audios",
@@ -92,13 +92,13 @@ def read_conversation(record: dict, found: Found) -> Conversation | None:
     reply = turns.pop()[1] if turns[-1][0] == "assistant" else None
     history, problem = tuple(turns[:-1]), turns[-1][1]
     answer, cot = (None, None) if reply is None else _answer_of(reply)
-    if history:  # as it stands: no template of a run is around these questions
+    if history:  # unchanged: the run's template is not put around these questions
         return Conversation(problem, answer, cot, system, history, reply, tuple(pictures))
     return Conversation(bare_question(problem), answer, cot, system, pictures=tuple(pictures))
 
 
 def bare_question(text: str) -> str:
-    """A question without the published template, if nothing but that is around it. Marks in front stay."""
+    """Removes the published template from a question, if nothing else is around it. Marks in front stay."""
     marks = _LEADING.match(text)
     head = marks.group() if marks else ""
     return head + _without_tail(_without_rules(text[len(head) :])).strip()
@@ -110,7 +110,7 @@ def _without_rules(text: str) -> str:
 
 
 def _without_tail(text: str) -> str:
-    """Each place is looked for once from behind: a text may repeat such words any number of times."""
+    """Searches for each place once, from the end: a text may repeat such words any number of times."""
     text = text.rstrip()
     start = max(text.rfind(words) for words in _PROCESS)
     if text.endswith("tags.") and _is_instruction(text[start:-1], start) and "tags." not in text[start:-1]:
@@ -122,7 +122,7 @@ def _without_tail(text: str) -> str:
 
 
 def _is_instruction(text: str, start: int) -> bool:
-    """Whether text from `start` on, -1: nowhere, asks nothing by itself."""
+    """Whether the text from `start` on (-1: no such place) asks nothing by itself."""
     return start >= 0 and len(text) <= _LONGEST_TAIL and "?" not in text
 
 

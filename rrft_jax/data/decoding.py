@@ -1,7 +1,8 @@
 """The one way to read a picture, for training, preparing, evaluating and serving: upright RGB of 8 bits, or an error.
 
 Gray of more than 8 bits is scaled by the depth that the file states. 32-bit integers and floating-point numbers state
-none: the smallest usual white that holds them (1, 255, 65535) is taken, and a picture refused where that is a guess.
+no depth: the reader takes the smallest usual white (1, 255, 65535) that holds them, and refuses a picture where that
+would be a guess.
 """
 
 import warnings
@@ -19,7 +20,7 @@ from rrft_jax.data.pictures import picture_file
 FORMATS = (
     "PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "DIB", "ICO", "PCX", "QOI", "SGI", "TGA"
 )  # fmt: skip
-MOST_PIXELS = 2**30 // 4 // 3  # a quarter of a gigabyte as RGB, where PIL starts to warn; 9,459 pixels squared
+MAX_PIXELS = 2**30 // 4 // 3  # a quarter of a gigabyte as RGB, where PIL starts to warn; 9,459 pixels squared
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -39,12 +40,12 @@ class PictureError(OSError):
         self.reason = reason
 
 
-def open_image(image: Any, most_pixels: int = MOST_PIXELS) -> Image.Image:
+def open_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The RGB image of a PIL image, a uint8 array [h, w], [h, w, 3] or [h, w, 4], a local file, or a stored picture.
 
     A stored picture is an object whose read() gives an encoded image. Files are turned upright by their EXIF tag;
     transparency is laid over white, as transformers does; of several frames or pages the first is taken. Raises
-    PictureError for a file that cannot be read or has more than `most_pixels`, which its header tells.
+    PictureError for a file that cannot be read or has more than `max_pixels`, which its header tells.
     """
     if isinstance(image, Image.Image):
         return rgb(image)
@@ -53,12 +54,12 @@ def open_image(image: Any, most_pixels: int = MOST_PIXELS) -> Image.Image:
             form = f"{image.dtype}{list(image.shape)}"
             raise ValueError(f"an image array must be uint8 [h, w], [h, w, 3] or [h, w, 4], not {form}")
         return rgb(Image.fromarray(image))
-    with opened(image, most_pixels) as file:
+    with opened(image, max_pixels) as file:
         picture, turn = rgb(file), _TURNS.get(orientation(file))
         return picture if turn is None else picture.transpose(turn)
 
 
-def image_size(image: Any, most_pixels: int = MOST_PIXELS) -> tuple[int, int]:
+def image_size(image: Any, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) in pixels of a PIL image, a uint8[h, w, 3] array, a stored picture or a file.
 
     Of a file only the header is read, so neither its orientation (which changes no number of patches) nor damage behind
@@ -68,7 +69,7 @@ def image_size(image: Any, most_pixels: int = MOST_PIXELS) -> tuple[int, int]:
         return image.shape[0], image.shape[1]
     if hasattr(image, "height"):
         return image.height, image.width
-    with opened(image, most_pixels) as file:
+    with opened(image, max_pixels) as file:
         return file.height, file.width
 
 
@@ -79,18 +80,18 @@ def quiet_pillow() -> None:
 
 
 @contextmanager
-def opened(image: Any, most_pixels: int = MOST_PIXELS) -> Generator[Image.Image]:
-    """PIL's image of a file or stored picture, pixels not yet read. What PIL raises inside too is a PictureError."""
+def opened(image: Any, max_pixels: int = MAX_PIXELS) -> Generator[Image.Image]:
+    """PIL's image of a file or stored picture, before its pixels are read. What PIL raises becomes a PictureError."""
     if not (isinstance(image, str | Path) or hasattr(image, "read")):
         raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")
     try:
         with Image.open(picture_file(image), formats=FORMATS) as file:
-            if file.width * file.height > most_pixels:
-                raise ValueError(f"{file.width}x{file.height} pixels are more than {most_pixels}: make it smaller")
+            if file.width * file.height > max_pixels:
+                raise ValueError(f"{file.width}x{file.height} pixels are more than {max_pixels}: make it smaller")
             yield file
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{image}: no such image file; check the image root of the data") from error
-    except Exception as error:  # PIL's readers raise errors of every type at damaged files
+    except Exception as error:  # PIL's readers raise errors of any type for damaged files
         raise _unreadable(image, error) from error
 
 
@@ -106,7 +107,7 @@ def _unreadable(image: Any, error: Exception) -> PictureError:
 
 
 def orientation(file: Image.Image) -> int:
-    """The EXIF tag, 1: upright, as is a loaded file without EXIF data or with such that cannot be read."""
+    """The EXIF orientation; 1 (upright) for a file whose EXIF data is missing or cannot be read."""
     try:
         return file.getexif().get(ORIENTATION, 1)
     except Exception:
@@ -153,7 +154,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     whites = (1, 255, 65535) if values.dtype.kind == "f" else (255, 65535, np.iinfo(values.dtype).max)
     whites = whites[2:] if values.dtype == np.int16 else whites
     white = next((w for w in whites if high <= w), 0)
-    # Values far below the white of their depth are as likely of a depth in between, such as 10 or 12 bits.
+    # Values far below the white of their depth may just as well have a depth in between, such as 10 or 12 bits.
     if not (low >= 0 and white and (white == whites[0] or high * 16.0 >= white)):
         raise ValueError(f"what is white among its values of {low:g} to {high:g} is not known: save it with 8 bits")
     return np.rint(np.multiply(values, 255.0 / white, dtype=np.float32))

@@ -32,7 +32,7 @@ TRAIN, TEST, VALIDATION = "train", "test", "validation"
 FOR_TRAINING = (TRAIN, "")
 FOR_EVALUATION = (TEST, VALIDATION, "", TRAIN)
 ENDINGS = (".json", ".jsonl", ".parquet")
-MOST_TABLES = 4 * 2**30  # bytes of Parquet files, whose pictures stay in memory
+MAX_TABLES = 4 * 2**30  # bytes of Parquet files, whose pictures stay in memory
 _WORDS = {
     TRAIN: {"train", "training"},
     TEST: {"test", "testing"},
@@ -48,9 +48,9 @@ def read_folder(
 ) -> Records:
     """The records of `task` at `folder`.
 
-    split: its name; empty: the first of `wanted` that is there, where "" is what is called none of the three. strict: a
-    RecordError that lists every problem, instead of skipping the records that have one. image_root: where image paths
-    start, absolute or relative to the folder. Raises FileNotFoundError or ValueError that says what can be read.
+    split: its name; empty: the first of `wanted` that exists, where "" stands for files named after no split. strict:
+    raise a RecordError that lists every problem instead of skipping the records that have one. image_root: where image
+    paths start, absolute or relative to the folder. Raises FileNotFoundError or ValueError that says what can be read.
     """
     folder = Path(folder).expanduser()
     if (prepared := find_prepared(folder, task)) is not None:
@@ -98,7 +98,7 @@ def read_records(
     files = record_files(folder)
     files, aside = _of_split(files, split, wanted, folder)
     tables = sum(path.stat().st_size for path in files if path.suffix == ".parquet")
-    if tables > MOST_TABLES:
+    if tables > MAX_TABLES:
         command = _PREPARE.format(folder).replace("...", f"parquet --task={task}")
         size = f"{tables / 2**30:.1f} GiB of Parquet files"
         raise ValueError(f"{folder}: {size} are too much to keep in memory; prepare them once:\n  {command}")

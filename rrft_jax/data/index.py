@@ -1,10 +1,10 @@
-"""The pass over all examples before training: measure each, give it a bucket, leave out what fits none.
+"""The pass over all examples before training: it measures each, assigns a bucket, and leaves out what fits none.
 
-After it the content of every batch is known, so compiled shapes are bounded by the bucket list and nothing is cut.
+Afterwards the content of every batch is known, so the bucket list bounds the compiled shapes and nothing is truncated.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import Example
 
 
-class Size(Protocol):
+class PromptSize(Protocol):
     """What a prompt needs: tokens with its visual ones, and patches of each of its image slots."""
 
     @property
@@ -30,13 +30,18 @@ class Bucket:
     images: int = 0
     patches: int = 0
 
-    def fits(self, size: Size) -> bool:
+    def fits(self, size: PromptSize) -> bool:
         patches = size.patches
         return (
             size.prompt_tokens <= self.prompt_tokens
             and len(patches) <= self.images
             and max(patches, default=0) <= self.patches
         )
+
+
+def enclosing(buckets: Sequence[Bucket]) -> Bucket:
+    """The smallest shape that holds what any of them holds."""
+    return Bucket(*(max(getattr(b, f.name) for b in buckets) for f in fields(Bucket)))
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,8 @@ class Index:
 def build_index(
     examples: Sequence[Example],
     format_prompt: Callable[[Example], Any],
-    measure: Callable[[Any, list[tuple[int, int]]], Size],
-    buckets: Sequence[Bucket] | Callable[[Sequence[Size]], Sequence[Bucket]],
+    measure: Callable[[Any, list[tuple[int, int]]], PromptSize],
+    buckets: Sequence[Bucket] | Callable[[Sequence[PromptSize]], Sequence[Bucket]],
     check: Callable[[Example], Any] = lambda example: None,
 ) -> Index:
     """Measures every example and gives it the first bucket of the list, smallest first, that holds it.
@@ -134,6 +139,6 @@ def build_index(
     return index
 
 
-def _too_long(size: Size) -> str:
+def _too_long(size: PromptSize) -> str:
     patches = list(size.patches)
     return f"{size.prompt_tokens} prompt tokens, {len(patches)} images of {patches} patches"

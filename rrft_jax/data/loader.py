@@ -1,4 +1,4 @@
-"""Batches fetched ahead of the device in threads, in order, with the batch number as the only state."""
+"""Threads that fetch batches ahead of the device, in order; the batch number is the only state."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
+MAX_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -29,9 +29,9 @@ class ZipPicture:
         return f"{self.path}:{self.member}"
 
     def read(self) -> bytes:
-        size = self.archive.getinfo(self.member).file_size  # more than it says is not unpacked
-        if size > MOST_BYTES:
-            raise OSError(f"{self}: unpacks to {size} bytes, more than a picture can have ({MOST_BYTES})")
+        size = self.archive.getinfo(self.member).file_size  # never unpacks more than the stated size
+        if size > MAX_BYTES:
+            raise OSError(f"{self}: unpacks to {size} bytes, more than a picture can have ({MAX_BYTES})")
         try:
             return self.archive.read(self.member)
         except _BROKEN as error:
@@ -62,7 +62,7 @@ def picture_file(image: Any) -> Any:
 
 
 def picture_key(image: Any) -> str:
-    """The same for the same picture, as far as its key, or else its path, can tell."""
+    """An identity of the picture: equal for equal pictures as far as the key, or else the path, shows it."""
     return getattr(image, "key", None) or str(image)
 
 
@@ -110,5 +110,5 @@ class Pictures:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that the file system refuses, or a folder that may not be entered
+    except OSError:  # the file system refuses the name, or the folder may not be read
         return False

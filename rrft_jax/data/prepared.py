@@ -1,7 +1,7 @@
 """Opens a data set that launch/prepare_data.py wrote: its records without their pictures, each read when it is needed.
 
-A record's row in the data set holds its pictures too, many times its text. So all but the pictures is listed once more
-in `records_<split>.jsonl` next to the data, so that a run starts without reading a picture.
+A row of the data set also holds the record's pictures, which are many times larger than its text. So
+`records_<split>.jsonl`, next to the data, lists everything but the pictures, and a run starts without reading one.
 """
 
 import json

@@ -8,8 +8,9 @@ A record is an object with
     cot       optional reasoning that leads to the answer; <think> and <answer> tags in it are removed, and an answer in
               them must be the record's
     system    optional text of the system
-and whatever else it likes, which goes to `Example.metadata`. In place of problem, answer and cot it may hold a
-conversation (`conversations`). What is null or no finite number is missing. Image files are looked for, not opened.
+and any other fields, which go to `Example.metadata`. In place of problem, answer and cot it may hold a
+conversation (`conversations`). A value that is null or not finite counts as missing. The reader checks that image
+files exist and does not open them.
 """
 
 import re
@@ -33,7 +34,7 @@ IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", "system"})
 _MARKED_OPTIONS = re.compile(r"\bB[.):]\s")
 _UNREAD = ("video", "videos", "audio", "audios", "tools")  # what a model is shown besides pictures and texts
-# How other projects write a mark: it would stay in the text.
+# Marks of other projects, which would stay in the text.
 _FOREIGN_MARK = re.compile(
     r"<\|?(?:image|video|audio|vision)[ _-]?(?:\d+|pad|start|end|token|here|placeholder)?\|?>", re.IGNORECASE
 )
@@ -138,7 +139,7 @@ def parse_record(
 
 
 def _example(record: dict, pictures: Pictures, task: str, file: str, number: int, found: Found) -> Example:
-    """What is wrong goes to `found`, after which the result means nothing."""
+    """Appends every problem to `found`; the result is meaningless if there is one."""
     talks = conversations.is_conversation(record)
     known = _FIELDS | set(conversations.FIELDS if talks else ())
     metadata = {k: v for k, v in record.items() if k not in known and not missing(v)}

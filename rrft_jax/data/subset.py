@@ -1,4 +1,4 @@
-"""A part of the training examples: places of a seeded random order, the same for every run.
+"""Selects a part of the training examples: places in a seeded random order that is the same for every run.
 
 So "the 1,600 records of stage 1" and "the remaining ones" never overlap, whatever the seeds of the two runs.
 """

@@ -1,6 +1,6 @@
 """The question and the answer of a TRANCE sample as text, from its metadata (`states`, `transformations` of TVR).
 
-The published question text could not be had; ours lists the same tuples. The answer has the published form.
+The published question text is not available; ours lists the same tuples. The answer has the published form.
 """
 
 from collections.abc import Mapping, Sequence

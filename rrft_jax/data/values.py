@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any
 
+from rrft_jax.files import repeated
+
 _HALF = re.compile("[\ud800-\udfff]")
 _MISSING_TEXTS = frozenset({"nan", "NaN", "NaT", "<NA>"})  # what tables write for a missing value when all becomes text
 
@@ -44,17 +46,17 @@ def repeated_key(value: Any) -> str | None:
 
 
 def missing(value: Any) -> bool:
-    """Whether a value stands for one that is not there: null, and what the gaps of a column of numbers become."""
+    """Whether a value counts as missing: null, or the NaN that fills the gaps of a column of numbers."""
     return value is None or isinstance(value, float) and not math.isfinite(value)
 
 
 def missing_text(text: str) -> bool:
-    """Whether an answer or a question is what a table writes for a value that is not there."""
+    """Whether an answer or a question is the text that tables write for a missing value."""
     return text.strip() in _MISSING_TEXTS
 
 
 def half_character(text: str) -> str:
-    """What is wrong where there is one: JSON may hold half of an escaped pair (\\ud83d\\ude00), which UTF-8 cannot."""
+    """Describes half of a surrogate pair in a text, else "": JSON may hold half of \\ud83d\\ude00, UTF-8 cannot."""
     half = _HALF.search(text)
     return f"half of a character, {half.group()!r} at place {half.start()}" if half else ""
 
@@ -88,5 +90,4 @@ def _refused(pairs: list[tuple[str, Any]]) -> dict:
 
 
 def _first_twice(pairs: list[tuple[str, Any]]) -> str:
-    keys = [key for key, _ in pairs]
-    return next(key for place, key in enumerate(keys) if key in keys[:place])
+    return repeated(key for key, _ in pairs)

@@ -43,7 +43,7 @@ class DryRun:
         return "\n".join(lines)
 
 
-def dry_run(endpoint: Endpoint, decoding: Decoding, questions: Sequence[Question]) -> DryRun:
+def count_requests(endpoint: Endpoint, decoding: Decoding, questions: Sequence[Question]) -> DryRun:
     """Reads the headers of images and nothing of the environment. Raises OSError that names the question of an image
     that cannot be read."""
     repeats = decoding.samples if "n" in endpoint.leave_out else 1

@@ -14,7 +14,7 @@ from rrft_jax.evaluation.questions import Answerer, Question
 from rrft_jax.evaluation.scoring import score
 from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.files import write_atomic
-from rrft_jax.parallel.processes import exchange, is_writer, together
+from rrft_jax.parallel.processes import all_gather_objects, is_writer, run_on_all
 from rrft_jax.rewards.symbolic import Verify
 from rrft_jax.tasks.task import Prediction, Task
 
@@ -41,8 +41,8 @@ def run_benchmark(
     if len(set(names)) < len(names):
         raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
     with ExitStack() as stack:
-        store = together(lambda: stack.enter_context(_stored(folder, name, examples)) if is_writer() else None)
-        done = exchange(set(store.records) if store else set())[0]
+        store = run_on_all(lambda: stack.enter_context(_stored(folder, name, examples)) if is_writer() else None)
+        done = all_gather_objects(set(store.records) if store else set())[0]
         on_reply(len(done & set(names)))
         open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
         by_id = {example.id: example for example in examples}

@@ -13,7 +13,7 @@ from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.buckets import collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
 from rrft_jax.rollout.compaction import EVALUATION
@@ -60,7 +60,8 @@ def make_answerer(
                 texts = tuple(decode(processor, ids) for ids in tokens[row])
                 lengths = tuple(int(n) for n in mask[row].sum(-1))
                 own.append((number, Reply(questions[number].id, texts, lengths, tuple(map(bool, finished[row])))))
-        return [reply for _, reply in sorted((pair for part in exchange(own) for pair in part), key=lambda p: p[0])]
+        pairs = [pair for part in all_gather_objects(own) for pair in part]
+        return [reply for _, reply in sorted(pairs, key=lambda pair: pair[0])]
 
     def answer(questions: Sequence[Question]) -> Iterator[Reply]:
         waiting = None

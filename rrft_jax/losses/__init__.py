@@ -3,8 +3,8 @@
 from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.sft import sft_loss
-from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term, finalize, merge, merge_stacked, total
-from rrft_jax.losses.trl import PAPER_ADVANTAGES, paper, trl
+from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term, finalize, merge_stacked, total
+from rrft_jax.losses.trl import PAPER_ADVANTAGES, trl
 
 __all__ = [
     "GRPOLoss",
@@ -18,9 +18,7 @@ __all__ = [
     "finalize",
     "group_advantages",
     "grpo_loss",
-    "merge",
     "merge_stacked",
-    "paper",
     "sft_loss",
     "total",
     "trl",

@@ -1,18 +1,6 @@
-"""From rewards to advantages: statistics of the whole batch, computed before it is split.
+"""Advantages within a group, and what every estimator shares: centring that leaves missing rewards out."""
 
-An estimator is a pure function of arrays, estimator(rewards, row_weight, *, options) -> (advantages, statistics):
-
-rewards     float32[B, G]; not finite means missing
-row_weight  float32[B, G]; 0 for a row that only fills the batch
-options     fields of config.advantages, numbers, text or tuples, with defaults
-advantages  float32[B, G], finite, 0 where a reward is missing or the row only fills the batch
-statistics  float32[] by the name of the metric; `group_advantages` adds what it measures and they leave out
-
-It is compiled. One from outside the package, `config.advantages.estimator=my_estimator.py:mine`, is the same.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
@@ -51,23 +39,23 @@ def group_advantages(
     real = jnp.ones(rewards.shape, bool) if row_weight is None else jnp.asarray(row_weight) > 0
     valid = jnp.isfinite(rewards) & real
 
-    centered, group_std = _center(rewards, valid, ddof, axis=-1)  # [B, G], [B, 1]
-    _, batch_std = _center(rewards, valid, ddof, axis=None)
+    centered, group_std = center(rewards, valid, ddof, axis=-1)  # [B, G], [B, 1]
+    _, batch_std = center(rewards, valid, ddof, axis=None)
     advantages = centered
     if scale != "none":
         advantages = safe_divide(centered, (group_std if scale == "group" else batch_std) + epsilon)
 
     measured = valid.any(-1)
     stats = {
-        "reward": _mean(rewards, valid),
+        "reward": mean_of(rewards, valid),
         "reward_std": jnp.where(valid.any(), batch_std.squeeze(), jnp.nan),
-        "reward_group_std": _mean(group_std[:, 0], measured),
-        "frac_reward_zero_std": _mean((group_std[:, 0] == 0).astype(jnp.float32), real.any(-1)),
+        "reward_group_std": mean_of(group_std[:, 0], measured),
+        "frac_reward_zero_std": mean_of((group_std[:, 0] == 0).astype(jnp.float32), real.any(-1)),
     }
     return advantages, stats
 
 
-def _center(
+def center(
     x: Float[HostOrDevice, "B G"], valid: Bool[HostOrDevice, "B G"], ddof: int, axis: int | None
 ) -> tuple[Float[Array, "B G"], Float[Array, "#B 1"]]:
     """x minus the mean of its valid entries (0 elsewhere), and their std with kept dimensions; 0 if they are equal."""
@@ -81,8 +69,5 @@ def _center(
     return centered, jnp.sqrt(variance)
 
 
-def _mean(x: Float[HostOrDevice, "*shape"], valid: Bool[HostOrDevice, "*shape"]) -> Float[Array, ""]:
+def mean_of(x: Float[HostOrDevice, "*shape"], valid: Bool[HostOrDevice, "*shape"]) -> Float[Array, ""]:
     return jnp.where(valid.any(), safe_divide(masked_sum(x, valid), valid.sum()), jnp.nan)
-
-
-ESTIMATORS: Mapping[str, Callable] = MappingProxyType({"grpo": group_advantages})

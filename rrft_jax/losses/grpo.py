@@ -13,6 +13,7 @@ from rrft_jax.doors import is_reference
 from rrft_jax.losses import kl, outside, surrogate
 from rrft_jax.losses.aggregate import AGGREGATIONS, aggregate
 from rrft_jax.losses.masked import masked_sum, safe_divide
+from rrft_jax.losses.selection import near_policy
 from rrft_jax.losses.terms import Max, Min, Scores, Sum, Targets, Term
 
 RATIO_LEVELS = ("token", "sequence")
@@ -21,7 +22,7 @@ KL_ESTIMATORS = {"k2": kl.k2, "k3": kl.k3}
 
 @dataclasses.dataclass(frozen=True)
 class GRPOLoss:
-    """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names and the paper's preset.
+    """Which loss. The defaults are Reason-RFT's without KL penalty; `trl.py` has TRL's names.
 
     surrogate            on_policy | clipped | cispo | sapo, or a function of the user's own (surrogate.py)
     ratio_level          token | sequence (one ratio for a whole completion, GSPO)
@@ -41,6 +42,8 @@ class GRPOLoss:
     kl_ratio_correction  KL times the ratio, with gradient: unbiased when completions come from an older policy
                          (TRL's use_bias_correction_kl)
     entropy_coefficient  of a bonus on the mean entropy per token; 0 leaves it out
+    off_policy_threshold  None, or the mean log-ratio old - new of its tokens, in nats, past which a completion with a
+                         negative advantage has no policy loss (selection.near_policy)
     """
 
     surrogate: str = "on_policy"
@@ -59,6 +62,7 @@ class GRPOLoss:
     kl_estimator: str = "k3"
     kl_ratio_correction: bool = False
     entropy_coefficient: float = 0.0
+    off_policy_threshold: float | None = None
 
     def __post_init__(self) -> None:
         def check(field: str, good: Callable[[Any], Any], allowed: str) -> None:
@@ -86,7 +90,8 @@ class GRPOLoss:
             check(field, lambda x: x is None or x > 1, "None or greater than 1")
             if field not in outside.options(outside.find_surrogate(self.surrogate)):
                 check(field, lambda x: x is None, f"None with surrogate {self.surrogate!r} (only 'clipped' reads it)")
-        check("importance_cap", lambda x: x is None or x > 0, "None or positive")
+        for field in ("importance_cap", "off_policy_threshold"):
+            check(field, lambda x: x is None or x > 0, "None or positive")
         if own:
             outside.check_surrogate(self.surrogate, vars(self))
         if self.aggregation == "constant_length":
@@ -104,7 +109,10 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     mask = targets.token_mask()
     rows = targets.row_weight
     # ty: _check_inputs has refused None, here and below.
-    advantages = jnp.where(rows > 0, targets.advantages, 0.0)[..., None]  # ty: ignore[invalid-argument-type]
+    given: Any = targets.advantages
+    if given.ndim == 2:
+        given = given[..., None]
+    advantages = jnp.where((rows > 0)[..., None] if given.shape[-1] == 1 else mask, given, 0.0)
 
     # Padding becomes 0 before any arithmetic: a NaN or an overflow behind `where` would still poison the gradient.
     log_probs = jnp.where(mask, scores.log_probs, 0.0)
@@ -113,7 +121,8 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
     if config.ratio_level == "token":
         ratio, ratio_mask = surrogate.token_ratio(log_ratio), mask
     else:
-        ratio, ratio_mask = surrogate.sequence_ratio(log_ratio, mask), mask.any(-1, keepdims=True)
+        ratio = surrogate.sequence_ratio(log_ratio, mask)
+        ratio_mask = mask.any(-1, keepdims=True) if given.shape[-1] == 1 else mask
 
     def term(coefficient: float, x: Float[HostOrDevice, "B G #C"], how: str) -> Term:
         return Term(coefficient, *aggregate(x, mask, rows, how, config.max_completion_length))
@@ -126,6 +135,11 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
         sampling = jnp.where(mask, targets.sampling_log_probs, 0.0)  # ty: ignore[invalid-argument-type]
         weight = jnp.minimum(surrogate.token_ratio(jnp.where(mask, old, 0.0) - sampling), config.importance_cap)
         policy = policy * jax.lax.stop_gradient(weight)
+    if targets.chosen is not None:
+        policy = jnp.where(targets.chosen, policy, 0.0)
+    if config.off_policy_threshold is not None:
+        near = near_policy(jax.lax.stop_gradient(log_probs), old, advantages, mask, config.off_policy_threshold)
+        policy = jnp.where(near, policy, 0.0)
     terms = {"policy": term(1.0, policy, config.aggregation)}
     metrics: dict[str, Sum | Max | Min] = {"policy_loss": Sum(terms["policy"].sum, terms["policy"].weight)}
     if targets.ref_log_probs is not None:
@@ -151,6 +165,10 @@ def grpo_loss(scores: Scores, targets: Targets, config: GRPOLoss) -> tuple[dict[
             "sampling/importance_sampling_ratio/min": Min(jnp.where(mask, weight, jnp.inf).min()),
             "sampling/importance_sampling_ratio/max": Max(jnp.where(mask, weight, -jnp.inf).max()),
         }
+    if config.off_policy_threshold is not None:
+        metrics["off_policy_masked"] = token_mean((~near).astype(jnp.float32))
+    if targets.chosen is not None:
+        metrics["top_entropy"] = token_mean(targets.chosen.astype(jnp.float32))
     metrics |= _clip_metrics(ratio, ratio_mask, advantages, rows, config)
     return terms, jax.lax.stop_gradient(metrics)
 
@@ -172,13 +190,13 @@ def _check_inputs(scores: Scores, targets: Targets, config: GRPOLoss) -> None:
 
 
 def _clip_metrics(
-    ratio: Float[HostOrDevice, "B G c"],
+    ratio: Float[HostOrDevice, "B G #c"],
     mask: Bool[HostOrDevice, "B G c"],
-    advantages: Float[HostOrDevice, "B G 1"],
+    advantages: Float[HostOrDevice, "B G #c"],
     rows: Float[HostOrDevice, "B G"],
     config: GRPOLoss,
 ) -> dict[str, Sum | Max | Min]:
-    """Shares of clipped ratios; c is C, or 1 for sequence ratios."""
+    """Shares of clipped ratios; c is C, or 1 for sequence ratios of advantages that are not per token."""
 
     def share(is_clipped: Bool[HostOrDevice, "B G c"]) -> Sum:
         return Sum(*aggregate(is_clipped.astype(jnp.float32), mask, rows, "token_mean"))

@@ -1,11 +1,12 @@
 """Surrogates and advantage estimators by name, file or dotted path: found, checked before a run starts, and called.
 
-The contracts are in `surrogate` and `advantages`.
+The contracts are in `surrogate` and `estimators`.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ from jaxtyping import Array, Float, Shaped
 
 from rrft_jax import doors
 from rrft_jax.arrays import HostOrDevice
-from rrft_jax.losses.advantages import ESTIMATORS, group_advantages
+from rrft_jax.losses.advantages import group_advantages
+from rrft_jax.losses.estimators import ESTIMATORS, INPUTS, inputs
 from rrft_jax.losses.surrogate import SURROGATES, Advantages, LogProbs, Ratio
 
 
@@ -22,7 +24,7 @@ def options(function: Callable) -> dict[str, inspect.Parameter]:
     """The options of a surrogate or an estimator, by name: what has a default, or is keyword-only."""
     parameters = inspect.signature(function).parameters.items()
     is_option = lambda p: p.kind is p.KEYWORD_ONLY or p.default is not p.empty  # noqa: E731
-    return {name: p for name, p in parameters if is_option(p) and name != "row_weight"}
+    return {name: p for name, p in parameters if is_option(p) and name not in ("row_weight", *INPUTS)}
 
 
 def find_surrogate(name: str) -> Callable:
@@ -57,16 +59,24 @@ def find_estimator(name: str) -> Callable:
 def estimate(
     rewards: Shaped[HostOrDevice, "B G"],
     row_weight: Shaped[HostOrDevice, "B G"],
+    given: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
     *,
     estimator: str = "grpo",
     **fields: Any,
-) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:
-    """Advantages and statistics, by the estimator called so; fields: the others of config.advantages.
+) -> tuple[Float[Array, "B G"] | Float[Array, "B G C"], dict[str, Float[Array, ""]]]:
+    """Advantages and statistics, by the estimator called so; fields: the others of config.advantages. given: functions
+    that make the arrays of `estimators.INPUTS`, called for those that the estimator takes.
 
     Raises ValueError for a field that the estimator does not take.
     """
     function = find_estimator(estimator)
-    return _estimate(rewards, row_weight, function, tuple(sorted(_taken(function, estimator, fields).items())))
+    arrays = {name: given[name]() for name in inputs(function)}
+    return _estimate(rewards, row_weight, arrays, function, tuple(sorted(_taken(function, estimator, fields).items())))
+
+
+def reads_greedy(estimator: str) -> bool:
+    """Whether the estimator called so compares with a greedy completion of every prompt."""
+    return "greedy" in inputs(find_estimator(estimator))
 
 
 def check_estimator(estimator: str = "grpo", **fields: Any) -> None:
@@ -75,24 +85,29 @@ def check_estimator(estimator: str = "grpo", **fields: Any) -> None:
     _check_defaults(function, field, fields, "config.advantages")
     taken = tuple(sorted(_taken(function, estimator, fields).items()))
     rewards = _floats(2, 3)
-    given = _traced(field, lambda r, w: function(r, row_weight=w, **dict(taken)), rewards, rewards)
+    shapes = {"mask": jax.ShapeDtypeStruct((2, 3, 4), bool), "parts": _floats(5, 2, 3), "weights": _floats(5)}
+    shapes |= {"greedy": _floats(2)}
+    arrays = {key: shapes[key] for key in inputs(function)}
+    call = lambda r, w, more: function(r, row_weight=w, **more, **dict(taken))  # noqa: E731
+    given = _traced(field, call, rewards, rewards, arrays)
     pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)
     scalars = pair and all(_is_float(x, lambda shape: shape == ()) for x in given[1].values())
-    if not scalars or not _is_float(given[0], lambda shape: shape == rewards.shape):
+    if not scalars or not _is_float(given[0], lambda shape: shape in ((2, 3), (2, 3, 4))):
         raise ValueError(
-            f"{field} ({doors.definition(function)}) must return float advantages [B, G] and a dict of float scalars: "
-            f"where B, G are {list(rewards.shape)} it gave {_what(given)}"
+            f"{field} ({doors.definition(function)}) must return float advantages [B, G] or [B, G, C] and a dict of "
+            f"float scalars: where B, G, C are [2, 3, 4] it gave {_what(given)}"
         )
 
 
-@partial(jax.jit, static_argnums=(2, 3))  # one small program instead of some fifty that are compiled one by one
+@partial(jax.jit, static_argnums=(3, 4))  # one small program instead of some fifty that are compiled one by one
 def _estimate(
     rewards: Shaped[HostOrDevice, "B G"],
     row_weight: Shaped[HostOrDevice, "B G"],
+    given: dict[str, Any],
     function: Callable,
     chosen: tuple[tuple[str, Any], ...],
-) -> tuple[Float[Array, "B G"], dict[str, Float[Array, ""]]]:
-    advantages, statistics = function(rewards, row_weight=row_weight, **dict(chosen))
+) -> tuple[Float[Array, "B G"] | Float[Array, "B G C"], dict[str, Float[Array, ""]]]:
+    advantages, statistics = function(rewards, row_weight=row_weight, **given, **dict(chosen))
     if function is not group_advantages:
         statistics = {**group_advantages(rewards, row_weight=row_weight)[1], **statistics}
     return advantages, statistics
@@ -128,7 +143,7 @@ def _check_defaults(function: Callable, field: str, fields: Mapping[str, Any], g
         )
 
 
-def _traced(field: str, function: Callable, *arrays: jax.ShapeDtypeStruct) -> Any:
+def _traced(field: str, function: Callable, *arrays: Any) -> Any:
     try:
         return jax.eval_shape(function, *arrays)
     except Exception as error:  # anyone's code: whatever it raises is told with its own file and line

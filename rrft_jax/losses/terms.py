@@ -39,18 +39,23 @@ class Targets:
 
     loss_mask     bool or 0/1: tokens that count: up to and including the first EOS, nothing after
     row_weight    1; 0 for a row that only pads the batch
-    advantages    None for SFT
+    advantages    of a completion, or of each of its tokens; None for SFT
     old_log_probs of the policy that drew the completions; None: it is the current policy
     ref_log_probs of the frozen reference of the KL penalty
     sampling_log_probs of the distribution the tokens were drawn from
+    returns, old_values  of a critic: what its values should be (NaN: unknown), and what they were at the rollout
+    chosen        tokens whose policy loss counts, others add 0 to its sum; None: all of loss_mask
     """
 
     loss_mask: Shaped[HostOrDevice, "B G C"]
     row_weight: Float[HostOrDevice, "B G"]
-    advantages: Float[HostOrDevice, "B G"] | None = None
+    advantages: Float[HostOrDevice, "B G"] | Float[HostOrDevice, "B G C"] | None = None
     old_log_probs: Float[HostOrDevice, "B G C"] | None = None
     ref_log_probs: Float[HostOrDevice, "B G C"] | None = None
     sampling_log_probs: Float[HostOrDevice, "B G C"] | None = None
+    chosen: Bool[HostOrDevice, "B G C"] | None = None
+    returns: Float[HostOrDevice, "B G C"] | None = None
+    old_values: Float[HostOrDevice, "B G C"] | None = None
 
     def token_mask(self) -> Bool[HostOrDevice, "B G C"]:
         """Tokens that count, of rows that count."""
@@ -106,11 +111,6 @@ def merge_stacked(tree: Any) -> Any:
         raise TypeError(f"terms and metrics are Term, Sum, Max or Min, not {type(part).__name__}")
 
     return jax.tree.map(one, tree, is_leaf=lambda x: isinstance(x, (Term, Sum, Max, Min)))
-
-
-def merge(a: Any, b: Any) -> Any:
-    """Terms and metrics of two parts of a batch (any pytree of them, both alike), to those of the whole."""
-    return merge_stacked(jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b))
 
 
 def total(terms: Mapping[str, Term]) -> Float[Array, ""]:

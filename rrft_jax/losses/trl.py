@@ -1,4 +1,4 @@
-"""Names people know: TRL's loss types and the paper's preset, as compositions of this package."""
+"""Names people know: TRL's loss types and the paper's advantages, as compositions of this package."""
 
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ LOSS_TYPES = MappingProxyType(
     }
 )
 
-# The keywords of `group_advantages` that go with `paper()`.
+# The keywords of `group_advantages` that reproduce the paper's advantages.
 PAPER_ADVANTAGES = MappingProxyType({"scale": "group", "ddof": 1, "epsilon": 1e-4})
 
 
@@ -54,15 +54,4 @@ def trl(
         kl_estimator="k3",
         kl_ratio_correction=use_bias_correction_kl,
         entropy_coefficient=entropy_coef,
-    )
-
-
-def paper() -> GRPOLoss:
-    """Reason-RFT's released trainer: one on-policy step per rollout, so nothing to clip; use with PAPER_ADVANTAGES."""
-    return GRPOLoss(
-        surrogate="on_policy",
-        ratio_level="token",
-        aggregation="sequence_mean_token_mean",
-        beta=0.04,
-        kl_estimator="k3",
     )

@@ -18,7 +18,7 @@ from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params, tensor_names
-from rrft_jax.parallel.processes import is_writer, whole
+from rrft_jax.parallel.processes import gather_to_writer, is_writer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ _UNSUPPORTED = (
 )  # fmt: skip
 # Modules of the base that PEFT can adapt and this code does not.
 _ELSEWHERE = {
-    "model.embed_tokens": "the token embeddings", "lm_head": "the head",
-    "visual.patch_embed.proj": "the patch convolution",
+    "language/embed": "the token embeddings", "language/lm_head": "the head", lora.EXCLUDED: "the patch convolution",
+    "vision/positions": "the learned positions",
 }  # fmt: skip
 _PLAIN = (None, True, False, "gaussian", "eva", "orthogonal")  # of init_lora_weights: they begin at the base
 
 
-def is_adapter(directory: str | Path) -> bool:
+def is_adapter_directory(directory: str | Path) -> bool:
     return (Path(directory).expanduser() / CONFIG).is_file()
 
 
@@ -70,7 +70,7 @@ def check_files(directory: str | Path) -> None:
 def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
     """Writes the adapter leaves of `params` in float32, and which base directory they belong to. Every process calls it
     with its part, process 0 writes."""
-    leaves = {path: whole(leaf) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
+    leaves = {path: gather_to_writer(leaf) for path, leaf in leaf_paths(params).items() if lora.is_adapter(path)}
     if not is_writer():
         return
     leaves = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
@@ -81,9 +81,7 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
     tensors, targets = {}, []
     for module in modules:
         name, stacked = _published_module(names, module)
-        # PEFT takes a layer whose name ends in one of these; `proj` alone would catch the patch convolution too.
-        tail = name.split("{}.")[-1].rpartition("visual.")[2]
-        targets.append(tail.rsplit(".", 1)[-1] if module.startswith("language/") else tail)
+        targets += _targets(name, leaves[f"{module}/lora_a"].shape[0], module.startswith("language/"))
         for ours, theirs in (("lora_a", "lora_A"), ("lora_b", "lora_B")):
             x = leaves[f"{module}/{ours}"]
             for layer in range(x.shape[0]) if stacked else [None]:
@@ -148,7 +146,9 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
                 leaves[f"{module}/{half}"] = x if stacked else x[0]
         leaves[f"{module}/lora_scale"] = np.full(tuple(stack), scale, np.float32)
     if not misshaped:
-        _refuse_other_parts(directory / WEIGHTS, {name for name, _ in stored}, some)
+        left = {name for name, _ in stored}
+        parts = [what for module, what in _ELSEWHERE.items() if names.modules.get(module) in left]
+        _refuse_other_parts(directory / WEIGHTS, parts, some)
     foreign = [f"{name}.{half} belongs to no linear layer of the base" for name, half in sorted(stored)]
     problems = misshaped + missing + foreign
     named = f"its {CONFIG} names {settings['base_model_name_or_path']!r}"
@@ -186,15 +186,24 @@ def _stored(directory: Path, names: TensorNames) -> dict[tuple[str, str], Stored
     return stored
 
 
-def _refuse_other_parts(file: Path, left: set[str], some: Mapping[str, list[int]]) -> None:
+def _targets(name: str, layers: int, language: bool) -> list[str]:
+    """What target_modules says for a published module: PEFT takes every layer whose name ends in one of these, and
+    `proj` alone would catch the patch convolution, `linear_fc1` the MLP of every block."""
+    tail = name.rpartition("visual.")[2]
+    inner = tail.split("{}.")[-1]
+    if language:
+        return [inner.rsplit(".", 1)[-1]]
+    return [inner] if "." in inner or inner == tail else [tail.format(layer) for layer in range(layers)]
+
+
+def _refuse_other_parts(file: Path, parts: list[str], some: Mapping[str, list[int]]) -> None:
     """ValueError where an adapter is of this base, but also of modules without one here, or of fewer layers.
 
-    left: modules that are no linear layer here. some: module -> its layers that have an adapter.
+    parts: what these modules are. some: module -> its layers that have an adapter.
     """
-    parts = [what for module, what in _ELSEWHERE.items() if module in left]
     # The first n layers could as well be all layers of a smaller base.
     gaps = {name: layers for name, layers in some.items() if layers[-1] >= len(layers)}
-    parts += [f"layers {', '.join(map(str, layers))} of {name} alone" for name, layers in gaps.items()][:1]
+    parts = parts + [f"layers {', '.join(map(str, layers))} of {name} alone" for name, layers in gaps.items()][:1]
     if parts:
         raise ValueError(
             f"{file}: LoRA on {' and '.join(parts)} is not computed here: merge the adapter with PEFT and give the "

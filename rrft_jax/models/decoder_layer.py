@@ -1,4 +1,4 @@
-"""A decoder layer with biases at q, k and v, split where the cache comes in: project, (the caller attends), finish."""
+"""A decoder layer, split where the cache comes in: project, (the caller attends), finish."""
 
 from typing import Any
 
@@ -14,17 +14,23 @@ from rrft_jax.models.rope import rotate
 
 
 class DecoderLayer(nn.Module):
+    """qkv_bias: biases at q, k and v; qk_norm: a norm of each head's queries and keys before they are rotated."""
+
     config: Sizes
     dtype: Any = jnp.float32
+    qkv_bias: bool = True
+    qk_norm: bool = False
 
     def setup(self) -> None:
         c, dtype = self.config, self.dtype
         self.input_norm = RMSNorm(c.rms_norm_eps, dtype)
         self.post_norm = RMSNorm(c.rms_norm_eps, dtype)
-        self.q = Dense(c.num_heads * c.head_dim, dtype=dtype)
-        self.k = Dense(c.num_kv_heads * c.head_dim, dtype=dtype)
-        self.v = Dense(c.num_kv_heads * c.head_dim, dtype=dtype)
+        self.q = Dense(c.num_heads * c.head_dim, use_bias=self.qkv_bias, dtype=dtype)
+        self.k = Dense(c.num_kv_heads * c.head_dim, use_bias=self.qkv_bias, dtype=dtype)
+        self.v = Dense(c.num_kv_heads * c.head_dim, use_bias=self.qkv_bias, dtype=dtype)
         self.o = Dense(c.hidden_size, use_bias=False, dtype=dtype)
+        if self.qk_norm:
+            self.q_norm, self.k_norm = RMSNorm(c.rms_norm_eps, dtype), RMSNorm(c.rms_norm_eps, dtype)
         self.gate = Dense(c.intermediate_size, use_bias=False, dtype=dtype)
         self.up = Dense(c.intermediate_size, use_bias=False, dtype=dtype)
         self.down = Dense(c.hidden_size, use_bias=False, dtype=dtype)
@@ -39,6 +45,8 @@ class DecoderLayer(nn.Module):
         h = self.input_norm(x)
         heads = lambda y: y.reshape(*y.shape[:-1], -1, self.config.head_dim)  # noqa: E731
         q, k, v = heads(self.q(h)), heads(self.k(h)), heads(self.v(h))
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
         return rotate(q, cos, sin), jnp.swapaxes(rotate(k, cos, sin), 2, 3), jnp.swapaxes(v, 2, 3)
 
     def finish(

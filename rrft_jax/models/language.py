@@ -103,18 +103,31 @@ class Language:
         return language.get("lm_head", language["embed"])["embedding"]
 
     def prefill(
-        self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]
+        self,
+        params: dict,
+        prompts: Prompts,
+        x: Float[HostOrDevice, "B P D"],
+        added: Float[HostOrDevice, "K B P D"] | None = None,
     ) -> tuple[Float[Array, "B P D"], Prefix]:
         """Hidden states of all tokens of the prompts (after the final norm), and their keys and values.
-        x: the prompts embedded, pictures included."""
+
+        x: the prompts embedded, pictures included. added: to the hidden states behind each of the first K layers
+        (DeepStack, arXiv 2406.04334).
+        """
         last = _last(prompts)
-        x, k, v = self._read(params, prompts, x)
+        x, k, v = self._read(params, prompts, x, added)
         return x[:, 0], _prefix(prompts, k, v, _take(x, last))
 
-    def prefix_of(self, params: dict, prompts: Prompts, x: Float[HostOrDevice, "B P D"]) -> Prefix:
+    def prefix_of(
+        self,
+        params: dict,
+        prompts: Prompts,
+        x: Float[HostOrDevice, "B P D"],
+        added: Float[HostOrDevice, "K B P D"] | None = None,
+    ) -> Prefix:
         """The same keys and values, where of hidden states nothing but each prompt's last one is wanted: what sampling
         and scoring begin with."""
-        x, k, v = self._read(params, prompts, x, _last(prompts))
+        x, k, v = self._read(params, prompts, x, added, _last(prompts))
         return _prefix(prompts, k, v, x)
 
     def empty_suffix(self, batch: int, group: int, length: int) -> Suffix:
@@ -169,10 +182,12 @@ class Language:
         params: dict,
         prompts: Prompts,
         x: Float[HostOrDevice, "B P D"],
+        added: Float[HostOrDevice, "K B P D"] | None,
         last: Int[HostOrDevice, " B"] | None = None,
     ) -> tuple[Float[Array, "B 1 #P D"], Any, Any]:
         positions, known = prompts.positions[:, :, None], prompts.token_mask[:, None]
-        return self._run(params, x[:, None], positions, known, last=last)
+        added = None if added is None else added[:, :, None]
+        return self._run(params, x[:, None], positions, known, last=last, added=added)
 
     def _run(
         self,
@@ -184,13 +199,14 @@ class Language:
         suffix: Suffix | None = None,
         write_index: Int[HostOrDevice, ""] | int = 0,
         last: Int[HostOrDevice, " B"] | None = None,
+        added: Float[HostOrDevice, "K B G T D"] | None = None,
     ) -> tuple[Float[Array, "B G #T D"], Any, Any]:
         """Runs the layers over x.
 
         known: which own keys are real: S = T without a suffix cache, else the cache's length. last:
         the one token per row whose hidden state is wanted, after which there are none; x then comes back with
-        T = 1. Returns hidden states after the final norm, and k, v: [L, B, G, K, T, A] of these tokens
-        without a suffix cache, else the cache's own arrays with these tokens written at write_index.
+        T = 1. added: see `prefill`. Returns hidden states after the final norm, and k, v: [L, B, G, K, T, A] of these
+        tokens without a suffix cache, else the cache's own arrays with these tokens written at write_index.
         """
         T, L, layer = x.shape[2], self.sizes.num_layers, self.layer
         before = jnp.tril(jnp.ones((T, T), bool))
@@ -219,7 +235,7 @@ class Language:
             return jnp.broadcast_to(applied(layer, weights, one, out, method="finish"), x.shape)
 
         def body(x: Float[HostOrDevice, "B G T D"], inputs: Any) -> tuple[Float[Array, "B G T D"], tuple]:
-            weights, prompt, cache, at_the_end = inputs
+            weights, prompt, cache, at_the_end, number = inputs
             q, *new = applied(layer, weights, x, cos, sin, method="project")
             if cache is not None:
                 at = (0, 0, 0, write_index, 0)
@@ -233,6 +249,9 @@ class Language:
                 x = attended_and_finished(*arguments)
             else:
                 x = jax.lax.cond(at_the_end, last_alone, attended_and_finished, *arguments)
+            if number is not None and added is not None:
+                # By number: a layer of zeros for each of the others would be as large as all that is kept of them.
+                x = act(x + jnp.where(number < len(added), added[jnp.minimum(number, len(added) - 1)], 0))
             return x, tuple(new)
 
         layers = params["language"]["layers"]
@@ -244,7 +263,8 @@ class Language:
         if suffix is None:
             prompt = None if prefix is None else (prefix.k, prefix.v)
             ends = jnp.arange(L) == L - 1 if trimmed else None
-            x, (k, v) = jax.lax.scan(rematerialised(body, self.remat), x, (layers, prompt, None, ends))
+            numbers = None if added is None else jnp.arange(L)
+            x, (k, v) = jax.lax.scan(rematerialised(body, self.remat), x, (layers, prompt, None, ends, numbers))
         elif prefix is None:
             raise ValueError("a suffix cache continues prompts: give their prefix too")
         else:
@@ -254,7 +274,7 @@ class Language:
             one_layer = jax.jit(body)  # traced and lowered once instead of once a layer; the compiler inlines it
             caches = []
             for weights, *prompt, old_k, old_v in zip(layers, prefix.k, prefix.v, suffix.k, suffix.v, strict=True):
-                x, cache = one_layer(x, (weights, prompt, (old_k, old_v), None))
+                x, cache = one_layer(x, (weights, prompt, (old_k, old_v), None, None))
                 caches.append(cache)
             k, v = zip(*caches, strict=True)
         x = x if last is None else _take(x, last)

@@ -16,12 +16,16 @@ Grid = tuple[int, int, int]  # frame pairs, rows and columns of patches
 
 @dataclass(frozen=True)
 class Span:
-    """Where a whole image or video stands in a prompt: its first token, its kind, and its number within the kind."""
+    """Where a whole image or video stands in a prompt: its first token, its kind, and its number within the kind.
+
+    interval: positions of time between frame pairs, in families whose videos have the time of a clock.
+    """
 
     start: int
     kind: str  # "image" or "video"
     number: int
     grid: Grid
+    interval: float = 1.0
 
 
 def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tuple[Int[np.ndarray, "3 {length}"], int]:
@@ -33,7 +37,10 @@ def mrope_positions(length: int, spans: Sequence[Span], merge_size: int) -> tupl
         now += text
         t, h, w = span.grid[0], span.grid[1] // merge_size, span.grid[2] // merge_size
         done = span.start + t * h * w
-        positions[:, span.start : done] = now + np.indices((t, h, w)).reshape(3, -1)
+        places = np.indices((t, h, w)).reshape(3, -1)
+        if span.interval != 1:  # cut off and in float32, as in transformers
+            places[0] = (places[0].astype(np.float32) * np.float32(span.interval)).astype(np.int64)
+        positions[:, span.start : done] = now + places
         now += max(h, w)
     positions[:, done:] = now + np.arange(length - done)
     # Not the largest position + 1: a video with more frame pairs than rows stands higher than the text after it.

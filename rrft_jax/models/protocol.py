@@ -169,6 +169,8 @@ class Family:
     tokens: special tokens of its tokenizers.
     positions(length, spans, merge_size): M-RoPE of a prompt, int32[3, length], and the position of what follows it.
     pixel_limits: min_pixels and max_pixels of its published directories.
+    frame_interval(sizes, seconds): positions of M-RoPE's time between frame pairs of a video that are `seconds` apart;
+    None: 1, whatever the time. timestamps: whether each frame pair of a video has its time as text in front of it.
     """
 
     model_type: str
@@ -180,3 +182,5 @@ class Family:
     tokens: SpecialTokens
     positions: Callable[[int, Sequence[Span], int], tuple[np.ndarray, int]]
     pixel_limits: tuple[int, int]
+    frame_interval: Callable[[Any, float], float] | None = None
+    timestamps: bool = False

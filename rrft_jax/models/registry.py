@@ -12,7 +12,19 @@ from rrft_jax.files import read_json_object
 from rrft_jax.models.protocol import Family, Model, Sizes
 
 GROUP = "rrft_jax.models"
-FAMILIES = {"qwen2_vl": "rrft_jax.models.qwen2_vl.family:FAMILY"}  # model_type -> where it is, loaded when asked for
+FAMILIES = {  # model_type -> where it is, loaded when asked for
+    "qwen2_vl": "rrft_jax.models.qwen2_vl.family:FAMILY",
+    "qwen2_5_vl": "rrft_jax.models.qwen2_5_vl.family:FAMILY",
+    "qwen3_vl": "rrft_jax.models.qwen3_vl.family:FAMILY",
+}
+
+
+# What people have and this code does not read -> what to do.
+_REFUSED = {
+    "qwen3_vl_moe": "a mixture of experts, and only dense models are read: give the directory of a dense Qwen3-VL",
+    "qwen3_vl_text": "a decoder without its vision tower: give the directory of the whole Qwen3-VL",
+    "qwen2_5_omni": "an Omni model: give the directory of a Qwen2.5-VL",
+}
 
 
 def family_of(sizes: Sizes) -> Family:
@@ -24,6 +36,8 @@ def family_named(model_type: object, where: str = "model_type") -> Family:
     """The family of this model_type, which stands at `where`. ValueError where there is none or it cannot be loaded."""
     if isinstance(model_type, str) and model_type in FAMILIES:
         return resolve(FAMILIES[model_type], {}, "family", where)
+    if isinstance(model_type, str) and model_type in _REFUSED:
+        raise ValueError(f"{where} is {model_type!r}, {_REFUSED[model_type]}")
     # Never the object that such a name would point to: a config.json that someone sends runs no code of its own.
     others = sorted({point.name for point in entry_points(group=GROUP)})
     if not isinstance(model_type, str) or model_type not in others:

@@ -1,5 +1,7 @@
 """Log-probabilities of given completions: one prefill, one extend, one pass of the LM head."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -21,8 +23,11 @@ def score(
     temperature: float = 1.0,
     chunk: int = 32,
     group_chunks: int = 1,
-) -> tuple[Float[Array, "B G C"], Float[Array, "B G C"]]:
+    read: Callable[[Float[Array, "B g C D"]], Float[Array, "B g C"]] | None = None,
+) -> tuple[Float[Array, "B G C"], ...]:
     """Log-probabilities and entropies of completions under softmax(logits / temperature).
+
+    read: a function of the hidden states that predict each token, such as a value head, whose result comes third.
 
     tokens: right-padded. allowed: the tokens that the softmax is over; None: all of them. Padded positions hold finite
     but meaningless values.
@@ -36,7 +41,7 @@ def score(
 
     def members(
         part: tuple[Int[HostOrDevice, "B g C"], Bool[HostOrDevice, "B g C"]],
-    ) -> tuple[Float[Array, "B g C"], Float[Array, "B g C"]]:
+    ) -> tuple[Float[Array, "B g C"], ...]:
         tokens, token_mask = part
         g = tokens.shape[1]
         hidden = jnp.broadcast_to(prefix.last_hidden[:, None, None], (B, g, 1, prefix.last_hidden.shape[-1]))
@@ -44,7 +49,8 @@ def score(
             positions = completion_positions(prefix.next_position, g, C - 1)
             rest, _ = model.extend(params, tokens[..., :-1], positions, token_mask[..., :-1], prefix)
             hidden = jnp.concatenate([hidden, rest], axis=2)
-        return token_log_probs(hidden, model.output_table(params), tokens, allowed, temperature, chunk)
+        scores = token_log_probs(hidden, model.output_table(params), tokens, allowed, temperature, chunk)
+        return scores if read is None else (*scores, read(hidden))
 
     if group_chunks == 1:
         return members((tokens, token_mask))

@@ -34,7 +34,7 @@ from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import family_of, make_model, read_config
 from rrft_jax.models.sharding import param_spec
-from rrft_jax.parallel.processes import is_writer, whole
+from rrft_jax.parallel.processes import gather_to_writer, is_writer
 
 SHOWN = 12  # tensors that an error names
 _log = logging.getLogger(__name__)
@@ -228,8 +228,9 @@ def _published_tensors(
         module = path.removesuffix("/kernel")
         adapted = path.endswith("/kernel") and f"{module}/lora_a" in leaves
         for layer in range(leaf.shape[0]) if stacked else [None]:
-            x = whole(leaf, layer)
-            adapter = {f"{module}/{part}": whole(leaves[f"{module}/{part}"], layer) for part in lora.LEAVES if adapted}
+            x = gather_to_writer(leaf, layer)
+            parts = [f"{module}/{part}" for part in lora.LEAVES if adapted]
+            adapter = {part: gather_to_writer(leaves[part], layer) for part in parts}
             yield name.format(layer), None if x is None else _published(names, path, x, adapter, dtype)
 
 

@@ -1,4 +1,4 @@
-"""Chips and slices by name: how much memory and speed one has, and devices to compile for that are not there."""
+"""Chips and slices by name: their memory and speed, and devices to compile for without having them."""
 
 import math
 import os
@@ -12,7 +12,7 @@ import jax
 class Chip:
     """One chip as its maker states it. hbm: bytes a program may use, as the compiler counts them (0: no limit known);
     flops: dense bfloat16 FLOP/s; hbm_bandwidth, link_bandwidth: bytes/s, the latter of one interconnect link one way.
-    A speed of 0 is not known, and no time is predicted from it."""
+    0 means that a speed is not known; no time is predicted from it."""
 
     name: str
     hbm: int
@@ -29,7 +29,7 @@ TPUS = {
     "v5p": Chip("v5p", int(95.74 * GIB), 459e12, 2765e9, 100e9),
     "v6e": Chip("v6e", int(31.25 * GIB), 918e12, 1640e9, 100e9),
 }
-# Shapes that are rented, smallest first. Of other devices any power of two.
+# Shapes that can be rented, smallest first. Other devices come in any power of two.
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 SLICES = {
     "v5e": _FLAT,
@@ -69,7 +69,7 @@ def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:
 
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    except Exception as error:  # of many kinds: no libtpu, or a shape that it refuses
+    except Exception as error:  # errors of many types: libtpu is missing, or it refuses the shape
         raise RuntimeError(
             f"topology={topology}: libtpu did not take it ({str(error).splitlines()[0]}). Compiling for a TPU needs "
             "the tpu extra (pip install -c requirements.lock -e '.[tpu]') and a shape that exists"

@@ -1,4 +1,4 @@
-"""Joining the processes of one run: from flags, from the environment, or by what a TPU pod or Slurm says."""
+"""Joins the processes of one run, as flags, the environment, a TPU pod or Slurm describe them."""
 
 import os
 import socket
@@ -96,13 +96,13 @@ def _one_per_node(environment: Mapping[str, str] = os.environ) -> bool:
 def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int) -> None:
     """Connects this process with the others; must come before the first use of a device.
 
-    start_timeout_s: how long to wait for the coordinator and for all processes; one that waits in vain for the others
-    says so and ends here, with code 2 or 3, since jax gives no other way out. heartbeat_timeout_s: a process that is
-    silent for so long is taken for dead, and the others end. Raises ClusterError.
+    start_timeout_s: how long to wait for the coordinator and for all processes; a process that waits in vain prints a
+    message and exits here with code 2 or 3, since jax offers no other way. heartbeat_timeout_s: after that many seconds
+    without a heartbeat a process counts as lost, and the others exit. Raises ClusterError.
     """
     if cluster is not None and cluster.count == 1:
         return
-    # Its handler would take a SIGTERM that comes before the loop's own is in place, and nobody would look at it.
+    # Its handler would catch a SIGTERM that arrives before the loop's own handler exists, and nobody would react.
     jax.config.update("jax_enable_preemption_service", False)
     limits: dict[str, Any] = {
         "initialization_timeout": start_timeout_s + SPARE_S,
@@ -136,7 +136,7 @@ def _join_managed(start_timeout_s: int, limits: Mapping[str, Any]) -> None:
         "cannot find them, or --num_processes=1 to run on this one alone"
     )
     try:
-        # For want of others, as a launcher that watches the machines must know: it starts all of them again.
+        # The exit code for lost processes: a launcher that watches the machines then restarts all of them.
         with _ends_after(start_timeout_s, f"{what} within {start_timeout_s} s. {remedy}", LOST_OTHERS):
             jax.distributed.initialize(**limits)
     except (RuntimeError, ValueError) as error:
@@ -149,7 +149,7 @@ def _join_managed(start_timeout_s: int, limits: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _ends_after(limit_s: float, message: str, code: int = 2) -> Generator[None]:
-    """Ends the program with one line and `code` where its body takes longer: jax cannot be told to give up waiting."""
+    """Exits with one line and `code` where its body takes longer: jax has no option to give up waiting."""
 
     def end() -> None:
         print(f"error: {message}", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""How the B prompts of a batch lie on the rows that the devices share: padding, split groups, rows of a process.
+"""How the B prompts of a batch are placed on the rows that the devices share: padding, split groups, rows of a process.
 
     B = 14 on 8 devices            16 rows, the last two of weight 0
     B = 2, G = 8 on 8 devices       8 rows, each prompt on 4 of them with 2 of its completions
 
-A split group computes its prompt once per row, which is what idle devices cost anyway.
+A split group computes its prompt once per row; the devices would idle otherwise.
 """
 
 from dataclasses import dataclass, field

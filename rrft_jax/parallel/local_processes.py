@@ -1,7 +1,7 @@
-"""Several processes on one machine, watched by their parent: when one is lost it says which, and ends the others.
+"""Several processes on one machine, watched by their parent: when one is lost it reports which, and stops the others.
 
-The survivors of a lost process abort inside the runtime, with its words and not ours: only a parent can say what
-happened. It needs no jax, and holds no device.
+The survivors of a lost process abort inside the runtime, with the runtime's message: only a parent can report what
+happened. The parent imports no jax and holds no device.
 """
 
 import os
@@ -17,7 +17,7 @@ from rrft_jax.parallel.names import ADDRESS, COUNT, LOST_OTHERS, NUMBER
 
 STOPPED = 128 + signal.SIGINT  # after Ctrl-C; a process that SIGTERM stopped ends with 0
 CAUSE_S = 5.0
-EXPLAINED = 2  # the exit code of a process that said itself what was wrong
+EXPLAINED = 2  # the exit code of a process that has printed its error itself
 _CONSEQUENCES = (LOST_OTHERS, -signal.SIGABRT)
 
 
@@ -74,7 +74,7 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
 def _wait(processes: Sequence[subprocess.Popen]) -> int | None:
     """The number of the first process that fails; None when all have ended well, or stopped after a signal.
 
-    A survivor may be seen to end before the one that it lost: then that one is waited for, CAUSE_S seconds.
+    A survivor may exit before the process that it lost: the parent then waits CAUSE_S seconds for that one.
     """
     decide_at = float("inf")
     while True:
@@ -93,7 +93,7 @@ def _wait(processes: Sequence[subprocess.Popen]) -> int | None:
 
 
 def _end(processes: Sequence[subprocess.Popen], patience_s: float) -> list[int]:
-    """Waits for all, and kills those that take longer; the numbers of these."""
+    """Waits for all, kills those that take longer, and returns their numbers."""
     end, killed = time.monotonic() + patience_s, []
     for number, process in enumerate(processes):
         try:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
 PRESETS = ("data", "fsdp", "fsdp+tensor")
-DEFAULTS = ((-1, 1, 1), (1, -1, 1))  # sizes that nobody asked for, so that a preset may take their place
+DEFAULTS = ((-1, 1, 1), (1, -1, 1))  # default sizes, which a preset may replace
 
 # Logical axis -> mesh axes, of activations and parameters alike.
 RULES: dict[str, tuple[str, ...]] = {
@@ -97,7 +97,7 @@ def spec_for(shape: Sequence[int], names: Sequence[str | None], sizes: dict[str,
 
 
 def dropped_rules(shape: Sequence[int], names: Sequence[str | None], sizes: dict[str, int]) -> list[str]:
-    """What `spec_for` leaves whole although a rule would split it, in words."""
+    """Describes what `spec_for` leaves whole although a rule would split it."""
     found = []
     for length, name in zip(shape, names, strict=True):
         axes = RULES[name] if name else ()

@@ -1,7 +1,7 @@
-"""Several processes as one run: who writes, what the others know, and arrays whose rows lie on several hosts.
+"""Several processes as one run: which one writes, how they share values, and arrays whose rows lie on several hosts.
 
-Everything here is the identity when there is one process. `exchange` and what is built on it are collectives: every
-process must call them in the same order, and never from a prefetch thread.
+With one process everything here is the identity. `all_gather_objects` and what is built on it are collectives:
+every process must call them in the same order, and never from a prefetch thread.
 """
 
 import functools
@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 T = TypeVar("T")
-PIECE = 2**26  # elements of an array that come together on every device at a time
+PIECE = 2**26  # elements of an array that every device gathers at a time
 # Status codes of the runtime for a program that is wrong or too large for its devices: nobody else's fault.
 OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED", "NOT_FOUND")
 
@@ -42,8 +42,8 @@ def is_writer() -> bool:
     return jax.process_index() == 0
 
 
-def say(text: str) -> None:
-    """Prints, once for all processes."""
+def print_once(text: str) -> None:
+    """Prints the text in process 0 only."""
     if is_writer():
         print(text, flush=True)
 
@@ -52,22 +52,22 @@ class ElsewhereError(RuntimeError):
     """Another process failed, and reports it."""
 
 
-def exchange(value: T) -> list[T]:
-    """The values of all processes, in order of their numbers. Values are pickled, so any of the program's own types."""
+def all_gather_objects(value: T) -> list[T]:
+    """The values of all processes, in order of their numbers; they are pickled, so any type of this program will do."""
     if jax.process_count() == 1:
         return [value]
     mine = np.frombuffer(pickle.dumps(value), np.uint8)
     lengths = multihost_utils.process_allgather(np.int32(len(mine))).reshape(-1)
-    # A power of two: every length of its own would be a program of its own.
+    # A power of two, since every new length compiles a new program.
     padded = np.zeros(max(4096, 1 << (int(lengths.max()) - 1).bit_length()), np.uint8)
     padded[: len(mine)] = mine
     everyone = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(lengths), -1)
     return [pickle.loads(row[:n].tobytes()) for row, n in zip(everyone, lengths.tolist(), strict=True)]
 
 
-def together(function: Callable[[], T]) -> T:
-    """function() on every process, none of which continues where one fails: the first that failed raises its error, the
-    others raise ElsewhereError. `function` must hold no collective.
+def run_on_all(function: Callable[[], T]) -> T:
+    """Calls function() on every process. Where one fails none continues: the first that failed raises its error, the
+    others raise ElsewhereError. `function` must call no collective.
     """
     if jax.process_count() == 1:
         return function()
@@ -77,7 +77,7 @@ def together(function: Callable[[], T]) -> T:
         values.append(function())
     except (ValueError, OSError, RuntimeError) as caught:
         error = caught
-    reasons = exchange(None if error is None else str(error))
+    reasons = all_gather_objects(None if error is None else str(error))
     failed = [number for number, reason in enumerate(reasons) if reason is not None]
     if not failed:
         return values[0]
@@ -96,11 +96,11 @@ def local_rows(x: Any, rows: np.ndarray) -> np.ndarray:
     return out[rows]
 
 
-def whole(x: Any, layer: int | None = None) -> np.ndarray | None:
+def gather_to_writer(x: Any, layer: int | None = None) -> np.ndarray | None:
     """x, or x[layer], as numpy; None in all but process 0. A collective where x is split over devices.
 
-    A large array comes together PIECE elements at a time, since every device holds the piece for a moment. Nothing is
-    kept: numpy's view of an array would live as long as the array itself.
+    A large array is gathered PIECE elements at a time, since every device holds the piece for a moment. The result is a
+    copy: numpy's view of an array would live as long as the array itself.
     """
     if not isinstance(x, jax.Array) or [d.platform for d in x.devices()] == ["cpu"]:  # on the host already
         return np.asarray(x)[... if layer is None else layer] if is_writer() else None
@@ -137,7 +137,7 @@ def who() -> str:
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether an error of the runtime is what a process sees when another one is gone."""
+    """Whether an error of the runtime means that another process is lost."""
     return _joined() and isinstance(error, jax.errors.JaxRuntimeError) and not any(code in str(error) for code in OWN)
 
 
@@ -147,8 +147,8 @@ def _joined() -> bool:
 
 
 def leave(code: int) -> int:
-    """For the end of a main program that failed: `code`, but where there are other processes it ends this one at once,
-    since an orderly end would wait for them."""
+    """The exit code of a main program that failed. Where there are other processes it exits at once, since an orderly
+    shutdown would wait for them."""
     if _joined():
         sys.stdout.flush()
         sys.stderr.flush()

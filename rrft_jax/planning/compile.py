@@ -14,7 +14,6 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import make_model
@@ -22,9 +21,9 @@ from rrft_jax.parallel.chips import Chip
 from rrft_jax.planning.device_memory import MemoryPlan
 from rrft_jax.planning.flops import count_flops
 from rrft_jax.planning.hlo import Collective, CompiledText
-from rrft_jax.planning.shapes import Shapes, device_bytes, make_shapes, stand_in_tokens
+from rrft_jax.planning.shapes import RunShapes, device_bytes, make_shapes, stand_in_tokens
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.critic import optimizer_for
 from rrft_jax.training.programs import make_programs
 
 PROGRAMS = ("sample", "reference", "step")
@@ -34,7 +33,7 @@ _MEMORY = ("argument_size", "output_size", "alias_size", "temp_size", "generated
 @dataclass(frozen=True)
 class Memory:
     """Bytes on one device while the program runs. arguments: what it is given; temporaries: what it needs besides that,
-    results included; beside: what the run keeps there that the program does not touch; peak: all three.
+    results included; resident: what the run keeps there that the program does not touch; peak: all three.
 
     The compiler's own "peak" is what is alive at once at most. A TPU reserves its temporaries as one block, with holes
     in it (1.5 GiB in an update of 2B), so the block counts here.
@@ -42,11 +41,11 @@ class Memory:
 
     arguments: int
     temporaries: int
-    beside: int
+    resident: int
 
     @property
     def peak(self) -> int:
-        return self.arguments + self.temporaries + self.beside
+        return self.arguments + self.temporaries + self.resident
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def check(names: Sequence[str]) -> None:
         raise ValueError(f"--programs: {', '.join(sorted(unknown))} unknown, there are {', '.join(PROGRAMS)}")
 
 
-def arguments(shapes: Shapes) -> dict[str, tuple]:
+def arguments(shapes: RunShapes) -> dict[str, tuple]:
     """The arguments of each program."""
     drawn = shapes.drawn
     first = (shapes.first_member,) if shapes.layout.drawn.split > 1 else ()
@@ -111,10 +110,11 @@ def compile_programs(
     """
     attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
     model = make_model(sizes, config.model.dtype, config.model.remat, attention)
-    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
+    critic = get_algorithm(config.algorithm).critic(config)
+    optimizer, _ = optimizer_for(config, critic)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     algorithm = get_algorithm(config.algorithm)
-    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout)
+    programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout, critic)
     unused = set() if algorithm.samples else {"sample"}
     unused |= {"reference"} if shapes.reference is None else set()
     names = [name for name in names if name not in unused]
@@ -122,8 +122,8 @@ def compile_programs(
     with jax.set_mesh(mesh):
         for name in names:
             args = arguments(shapes)[name]
-            beside = shapes.resident - _kept(name, shapes)
-            report = _one(name, getattr(programs, name), args, beside, config, mesh, chip, keep_text)
+            resident = shapes.resident - _kept(name, shapes)
+            report = _one(name, getattr(programs, name), args, resident, config, mesh, chip, keep_text)
             on_report(report)
             reports.append(report)
     return reports
@@ -153,7 +153,7 @@ def to_dict(reports: Sequence[Report], chip: Chip, config: ConfigDict, mesh: Mes
     }
 
 
-def _kept(name: str, shapes: Shapes) -> int:
+def _kept(name: str, shapes: RunShapes) -> int:
     """Bytes of what a run keeps all the time, on one device, that the program is given."""
     given = {
         "sample": shapes.params, "reference": shapes.reference, "step": (shapes.state, shapes.frozen),
@@ -162,7 +162,7 @@ def _kept(name: str, shapes: Shapes) -> int:
 
 
 def _one(
-    name: str, program: Any, args: tuple, beside: int, config: ConfigDict, mesh: Mesh, chip: Chip,
+    name: str, program: Any, args: tuple, resident: int, config: ConfigDict, mesh: Mesh, chip: Chip,
     keep_text: Callable[[str, str], Any],
 ) -> Report:  # fmt: skip
     traced = program.trace(*args)
@@ -184,7 +184,7 @@ def _one(
     memory = Memory(
         found.argument_size_in_bytes,
         found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes,
-        beside,
+        resident,
     )
     received, traffic = sum(c.moved for c in collectives), read.traffic()
     return Report(

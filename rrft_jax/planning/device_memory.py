@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.protocol import Sizes
@@ -22,11 +21,11 @@ from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
-from rrft_jax.planning.shapes import Shapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
+from rrft_jax.planning.shapes import RunShapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.critic import optimizer_for
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class MemoryPlan:
 
 def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
-    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
+    optimizer, _ = optimizer_for(config, get_algorithm(config.algorithm).critic(config))
     shapes = make_shapes(config, sizes, optimizer, mesh)
     update = shapes.layout.update
     part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time
@@ -254,7 +253,7 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
     return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
 
 
-def _decoding_weights(config: ConfigDict, shapes: Shapes, mesh: Mesh, axes: ParamAxes) -> int:
+def _decoding_weights(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
     """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0

@@ -6,14 +6,16 @@ import jax
 from ml_collections import ConfigDict
 
 from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.published_sizes import SIZES
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.planning.measured import with_buckets
 from rrft_jax.planning.smallest import smallest_fit
-from rrft_jax.planning.text import describe_plan, visual_tokens
-from rrft_jax.pretrained import SIZES, read_sizes, resolve_init
+from rrft_jax.planning.text import describe_plan, picture_tokens
+from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.stages import check_stages
 from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
@@ -26,14 +28,15 @@ def dry_run(
     capacity: int = 0,
     kind: str = "",
 ) -> int:
-    """Prints the plan of a run; config.init may be a size without weights (2b, 7b). Returns the exit code: 1 where more
-    than `capacity` bytes of a device are planned, in any stage.
+    """Prints the plan of a run; config.init may be a size without weights (2b, qwen3-vl-4b, ...).
+
+    Returns the exit code: 1 where more than `capacity` bytes of a device are planned, in any stage.
 
     sizes: None for those of config.init. devices: None for those that are here. capacity: 0 where it is not known.
     kind: of chip, whose slices are looked through for one that fits.
     """
     config = config.copy_and_resolve_references()
-    if chosen := settle_task(config):
+    for chosen in filter(None, (settle_task(config), settle_preset(config))):
         print(chosen)
     check_config(config)
     if not config.stage1:
@@ -55,7 +58,7 @@ def _stage(
         processor = load_processor(resolve_init(config.init))
         limits = processor.min_pixels, processor.max_pixels
     plan = make_plan(config, sizes, mesh)
-    print(describe_plan(plan, config, sizes, mesh, visual_tokens(config, sizes, limits)))
+    print(describe_plan(plan, config, sizes, mesh, picture_tokens(config, sizes, limits)))
     if not capacity:
         return 0
     fits = plan.most <= capacity

@@ -21,7 +21,7 @@ from rrft_jax.models.registry import family_of
 from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.models.weights import abstract_params, tensor_names
 from rrft_jax.parallel.layout import process_rows
-from rrft_jax.planning.shapes import Shapes, prompt_shapes
+from rrft_jax.planning.shapes import RunShapes, prompt_shapes
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.batches import KEPT
 from rrft_jax.training.parameters import loaded_dtypes
@@ -42,12 +42,8 @@ class HostPlan:
     batches: int
     held_out: int
 
-    @property
-    def loading(self) -> int:
-        return self.reading + self.shards
 
-
-def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: Shapes, evaluated: int) -> HostPlan:
+def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, evaluated: int) -> HostPlan:
     """The plan of this process. evaluated: rows of an evaluation batch, of all processes; 0 where there is none."""
     held = 0
     if evaluated:
@@ -96,7 +92,7 @@ def _parts(path: str, shape: tuple[int, ...], mesh: Mesh, axes: ParamAxes) -> tu
 
 def _merged_bytes(init: str) -> int:
     """Of the adapter that `init` is, which stays on the host until the base has been read; 0 for a model."""
-    return peft.weights_file(init).stat().st_size if peft.is_adapter(init) else 0
+    return peft.weights_file(init).stat().st_size if peft.is_adapter_directory(init) else 0
 
 
 def _own_rows(tree: Any, mesh: Mesh, rows: int) -> int:

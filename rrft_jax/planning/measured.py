@@ -2,7 +2,8 @@
 
 from ml_collections import ConfigDict
 
-from rrft_jax.pretrained import SIZES, load_init
+from rrft_jax.models.published_sizes import SIZES
+from rrft_jax.pretrained import load_init
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithms import get_algorithm

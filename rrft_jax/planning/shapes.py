@@ -25,6 +25,7 @@ from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.critic import head_params
 from rrft_jax.training.parameters import combine, trained_paths
 from rrft_jax.training.programs import StepLayout, step_layout
 from rrft_jax.training.rollouts import off_policy
@@ -41,7 +42,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Shapes:
+class RunShapes:
     """Trees of jax.ShapeDtypeStruct that carry the shardings of a run, for its largest bucket.
 
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the other parameters;
@@ -83,11 +84,14 @@ def largest_bucket(config: ConfigDict) -> Bucket:
 
 def make_shapes(
     config: ConfigDict, sizes: Sizes, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> Shapes:
+) -> RunShapes:
     """The arrays of a run of this config on this mesh, as `start.load_weights` and the loop will make them."""
     Buckets(**config.buckets).check_merged(sizes.vision.spatial_merge_size**2)
     algorithm, axes = get_algorithm(config.algorithm), family_of(sizes).param_axes
-    trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in _weights(config, sizes))
+    trained, *rest = _weights(config, sizes)
+    if algorithm.critic(config) is not None:
+        trained |= jax.eval_shape(lambda: head_params(sizes.hidden_size))
+    trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in (trained, *rest))
     state = jax.eval_shape(lambda p: init_state(p, optimizer), trainable)
     state = _sharded(state, shardings_like(state, trainable, mesh))
     reference = None
@@ -100,7 +104,7 @@ def make_shapes(
     if layout.drawn is not layout.update:
         drawn = _batch(config, algorithm, sizes, mesh, layout.drawn)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return Shapes(
+    return RunShapes(
         combine(trainable, frozen), state, frozen, reference, copied if reference else {}, drawn, batch,
         jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
         jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
@@ -114,7 +118,7 @@ def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     cast = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)  # noqa: E731
     trainable = {path: x for path, x in base.items() if path in trained}
     frozen = {path: cast(x) for path, x in base.items() if path not in trained}
-    copied = {path: cast(x) for path, x in trainable.items()}
+    copied = {path: cast(x) for path, x in (base if config.reference else trainable).items()}
     if config.lora.rank:
         adapter = adapter_shapes(base, read(config, "lora").settings())
         trainable = {path: x for path, x in adapter.items() if is_trained(path)}

@@ -49,7 +49,7 @@ def describe_program(report: Report, chip: Chip) -> str:
         of = f" of {chip.hbm / GIB:.2f} GiB" + ("" if report.fits(chip) else ": DOES NOT FIT") if chip.hbm else ""
         lines += [
             f"  memory per device   {m.peak / GIB:.2f} GiB{of} = arguments {m.arguments / GIB:.2f} + temporaries and "
-            f"results {m.temporaries / GIB:.2f} + resident besides {m.beside / GIB:.2f}",
+            f"results {m.temporaries / GIB:.2f} + resident besides {m.resident / GIB:.2f}",
             f"  dots                {report.flops / 1e12:.2f} TFLOP (counted in the traced program, loops by their "
             "length)",
             f"  memory traffic      {report.traffic / 1e9:.1f} GB (estimated from the compiled text)",
@@ -175,7 +175,7 @@ def _array(shape: str, size: int, where: str) -> str:
 PICTURES = ((320, 480), (480, 640), (1080, 1920))  # height and width in pixels, to say what they become
 
 
-def visual_tokens(config: ConfigDict, sizes: Sizes, limits: tuple[int, int] | None = None) -> str:
+def picture_tokens(config: ConfigDict, sizes: Sizes, limits: tuple[int, int] | None = None) -> str:
     """How many visual tokens pictures become. limits: min_pixels, max_pixels of the model's directory."""
     low, high = limits or family_of(sizes).pixel_limits
     low, high = config.processor.min_pixels or low, config.processor.max_pixels or high

@@ -1,1 +1,1 @@
-"""From an example's text and images to the arrays the model is given: chat template, patches, positions, buckets."""
+"""From an example's text and images to the arrays that the model reads: chat template, patches, positions, buckets."""

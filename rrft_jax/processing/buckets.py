@@ -14,7 +14,7 @@ AUTO = ("auto",)  # in place of a list: chosen from the data, see `proposal`
 
 
 class PromptTooLong(ValueError):
-    """A prompt that no bucket holds; it is refused, since cutting it would cut through its image tokens."""
+    """A prompt that no bucket holds. It is refused, since truncating it would cut through its image tokens."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _check(one: EncodedPrompt, name: str, bucket: Bucket) -> None:
 
 
 def describe(processor: Processor, sizes: Sequence[Size]) -> str:
-    """What the start of a run prints: pixel limits, and the visual and prompt tokens they lead to."""
+    """What a run prints at its start: pixel limits, and the visual and prompt tokens that follow from them."""
     side = processor.patch_size * processor.merge_size
     lines = [
         f"images are resized to between min_pixels={processor.min_pixels} and max_pixels={processor.max_pixels}, "

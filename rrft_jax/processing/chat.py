@@ -21,10 +21,16 @@ _MARK = re.compile("\ue000([0-9]+)\ue000")  # private-use characters, which no t
 
 @dataclass(frozen=True)
 class Visual:
-    """An image or a video in a turn: `copies` of its special token stand for it."""
+    """An image or a video in a turn: `copies` of its special token stand for it.
+
+    times: of a video whose frame pairs stand apart, the text before each, which then has so many copies; around: the
+    special tokens that begin and end each, which a template prints around the video.
+    """
 
     token: str
     copies: int
+    times: tuple[str, ...] = ()
+    around: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
+    """A prompt. text: the user's; history: (role, text) of the turns before it, of "user" and "assistant";
     system: None for the template's own. Pictures are in front of `text`, or at marks in the user's texts."""
 
     text: str
@@ -78,7 +84,7 @@ def place(
 
 
 def mark(k: int) -> str:
-    """What stands for text k of a conversation while the template is rendered; texts are never searched for it."""
+    """The placeholder of text k of a conversation while the template is rendered; texts are never searched for it."""
     return f"\ue000{k}\ue000"
 
 
@@ -145,18 +151,21 @@ def chat_tokens(
                 f"the chat template prints {token} {pieces.count(token)} times for {expected} of them: "
                 "use the model's own chat_template in its directory"
             )
-    copies = {token: iter([v.copies for v in visuals if v.token == token]) for token in kinds}
+    if any(visual.times for visual in visuals):
+        pieces = _apart(pieces, visuals)
+    counts = {token: [v.copies for v in visuals if v.token == token for _ in v.times or ("",)] for token in kinds}
+    copies = {token: iter(found) for token, found in counts.items()}
     return _token_ids(plain, specials, pieces, texts, copies)
 
 
 def reply_tokens(
     tokenizer: Any, plain: tokenizers.Tokenizer, specials: Mapping[str, int], turns: Sequence[Turn], end: str
 ) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation behind its first question, and which of them the assistant says.
+    """Token ids of a conversation after its first question, and which of them the assistant generates.
 
     turns: of one text each, user and assistant in turn, the assistant last; end: the special token that ends a turn,
-    which the assistant says too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for a
-    template that ends an answer in another way.
+    which the assistant generates too. Each answer is tokenised by itself, as it is when it is sampled. ValueError for
+    a template that ends an answer in another way.
     """
     rendered, texts = render(tokenizer, turns, {})
     ids: list[int] = []
@@ -179,6 +188,29 @@ def reply_tokens(
 def _pieces(specials: Mapping[str, int], rendered: str) -> list[str]:
     cut = "|".join(re.escape(token) for token in sorted(specials, key=len, reverse=True))
     return re.split(f"({cut})", rendered)
+
+
+def _apart(pieces: list[str], visuals: Sequence[Visual]) -> list[str]:
+    """The pieces of a conversation, with each video that has times as frame pairs one after another."""
+    waiting, out = {token: [v for v in visuals if v.token == token] for token in {v.token for v in visuals}}, []
+    rest = list(pieces)
+    while rest:
+        piece = rest.pop(0)
+        visual = waiting[piece].pop(0) if piece in waiting else None
+        if visual is None or not visual.times or visual.around is None:
+            out.append(piece)
+            continue
+        start, end = visual.around
+        if out[-2:] != [start, ""] or rest[:2] != ["", end]:
+            raise ValueError(
+                f"the chat template does not print {start} and {end} around {piece}: use the model's own chat_template"
+            )
+        before, rest = out[-3] if len(out) > 2 else "", rest[2:]
+        out = out[:-3]
+        for time in visual.times:
+            out += [before + time, start, "", piece, "", end]
+            before = ""
+    return out
 
 
 def _token_ids(

@@ -20,7 +20,7 @@ _OTHERS = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "config
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TEMPLATE, OLD_TEMPLATE = "chat_template.jinja", "chat_template.json"
 _LARGE = 2**28  # bytes of a tokenizer
-_LARGEST_LEAST = 2**26  # pixels that every image may be enlarged to
+_MAX_MIN_PIXELS = 2**26  # pixels that every image may be enlarged to
 _log = logging.getLogger(__name__)
 
 
@@ -52,8 +52,8 @@ def load_tokenizer(directory: Path) -> tuple[Any, Path]:
 
 
 def guarded(function: Callable[[], T]) -> T:
-    """function(), whose errors of every kind become ValueError with a reason in one line: a library raises what it
-    likes for damaged files, and those in Rust panic."""
+    """Calls function(); every error becomes a ValueError with a reason in one line: libraries raise errors of any type
+    for damaged files, and those in Rust panic."""
     try:
         return function()
     except Exception as error:
@@ -126,10 +126,10 @@ def load_image_processor(
     low, high = low if min_pixels is None else min_pixels, high if max_pixels is None else max_pixels
     if not 0 < low <= high:
         raise ValueError(f"{path}: min_pixels {low} must be positive and at most max_pixels {high}; change either")
-    across = 2 * vision.spatial_merge_size  # patches of a picture to try it with
+    across = 2 * vision.spatial_merge_size  # patches of the picture that the processor is tried with
     side = across * vision.patch_size
     try:
-        # The one that the file names, in its version for NumPy and Pillow: the others need torch.
+        # The class that the file names, in its version for NumPy and Pillow: the others need torch.
         images = guarded(
             lambda: AutoImageProcessor.from_pretrained(
                 str(directory), backend="pil", trust_remote_code=False, local_files_only=True,
@@ -173,7 +173,7 @@ def _limits(config: dict, path: Path, published: tuple[int, int]) -> tuple[int, 
     name within size, which published directories have."""
     defaults = dict(zip(("shortest_edge", "longest_edge"), published, strict=True))
     size, found = section_of(config, path, "size"), []
-    for name, edge, most in (("min_pixels", "shortest_edge", _LARGEST_LEAST), ("max_pixels", "longest_edge", 2**40)):
+    for name, edge, most in (("min_pixels", "shortest_edge", _MAX_MIN_PIXELS), ("max_pixels", "longest_edge", 2**40)):
         outer = count(config, path, name, default=None, most=most)
         inner = [count(size, path, key, default=None, most=most) for key in (edge, name)]
         if outer is None and None not in inner and inner[0] != inner[1]:

@@ -56,11 +56,13 @@ def from_hf(
     merge_size: int = 2,
     patch_width: int = 0,
     positions: Callable[[int, Sequence[Span], int], tuple[np.ndarray, int]] = mrope_positions,
+    intervals: Sequence[float] = (),
 ) -> EncodedPrompt:
     """A prompt from what HuggingFace's processor returns for one row without padding.
 
     input_ids int[p]; pixel_values float32[N, W], all images after one another, image_grid_thw int[images, 3];
     the same for videos. patch_width: W; 0 for that of the pixel values. positions: as in `protocol.Family`.
+    intervals: `Span.interval` of each video; () for 1.
     Raises ValueError where tokens, grids and patches disagree.
     """
     tokens = np.asarray(input_ids, np.int32)
@@ -70,6 +72,8 @@ def from_hf(
         "video": _split("pixel_values_videos", pixel_values_videos, video_grid_thw),
     }
     spans = visual_spans(tokens, grids["image"], grids["video"], image_token_id, video_token_id, merge_size)
+    if intervals:
+        spans = [replace(s, interval=intervals[s.number]) if s.kind == "video" else s for s in spans]
     patches, places = [], []
     for span in spans:
         t, h, w = span.grid

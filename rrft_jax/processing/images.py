@@ -8,34 +8,16 @@ import numpy as np
 from PIL import Image
 
 from rrft_jax.data.decoding import open_image
+from rrft_jax.data.sizes import resized
 from rrft_jax.models.positions import Grid
 
 
 def shrunk(height: int, width: int, limit: int) -> tuple[int, int]:
-    """(height, width) of an image reduced to an area of `limit` pixels, as LLaMA-Factory rounds it; 0: as it is."""
+    """(height, width) of an image reduced to an area of `limit` pixels, as LLaMA-Factory rounds it; 0: unchanged."""
     if not limit or height * width <= limit:
         return height, width
     factor = math.sqrt(limit / (width * height))
     return int(height * factor), int(width * factor)
-
-
-def resized(height: int, width: int, side: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(height, width) that a picture is given: near multiples of `side`, the pixels of a visual token, with an area
-    between the limits, as `smart_resize` of Qwen's image processors in transformers has it.
-
-    Raises ValueError for a picture more than 200 times longer than wide.
-    """
-    longer = max(height, width) / min(height, width)
-    if longer > 200:
-        raise ValueError(f"it is {longer:.0f} times longer than wide, and 200 is the most")
-    near = round(height / side) * side, round(width / side) * side
-    if math.prod(near) > max_pixels:
-        factor = math.sqrt(height * width / max_pixels)
-        return max(side, int(height / factor / side) * side), max(side, int(width / factor / side) * side)
-    if math.prod(near) < min_pixels:
-        factor = math.sqrt(min_pixels / (height * width))
-        return math.ceil(height * factor / side) * side, math.ceil(width * factor / side) * side
-    return near
 
 
 def image_grid(images: Any, height: int, width: int, nearest_pixels: int = 0) -> Grid:
@@ -57,8 +39,8 @@ def image_patches(images: Any, image: Any, nearest_pixels: int = 0) -> tuple[np.
     """float32[n, W] patches of one image in merge order, each of W numbers, and its grid.
 
     images: HuggingFace's image processor. nearest_pixels: a larger image is first reduced to this area, every pixel
-    taken from its nearest neighbour, and what comes then (bicubic) starts from there: LLaMA-Factory's
-    `image_resolution`. 0: not. Raises ValueError where the processor resizes otherwise than `resized`.
+    taken from its nearest neighbour, before the bicubic resizing: LLaMA-Factory's `image_resolution`. 0 skips that
+    step. Raises ValueError where the processor resizes otherwise than `resized`.
     """
     opened = open_image(image)
     grid = image_grid(images, opened.height, opened.width, nearest_pixels)  # refuses impossible shapes with their size

@@ -1,5 +1,6 @@
 """Tokenizer, chat template and image processor of a HuggingFace directory, composed without torch."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -38,9 +39,9 @@ class Processor:
 
     eos_token_ids: end of turn first, then what generation_config.json adds. vocab_tokens: ids the tokenizer knows;
     the model may have more embedding rows. min_pixels, max_pixels: area of an image after resizing. nearest_pixels:
-    area that a larger one is reduced to before that, see `image_patches`; 0: not. image_mark: what stands in a prompt's
-    text where an image goes; None: images are in front of the text. special, positions: as in the model's `Family`.
-    patch_width: numbers in a patch.
+    area that a larger one is reduced to before that, see `image_patches`; 0 skips it. image_mark: the placeholder of an
+    image in a prompt's text; None: images are in front of the text. special, positions, timestamps: as in the model's
+    `Family`. frame_interval(seconds): the family's, of the model's sizes. patch_width: numbers in a patch.
     """
 
     tokenizer: Any
@@ -64,6 +65,8 @@ class Processor:
     patch_width: int
     nearest_pixels: int = 0
     image_mark: str | None = None
+    frame_interval: Callable[[float], float] | None = None
+    timestamps: bool = False
 
 
 def load_processor(
@@ -116,6 +119,8 @@ def load_processor(
         patch_size=sizes.vision.patch_size,
         merge_size=sizes.vision.spatial_merge_size,
         patch_width=sizes.vision.patch_dim,
+        frame_interval=None if family.frame_interval is None else functools.partial(family.frame_interval, sizes),
+        timestamps=family.timestamps,
     )
     turns = [Turn("user", (Visual(special.image, 1), "a"))]  # a conversation with an image becomes tokens, and back
     _try(template, lambda: render(tokenizer, turns, _kinds(processor)))
@@ -125,7 +130,7 @@ def load_processor(
 
 
 def _try(file: Path, work: Callable[[], Any]) -> Any:
-    """work(); ValueError names the file that keeps it from being done."""
+    """Calls work(); ValueError names the file that made it fail."""
     try:
         return guarded(work)
     except ValueError as error:
@@ -148,20 +153,26 @@ def save_processor(processor: Processor, directory: str | Path) -> None:
 
 def encode_prompt(
     processor: Processor, text: str, images: Sequence = (), videos: Sequence[Sequence] = (), system: str | None = None,
-    history: Sequence[tuple[str, str]] = (),
+    history: Sequence[tuple[str, str]] = (), fps: Sequence[float] = (),
 ) -> EncodedPrompt:
     """One user turn: images, then videos, then the text, ready for the answer. history: see `chat.Prompt`.
 
-    With `processor.image_mark`, each image is in the place of a mark in the text instead: of the first marks, so that a
-    question may hold more of them. So it is without it where the user's texts hold as many IMAGE_MARK as there are
-    images.
-    images: PIL images, uint8 arrays or paths. videos: sequences of such frames. system: None for the template's own.
+    With `processor.image_mark`, each image takes the place of a mark in the text instead, of the first marks if the
+    question holds more. Without it the same happens where the user's texts hold as many IMAGE_MARK as there are images.
+    images: PIL images, uint8 arrays or paths. videos: sequences of such frames; fps: how many frames of each are one
+    second, which families need that know the time in a video. system: None for the template's own.
     Special tokens inside the texts are plain characters.
     """
+    if fps and len(fps) != len(videos) or not all(rate > 0 for rate in fps):
+        raise ValueError(f"fps={list(fps)} is not a positive number for each of {len(videos)} videos")
+    if videos and not fps and (processor.timestamps or processor.frame_interval):
+        raise ValueError("this model knows the time in a video: give fps, the frames per second of each video")
     image_out = [image_patches(processor.image_processor, image, processor.nearest_pixels) for image in images]
     video_out = [video_patches(processor.image_processor, frames) for frames in videos]
     grids = [grid for _, grid in image_out], [grid for _, grid in video_out]
-    return _encoded(processor, _turns(processor, Prompt(text, tuple(history), system), *grids), image_out, video_out)
+    times = [_times(len(frames), processor, rate) for frames, rate in zip(videos, fps, strict=bool(fps))]
+    turns = _turns(processor, Prompt(text, tuple(history), system), *grids, times)
+    return _encoded(processor, turns, image_out, video_out, fps)
 
 
 def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> EncodedPrompt:
@@ -180,7 +191,7 @@ def encode_chat(processor: Processor, turns: Sequence[tuple[str, Sequence]]) -> 
                 part = _visual(processor, processor.special.image, image_out[-1][1])
             done.append(part)
         filled.append(Turn(role, tuple(done)))
-    return _encoded(processor, filled, image_out, [])
+    return _encoded(processor, filled, image_out, [], ())
 
 
 def measure(
@@ -203,7 +214,7 @@ def encode_completion(processor: Processor, text: str) -> np.ndarray:
 def encode_replies(
     processor: Processor, history: Sequence[tuple[str, str]], text: str, reply: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int32[c] and bool[c]: tokens of a conversation behind its first question, and which of them the assistant says.
+    """int32[c] and bool[c]: tokens of a conversation after its first question; which of them the assistant generates.
 
     history and `text` as in `encode_prompt`, of which the first question alone is the prompt here; reply: the answer to
     `text`. Raises ValueError for a picture in a later question: only prompts hold pictures.
@@ -224,15 +235,34 @@ def decode(processor: Processor, ids: Sequence[int] | np.ndarray) -> str:
     return processor.plain.decode(ids[:end], skip_special_tokens=True)
 
 
-def _turns(processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid]) -> list[Turn]:
+def _turns(
+    processor: Processor, prompt: Prompt, images: Sequence[Grid], videos: Sequence[Grid],
+    times: Sequence[Sequence[float]] = (),
+) -> list[Turn]:  # fmt: skip
+    """times: of the frame pairs of each video."""
     pictures = [_visual(processor, processor.special.image, grid) for grid in images]
     films = [_visual(processor, processor.special.video, grid) for grid in videos]
+    if processor.timestamps:
+        films = [_stamped(processor, grid, seconds) for grid, seconds in zip(videos, times, strict=True)]
     turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
     return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:
     return Visual(token, visual_tokens(grid, processor.merge_size))
+
+
+def _times(frames: int, processor: Processor, rate: float) -> list[float]:
+    """Seconds from the start to the middle of each frame pair; an odd last frame is paired with itself."""
+    pair = processor.image_processor.temporal_patch_size
+    return [(i / rate + min(i + pair - 1, frames - 1) / rate) / 2 for i in range(0, frames, pair)]
+
+
+def _stamped(processor: Processor, grid: Grid, seconds: Sequence[float]) -> Visual:
+    """A video whose frame pairs have their time in front of them, as processors of such families write it."""
+    special, each = processor.special, visual_tokens((1, *grid[1:]), processor.merge_size)
+    times = tuple(f"<{time:.1f} seconds>" for time in seconds)
+    return Visual(special.video, each, times, (special.vision_start, special.vision_end))
 
 
 def _tokens(processor: Processor, turns: Sequence[Turn]) -> list[int]:
@@ -249,7 +279,13 @@ def _encoded(
     turns: Sequence[Turn],
     images: Sequence[tuple[np.ndarray, Grid]],
     videos: Sequence[tuple[np.ndarray, Grid]],
+    fps: Sequence[float],
 ) -> EncodedPrompt:
+    grids, intervals = [grid for _, grid in videos], ()
+    if processor.timestamps:  # each frame pair stands alone
+        grids = [(1, h, w) for t, h, w in grids for _ in range(t)]
+    elif processor.frame_interval:
+        intervals = [processor.frame_interval(processor.image_processor.temporal_patch_size / rate) for rate in fps]
     return from_hf(
         _tokens(processor, turns),
         processor.image_token_id,
@@ -257,10 +293,11 @@ def _encoded(
         np.concatenate([patches for patches, _ in images]) if images else None,
         [grid for _, grid in images],
         np.concatenate([patches for patches, _ in videos]) if videos else None,
-        [grid for _, grid in videos],
+        grids,
         processor.merge_size,
         processor.patch_width,
         processor.positions,
+        intervals,
     )
 
 

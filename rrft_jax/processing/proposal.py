@@ -1,22 +1,22 @@
-"""Buckets chosen from the data: few shapes, so that little is compiled, and little padding in them."""
+"""Chooses buckets from the data: few shapes, so that little is compiled, with little padding."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from rrft_jax.data.index import Bucket, Size
+from rrft_jax.data.index import Bucket, PromptSize
 from rrft_jax.processing.buckets import Buckets
 
-MOST = 4  # shapes, each of which costs a compilation of every program
+MAX_SHAPES = 4  # shapes, each of which costs a compilation of every program
 SLACK = 1.2  # more padding than this, compared with many shapes, is worth another shape
 STEP = 32  # prompt tokens and patches are rounded up to its multiples
 
 
-def propose(sizes: Sequence[Size], buckets: Buckets, longest: int) -> tuple[Bucket, ...]:
-    """At most MOST shapes that hold every prompt of at most `longest` tokens, smallest first.
+def propose(sizes: Sequence[PromptSize], buckets: Buckets, longest: int) -> tuple[Bucket, ...]:
+    """At most MAX_SHAPES shapes that hold every prompt of at most `longest` tokens, smallest first.
 
-    What `buckets` lists stays as it is listed; what is "auto" there is chosen. Shapes are merged, the pair first that
-    adds the least padding, until there are few enough and another merger would add too much.
+    Lists in `buckets` stay; what is "auto" there is chosen. The algorithm merges the pair of shapes that adds the least
+    padding, until there are few enough and another merger would add too much.
     """
     needs = np.array([_snapped(size, buckets) for size in sizes], np.int64).reshape(-1, 3)
     needs = needs[(needs >= 0).all(1) & (needs[:, 0] <= longest)]
@@ -34,7 +34,7 @@ def propose(sizes: Sequence[Size], buckets: Buckets, longest: int) -> tuple[Buck
         added = (counts[:, None] + counts[None]) * _cost(merged) - own[:, None] - own[None]
         added[np.tril_indices(len(shapes))] = np.iinfo(np.int64).max
         i, j = np.unravel_index(np.argmin(added), added.shape)
-        if len(shapes) <= MOST and own.sum() + added[i, j] > enough:
+        if len(shapes) <= MAX_SHAPES and own.sum() + added[i, j] > enough:
             break
         shapes[i], counts[i] = merged[i, j], counts[i] + counts[j]
         shapes, counts = np.delete(shapes, j, 0), np.delete(counts, j)
@@ -42,19 +42,19 @@ def propose(sizes: Sequence[Size], buckets: Buckets, longest: int) -> tuple[Buck
     return tuple(dict.fromkeys(Bucket(*map(int, shapes[k])) for k in order))
 
 
-def filled(sizes: Sequence[Size], chosen: Sequence[Bucket]) -> float:
-    """Which part of the rows of the buckets that were chosen for prompts is not padding."""
+def filled(sizes: Sequence[PromptSize], chosen: Sequence[Bucket]) -> float:
+    """The share of the rows, in the buckets chosen for the prompts, that is not padding."""
     needs = np.array([_need(size) for size in sizes], np.int64)
     rows = np.array([(b.prompt_tokens, b.images, b.patches) for b in chosen], np.int64)
     return float(_cost(needs).sum() / _cost(rows).sum())
 
 
-def _need(size: Size) -> tuple[int, int, int]:
+def _need(size: PromptSize) -> tuple[int, int, int]:
     return size.prompt_tokens, len(size.patches), max(size.patches, default=0)
 
 
-def _snapped(size: Size, buckets: Buckets) -> tuple[int, int, int]:
-    """The least shape for a prompt by what is listed and by STEP; -1 where nothing that is listed holds it."""
+def _snapped(size: PromptSize, buckets: Buckets) -> tuple[int, int, int]:
+    """The smallest shape for a prompt, by the lists and by STEP; -1 where no entry of a list holds it."""
     out = []
     for need, listed, step in zip(_need(size), buckets.lists, (STEP, 1, STEP), strict=True):
         if listed is None:

@@ -1,8 +1,8 @@
-"""A model directory's chat template, run as what it is: a program that somebody else wrote.
+"""Runs a model directory's chat template as untrusted code, which it is: somebody else wrote it.
 
-Jinja's sandbox keeps it from the machine. Here it ends as well: passes of its loops and macros are counted, and so is
-what it writes and builds, so that a damaged template is an error instead of a process without end. What a template
-sees is otherwise as in transformers: the same switches, extensions, filters and functions.
+Jinja's sandbox keeps it away from the machine. This module also bounds it: it counts the passes of loops and macros and
+the size of what the template writes and builds, so a damaged template is an error and never an endless process.
+Otherwise a template sees the same switches, extensions, filters and functions as in transformers.
 """
 
 import functools
@@ -42,7 +42,7 @@ def render_template(source: str, messages: Sequence[Mapping[str, Any]], variable
             environment.bound(size)
             pieces.append(piece)
         return "".join(pieces)
-    except Exception as error:  # whatever an operation on the wrong kind of value raises
+    except Exception as error:  # an operation on the wrong kind of value raises errors of any type
         line = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
         what = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
         raise TemplateError(f"the chat template fails{line} ({type(error).__name__}: {what})") from None
@@ -212,7 +212,7 @@ class _Namespace(jinja2.utils.Namespace):
 def _to_json(
     value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
-    """Jinja's own escapes what HTML would read."""
+    """Replaces Jinja's own filter, which escapes HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

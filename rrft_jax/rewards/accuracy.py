@@ -35,10 +35,10 @@ def judge(completion: str, example: "Example") -> float | Check:
     answer = extract_answer(completion)
     if answer is None:
         return 0.0
-    verdict = decide(answer.text, gold)
-    if isinstance(verdict, Undecided):
-        return Check(verdict.gold, verdict.answer, whole=True)
-    return float(verdict)
+    result = decide(answer.text, gold)
+    if isinstance(result, Undecided):
+        return Check(result.gold, result.answer, whole=True)
+    return float(result)
 
 
 def paper(

@@ -1,4 +1,4 @@
-"""Call rewards, which may be anyone's code: what goes wrong is contained, and told with the user's file and line."""
+"""Calls rewards, which may be anyone's code: errors are contained and reported with the user's file and line."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def _by_group(
     group_ids: Sequence[int],
     step: int,
 ) -> Values:
-    """Find out which groups a reward stumbles over: those lose their values, the others keep them."""
+    """Calls a reward group by group: the groups for which it raises lose their values, the others keep them."""
     values = Values([None] * len(completions))
     waits = []
     for group in members(group_ids):
@@ -122,7 +122,7 @@ def _number(value: Any) -> float:
 
 
 def _why(item: Weighted, error: BaseException) -> str:
-    """What was raised, and the line of user code, at least that of the reward."""
+    """The error and the line of user code, or else the line where the reward is defined."""
     what = doors.describe(error)
     return what if doors.user_frame(error) or not item.where else f"{what} (reward of {item.where})"
 

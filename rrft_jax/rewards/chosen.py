@@ -24,17 +24,19 @@ def chosen_rewards(
     *,
     always: Sequence[str] = (),
     tokenize: Tokenize,
+    max_completion_length: int = 0,
     pool: "Pool | None" = None,
 ) -> RewardSet:
     """The rewards that are computed: those with a weight, those of `extra`, and those named in `always`.
 
     weights: of registered rewards (config.rewards). extra: "reference=weight" of rewards from outside the package
     (config.extra_rewards). options: by name of the reward (config.reward_options). tokenize: texts -> token ids, of
-    the tokenizer that trains. pool: as for `reward_set`.
+    the tokenizer that trains. max_completion_length: of a completion. pool: as for `reward_set`.
 
     Raises ValueError, also for an option that is set and that nothing reads, since its reward is not computed.
     """
     given: dict[str, Any] = {"count_tokens": lambda texts: [len(ids) for ids in tokenize(texts)], "judges": Judges()}
+    given["max_completion_length"] = max_completion_length
     if pool is not None:
         given["verify"] = symbolic.in_pool(pool)
     options = {name: dict(fields) for name, fields in (options or {}).items()}

@@ -1,4 +1,4 @@
-"""Score completions with several weighted rewards, as TRL does: the total is the weighted sum of what is there."""
+"""Scores completions with several weighted rewards, as TRL does: the total is the weighted sum of existing values."""
 
 import logging
 import math
@@ -35,12 +35,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Scored:
+class RewardScores:
     """Rewards of N completions by F functions.
 
     names: F names. values: float64[F, N], NaN where a function gave none. total: float64[N], the weighted sum over
     the functions that gave a value, NaN where none did. failures: all that went wrong, in order.
-    unscored: positions where a function whose weight is not 0 failed: their total compares with no other.
+    unscored: positions where a function with a non-zero weight failed: their totals cannot be compared with others.
     metrics: name -> (sum, count), to be added up over hosts and divided at the end.
     """
 
@@ -75,7 +75,7 @@ class RewardSet:
 
     def score(
         self, completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
-    ) -> Scored:
+    ) -> RewardScores:
         """Apply every reward to N completions; group_ids tell which of them answer the same prompt."""
         sizes = {"completions": len(completions), "examples": len(examples), "group_ids": len(group_ids)}
         if len(set(sizes.values())) > 1:
@@ -88,7 +88,7 @@ class RewardSet:
         )
         _report(failures, len(completions))
         values = np.array([[np.nan if v is None else v for v in column] for column in columns], np.float64)
-        total = combine(values, [item.weight for item in self.rewards])
+        total = weighted_total(values, [item.weight for item in self.rewards])
         names = tuple(item.name for item in self.rewards)
         metrics = text_metrics(completions) | {
             f"parse_fail/{name}": (float(len(column.unread)), float(len(completions)))
@@ -97,7 +97,7 @@ class RewardSet:
         }
         weighted = {item.name for item in self.rewards if item.weight}
         unscored = tuple(sorted({f.position for f in failures if f.reward in weighted}))
-        return Scored(names, values, total, failures, unscored, metrics)
+        return RewardScores(names, values, total, failures, unscored, metrics)
 
 
 def reward_set(
@@ -124,10 +124,10 @@ def reward_set(
     return RewardSet(tuple(items))
 
 
-def combine(values: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """float64[F, N] with NaN for None, F weights -> float64[N]: sum of weight*value over what is there.
+def weighted_total(values: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """float64[F, N] with NaN for None, F weights -> float64[N]: sum of weight*value over the values that exist.
 
-    A function of weight 0 is only logged: that it gave a value makes no total, unless all weights are 0.
+    A function of weight 0 is only logged: its value alone makes no total, unless all weights are 0.
     """
     column = np.asarray(weights, np.float64)[:, None]
     present = ~np.isnan(values)

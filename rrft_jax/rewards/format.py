@@ -32,7 +32,7 @@ def is_lenient(text: str) -> bool:
 def format_reward(
     completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
 ) -> Values:
-    """1.0 where `is_strict`, else 0.0. The lenient rule is for the log: rewarded, it would pay for stray text."""
+    """1.0 where `is_strict`, else 0.0. The lenient rule is for the log: as a reward it would pay for stray text."""
     return Values(float(is_strict(text)) for text in completions)
 
 

@@ -22,7 +22,7 @@ def functions(completions: Sequence[str], examples: "Sequence[Example]", group_i
     over the number of functions in the answer or the reference, whichever has more.
 
     Reads the last closed <answer> behind </think>, tolerantly (`answers.functions`), and matches one to one so that the
-    credit is the greatest possible. A function said again counts as one that is not there: five functions of which four
+    credit is the greatest possible. A repeated function counts as a wrong one: five functions of which four
     are repeats earn a fifth.
     """
     return _score(completions, examples, PARTIAL)

@@ -46,9 +46,9 @@ def paper(
 
 
 def _judge(completion: str, example: "Example") -> float | Check:
-    verdict = judge(completion, example)
-    if verdict != 0.0:
-        return verdict
+    result = judge(completion, example)
+    if result != 0.0:
+        return result
     answer = extract_answer(completion)
     gold = value_of(gold_text(example))
     if answer is None or not gold:

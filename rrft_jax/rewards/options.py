@@ -11,8 +11,8 @@ PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 def plain_options(function: Callable) -> dict[str, Any]:
-    """Default of each parameter that has one and whose default is plain data; others, such as a verifier, are not for
-    a config to set."""
+    """Default of each parameter that has one and whose default is plain data; a config cannot set others, such as
+    a verifier."""
     parameters = inspect.signature(function).parameters
     return {name: p.default for name, p in parameters.items() if type(p.default) in PLAIN}
 

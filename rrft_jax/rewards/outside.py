@@ -66,7 +66,7 @@ def load_rewards(
 
 
 def _name(function: Any, reference: str) -> str:
-    """The function's own name; of an object without one, what it is called in its file."""
+    """The function's own name, or for an object without one its name in its file."""
     name = getattr(function, "__name__", "")
     called = reference.rpartition(":")[2] if ":" in reference else reference
     return name if name.isidentifier() else "reward" if called.endswith(".py") else called

@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from rrft_jax.rewards.values import Outcome, Reward, SetupError, Values, members
+from rrft_jax.rewards.values import Outcome, SetupError
 
 _ITEMS_PER_CHUNK = 16
 _DEAD = float("-inf")  # the deadline of a worker whose process has ended
@@ -118,7 +118,7 @@ class Pool:
                 pass_fds=[there.fileno()],
                 # Parallelism comes from the workers: no thread pools inside them.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
-                process_group=0,  # a Ctrl-C at the terminal is the parent's to handle
+                process_group=0,  # the parent alone handles Ctrl-C
             )
             there.close()
             self._workers.append(_Worker(process, here, time.monotonic() + self._start_limit_s))
@@ -132,7 +132,7 @@ class Pool:
         try:
             worker.connection.send_bytes(chunk)
         except (BrokenPipeError, ConnectionResetError):
-            worker.deadline = _DEAD  # it died while idle, which is no fault of these items
+            worker.deadline = _DEAD  # it died while idle: these items are not the cause
             return False
         worker.items.extend(items)
         worker.deadline = time.monotonic() + self._start_limit_s
@@ -152,7 +152,7 @@ class Pool:
                 worker.deadline = _DEAD  # `_cut` replaces it
 
     def _watched(self) -> list[_Worker]:
-        """All but the idle: those that owe a message, and those found dead."""
+        """All workers but the idle: those that owe a message, and those found dead."""
         return [worker for worker in self._workers if worker.items or not worker.ready or worker.deadline == _DEAD]
 
     def _take(self, worker: _Worker, message: tuple, outcomes: list[Outcome | None]) -> None:
@@ -193,31 +193,6 @@ class Pool:
 
 
 _REMEDY = "Define the function at the top of an importable module, not in the main program or another function"
-
-
-def in_workers(reward: Reward, pool: Pool) -> Reward:
-    """The same reward, run group by group in the pool: one that hangs or crashes costs its group alone."""
-
-    def run(completions: Sequence[str], examples: Sequence[Any], group_ids: Sequence[int], step: int) -> Values:
-        groups = list(members(group_ids))
-        items = [
-            (
-                [completions[i] for i in group],
-                [examples[i].without_images() for i in group],
-                [group_ids[i] for i in group],
-                step,
-            )
-            for group in groups
-        ]
-        values = Values([None] * len(completions))
-        for group, outcome in zip(groups, pool.map(reward, items), strict=True):
-            if outcome.error is None:
-                values.put(group, outcome.value)
-            else:
-                values.errors |= dict.fromkeys(group, outcome.error)
-        return values
-
-    return run
 
 
 def _stop(workers: list[_Worker], patience_s: float = 0.5) -> None:

@@ -35,7 +35,7 @@ def load() -> None:
     """Import math-verify (0.3 s) ahead of the first check."""
     import math_verify  # noqa: F401
 
-    # It warns, once per process, that its own time limits are off: ours replace them.
+    # It warns once per process that its own time limits are off; ours replace them.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
@@ -48,7 +48,7 @@ def equal(gold: str, target: str, whole: bool = False) -> bool:
         parsed = [_formula(text) for text in (gold, target)]
         return None not in parsed and bool(verify(*parsed, timeout_seconds=None))
     # Its own limits use SIGALRM, which works in main threads only and does not interrupt long C calls.
-    no_limit: Any = None  # which its annotation forgets
+    no_limit: Any = None  # a valid value that its annotation leaves out
     parsed = [parse(text, parsing_timeout=no_limit) for text in (gold, target)]
     return bool(verify(*parsed, timeout_seconds=None))
 
@@ -65,7 +65,7 @@ def _formula(text: str) -> Any:
         return latex2sympy(text, is_real=not should_treat_as_complex(text), normalization_config=None)
     except RecursionError:
         raise
-    except Exception:  # the parser raises whatever it stumbles over
+    except Exception:  # the parser raises errors of any type
         return None
 
 
@@ -87,7 +87,7 @@ def settle(
 ) -> Values:
     """Score item by item: a float stands, a Check becomes 1.0 or 0.0 (each distinct one is run once).
 
-    What raises or overruns leaves None in its own place, with the reason, and nowhere else.
+    An item that raises or overruns becomes None with the reason; the others are not affected.
     """
     values: list[float | None] = [None] * len(completions)
     errors: dict[int, str] = {}
@@ -95,7 +95,7 @@ def settle(
     for i, (text, example) in enumerate(zip(completions, examples, strict=True)):
         try:
             decision = decide(text, example)
-        except Exception as error:  # whatever a rule stumbles over belongs to this item alone
+        except Exception as error:  # any error of a rule belongs to this item alone
             errors[i] = reason(error)
             continue
         if isinstance(decision, Check):

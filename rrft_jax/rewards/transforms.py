@@ -62,7 +62,7 @@ def in_passes(predicted: Sequence[Function], wanted: Sequence[Function], credits
 def best(predicted: Sequence[Function], wanted: Sequence[Function], credits: Credits) -> float:
     """The matching of the greatest partial credit, and among equal ones that of the greatest `credits`.
 
-    Likeness decides, not `credits` itself, which would leave unmatched whatever costs something.
+    Likeness decides, not `credits` itself: that would leave unmatched every pair with a negative credit.
     """
     import numpy as np
     from scipy.optimize import linear_sum_assignment  # slow to import, and needed by the spatial task alone

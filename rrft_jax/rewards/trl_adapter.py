@@ -23,7 +23,7 @@ class TrlReward:
 
     conversational: hand over prompts and completions as message lists, [{"role": ..., "content": ...}], as TRL does
         for chat data; otherwise as strings.
-    per_item: call it once per completion, so that one it stumbles over costs no other. Not for functions that
+    per_item: call it once per completion, so that an error costs that completion alone. Not for functions that
         compare the completions of a call with each other.
     tokenize: texts -> token ids, for a function that names completion_ids: the text is tokenised again, and no end
         token follows.
@@ -49,7 +49,7 @@ class TrlReward:
         for i, (text, example) in enumerate(pairs):
             try:
                 values[i] = self._call([text], [example], step)[0]
-            except Exception as error:  # the function is the user's: whatever it raises belongs to this item
+            except Exception as error:  # the user's function may raise anything, which costs this item alone
                 errors[i] = doors.describe(error)
         return Values(values, errors)
 

@@ -54,7 +54,7 @@ class Values(list):
 
 
 class SetupError(RuntimeError):
-    """A reward that cannot work at all: a bug to stop at, not an item to skip. `RewardSet.score` lets it through."""
+    """A reward that cannot work at all. `RewardSet.score` raises it: the run stops instead of skipping an item."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def reason(error: BaseException) -> str:
-    """One line that names an exception and says what it said."""
+    """One line with the name and the message of an exception."""
     return f"{type(error).__name__}: {error}"
 
 

@@ -29,7 +29,7 @@ class Waiter:
 
 
 def is_async(reward: Callable) -> bool:
-    """Whether calling a reward gives a coroutine, as far as one can see before."""
+    """Whether calling a reward gives a coroutine, as far as its definition shows."""
     function = getattr(reward, "function", reward)  # of a TrlReward
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
 

@@ -15,7 +15,7 @@ from rrft_jax.rewards.values import reason
 
 
 def main(descriptor: int, item_limit_s: float, memory_limit_mb: int) -> None:
-    """Serve until the other end of the socket closes, as it does when the parent ends in whatever way."""
+    """Serves until the other end of the socket closes, which happens however the parent ends."""
     _limit_memory(memory_limit_mb)
     connection = Connection(descriptor)
     try:
@@ -49,7 +49,7 @@ def _run(function: Callable[..., Any], arguments: Sequence[Any]) -> bytes:
 
 
 def _limit_memory(megabytes: int) -> None:
-    # An answer such as 9!!! asks for more memory than there is: let it fail here and not take the trainer along.
+    # An answer such as 9!!! needs more memory than the machine has: only this worker may fail for it.
     try:
         import resource
 

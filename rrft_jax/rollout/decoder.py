@@ -36,6 +36,7 @@ class Decoder:
     its own in the program; a smaller batch copies the prompt's cache for each of its rows.
     cache_parts: the cache of the completions grows in so many steps, each a loop of its own, and attention reads no
     more than the part that is there. The tokens are the same up to rounding.
+    greedy_member: the member of every group that takes the most likely token instead of a drawn one (ReMax's baseline).
     """
 
     model: Model
@@ -47,6 +48,7 @@ class Decoder:
     compact: int = 0
     cache_parts: int = 1
     stop_at_eos: bool = True
+    greedy_member: int | None = None
 
 
 def make_decoder(model: Model, vocabulary: Vocabulary, length: int, **settings: Any) -> Decoder:

@@ -15,7 +15,7 @@ from rrft_jax.parallel.mesh import constrain
 from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
 from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.growth import bounds, grown
-from rrft_jax.rollout.sampling import draw
+from rrft_jax.rollout.sampling import Sampling, draw
 
 
 @jax.tree_util.register_dataclass
@@ -26,7 +26,9 @@ class Rollouts:
     mask: true up to and including the first EOS;
     log_probs: at temperature 1 over the allowed tokens, which is what the scorer recomputes;
     sampled_log_probs: under the tempered, truncated distribution the tokens were drawn from;
-    finished: an EOS was drawn.
+    finished: an EOS was drawn;
+    entropy, values: where somebody scored them, of the distribution that the loss scores and of a critic, before any
+    update on these.
     """
 
     tokens: Int[HostOrDevice, "B G C"]
@@ -34,6 +36,8 @@ class Rollouts:
     log_probs: Float[HostOrDevice, "B G C"]
     sampled_log_probs: Float[HostOrDevice, "B G C"]
     finished: Bool[HostOrDevice, "B G"]
+    entropy: Float[HostOrDevice, "B G C"] | None = None
+    values: Float[HostOrDevice, "B G C"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -59,8 +63,15 @@ def row_keys(
     first_member: the number of a row's first member, where a group is split over rows; None is 0.
     """
     per_prompt = jax.vmap(lambda i: jax.random.fold_in(key, i))(prompt_id)
-    members = jnp.arange(group) + (0 * prompt_id if first_member is None else first_member)[:, None]
+    members = _members(prompt_id, group, first_member)
     return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(per_prompt, members)
+
+
+def _members(
+    prompt_id: Int[HostOrDevice, " B"], group: int, first_member: Int[HostOrDevice, " B"] | None
+) -> Int[Array, "B {group}"]:
+    """The number in its group of every member."""
+    return jnp.arange(group) + (0 * prompt_id if first_member is None else first_member)[:, None]
 
 
 def sample(
@@ -101,10 +112,19 @@ def sample(
         ),
     )
 
-    def one_token(prefix: Prefix, step_keys: Key[Array, "C B G"], state: _State) -> _State:
+    is_greedy = None
+    if decoder.greedy_member is not None:
+        is_greedy = rows(_members(prompts.prompt_id, group, first_member) == decoder.greedy_member)
+
+    def one_token(
+        prefix: Prefix, step_keys: Key[Array, "C B G"], is_greedy: Bool[Array, "B G"] | None, state: _State
+    ) -> _State:
         t, members = state.step, state.done.shape[1]
         z = logits(state.hidden, table, decoder.allowed)
         token, sampled = draw(z, step_keys[t], decoder.sampling)
+        if is_greedy is not None:
+            likely, certain = draw(z, step_keys[t], Sampling(0.0))
+            token, sampled = jnp.where(is_greedy, likely, token), jnp.where(is_greedy, certain, sampled)
         live = ~state.done
         token = jnp.where(live, token, pad_token_id)
         put = lambda old, new: jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)  # noqa: E731
@@ -126,6 +146,7 @@ def sample(
     def decode(
         prefix: Prefix,
         step_keys: Key[Array, "C B G"],
+        is_greedy: Bool[Array, "B G"] | None,
         state: _State,
         smaller: tuple[int, ...],
         lengths: tuple[int, ...],
@@ -138,7 +159,7 @@ def sample(
 
         for end in lengths:
             state = replace(state, suffix=grown(state.suffix, end))
-            state = jax.lax.while_loop(partial(goes_on, end), partial(one_token, prefix, step_keys), state)
+            state = jax.lax.while_loop(partial(goes_on, end), partial(one_token, prefix, step_keys, is_greedy), state)
         if not smaller:
             return state.out
         members = live_first(state.done, fits)
@@ -146,11 +167,12 @@ def sample(
         few = lambda tree: jax.tree.map(_split_as_before, take_members(tree, members))  # noqa: E731
         prefix = jax.tree.map(lambda x: _split_as_before(x[prompt_of]), prefix)
         keys = jnp.moveaxis(take_members(jnp.moveaxis(step_keys, 0, 2), members), 2, 0)
+        is_greedy = take_members(is_greedy, members)
         smaller_state = _State(state.step, *map(few, (state.hidden, state.suffix, state.done, state.out)))
-        out = decode(prefix, keys, smaller_state, smaller[1:], lengths[-1:])
+        out = decode(prefix, keys, is_greedy, smaller_state, smaller[1:], lengths[-1:])
         return jax.tree.map(rows, put_members(state.out, members, out))
 
-    return decode(prefix, step_keys, state, stages(B * group, decoder.compact), lengths)
+    return decode(prefix, step_keys, is_greedy, state, stages(B * group, decoder.compact), lengths)
 
 
 def _split_as_before(x: Shaped[HostOrDevice, "*shape"]) -> Shaped[Array, "*shape"]:

@@ -26,11 +26,12 @@ from jax.experimental import multihost_utils
 
 from rrft_jax.fields import section_of, text
 from rrft_jax.files import read_json_object, shown, write_atomic
-from rrft_jax.parallel.processes import together
+from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.run.checksums import array_form, checksums
 
 TRASH, ABOUT = ".deleted", "_CHECKPOINT_METADATA"
-MOST_JSON = 2**28  # bytes; the host state may hold texts of completions in flight
+METRIC = "eval/accuracy"  # the name under which a step's metric is stored
+MAX_JSON = 2**28  # bytes; the host state may hold texts of completions in flight
 
 
 class CheckpointError(RuntimeError):
@@ -43,25 +44,26 @@ class _KeepLastAndBest:
 
     last: int
     best: int
-    score: Callable[[Mapping[str, float]], float]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         del context
         count = len(checkpoints)
-        scored = sorted((self.score(c.metrics), i) for i, c in enumerate(checkpoints) if c.metrics)
+        scored = sorted((_score(c.metrics), i) for i, c in enumerate(checkpoints) if c.metrics)
         kept = {i for _, i in scored[len(scored) - min(self.best, len(scored)) :]}
         return [i >= count - self.last or i in kept for i in range(count)]
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    return metrics.get(METRIC, -math.inf)
 
 
 class Checkpoints:
     """The checkpoints below one directory.
 
-    keep_last: how many of the newest stay. keep_best: how many with the highest (`higher_is_better`) metric stay
+    keep_last: how many of the newest stay. keep_best: how many with the highest metric (held-out accuracy) stay
     besides; a newer checkpoint never deletes them. Among equals the newest counts as best. A checkpoint saved without
     a metric is never best.
     read_only: look at the checkpoints of a run that may be writing in another process; nothing is cleaned.
-    asynchronous: `save` returns once the state is on the host, and writes behind the next steps. A killed process then
-    resumes from the checkpoint before. `close` waits. Not used by default: a save of a small model is short.
     """
 
     def __init__(
@@ -69,26 +71,20 @@ class Checkpoints:
         directory: str | Path,
         keep_last: int = 1,
         keep_best: int = 1,
-        best_metric: str = "eval/accuracy",
-        higher_is_better: bool = True,
         read_only: bool = False,
-        asynchronous: bool = False,
     ):
         if keep_last < 1 or keep_best < 0:
             raise ValueError(f"keep_last must be at least 1 and keep_best at least 0, got {keep_last} and {keep_best}.")
         self.directory = Path(directory).absolute()
-        self._metric_name = best_metric
-        self._sign = 1.0 if higher_is_better else -1.0
         self._read_only = read_only
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"{self.directory} does not exist; give the checkpoint folder of a run.")
-        self._asynchronous = asynchronous
         self._empty_trash()
         self._remove_unfinished()
         if jax.process_count() > 1:  # the others look at the directory only when it is clean
             multihost_utils.sync_global_devices("checkpoints cleaned")
         # Asked inside: the first process past this line makes the folder, and a collective must not depend on that.
-        together(lambda: self._check_json() if self.directory.is_dir() else None)
+        run_on_all(lambda: self._check_json() if self.directory.is_dir() else None)
         try:
             self._manager = self._open(keep_last, keep_best)
         except Exception as error:  # of any kind, for fields of another type than Orbax writes
@@ -101,10 +97,10 @@ class Checkpoints:
         return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=_KeepLastAndBest(keep_last, keep_best, self._score),
-                best_fn=self._score,  # without it Orbax stores no metrics
+                preservation_policy=_KeepLastAndBest(keep_last, keep_best),
+                best_fn=_score,  # without it Orbax stores no metrics
                 todelete_subdir=None if self._read_only else TRASH,
-                enable_async_checkpointing=self._asynchronous and not self._read_only,
+                enable_async_checkpointing=False,
                 read_only=self._read_only,
             ),
             item_handlers={
@@ -117,7 +113,7 @@ class Checkpoints:
         """Writes a checkpoint; False if this step is already there (then nothing is written).
 
         state: pytree of arrays, which the caller may donate afterwards.
-        host: JSON values. metric: the value of `best_metric` at this step, None if it was not measured.
+        host: JSON values. metric: held-out accuracy at this step, None if it was not measured.
         """
         latest = self.latest_step()
         if latest is not None and step <= latest:
@@ -132,18 +128,15 @@ class Checkpoints:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"the host state of step {step} is not JSON: {error}.") from None
         # An empty mapping instead of None: Orbax warns about each checkpoint without metrics.
-        metrics = {} if metric is None or not math.isfinite(metric) else {self._metric_name: float(metric)}
+        metrics = {} if metric is None or not math.isfinite(metric) else {METRIC: float(metric)}
         flat = _with_content(flatten_state(state))
         sums = {"state": checksums(flat), "host": _digest(host)}
         items = {
             "state": ocp.args.StandardSave(flat), "host": ocp.args.JsonSave(host), "checksums": ocp.args.JsonSave(sums),
         }  # fmt: skip
-        self._manager.wait_until_finished()  # also whatever an asynchronous save still moves into the trash
-        self._empty_trash()
         self._check_room(step, sum(leaf.nbytes for leaf in flat.values()))
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
-        if not self._asynchronous:
-            self._empty_trash()
+        self._empty_trash()
         return True
 
     def _check_room(self, step: int, wanted: int) -> None:
@@ -157,12 +150,12 @@ class Checkpoints:
             )
 
     def add_metric(self, step: int, metric: float) -> None:
-        """Gives a step that was saved without a metric the value of `best_metric`, measured since."""
+        """Gives a step that was saved without a metric the held-out accuracy that was measured since."""
         if not math.isfinite(metric):
             return
         if jax.process_index() == 0:
             # Orbax can only write a step anew, and a kill before that was done would leave no step at all.
-            values = json.dumps({self._metric_name: float(metric)})
+            values = json.dumps({METRIC: float(metric)})
             write_atomic(self.directory / str(step) / "metrics" / "metrics", values.encode())
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("metric added")
@@ -174,12 +167,11 @@ class Checkpoints:
         target: pytree like the saved one, of arrays or `jax.ShapeDtypeStruct`s; where a leaf carries a sharding, the
         array is read into it. None gives nested dicts of numpy arrays, whatever devices wrote them.
         """
-        self._manager.wait_until_finished()
         step = self.latest_step() if step is None else step
         if step is None or step not in self.all_steps():
             raise CheckpointError(f"{self.directory} has no checkpoint{self._named(step)}; it has {self.all_steps()}.")
         path = self.directory / str(step)
-        host, sums, stored = together(lambda: self._guard(path, lambda: self._read_json(step)))
+        host, sums, stored = run_on_all(lambda: self._guard(path, lambda: self._read_json(step)))
         if target is None:
             wanted = {name: np.empty(shape, dtype) for name, (shape, dtype) in stored.items()}
             finish: Callable = unflatten_state
@@ -199,7 +191,7 @@ class Checkpoints:
         found = self._guard(path, lambda: self._manager.restore(step, args=items)).state
         if sums is not None:
             values = checksums(found)
-            together(lambda: self._guard(path, lambda: _compare(sums, values)))
+            run_on_all(lambda: self._guard(path, lambda: _compare(sums, values)))
         return finish(found), host, step
 
     def all_steps(self) -> list[int]:
@@ -208,18 +200,7 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def best_step(self) -> int | None:
-        """The step with the best metric, None if no checkpoint has one."""
-        scored = [(self._score(metrics), step) for step in self.all_steps() if (metrics := self._manager.metrics(step))]
-        return max(scored)[1] if scored else None
-
-    def metric(self, step: int) -> float | None:
-        """The metric saved with a step."""
-        return (self._manager.metrics(step) or {}).get(self._metric_name)
-
     def close(self) -> None:
-        """Waits for a save in flight."""
-        self._manager.wait_until_finished()
         self._empty_trash()
         self._manager.close()
 
@@ -229,20 +210,16 @@ class Checkpoints:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _score(self, metrics: Mapping[str, float]) -> float:
-        value = metrics.get(self._metric_name)
-        return -math.inf if value is None else self._sign * value
-
     def _read_json(self, step: int) -> tuple[dict, dict[str, str] | None, dict[str, tuple[tuple[int, ...], np.dtype]]]:
         """(host state, checksums of the arrays or None, shapes and types of the arrays) of a step."""
         path = self.directory / str(step)
-        host = read_json_object(path / "host" / "metadata", limit=MOST_JSON)
+        host = read_json_object(path / "host" / "metadata", limit=MAX_JSON)
         tree = self._manager.item_metadata(step).state.tree
         stored = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in tree.items()}
         if not (path / "checksums").is_dir():
             return host, None, stored
         file = path / "checksums" / "metadata"
-        sums = read_json_object(file, limit=MOST_JSON)
+        sums = read_json_object(file, limit=MAX_JSON)
         arrays = section_of(sums, file, "state")
         _compare({"the host state": text(sums, file, "host")}, {"the host state": _digest(host)})
         forms = {name: text(arrays, file, name).rpartition(" ")[0] for name in arrays}

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rrft_jax.parallel.processes import exchange, is_writer
+from rrft_jax.parallel.processes import all_gather_objects, is_writer
 
 BLOCK = 2**15  # elements at a time: what is made of them stays in a core's cache
 THREADS = 8
@@ -30,7 +30,7 @@ def checksums(flat: Mapping[str, Any]) -> dict[str, str]:
     """
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
         sums = dict(zip(flat, threads.map(_local_sum, flat.values()), strict=True))
-    everyone = exchange(sums)
+    everyone = all_gather_objects(sums)
     return {
         name: f"{array_form(leaf.shape, leaf.dtype)} {sum(one[name] for one in everyone) % 2**64:016x}"
         for name, leaf in flat.items()

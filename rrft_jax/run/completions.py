@@ -3,7 +3,8 @@
     completions/step_000012/groups.jsonl      one line per prompt with its G completions
     completions/step_000012/<digest>.png      each picture once, named by its pixels
 
-A folder appears whole or not at all: it is written under a hidden name and renamed.
+Under held_out/ lie, in the same form, the greedy answers to the same held-out questions at each evaluation. A folder
+appears whole or not at all: it is written under a hidden name and renamed.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from typing import Any
 from rrft_jax.data.decoding import open_image
 from rrft_jax.files import parse_json, shown
 
-FOLDER, FILE = "completions", "groups.jsonl"
+FOLDER, HELD_OUT, FILE = "completions", "held_out", "groups.jsonl"
+GEOMETRY = ("bbox", "boxes", "point", "points", "coordinates")  # what of an example's metadata can be drawn
 _STEP = re.compile(r"step_(\d+)")
 
 
@@ -30,6 +32,8 @@ class Group:
     images: PIL images, uint8[h, w, 3] arrays, file paths or stored pictures, as in `Example.images`.
     rewards: reward function -> G values, None where the function gave no value.
     advantages: G values; empty where none were computed (evaluation).
+    lengths, finished: tokens of each completion, and whether it ended by itself; empty where not known.
+    task: whose question it is; of a held-out question the set. metadata: of the example; GEOMETRY is kept.
     """
 
     prompt_id: int
@@ -41,6 +45,10 @@ class Group:
     rewards: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     reward: Sequence[float | None] = ()
     advantages: Sequence[float | None] = ()
+    lengths: Sequence[int] = ()
+    finished: Sequence[bool] = ()
+    task: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def rows_of(group: Group) -> list[dict[str, Any]]:
@@ -59,8 +67,8 @@ def rows_of(group: Group) -> list[dict[str, Any]]:
 class CompletionsWriter:
     """Writes the groups of logged steps under a run directory."""
 
-    def __init__(self, workdir: str | Path):
-        self._root = Path(workdir) / FOLDER
+    def __init__(self, workdir: str | Path, folder: str = FOLDER):
+        self._root = Path(workdir) / folder
 
     def write(self, step: int, groups: Sequence[Group]) -> Path:
         """Writes one step and returns its folder; a folder left by an earlier attempt at the step is replaced."""
@@ -85,32 +93,36 @@ class CompletionsWriter:
         return len(later)
 
 
-def read_completions(path: str | Path) -> Iterator[dict[str, Any]]:
+def read_completions(path: str | Path, folder: str = FOLDER) -> Iterator[dict[str, Any]]:
     """The groups under a run directory, its completions folder or one step's folder, in order of steps.
 
-    Each is a dict with the fields of `Group` and `step`; images are paths that can be opened.
+    Each is a dict with the fields of `Group` and `step`; images are paths that can be opened. folder: HELD_OUT for the
+    answers to held-out questions.
     """
     path = Path(path)
-    root = path / FOLDER if (path / FOLDER).is_dir() else path
+    root = path / folder if (path / folder).is_dir() else path
     folders = [root] if (root / FILE).exists() else [folder for _, folder in _folders(root)]
     if not folders:
-        raise FileNotFoundError(f"no completions under {path}; give a run directory or its {FOLDER} folder.")
-    for folder in folders:
-        with open(folder / FILE, "rb") as lines:
+        raise FileNotFoundError(f"no completions under {path}; give a run directory or its {folder} folder.")
+    for at in folders:
+        with open(at / FILE, "rb") as lines:
             for number, line in enumerate(lines, 1):
-                group = _read_line(line, f"{folder / FILE} line {number}")
-                yield {**group, "images": [folder / name for name in group["images"]]}
+                group = _read_line(line, f"{at / FILE} line {number}")
+                yield {**group, "images": [at / name for name in group["images"]]}
 
 
 def _read_line(line: bytes, where: str) -> dict[str, Any]:
     """What `_line` makes. ValueError with the place and the field."""
     try:
         group = parse_json(line)
+        if isinstance(group, dict):  # earlier versions wrote none of these
+            group = {"lengths": [], "finished": [], "task": "", "metadata": {}} | group
     except ValueError as error:
         raise ValueError(f"{where}: {error}; remove that line") from None
     kinds = {
         "step": int, "prompt_id": int, "example_id": str, "prompt": str, "answer": str, "images": list,
-        "completions": list, "rewards": dict, "reward": list, "advantages": list,
+        "completions": list, "rewards": dict, "reward": list, "advantages": list, "lengths": list,
+        "finished": list, "task": str, "metadata": dict,
     }  # fmt: skip
     for name, kind in kinds.items():
         value = group.get(name) if isinstance(group, dict) else None
@@ -127,6 +139,7 @@ def _folders(root: Path) -> list[tuple[int, Path]]:
 
 def _line(step: int, group: Group, folder: Path) -> dict[str, Any]:
     columns = {"reward": group.reward, "advantages": group.advantages}
+    columns |= {"lengths": group.lengths, "finished": group.finished}
     columns |= {f"rewards[{name!r}]": values for name, values in group.rewards.items()}
     for name, values in columns.items():
         if len(values) not in (0, len(group.completions)):
@@ -144,12 +157,23 @@ def _line(step: int, group: Group, folder: Path) -> dict[str, Any]:
         "rewards": {name: _numbers(values) for name, values in group.rewards.items()},
         "reward": _numbers(group.reward),
         "advantages": _numbers(group.advantages),
+        "lengths": [int(n) for n in group.lengths],
+        "finished": [bool(ended) for ended in group.finished],
+        "task": group.task,
+        "metadata": {name: _plain(group.metadata[name]) for name in GEOMETRY if name in group.metadata},
     }
 
 
 def _numbers(values: Sequence[Any]) -> list[float | None]:
     """Plain floats; what is not finite becomes None, since JSON has no NaN."""
     return [None if value is None or not math.isfinite(float(value)) else float(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A coordinate, or lists of them, as JSON values; what is neither becomes its text."""
+    if isinstance(value, Mapping | str) or not hasattr(value, "__iter__"):
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else str(value)
+    return [_plain(item) for item in value]
 
 
 def _save_image(image: Any, folder: Path) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.parallel.processes import is_writer
-from rrft_jax.run.completions import CompletionsWriter, Group, rows_of
-from rrft_jax.run.metrics import MetricsWriter, from_json, to_json
+from rrft_jax.run.completions import HELD_OUT, CompletionsWriter, Group, rows_of
+from rrft_jax.run.diagnosis import Watch, replay
+from rrft_jax.run.metrics import MetricsWriter, from_json, read_metrics, to_json
 from rrft_jax.run.progress import Progress
 from rrft_jax.run.sinks import Sinks
 
@@ -21,24 +22,39 @@ class Journal:
         self._metrics = MetricsWriter(workdir) if is_writer() else None
         self._sinks = Sinks(sinks if is_writer() else (), workdir, config or {})
         self._completions = CompletionsWriter(workdir) if is_writer() else None
+        self._held_out = CompletionsWriter(workdir, HELD_OUT) if is_writer() else None
         self._progress: Progress | None = None
+        self._workdir, self._watch = workdir, Watch()
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
         """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
         if self._metrics is not None and self._completions is not None:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
+            before = list(read_metrics(self._workdir))
+            self._watch, _ = replay(before, 1 + len(before) // 5000)  # what was said then is not said again
             self._completions.cut_back(step)
+        if self._held_out is not None:
+            self._held_out.cut_back(step - unevaluated)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Records a step, and says what is found wrong with the run for the first time."""
         if self._metrics is not None:
             self._metrics.write(step, metrics)
-            self._sinks.write(step, from_json(to_json(metrics)))
+            plain = from_json(to_json(metrics))
+            self._sinks.write(step, plain)
+            for finding in self._watch.add({"step": step, **plain}):
+                self.note(finding.line())
 
     def write_completions(self, step: int, groups: Sequence[Group]) -> None:
         if self._completions is not None and groups:
             self._completions.write(step, groups)
             self._sinks.write(step, {}, {"completions": [row for group in groups for row in rows_of(group)]})
+
+    def write_held_out(self, step: int, groups: Sequence[Group]) -> None:
+        """The answers to some held-out questions, the same ones at each evaluation."""
+        if self._held_out is not None:
+            self._held_out.write(step, groups)
 
     @contextmanager
     def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Generator[None]:

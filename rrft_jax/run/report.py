@@ -1,7 +1,7 @@
 """What a run prints at an evaluation and at its end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -70,12 +70,17 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
 
-def finish(run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[str, str]) -> None:
+def finish_run(
+    run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[str, str],
+    draw: Callable[[Path], str | None] = lambda path: None,
+) -> None:  # fmt: skip
     """Marks the run as done and prints its results. earlier: what to add to `cpu_seconds` for the whole run. titles:
-    of the held-out sets, by name."""
+    of the held-out sets, by name. draw: makes the page of the finished run, and says in a line why it could not."""
     path = run_dir.path
     cpu = earlier + cpu_seconds()
     run_dir.mark_done({"num_tokens": num_tokens, "cpu_seconds": round(cpu, 1)})
+    if note := draw(path):
+        print(note)
     print(result_table(path, titles))
     print(f"cost: {cpu:,.0f} CPU-seconds ({duration(cpu)}), start-up and compilation included")
     names = "timing/idle_share", "between_steps", "step_time"
@@ -90,6 +95,7 @@ def finish(run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[
         (EXPORT, "the result as a HuggingFace directory (bfloat16)"),
         (ADAPTER, "the LoRA adapter in PEFT's format, which hf/ has merged"),
         ("metrics.jsonl", "one object a step; TensorBoard events in tensorboard/"),
+        ("report.html", "all of this to look at, in a browser; no network needed"),
         ("completions", "pictures, prompts, completions, rewards and advantages"),
         ("checkpoints", "the last and the best step"),
         ("profile", "a trace of some steps, for ui.perfetto.dev or XProf"),

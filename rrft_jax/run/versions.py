@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from rrft_jax.doors import file_of
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
@@ -18,6 +16,8 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers
 
 def collect_versions() -> dict[str, Any]:
     """Versions of program and libraries, machine and git commit, which decide the bits of a result with the config."""
+    import jax  # here: the report of a run reads this module's neighbours, and starts at once without it
+
     import rrft_jax
 
     found: dict[str, Any] = {"python": platform.python_version(), "rrft_jax": rrft_jax.__version__}

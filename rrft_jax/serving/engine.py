@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rrft_jax.serving.prepare import Work
-from rrft_jax.serving.protocol import Answer
+from rrft_jax.serving.protocol import Choice
 
 _log = logging.getLogger(__name__)
 
 # A piece of a streamed text; at the end all answers, or the error that took their place.
-Event = str | tuple[Answer, ...] | Exception
-Reader = Callable[[Iterable[int], int, tuple[str, ...]], Generator[str, None, Answer]]
+Event = str | tuple[Choice, ...] | Exception
+Reader = Callable[[Iterable[int], int, tuple[str, ...]], Generator[str, None, Choice]]
 
 
-class Drawing(Protocol):
+class DecodeLoop(Protocol):
     """An object that draws tokens, such as `Programs`."""
 
     def batch(self, works: Sequence[Work]) -> Sequence[Sequence[Sequence[int]]]: ...
@@ -52,7 +52,9 @@ class Engine:
     """read(tokens, limit, stop): see serving/text.py. max_rows: completions drawn at once, and streams open at once.
     max_waiting: requests that may wait. gather: seconds an idle engine waits for more requests after the first."""
 
-    def __init__(self, drawing: Drawing, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01):
+    def __init__(
+        self, drawing: DecodeLoop, read: Reader, max_rows: int = 16, max_waiting: int = 64, gather: float = 0.01
+    ):
         self._drawing, self._read, self._rows, self._most, self._gather = drawing, read, max_rows, max_waiting, gather
         self._waiting: deque[Job] = deque()
         self._preparing = 0
@@ -107,7 +109,7 @@ class Engine:
         return not self.alive
 
     def _run(self) -> None:
-        streams: list[tuple[Job, Generator[str, None, Answer]]] = []
+        streams: list[tuple[Job, Generator[str, None, Choice]]] = []
         while True:
             batch, begun = self._take(len(streams))
             if not (batch or begun or streams):
@@ -176,7 +178,7 @@ class Engine:
         for job, event in zip(batch, done, strict=True):
             job.emit(event)
 
-    def _begin(self, job: Job) -> Generator[str, None, Answer] | None:
+    def _begin(self, job: Job) -> Generator[str, None, Choice] | None:
         try:
             return self._read(self._drawing.stream(job.work), job.work.limit, job.work.stop)
         except Exception as error:
@@ -184,7 +186,7 @@ class Engine:
             job.emit(error)
             return None
 
-    def _advance(self, job: Job, pieces: Generator[str, None, Answer]) -> bool:
+    def _advance(self, job: Job, pieces: Generator[str, None, Choice]) -> bool:
         """Emits the next piece, or the end; whether there is more to come."""
         if job.cancelled:
             return False
@@ -199,7 +201,7 @@ class Engine:
         return False
 
 
-def _whole(pieces: Generator[str, None, Answer]) -> Answer:
+def _whole(pieces: Generator[str, None, Choice]) -> Choice:
     while True:
         try:
             next(pieces)

@@ -10,15 +10,15 @@ from PIL import Image
 
 from rrft_jax.data.decoding import PictureError, image_size, open_image
 from rrft_jax.data.pictures import BytesPicture
-from rrft_jax.serving.protocol import ApiError, Picture
+from rrft_jax.serving.protocol import ApiError, PictureUrl
 
 # Before resizing, of one picture and of a request's together: a small file can hold a picture that fills the memory.
-MOST_PIXELS, MOST_TOGETHER = 50_000_000, 100_000_000
+MAX_PIXELS, MAX_TOGETHER = 50_000_000, 100_000_000
 _DATA = re.compile(r"\s*data:image/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII | re.IGNORECASE)
 _STANDARD = str.maketrans("-_", "+/")  # from the alphabet for file names and URLs
 
 
-def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
+def read_picture(picture: PictureUrl, room: int = MAX_TOGETHER) -> Image.Image:
     """The RGB image of a data: URL, upright, of which there may be `room` pixels. Raises ApiError (400) that names the
     place in the request."""
     head = _DATA.match(picture.url)
@@ -32,10 +32,10 @@ def read_picture(picture: Picture, room: int = MOST_TOGETHER) -> Image.Image:
         raise _bad(picture, "its base64 is damaged") from None
     stored = BytesPicture(data, picture.param)
     try:
-        height, width = image_size(stored, MOST_PIXELS)
+        height, width = image_size(stored, MAX_PIXELS)
         if height * width > room:
-            raise _bad(picture, f"with it the images of the request have more than {MOST_TOGETHER} pixels")
-        return open_image(stored, MOST_PIXELS)
+            raise _bad(picture, f"with it the images of the request have more than {MAX_TOGETHER} pixels")
+        return open_image(stored, MAX_PIXELS)
     except PictureError as error:
         raise _bad(picture, error.reason) from None
 
@@ -49,5 +49,5 @@ def decode_base64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
-def _bad(picture: Picture, why: str) -> ApiError:
+def _bad(picture: PictureUrl, why: str) -> ApiError:
     return ApiError(400, f"{picture.param}: not a readable image ({why})", picture.param, "invalid_image")

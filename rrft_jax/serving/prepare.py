@@ -10,10 +10,10 @@ from rrft_jax.evaluation.answer import bucket_for, round_up
 from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_chat
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.serving.pictures import MOST_TOGETHER, read_picture
-from rrft_jax.serving.protocol import ApiError, ChatRequest, Picture
+from rrft_jax.serving.pictures import MAX_TOGETHER, read_picture
+from rrft_jax.serving.protocol import ApiError, ChatRequest, PictureUrl
 
-_LEAST_LENGTH = 16
+_MIN_LENGTH = 16
 _BLOCK = 2**14  # characters that are tokenised at a time where a text is only measured
 
 
@@ -60,7 +60,7 @@ class Work:
 
 def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
     """Decodes images, encodes the conversation, chooses shapes. Raises ApiError (400) that names the field."""
-    images = sum(isinstance(part, Picture) for message in request.messages for part in message.parts)
+    images = sum(isinstance(part, PictureUrl) for message in request.messages for part in message.parts)
     if images > limits.max_images:
         raise ApiError(400, f"{images} images are more than {limits.max_images}", "messages")
     if request.n > limits.max_rows:
@@ -68,11 +68,11 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
     if (request.max_tokens or 0) > limits.max_new_tokens:
         raise ApiError(400, f"max_tokens={request.max_tokens} is more than {limits.max_new_tokens}", "max_tokens")
     _refuse_long(request, processor, limits.positions)
-    turns, room = [], MOST_TOGETHER
+    turns, room = [], MAX_TOGETHER
     for message in request.messages:
         parts = []
         for part in message.parts:
-            if isinstance(part, Picture):
+            if isinstance(part, PictureUrl):
                 part = read_picture(part, room)
                 room -= part.width * part.height
             parts.append(part)
@@ -94,7 +94,7 @@ def prepare(request: ChatRequest, processor: Processor, limits: Limits) -> Work:
         n=request.n,
         group=1 << (request.n - 1).bit_length(),
         limit=limit,
-        length=round_up(limit, _LEAST_LENGTH),
+        length=round_up(limit, _MIN_LENGTH),
         number=draw_number(request.seed),
         stop=request.stop,
         stream=request.stream,

@@ -22,7 +22,7 @@ from rrft_jax.serving.prepare import Work
 _log = logging.getLogger(__name__)
 
 
-class Programs:
+class DecodePrograms:
     """Draws answers, for one thread at a time. Clients choose the decoding settings, each of which is a program of its
     own, so at most `max_programs` are kept."""
 

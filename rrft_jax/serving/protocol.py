@@ -41,8 +41,8 @@ _READ = {
     "stream", "stream_options",
 }  # fmt: skip
 _HUGE = 1e300  # beyond it an integer of JSON is no float any more
-_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 1e-3, 2.0
-_MOST_STOPS, _LONGEST_STOP = 4, 1000  # characters
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 1e-3, 2.0
+_MAX_STOPS, _MAX_STOP = 4, 1000  # characters
 # Fields of a message besides role, content and name. An assistant's may be a reply of a server, given back as it came.
 _OF_ASSISTANT = ("refusal", "annotations", "audio", "function_call", "tool_calls")
 _SHOWN = 500  # characters of an error, which may quote what a client sent
@@ -76,7 +76,7 @@ Default = TypeVar("Default", bound=int | None)
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureUrl:
     """An image of a message by its URL, not yet looked at. param: where in the request it stands."""
 
     url: str
@@ -88,7 +88,7 @@ class Message:
     """role: 'system', 'user' or 'assistant'; parts in the order in which they were given."""
 
     role: str
-    parts: tuple[str | Picture, ...]
+    parts: tuple[str | PictureUrl, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ChatRequest:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Choice:
     """One finished choice. tokens: how many were drawn, an EOS included; reason: 'stop' or 'length'."""
 
     text: str
@@ -149,7 +149,7 @@ def parse_request(body: bytes) -> ChatRequest:
     )
 
 
-def completion(id: str, created: int, model: str, answers: Sequence[Answer], prompt_tokens: int) -> dict:
+def completion(id: str, created: int, model: str, answers: Sequence[Choice], prompt_tokens: int) -> dict:
     """The body of a whole reply, one choice per answer."""
     choices = [
         {
@@ -170,7 +170,7 @@ def chunk(id: str, created: int, model: str, delta: Mapping[str, str], reason: s
     return {"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]}
 
 
-def usage_chunk(id: str, created: int, model: str, answers: Sequence[Answer], prompt_tokens: int) -> dict:
+def usage_chunk(id: str, created: int, model: str, answers: Sequence[Choice], prompt_tokens: int) -> dict:
     """The event after the last one of a stream that asked for stream_options.include_usage."""
     return chunk(id, created, model, {}) | {"choices": [], "usage": _usage(prompt_tokens, answers)}
 
@@ -186,7 +186,7 @@ def model_list(name: str, created: int) -> dict:
     return {"object": "list", "data": [model]}
 
 
-def _usage(prompt_tokens: int, answers: Sequence[Answer]) -> dict:
+def _usage(prompt_tokens: int, answers: Sequence[Choice]) -> dict:
     drawn = sum(answer.tokens for answer in answers)
     return {"prompt_tokens": prompt_tokens, "completion_tokens": drawn, "total_tokens": prompt_tokens + drawn}
 
@@ -217,8 +217,8 @@ def _refuse_others(fields: Mapping[str, Any], known: Sequence[str], where: str) 
 def _sampling(fields: Mapping[str, Any]) -> Sampling:
     temperature, top_p = _number(fields, "temperature", 1.0), _number(fields, "top_p", 1.0)
     top_k = _integer(fields, "top_k", 0, least=0)
-    if temperature and not _LEAST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
-        span = f"0 (greedy) or between {_LEAST_TEMPERATURE} and {_MOST_TEMPERATURE}"
+    if temperature and not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+        span = f"0 (greedy) or between {_MIN_TEMPERATURE} and {_MAX_TEMPERATURE}"
         raise ApiError(400, f"temperature={temperature} must be {span}", "temperature")
     if not 0 < top_p <= 1:
         raise ApiError(400, f"top_p={top_p} must lie in (0, 1]", "top_p")
@@ -246,11 +246,11 @@ def _include_usage(fields: Mapping[str, Any], stream: bool) -> bool:
 
 def _stop(value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value
-    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(x, str) and x for x in stops):
-        raise ApiError(400, f"stop must be a text or a list of at most {_MOST_STOPS} texts, none empty", "stop")
+    if not isinstance(stops, list) or len(stops) > _MAX_STOPS or not all(isinstance(x, str) and x for x in stops):
+        raise ApiError(400, f"stop must be a text or a list of at most {_MAX_STOPS} texts, none empty", "stop")
     for k, text in enumerate(stops):
-        if len(text) > _LONGEST_STOP:
-            what = f"stop[{k}] has {len(text)} characters, more than the {_LONGEST_STOP} of a stop text"
+        if len(text) > _MAX_STOP:
+            what = f"stop[{k}] has {len(text)} characters, more than the {_MAX_STOP} of a stop text"
             raise ApiError(400, what, "stop")
     return tuple(stops)
 
@@ -300,7 +300,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _part(part: Any, role: str, where: str) -> str | Picture:
+def _part(part: Any, role: str, where: str) -> str | PictureUrl:
     part = _given(part) if isinstance(part, dict) else {}
     kind = part.get("type")
     texts = ("text", "refusal") if role == "assistant" else ("text",)
@@ -319,7 +319,7 @@ def _part(part: Any, role: str, where: str) -> str | Picture:
     _refuse_others(image, ("url", "detail"), where)
     if image.get("detail", "auto") not in ("auto", "low", "high"):
         raise ApiError(400, f"{where}.detail must be auto, low or high", f"{where}.detail")
-    return Picture(image["url"], f"{where}.url")
+    return PictureUrl(image["url"], f"{where}.url")
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:

@@ -5,12 +5,12 @@ from itertools import islice
 
 from rrft_jax.evaluation.answer import text_pieces
 from rrft_jax.processing.processor import Processor
-from rrft_jax.serving.protocol import Answer
+from rrft_jax.serving.protocol import Choice
 
 
 def answer_pieces(
     processor: Processor, tokens: Iterable[int], limit: int, stop: tuple[str, ...] = ()
-) -> Generator[str, None, Answer]:
+) -> Generator[str, None, Choice]:
     """Yields pieces of the text, and returns the whole answer; no token after its end is asked for.
 
     The answer ends before the first of `stop`, at an EOS, or after `limit` tokens (reason 'length').
@@ -30,7 +30,7 @@ def answer_pieces(
         try:
             text.append(next(pieces))
         except StopIteration as end:
-            return Answer("".join(text), drawn, "stop" if ended or end.value else "length")
+            return Choice("".join(text), drawn, "stop" if ended or end.value else "length")
         yield text[-1]
 
 

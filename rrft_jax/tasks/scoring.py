@@ -12,16 +12,16 @@ from rrft_jax.rewards.symbolic import Check
 from rrft_jax.rewards.values import Reward, gold_answer
 
 
-def paper_same(text: str, example: Example, enhance: bool = False) -> float | Check:
+def paper_same(text: str, example: Example) -> float | Check:
     """The published scorer of counting and structure: 1.0 for equal text, else what math-verify says, also inside the
     tags, where the training reward compares strings. The answer takes the place of the gold one in the check, and a
-    letter in other words than itself is wrong ("(B)", "B."). enhance: the published scorer's own option, off in its
-    tables: without tags, the reference anywhere in the text is right."""
+    letter in other words than itself is wrong ("(B)", "B."). The published option `enhance`, off in its tables,
+    is left out."""
     gold = gold_answer(example)
     answer = published_answer(text)
     if answer.tagged:
         return 1.0 if answer.text == gold else Check(answer.text, gold)
-    return 1.0 if answer.text == gold.strip() or (enhance and gold.strip() in text) else Check(text, gold)
+    return 1.0 if answer.text == gold.strip() else Check(text, gold)
 
 
 def number_key(text: str) -> str | None:

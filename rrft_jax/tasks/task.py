@@ -84,10 +84,10 @@ class Stages:
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """What a small base is pre-trained on besides answers. listing: the template that asks for a list of the objects.
-    verdicts: from a thought to the spans (start, end) of the words that judge it; None: it has none of its own."""
+    judged: from a thought to the spans (start, end) of the words that judge something; None: it has none of its own."""
 
     listing: str
-    verdicts: Callable[[str], Sequence[tuple[int, int]]] | None = None
+    judged: Callable[[str], Sequence[tuple[int, int]]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The interface of a training algorithm, and the parts of a run that it receives."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jax.sharding import Mesh
@@ -14,6 +14,7 @@ from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
 from rrft_jax.tasks.task import Task
 from rrft_jax.training.batches import Ask, whole_conversation
+from rrft_jax.training.critic import Critic
 from rrft_jax.training.programs import Programs
 from rrft_jax.training.source import Source
 
@@ -28,14 +29,17 @@ class Algorithm:
     group(config): G, the completions of a prompt. updates(config): how many updates are taken on one batch of prompts.
     reference(config): whether the loss reads the reference policy, that of the start.
     loss(config): loss_fn(scores, targets) -> (terms, metrics), as `training.step.make_train_step` takes it.
-    advantages(config): (rewards float32[B, G], row_weight float32[B, G]) -> (advantages float32[B, G] or [B, G, C],
-    statistics); None where nothing is rewarded.
+    advantages(config): (rewards float32[B, G], row_weight float32[B, G], inputs) -> (advantages float32[B, G] or
+    [B, G, C], statistics), inputs: functions that make what `losses.estimators.INPUTS` lists; None where nothing is
+    rewarded.
     check(config, task): raises ValueError that names a field which is wrong, or cannot change the gradient.
     check_example(config, task, processor): a function that raises ValueError for a record which cannot be trained on.
     prompt(config): (ask, example, training) -> the Prompt of an example, in a training batch or a held-out one, where
     ask(example) is its question in the template of the run.
     feed(run, clock, step, in_flight): the `training.feed.Feed` from that step on.
     shown(config, task): what the progress bar shows.
+    critic(config): the `training.critic.Critic` whose values its loss takes (`Scores.values`), or None.
+    preset: fields of the config by dotted name, set where they are at their defaults (`preset_choice`).
     """
 
     name: str
@@ -50,6 +54,8 @@ class Algorithm:
     prompt: Callable[[ConfigDict], Callable[[Ask, Example, bool], Prompt]] = lambda config: whole_conversation
     feed: Callable[..., Any]
     shown: Callable[[ConfigDict, Task], Shown]
+    critic: Callable[[ConfigDict], Critic | None] = lambda config: None
+    preset: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

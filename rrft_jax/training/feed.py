@@ -10,7 +10,9 @@ them again.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rrft_jax.parallel.processes import together
+import numpy as np
+
+from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.batches import HostBatch
@@ -22,10 +24,12 @@ from rrft_jax.training.step import Batch
 @dataclass(frozen=True)
 class InFlight:
     """Completions that the next update trains on, as a checkpoint holds them: numpy, [B, G, ...] by prompt, so that a
-    run may resume on other devices."""
+    run may resume on other devices. picks: int64[B], where the prompts were gathered from several batches, their places
+    in the order of prompts."""
 
     rollouts: Rollouts
     results: RewardResults
+    picks: np.ndarray | None = None
 
 
 class Feed:
@@ -52,7 +56,7 @@ class Feed:
         return None
 
     def _next_host(self) -> HostBatch | None:
-        host = together(lambda: next(self._batches, None))
+        host = run_on_all(lambda: next(self._batches, None))
         self._clock.lap("data")
         return host
 

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from rrft_jax.answers.tags import opens_thought
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
+from rrft_jax.run.completions import Group
 from rrft_jax.tasks.task import Prediction
-from rrft_jax.training.batches import Batches
+from rrft_jax.training.batches import Batches, HostBatch
 
 
-def evaluate(
+def evaluate_held_out(
     generate: Callable,
     params: dict,
     processor: Processor,
@@ -21,6 +22,8 @@ def evaluate(
     metric: str = "accuracy",
     stop: Callable[[], bool] = lambda: False,
     set_metrics: Callable[[Sequence[Prediction]], Mapping[str, float]] = lambda predictions: {},
+    log: Callable[[list[Group]], None] = lambda groups: None,
+    logged: int = 0,
 ) -> dict[str, float] | None:
     """Metrics '<set>/<name>' over the held-out sets; None if stop(), called after every batch, returned True.
 
@@ -28,6 +31,7 @@ def evaluate(
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
     rewards: holds `metric`, whose value 1 is a right answer, and 'format': the rewards of training, so the parser is
     the same. score is the mean of `metric`, which differs from accuracy if the metric gives partial credit.
+    log: takes the first `logged` questions of each set with their answers, in every process.
     set_metrics: the task's own metrics of a whole set, by name. questions is the number that all are over.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
@@ -35,11 +39,16 @@ def evaluate(
     answers = _answers(generate, params, processor, sets, stop)
     if answers is None:
         return None
-    metrics = {}
+    metrics, groups = {}, []
     for name, (numbers, texts, examples, lengths) in answers.items():
         values = _values(rewards, texts, examples)
         own = list(zip(numbers, values[metric], values["format"], texts, lengths, examples, strict=True))
-        rows = sorted((row for part in exchange(own) for row in part), key=lambda row: row[0])
+        if logged:
+            shown = [_group(name, sets[name][0], metric, row) for row in own if row[0] < (0, logged)]
+            groups += sorted(
+                (group for part in all_gather_objects(shown) for group in part), key=lambda group: group.prompt_id
+            )
+        rows = sorted((row for part in all_gather_objects(own) for row in part), key=lambda row: row[0])
         _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
         right = np.array(scores) >= 1.0
         reasons = np.array([opens_thought(text) for text in texts])
@@ -56,7 +65,20 @@ def evaluate(
             f"{name}/accuracy_direct": share(right, ~reasons),
             f"{name}/mean_length": float(np.mean(lengths)),
         }
+    if groups:
+        log(groups)
     return metrics
+
+
+def _group(name: str, batch: HostBatch, metric: str, row: tuple) -> Group:
+    """A row of the first batch of a set, for the log, with its pictures."""
+    (_, place), score, form, text, length, example = row
+    at = batch.layout.mine.tolist().index(place)
+    return Group(
+        prompt_id=place, example_id=example.id, prompt=batch.texts[at], answer=example.answer, completions=[text],
+        images=batch.examples[at].images, rewards={metric: [score], "format": [form]}, reward=[score],
+        lengths=[length], task=name, metadata=example.metadata,
+    )  # fmt: skip
 
 
 def _answers(

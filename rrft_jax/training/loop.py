@@ -15,22 +15,25 @@ from ml_collections import ConfigDict
 from rrft_jax.config.upgrade import upgrade
 from rrft_jax.files import write_lines
 from rrft_jax.parallel.placement import to_devices
-from rrft_jax.parallel.processes import ElsewhereError, exchange, is_writer, say, together
+from rrft_jax.parallel.processes import ElsewhereError, all_gather_objects, is_writer, print_once, run_on_all
 from rrft_jax.pretrained import export, export_adapter
+from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
 from rrft_jax.run.profiler import Profiler
-from rrft_jax.run.report import eval_line, finish, result_table
+from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
-from rrft_jax.training.held_out import evaluate
+from rrft_jax.training.critic import without_head
+from rrft_jax.training.held_out import evaluate_held_out
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
-from rrft_jax.training.setup import start
+from rrft_jax.training.preset_choice import settle_preset
+from rrft_jax.training.setup import set_up
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
 from rrft_jax.training.task_choice import settle_task
@@ -50,8 +53,10 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outside:
-    """The loop's writers, and the signals that may stop it. earlier: CPU-seconds of former sessions."""
+    """The loop's writers, and the signals that may stop it. path: the run directory. earlier: CPU-seconds of former
+    sessions."""
 
+    path: Path
     checkpoints: Checkpoints
     journal: Journal
     stop: GracefulStop
@@ -75,14 +80,16 @@ def train(
     context, already entered, that watches for signals.
     """
     config = config.copy_and_resolve_references()  # config.train.epochs becomes a number of steps
-    if chosen := together(lambda: settle_task(config)):
-        say(chosen)
-    together(lambda: check_config(config))
-    if len(set(exchange(repr(resolve_config(config))))) > 1:
+    if chosen := run_on_all(lambda: settle_task(config)):
+        print_once(chosen)
+    if chosen := run_on_all(lambda: settle_preset(config)):
+        print_once(chosen)
+    run_on_all(lambda: check_config(config))
+    if len(set(all_gather_objects(repr(resolve_config(config))))) > 1:
         raise ValueError("the processes of this run have different configs: start all of them with the same command")
-    run_dir = together(lambda: open_workdir(workdir, config, MAY_CHANGE, upgrade) if is_writer() else None)
+    run_dir = run_on_all(lambda: open_workdir(workdir, config, MAY_CHANGE, upgrade) if is_writer() else None)
     here = (run_dir.path, run_dir.resumed, run_dir.finished) if run_dir is not None else (Path(workdir), False, False)
-    path, resumed, finished = exchange(here)[0]
+    path, resumed, finished = all_gather_objects(here)[0]
     titles = get_task(config.task).titles()
     if finished:
         if is_writer():
@@ -99,7 +106,7 @@ def train(
             stop.at_once = f"{what}:\n  {hint}"
         pool = stack.enter_context(Pool(initializer=symbolic.load))
         try:
-            run, trainable = together(lambda: start(config, pool))
+            run, trainable = run_on_all(lambda: set_up(config, pool))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
             if run_dir is not None and not resumed:  # nothing has run: the corrected command may use the same --workdir
                 run_dir.abandon()
@@ -114,15 +121,15 @@ def train(
         journal = stack.enter_context(Journal(path, config.log.sinks, config.to_dict()))
         if checkpoints.latest_step() is not None:
             state = restore(checkpoints, state, config, run.algorithm, len(run.rewards.rewards))
-            together(lambda: _check_pixels(state.pixels, pixels, path, config.init))
-            say(f"resuming {path} at step {state.step} of {config.train.steps}")
+            run_on_all(lambda: _check_pixels(state.pixels, pixels, path, config.init))
+            print_once(f"resuming {path} at step {state.step} of {config.train.steps}")
         earlier = state.cpu_seconds - began
         journal.cut_back(state.step if state.step else -1, state.unevaluated is not None)
         profiler = stack.enter_context(Profiler(path, profile_steps))
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
         try:
-            _loop(run, state, Outside(checkpoints, journal, stop, profiler, earlier))
+            _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
         except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to resume from there" if kept else "nothing is saved yet; to start again"
@@ -133,14 +140,15 @@ def train(
             what = "stopped before the first step; to start"
             if state.step:
                 what = f"stopped and saved at step {state.step}; to resume"
-            say(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
+            print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
             return stop.exit_code
-        params = combine(state.params, run.frozen)
+        params = without_head(combine(state.params, run.frozen))
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
     if run_dir is not None:
-        finish(run_dir, state.num_tokens, earlier, titles)
+        draw = report_of_run if config.log.report else lambda path: None
+        finish_run(run_dir, state.num_tokens, earlier, titles, draw)
     return 0
 
 
@@ -168,7 +176,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.unevaluated = None
         feed = run.algorithm.feed(run, clock, state.step, state.in_flight)
         state.in_flight = None  # the feed has it
-        saved, drawn = state.step, {}
+        saved, drawn, noted = state.step, {}, None
         waiting.enter_context(journal.busy(f"step {state.step + 1}: compiling, then the first update"))
         clock.start()
         while state.step < total and not asked_to_stop(outside.stop):
@@ -192,7 +200,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
                 record["epoch"] = run.source.epochs(-(-step // updates))
             profiler.after(step)
             if groups and _due(step, updates, config.log.completions_every, total):
-                journal.write_completions(step, [group for part in exchange(groups) for group in part])
+                journal.write_completions(step, [group for part in all_gather_objects(groups) for group in part])
             accuracy = None
             if run.source.held_out and (step == total or config.eval.every and step % config.eval.every == 0):
                 scores = _held_out(run, state, outside)
@@ -205,6 +213,10 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
             state.cpu_seconds = outside.earlier + cpu_seconds()
             if state.unevaluated is None:  # else the run that resumes here writes it, with what is missing
                 journal.write(step, record)
+            if accuracy is not None and step < total and config.log.report and is_writer():
+                if (note := report_of_run(outside.path)) and not noted:
+                    journal.note(note)
+                noted = noted or note
             journal.update(step, drawn | record)
             check_finite(state, config)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
@@ -221,16 +233,17 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     """Metrics of the held-out sets; None where a signal came."""
     # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
     greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
-    return evaluate(
+    return evaluate_held_out(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
         lambda: asked_to_stop(outside.stop), run.task.set_metrics,
+        lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
     )  # fmt: skip
 
 
 def asked_to_stop(stop: GracefulStop) -> bool:
     """Whether any process got a signal: all of them stop at the same place."""
-    agreed = next((signal for signal in exchange(stop.signal) if signal is not None), None)
-    if agreed is not None:  # a signal that comes during the exchange is for the next one, and must not be lost
+    agreed = next((signal for signal in all_gather_objects(stop.signal) if signal is not None), None)
+    if agreed is not None:  # a signal that comes during the gathering is for the next one, and must not be lost
         stop.signal = agreed
     return agreed is not None
 

@@ -17,7 +17,7 @@ from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
-from rrft_jax.models.registry import family_of
+from rrft_jax.models.registry import family_of, read_config
 from rrft_jax.models.sharding import ParamAxes, tree_shardings
 from rrft_jax.models.weights import abstract_params, load_sharded
 from rrft_jax.pretrained import adapter_of, resolve_init
@@ -62,8 +62,9 @@ def parameter_count(tree: dict) -> int:
 class Weights:
     """Parameters on the mesh. trainable: float32; frozen: in config.model.frozen_dtype.
 
-    reference: the policy at the start, None where the loss does not look at it. It shares the arrays of `frozen`:
-    with LoRA it is the base without the adapter's leaves and costs nothing.
+    reference: the policy at the start, or config.reference with arrays of its own; None where the loss does not look at
+    it. That at the start shares the arrays of `frozen`: with LoRA it is the base without the adapter's leaves and costs
+    nothing.
     """
 
     trainable: dict
@@ -84,7 +85,9 @@ def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: b
     trainable = {path: leaves[path] for path in trained}
     frozen = {path: leaf for path, leaf in leaves.items() if path not in trained}
     reference = None
-    if keep_reference:
+    if keep_reference and config.reference:
+        reference = _fixed_reference(config, model, mesh, shapes)
+    elif keep_reference:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
         reference = from_paths(frozen | _copies(trainable, frozen_dtype))
     if config.lora.rank:
@@ -93,6 +96,19 @@ def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: b
         trainable = {path: leaf for path, leaf in adapter.items() if is_trained(path)}
         frozen |= {path: leaf for path, leaf in adapter.items() if not is_trained(path)}
     return Weights(from_paths(trainable), from_paths(frozen), reference)
+
+
+def _fixed_reference(config: ConfigDict, model: Model, mesh: Mesh, shapes: Mapping[str, Any]) -> dict:
+    """The parameters of config.reference, whole and in the dtype of what is frozen; sizes must be those of init."""
+    base = resolve_init(config.reference, "config.reference")
+    if (sizes := read_config(base)) != model.config:
+        raise ValueError(
+            f"config.reference={config.reference} is another model than config.init={config.init}: "
+            f"{sizes.hidden_size} wide with {sizes.num_layers} layers, and {model.config.hidden_size} with "
+            f"{model.config.num_layers}"
+        )
+    dtypes = dict.fromkeys(shapes, jnp.dtype(config.model.frozen_dtype))
+    return load_sharded(base, model.config, mesh, dtypes, adapter_of(config.reference, base, model.config))
 
 
 def trained_paths(config: ConfigDict, shapes: Mapping[str, Any]) -> set[str]:
@@ -129,7 +145,7 @@ def check_trained(config: ConfigDict) -> None:
 def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) -> dict[str, np.ndarray]:
     """Leaves of a new adapter, or of config.lora.adapter. ValueError where that is not what config.lora describes."""
     settings = config.lora
-    if peft.is_adapter(config.init):
+    if peft.is_adapter_directory(config.init):
         raise ValueError(
             f"init={config.init} is an adapter, and config.lora.rank asks for one: to continue training it give "
             f"--config.lora.adapter={config.init} and init=<its base>; a new one starts from a merged model"

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from rrft_jax.arrays import HostOrDevice
-from rrft_jax.config.groups import read
+from rrft_jax.losses.outside import reads_greedy
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
@@ -22,9 +22,11 @@ from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import Vocabulary, make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.training.critic import Critic, optimizer_for
 from rrft_jax.training.minibatches import select
-from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.step import Batch, make_forward, make_train_step
+
+LOG_PROBS, ENTROPY, VALUES = 0, 1, 2  # places in what `models.score.score` gives
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class StepLayout:
 @dataclass(frozen=True)
 class Programs:
     """sample(params, prompts, key, first_member=None) and greedy(params, prompts) -> Rollouts;
-    reference(params, prompts, tokens, mask) -> float32[B, G, C]; select(batch, numbers, weight) -> Batch, a minibatch;
+    reference(params, prompts, tokens, mask) -> float32[B, G, C], entropy(...) and values(...), a critic's, likewise;
+    select(batch, numbers, weight) -> Batch, a minibatch;
     step(state, frozen, batch) -> (state, metrics), which consumes its state."""
 
     sample: Callable[..., Rollouts]
     greedy: Callable[[dict, Prompts], Rollouts]
     reference: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
+    entropy: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array]
+    values: Callable[[dict, Prompts, jax.Array, jax.Array], jax.Array] | None
     select: Callable[[Batch, Any, Any], Batch]
     step: Callable[[dict, dict, Any], tuple[dict, dict]]
     optimizer: optax.GradientTransformation
@@ -57,11 +62,16 @@ def scored_temperature(config: ConfigDict) -> float:
 
 
 def make_programs(
-    config: ConfigDict, loss: Callable, model: Model, processor: Vocabulary, layout: StepLayout
+    config: ConfigDict,
+    loss: Callable,
+    model: Model,
+    processor: Vocabulary,
+    layout: StepLayout,
+    critic: Critic | None = None,
 ) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
-    loss: the algorithm's, as `make_train_step` takes it. Where rows share a group, each holds layout.group /
+    loss, critic: the algorithm's, as `make_train_step` takes it. Where rows share a group, each holds layout.group /
     layout.drawn.split members.
     """
     rollout = config.rollout
@@ -69,22 +79,28 @@ def make_programs(
     drawing = make_decoder(
         model, processor, rollout.max_completion_length, sampling=sampling, compact=rollout.compact,
         cache_parts=rollout.cache_parts,
+        greedy_member=layout.group - 1 if reads_greedy(config.advantages.estimator) else None,
     )  # fmt: skip
-    evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1)
+    evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1, greedy_member=None)
     scored_tokens = None if config.loss.full_softmax else drawing.allowed
     scoring: dict[str, Any] = {
         "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
-    optimizer, schedule = make_optimizer(read(config, "optimizer"), config.train.steps)
-    forward = make_forward(model, scored_tokens, **scoring)
+    optimizer, schedule = optimizer_for(config, critic)
+    forward = make_forward(model, scored_tokens, **scoring, values=critic.values if critic else None)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 
-    def reference(
-        params: dict, prompts: Prompts, tokens: Int[HostOrDevice, "B G C"], mask: Bool[HostOrDevice, "B G C"]
+    def scored(
+        which: int,
+        params: dict,
+        prompts: Prompts,
+        tokens: Int[HostOrDevice, "B G C"],
+        mask: Bool[HostOrDevice, "B G C"],
     ) -> Float[Array, "B G C"]:
-        return score(model, params, prompts, tokens, mask, scored_tokens, **scoring)[0]
+        read = partial(critic.values, params) if critic and which == VALUES else None
+        return score(model, params, prompts, tokens, mask, scored_tokens, **scoring, read=read)[which]
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         return by_rows(sample(drawing, params, prompts, key, layout.group // layout.drawn.split, first_member))
@@ -95,7 +111,9 @@ def make_programs(
     return Programs(
         jax.jit(train_sample),
         jax.jit(greedy_sample),
-        jax.jit(reference),
+        jax.jit(partial(scored, LOG_PROBS)),
+        jax.jit(partial(scored, ENTROPY)),
+        jax.jit(partial(scored, VALUES)) if critic else None,
         jax.jit(partial(select, of=layout.drawn, to=layout.update)),
         jax.jit(step, donate_argnums=0),
         optimizer,

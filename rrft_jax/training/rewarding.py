@@ -1,7 +1,8 @@
 """Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def make_rewards(config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool
     tokenize = lambda texts: tokenizer(list(texts)).input_ids  # noqa: E731
     return chosen_rewards(
         config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(task.metric, "format"),
-        tokenize=tokenize, pool=pool,
+        tokenize=tokenize, max_completion_length=config.rollout.max_completion_length, pool=pool,
     )  # fmt: skip
 
 
@@ -108,6 +109,11 @@ class _Whole:
     texts: np.ndarray
     text_metrics: dict[str, tuple[float, float]]
 
+    def first_members(self, n: int) -> "_Whole":
+        """Of every group the first n members."""
+        fields = ("total", "lengths", "finished", "reasons", "texts")
+        return replace(self, values=self.values[:, :, :n], **{name: getattr(self, name)[:, :n] for name in fields})
+
 
 def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
     rows = np.concatenate([part.rows for part in parts])
@@ -164,6 +170,19 @@ def length_metrics(lengths: Int[np.ndarray, " N"], finished: Bool[np.ndarray, " 
     }
 
 
+def _of_rows(advantages: np.ndarray, lengths: np.ndarray) -> list[float | None]:
+    """One number a completion: of advantages [G, C] the mean over its tokens; None where there is none."""
+    if advantages.ndim == 2:
+        advantages = advantages.sum(-1) / np.maximum(lengths, 1)
+    return [None if np.isnan(a) else float(a) for a in advantages]
+
+
+def duplicate_ratio(texts: np.ndarray) -> float:
+    """Share of the completions, object[B, G], that equal another one of their group."""
+    counts = [Counter(group) for group in texts.tolist()]
+    return sum(n for count in counts for n in count.values() if n > 1) / texts.size
+
+
 def logged_groups(
     config: ConfigDict,
     host: HostBatch,
@@ -187,7 +206,11 @@ def logged_groups(
             images=host.examples[i].images,
             rewards={name: missing(everything.values[k, b]) for k, name in enumerate(names)},
             reward=missing(everything.total[b]),
-            advantages=[float(a) for a in advantages[b]],
+            advantages=_of_rows(advantages[b], everything.lengths[b]),
+            lengths=everything.lengths[b].tolist(),
+            finished=everything.finished[b].tolist(),
+            task=host.examples[i].task,
+            metadata=host.examples[i].metadata,
         )
         for b, i in mine.items()
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,11 +11,13 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from rrft_jax.arrays import HostOrDevice
+from rrft_jax.losses.outside import reads_greedy
+from rrft_jax.losses.selection import top_entropy
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.placement import to_devices
-from rrft_jax.parallel.processes import exchange, local_rows
+from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
 from rrft_jax.rollout.sampler import Rollouts
@@ -24,6 +27,7 @@ from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.programs import Programs, scored_temperature
 from rrft_jax.training.rewarding import (
     RewardResults,
+    duplicate_ratio,
     length_metrics,
     logged_groups,
     merge_parts,
@@ -64,6 +68,12 @@ class Scored:
         return self.batch, self.metrics, self.groups
 
 
+def members(config: ConfigDict) -> int:
+    """The completions of a prompt: config.rollout.group, and a last one decoded greedily where the estimator compares
+    with its reward. That one takes no part in the loss."""
+    return config.rollout.group + reads_greedy(config.advantages.estimator)
+
+
 def draw_batch(
     config: ConfigDict,
     programs: Programs,
@@ -80,7 +90,7 @@ def draw_batch(
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
     stored: rollouts that an earlier session drew, as `by_prompt` returned them, in place of new ones.
     """
-    layout, G = host.layout, config.rollout.group
+    layout, G = host.layout, members(config)
     prompts = to_devices(host.prompts, mesh)
     if stored is not None:
         rollouts = _on_rows(stored, layout, mesh)
@@ -93,6 +103,14 @@ def draw_batch(
             old = programs.reference(params, prompts, rollouts.tokens, rollouts.mask)
             clock.watch(old)
             rollouts = replace(rollouts, log_probs=old)
+        if config.loss.top_entropy < 1:
+            entropy = programs.entropy(params, prompts, rollouts.tokens, rollouts.mask)
+            clock.watch(entropy)
+            rollouts = replace(rollouts, entropy=entropy)
+        if programs.values is not None:
+            values = programs.values(params, prompts, rollouts.tokens, rollouts.mask)
+            clock.watch(values)
+            rollouts = replace(rollouts, values=values)
     reference = None
     if reference_params is not None:
         reference = programs.reference(reference_params, prompts, rollouts.tokens, rollouts.mask)
@@ -105,7 +123,7 @@ def by_prompt(drawn: Drawn) -> Rollouts:
     layout = drawn.host.layout
     own = np.flatnonzero((drawn.host.row_weight > 0) & layout.owned)
     mine = jax.tree.map(lambda x: local_rows(x, layout.mine)[own], drawn.rollouts)
-    rows, parts = zip(*exchange((layout.mine[own], mine)), strict=True)
+    rows, parts = zip(*all_gather_objects((layout.mine[own], mine)), strict=True)
     order = np.argsort(np.concatenate(rows))
     return jax.tree.map(
         lambda *x: np.concatenate(x)[order].reshape(layout.prompts, -1, *x[0].shape[2:]), parts[0], *parts[1:]
@@ -152,13 +170,23 @@ def score_batch(
     clock.lap("rollout")
 
     own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
-    parts = exchange(own)
-    everything = merge_parts(parts, layout, G)
+    parts = all_gather_objects(own)
+    whole = merge_parts(parts, layout, members(config))
+    everything = whole.first_members(G)
     clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)
     row_weight = np.broadcast_to(everything.live[:, None], everything.total.shape).astype(np.float32)
-    advantages, stats = estimate(everything.total, row_weight=row_weight)
+    inputs = {
+        "mask": lambda: np.arange(tokens.shape[-1]) < everything.lengths[..., None],
+        "parts": lambda: everything.values.astype(np.float32),
+        "weights": lambda: np.array([item.weight for item in rewards.rewards], np.float32),
+        "greedy": lambda: whole.total[:, G],
+    }
+    advantages, stats = estimate(everything.total, row_weight, inputs)
     advantages = np.asarray(advantages)
+    if more := whole.total.shape[1] - G:  # the greedy completion
+        unweighted = lambda x: np.pad(x, [(0, 0), (0, more), *[(0, 0)] * (x.ndim - 2)])  # noqa: E731
+        row_weight, advantages = unweighted(row_weight), unweighted(advantages)
 
     by_row = lambda x: np.ascontiguousarray(x.reshape(layout.rows, -1, *x.shape[2:])[layout.mine])  # noqa: E731
     batch = _batch(config, mesh, drawn, by_row(row_weight), by_row(advantages))
@@ -171,19 +199,36 @@ def score_batch(
         "reward_error": float(failures),
         **length_metrics(lengths, everything.finished[live].reshape(-1)),
         "completions/reasons": float(np.mean(everything.reasons[live])),
+        "completions/duplicate_ratio": duplicate_ratio(everything.texts[live]),
         # As TRL counts: the prompt once for each completion, although it is computed once for the group.
         "num_tokens": int(lengths.sum()) + G * sum(part.prompt_tokens for part in parts),
     }
-    results = RewardResults(everything.values[:, live], everything.total[live], everything.text_metrics, failures)
-    return Scored(batch, metrics, logged_groups(config, host, own.names, everything, advantages), results)
+    results = RewardResults(whole.values[:, live], whole.total[live], whole.text_metrics, failures)
+    return Scored(batch, metrics, logged_groups(config, host, own.names, whole, advantages), results)
 
 
 def _batch(config: ConfigDict, mesh: Mesh, drawn: Drawn, row_weight: np.ndarray, advantages: np.ndarray) -> Batch:
-    """row_weight, advantages: float32[r, g] of this process's rows."""
+    """row_weight float32[r, g], advantages float32[r, g] or [r, g, C] of this process's rows."""
     rollouts = drawn.rollouts
     weighted = to_devices({"row_weight": row_weight, "advantages": advantages}, mesh)
+    loss_mask, chosen = rollouts.mask, None
+    if config.loss.mask_truncated:
+        loss_mask = _whole_ones(rollouts.mask, rollouts.finished)
+    if rollouts.entropy is not None:
+        chosen = _uncertain(rollouts.entropy, loss_mask, weighted["row_weight"], config.loss.top_entropy)
     targets = Targets(
-        rollouts.mask, **weighted, old_log_probs=rollouts.log_probs if off_policy(config) else None,
+        loss_mask, **weighted, chosen=chosen, old_log_probs=rollouts.log_probs if off_policy(config) else None,
         ref_log_probs=drawn.reference, sampling_log_probs=rollouts.sampled_log_probs,
     )  # fmt: skip
     return Batch(drawn.prompts, rollouts.tokens, rollouts.mask, targets)
+
+
+@jax.jit
+def _whole_ones(mask: jax.Array, finished: jax.Array) -> jax.Array:
+    """The tokens of completions that ended by themselves."""
+    return mask & finished[..., None]
+
+
+@partial(jax.jit, static_argnums=3)
+def _uncertain(entropy: jax.Array, mask: jax.Array, row_weight: jax.Array, share: float) -> jax.Array:
+    return top_entropy(entropy, mask & (row_weight > 0)[..., None], share)

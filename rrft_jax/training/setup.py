@@ -10,20 +10,21 @@ from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.mesh import make_mesh
-from rrft_jax.parallel.processes import say
+from rrft_jax.parallel.processes import print_once
 from rrft_jax.pretrained import load_init, resolve_init
 from rrft_jax.processing.buckets import describe
 from rrft_jax.rewards import Pool
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.parameters import load_weights, parameter_count
+from rrft_jax.training.critic import head_params
+from rrft_jax.training.parameters import load_weights, parameter_count, place
 from rrft_jax.training.programs import make_programs, step_layout
 from rrft_jax.training.rewarding import make_rewards
 from rrft_jax.training.source import make_source
 
 
-def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
+def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     """The run, and its trainable parameters on the mesh. config.train.epochs becomes a number of steps in `config`."""
     task, algorithm = get_task(config.task), get_algorithm(config.algorithm)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
@@ -32,7 +33,7 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     count = parameter_count(abstract_params(model.config))
     platform = jax.devices()[0].platform
     where = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    say(f"{algorithm.name} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
+    print_once(f"{algorithm.name} from {config.init}: {count:,} parameters on {mesh.size} {platform} device(s){where}")
     check_positions(config, model.config.max_position_embeddings)
     check = algorithm.check_example(config, task, processor)
     longest = model.config.max_position_embeddings - config.rollout.max_completion_length
@@ -40,22 +41,25 @@ def start(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         config, task, processor, layout.drawn, partial(plan, mesh), check, algorithm.prompt(config), longest
     )
     described = (source.report, describe(processor, source.sizes), layout.drawn.describe())
-    say("\n".join(filter(None, described)))
+    print_once("\n".join(filter(None, described)))
     updates = algorithm.updates(config)
     if updates > 1:
-        say(f"{updates} updates on each batch of prompts; a step is one of them")
+        print_once(f"{updates} updates on each batch of prompts; a step is one of them")
     if config.train.epochs:
         config.train.steps = math.ceil(config.train.epochs * source.records / config.train.prompts) * updates
-        say(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
-    programs = make_programs(config, algorithm.loss(config), model, processor, layout)
+        print_once(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
+    critic = algorithm.critic(config)
+    programs = make_programs(config, algorithm.loss(config), model, processor, layout, critic)
     rewards = make_rewards(config, task, processor.tokenizer, pool)
     weights = load_weights(config, model, mesh, algorithm.reference(config))
     if config.lora.rank:
-        say(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
+        print_once(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
     run = Run(
         config, algorithm, task, model, processor, mesh, source, programs, rewards, weights.frozen, weights.reference
     )
-    return run, weights.trainable
+    if critic is None:
+        return run, weights.trainable
+    return run, weights.trainable | place(head_params(model.config.hidden_size), mesh, ())
 
 
 def check_positions(config: ConfigDict, most: int) -> None:

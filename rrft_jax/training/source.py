@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.folder import read_folder
-from rrft_jax.data.index import Bucket, Index, build_index
+from rrft_jax.data.index import Bucket, Index, build_index, enclosing
+from rrft_jax.data.instances import check_kept, read_counts
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
@@ -35,10 +36,12 @@ class Source:
     """Training batches by number, held-out sets by name, and a report about them for the user.
 
     held_out: batches that are made when they are asked for; as many as KEPT has room for are kept.
+    pick(numbers): a batch of the prompts at these places of the order, in which batch t has t * B ... t * B + B - 1.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
     """
 
     fetch: Callable[[int], HostBatch]
+    pick: Callable[[Sequence[int]], HostBatch]
     held_out: dict[str, Batches]
     sizes: tuple[Size, ...]
     report: str
@@ -64,10 +67,12 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
     start, stop = config.data.range
 
-    def fetch(t: int) -> HostBatch:
-        ids = range(t * B, (t + 1) * B)
+    def pick(ids: Sequence[int]) -> HostBatch:
         example = lambda k: make(config.seed, generated_number(ids[k], start, stop), "train", "in")  # noqa: E731
         return make_batch(processor, prompt, example, ids, bucket, step)
+
+    def fetch(t: int) -> HostBatch:
+        return pick(range(t * B, (t + 1) * B))
 
     room = KEPT // max(len(task.held_out), 1)
 
@@ -79,7 +84,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
     sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
-    return Source(fetch, sets, tuple(sizes), report, (bucket,), records=max(stop - start, 0))
+    return Source(fetch, pick, sets, tuple(sizes), report, (bucket,), records=max(stop - start, 0))
 
 
 def folder_source(
@@ -104,9 +109,13 @@ def folder_source(
         pixels.update(image_sizes)
         return measure(processor, prompt.text, image_sizes, prompt.system, prompt.history)
 
+    rollouts = read_counts(data.filter) if data.filter else None
+
     def check(example: Example) -> None:
         if example.id in refused:
             raise ValueError(refused[example.id])
+        if rollouts is not None and example.id not in held_ids:
+            check_kept(example.id, rollouts, data.filter_always_right)
         trainable(example)
 
     buckets = Buckets(**config.buckets)
@@ -124,6 +133,13 @@ def folder_source(
         ids = batch_ids(groups, config.seed, t, config.train.prompts)
         bucket = index.buckets[ids.bucket]
         return make_batch(processor, prompt, lambda k: index.examples[ids.indices[k]], ids.prompt_ids, bucket, step)
+
+    def pick(numbers: Sequence[int]) -> HostBatch:
+        B = config.train.prompts
+        found = [(batch_ids(groups, config.seed, n // B, B), n % B) for n in numbers]
+        bucket = enclosing([index.buckets[ids.bucket] for ids, _ in found])
+        example = lambda k: index.examples[found[k][0].indices[found[k][1]]]  # noqa: E731
+        return make_batch(processor, prompt, example, [int(i.prompt_ids[k]) for i, k in found], bucket, step)
 
     sets = {}
     if len(out):
@@ -150,7 +166,7 @@ def folder_source(
     counts = [len(group) for group in groups]
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
     used = tuple(bucket for bucket, group in zip(index.buckets, index.groups, strict=True) if len(group))
-    return Source(fetch, sets, index.sizes, "\n".join(filter(None, lines)), used, skipped, len(part), epochs)
+    return Source(fetch, pick, sets, index.sizes, "\n".join(filter(None, lines)), used, skipped, len(part), epochs)
 
 
 def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from rrft_jax.parallel.processes import say, together
+from rrft_jax.parallel.processes import print_once, run_on_all
 from rrft_jax.run.clock import cpu_seconds
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import DONE, STAGE1, flatten
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.loop import asked_to_stop, train
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
@@ -30,19 +31,21 @@ def run(
     if not config.stage1:
         return train(config, workdir, argv, profile_steps, began)
     config = config.copy_and_resolve_references()
-    if chosen := together(lambda: settle_task(config)):
-        say(chosen)
-    together(lambda: (check_config(config), check_stages(config)))
+    if chosen := run_on_all(lambda: settle_task(config)):
+        print_once(chosen)
+    if chosen := run_on_all(lambda: settle_preset(config)):
+        print_once(chosen)
+    run_on_all(lambda: (check_config(config), check_stages(config)))
     first = Path(workdir).expanduser().absolute() / STAGE1
-    say(f"stage 1 of 2, in {first}")
+    print_once(f"stage 1 of 2, in {first}")
     with GracefulStop() as stop:  # of both: a signal while the first one ends must reach the second
         code = train(config.stage1, first, argv, began=began, stop=stop)
-        if not together(lambda: (first / DONE).exists()):
+        if not run_on_all(lambda: (first / DONE).exists()):
             return code
         if asked_to_stop(stop):
-            say(f"\nstopped before stage 2; to resume:\n  {resume_hint(argv, workdir)}")
+            print_once(f"\nstopped before stage 2; to resume:\n  {resume_hint(argv, workdir)}")
             return stop.exit_code
-        say(f"stage 2 of 2, from {first}")
+        print_once(f"stage 2 of 2, from {first}")
         began = cpu_seconds()
         config.init = str(first)
         return train(config, workdir, argv, profile_steps, began, stop)

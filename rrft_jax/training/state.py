@@ -12,6 +12,7 @@ from rrft_jax.run.metrics import from_json, to_json
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.feed import InFlight
 from rrft_jax.training.rewarding import RewardResults
+from rrft_jax.training.rollouts import members
 
 IN_FLIGHT, UNEVALUATED = "in_flight", "unevaluated"  # in a checkpoint's arrays and host state, in its host state
 
@@ -63,7 +64,7 @@ def restore(
     expected = algorithm.samples and latest < config.train.steps and (middle or config.rollout.ahead)
     target = released(state.arrays)
     if expected:
-        target = target | {IN_FLIGHT: _arrays(_blank(config, rewards))}
+        target = target | {IN_FLIGHT: _arrays(_blank(config, rewards, algorithm.critic(config) is not None))}
     arrays, host, step = checkpoints.restore(target)
     found = replace(
         state, arrays=arrays, step=step, pixels=host["pixels"], num_tokens=host["num_tokens"],
@@ -74,16 +75,22 @@ def restore(
         stored, rest = found.arrays.pop(IN_FLIGHT), host[IN_FLIGHT]
         sums = {name: tuple(pair) for name, pair in rest["text_metrics"].items()}
         results = RewardResults(stored["values"], stored["total"], sums, rest["failures"])
-        found.in_flight = InFlight(Rollouts(**stored["rollouts"]), results)
+        found.in_flight = InFlight(Rollouts(**stored["rollouts"]), results, stored.get("picks"))
     return found
 
 
 def _arrays(found: InFlight) -> dict[str, Any]:
-    return {"rollouts": vars(found.rollouts), "values": found.results.values, "total": found.results.total}
+    rollouts = {name: x for name, x in vars(found.rollouts).items() if x is not None}
+    picks = {} if found.picks is None else {"picks": found.picks}
+    return {"rollouts": rollouts, "values": found.results.values, "total": found.results.total, **picks}
 
 
-def _blank(config: ConfigDict, rewards: int) -> InFlight:
-    B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
+def _blank(config: ConfigDict, rewards: int, critic: bool) -> InFlight:
+    B, G, C = config.train.prompts, members(config), config.rollout.max_completion_length
     tokens, flags, scores = (np.empty((B, G, C), dtype) for dtype in (np.int32, bool, np.float32))
-    rollouts = Rollouts(tokens, flags, scores, scores, np.empty((B, G), bool))
-    return InFlight(rollouts, RewardResults(np.empty((rewards, B, G)), np.empty((B, G), np.float32), {}, 0))
+    entropy = scores if config.loss.top_entropy < 1 else None
+    rollouts = Rollouts(
+        tokens, flags, scores, scores, np.empty((B, G), bool), entropy, scores if critic else None
+    )
+    picks = np.empty(B, np.int64) if config.rollout.resample else None
+    return InFlight(rollouts, RewardResults(np.empty((rewards, B, G)), np.empty((B, G), np.float32), {}, 0), picks)

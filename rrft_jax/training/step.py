@@ -156,12 +156,19 @@ def make_forward(
     temperature: float = 1.0,
     chunk: int = 32,
     group_chunks: int = 1,
+    values: Callable[[dict, jax.Array], jax.Array] | None = None,
 ) -> Callable[[dict, dict, Batch], Scores]:
-    """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens."""
+    """forward(trainable, frozen, batch) -> Scores under softmax(logits / temperature) over the allowed tokens.
+
+    values(params, hidden) -> values of a critic; None: there is none.
+    """
 
     def forward(trainable: dict, frozen: dict, batch: Batch) -> Scores:
         params = combine(trainable, frozen)
         completions = (batch.tokens, batch.token_mask)
-        return Scores(*score(model, params, batch.prompts, *completions, allowed, temperature, chunk, group_chunks))
+        read = partial(values, params) if values else None
+        return Scores(
+            *score(model, params, batch.prompts, *completions, allowed, temperature, chunk, group_chunks, read)
+        )
 
     return forward

@@ -20,11 +20,20 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"config.seed={config.seed} must be at least 0")
     groups = {name: read(config, name) for name in GROUPS}
     _check_length(groups["train"], groups["data"])
+    if config.data.filter and not config.data.folder:
+        raise ValueError(
+            f"config.data.filter={config.data.filter} is about records, and these examples are generated: "
+            "give config.data.folder"
+        )
     buckets = lambda: Buckets(**config.buckets)  # noqa: E731
     _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     check_trained(config)
     _check_task(config, algorithm.samples)
     algorithm.check(config, get_task(config.task))
+    if config.reference and not algorithm.reference(config):
+        raise ValueError(
+            f"config.reference={config.reference} would change nothing: there is no KL penalty, set config.loss.beta"
+        )
     if config.stage1:
         try:
             check_config(config.stage1)

@@ -54,9 +54,9 @@ def test_reading_an_answer_costs_far_less_than_a_millisecond_and_few_need_algebr
     pairs = json.loads((FIXTURES / "siblings.json").read_text(encoding="utf-8"))
     pairs = pairs["right"] + pairs["wrong"]
     start = time.process_time()
-    verdicts = [decide(answer, gold) for answer, gold in pairs]
+    results = [decide(answer, gold) for answer, gold in pairs]
     assert time.process_time() - start < 1e-3 * len(pairs)  # 0.1 ms on one core of an ordinary machine
-    assert sum(isinstance(verdict, Undecided) for verdict in verdicts) < 0.05 * len(pairs)
+    assert sum(isinstance(result, Undecided) for result in results) < 0.05 * len(pairs)
 
 
 PAIRS = [("4", "4"), ("B", "B"), ("2√3", "2\\sqrt{3}"), ("12 cm", "12"), ("(1, 2)", "(1,2)"), ("x+1", "x+1")]

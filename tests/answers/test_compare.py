@@ -49,8 +49,8 @@ def test_fractions_are_read_exactly(a, b):
     assert value_of(f"{a.numerator}/{a.denominator}") == a
     assert value_of(str(a.numerator)) == a.numerator
     if a.denominator > 1 and b.denominator > 1:
-        verdict = decide(f"{a.numerator}/{a.denominator}", f"{b.numerator}/{b.denominator}")
-        assert verdict is (a == b or abs(a - b) < min(Fraction(1, 2_000_000), abs(b) / 200_000))
+        result = decide(f"{a.numerator}/{a.denominator}", f"{b.numerator}/{b.denominator}")
+        assert result is (a == b or abs(a - b) < min(Fraction(1, 2_000_000), abs(b) / 200_000))
 
 
 @settings(deadline=None)
@@ -67,7 +67,7 @@ def test_what_is_no_number_has_no_value():
 
 @settings(max_examples=100, deadline=None)
 @given(st.text("4.,-+*/=$\\{}()ABor²π½\n \u0664", max_size=30))
-def test_any_text_gets_a_verdict(text):
+def test_any_text_gets_a_result(text):
     for gold in ("4", "B", "metal", "\\frac{1}{2}"):
         assert isinstance(decide(text, gold), bool | Undecided)
     assert choice(text) in (*"ABOR", None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrft_jax.data.decoding import MOST_PIXELS, PictureError, image_size, open_image
+from rrft_jax.data.decoding import MAX_PIXELS, PictureError, image_size, open_image
 from rrft_jax.data.encoded_image import encode_image
 from rrft_jax.data.pictures import BytesPicture
 
@@ -204,7 +204,7 @@ def test_a_picture_that_fills_the_memory_is_refused_by_its_header():
     assert open_image(small, 10_000).size == (100, 100)
     with pytest.raises(PictureError, match="100x100 pixels are more than 9999"):
         open_image(small, 9_999)
-    assert MOST_PIXELS == Image.MAX_IMAGE_PIXELS
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
 
 
 def test_whatever_a_reader_raises_names_the_picture(monkeypatch, tmp_path):

@@ -127,7 +127,7 @@ def test_lines_in_a_file_that_is_called_a_list(tmp_path):
 
 def test_many_tables_are_to_be_prepared(tmp_path, monkeypatch):
     write(tmp_path / "mine.parquet", row("a"))
-    monkeypatch.setattr(folders, "MOST_TABLES", 100)
+    monkeypatch.setattr(folders, "MAX_TABLES", 100)
     with pytest.raises(ValueError, match="prepare them once:\n  python launch/prepare_data.py --source=parquet"):
         read_folder(tmp_path, VC)
 

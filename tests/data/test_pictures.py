@@ -51,7 +51,7 @@ def test_a_damaged_member_is_an_oserror_that_names_it(archive):
 
 def test_a_member_that_unpacks_to_more_than_a_picture_is_refused(archive, monkeypatch):
     found = Archive(archive).find("b/2.png")
-    monkeypatch.setattr(pictures, "MOST_BYTES", 2)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 2)
     with pytest.raises(OSError, match="b/2.png: unpacks to 3 bytes, more than a picture can have"):
         found.read()
     # A member that says less than it holds is cut there, and its checksum tells.

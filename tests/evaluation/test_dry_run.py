@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrft_jax.evaluation.dry_run import dry_run
+from rrft_jax.evaluation.dry_run import count_requests
 from rrft_jax.evaluation.questions import Question
 from rrft_jax.remote.endpoint import Decoding, Endpoint
 
@@ -20,7 +20,7 @@ def test_counts(tmp_path, monkeypatch):
         Question("b", 1, "x" * 41, (array,), system="x" * 4),
     ]
     endpoint = Endpoint("https://example.org/v1", "m", requests_per_minute=4)
-    got = dry_run(endpoint, Decoding(samples=3, max_new_tokens=10), questions)
+    got = count_requests(endpoint, Decoding(samples=3, max_new_tokens=10), questions)
     assert (got.questions, got.requests, got.text_tokens, got.most_new_tokens) == (2, 2, 112, 60)
     assert got.image_sizes == {(56, 28): 2, (100, 100): 1} and got.image_tokens == 2 + 2 + 13
     assert got.minutes == 0.5
@@ -28,11 +28,11 @@ def test_counts(tmp_path, monkeypatch):
     for part in ("2 questions in 2 requests; nothing was sent", "3 images (2 of 56x28, 1 of 100x100)", "0.5 minutes"):
         assert part in report
     single = Endpoint("https://example.org/v1", "m", leave_out=("n",))
-    apart = dry_run(single, Decoding(samples=3, max_new_tokens=10), questions)
+    apart = count_requests(single, Decoding(samples=3, max_new_tokens=10), questions)
     assert (apart.requests, apart.text_tokens, apart.image_tokens, apart.most_new_tokens) == (6, 336, 51, 60)
     assert apart.minutes is None and "minutes" not in apart.report()
 
 
 def test_missing_image_names_its_question():
     with pytest.raises(OSError, match="question b: nowhere.png: no such image file"):
-        dry_run(Endpoint("http://a/v1", "m"), Decoding(), [Question("b", 0, "x", ("nowhere.png",))])
+        count_requests(Endpoint("http://a/v1", "m"), Decoding(), [Question("b", 0, "x", ("nowhere.png",))])

@@ -16,8 +16,9 @@ from rrft_jax.rewards.accuracy import accuracy
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
-from rrft_jax.tasks.visual_counting.generator import example, flip_pair
+from rrft_jax.tasks.visual_counting.generator import example
 from rrft_jax.tasks.visual_counting.prompts import format_prompt
+from tests.helpers.counting_pairs import flip_pair
 
 ROWS = 64
 THOUGHT = "<think>\n"

@@ -52,7 +52,7 @@ def test_bootstrap_covers_the_mean_as_often_as_it_says():
     assert 0.88 * 200 <= covered <= 199
 
 
-def test_estimate_chooses_the_interval_and_counts_what_has_no_verdict_as_wrong():
+def test_estimate_chooses_the_interval_and_counts_what_has_no_result_as_wrong():
     assert estimate([1, 0, 0, 1.0]) == Estimate(0.5, *wilson(2, 4), 4)
     assert estimate([1, None, 0, 1.0]) == Estimate(0.5, *wilson(2, 4), 4, unscored=1)
     partial = estimate([1.0, 0.5, None, 0.0])

@@ -2,11 +2,29 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rrft_jax.losses import Scores, Targets, trl
+from rrft_jax.losses import GRPOLoss, Scores, Targets, trl
+from rrft_jax.losses.terms import merge_stacked
 from tests.golden import golden_path
+
+
+def paper() -> GRPOLoss:
+    """Reason-RFT's released trainer: one on-policy step per rollout, so nothing to clip; use with PAPER_ADVANTAGES."""
+    return GRPOLoss(
+        surrogate="on_policy",
+        ratio_level="token",
+        aggregation="sequence_mean_token_mean",
+        beta=0.04,
+        kl_estimator="k3",
+    )
+
+
+def merge(a, b):
+    """Terms and metrics of two parts of a batch, to those of the whole."""
+    return merge_stacked(jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b))
 
 
 def random_batch(seed, b=4, g=3, c=6):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, merge, merge_stacked, paper, total, trl
+from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, merge_stacked, total, trl
 from tests.helpers.rounding import assert_same_but_rounding, rounding
-from tests.losses.batches import random_batch
+from tests.losses.batches import merge, paper, random_batch
 
 CONFIGS = {
     "paper": paper(),

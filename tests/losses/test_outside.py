@@ -101,7 +101,7 @@ def test_the_registered_estimator_is_called_with_its_options():
     [
         ("above_median", {"scale": "batch"}, "config.advantages.scale='batch' changes nothing.*median takes step"),
         ("above_median", {"stap": 1.0}, "config.advantages.stap=1.0 changes nothing"),
-        ("no_statistics", {}, r"mine.py:27\) must return float advantages \[B, G\] and a dict"),
+        ("no_statistics", {}, r"mine.py:27\) must return float advantages \[B, G\] or \[B, G, C\] and a dict"),
         ("transposed", {}, r"gave \('float32\[3, 2\]', {}\)"),
         ("crash", {}, r"estimator=.*crash: IndexError: .*mine.py:34\)"),
         ("NUMBER", {}, "a function is wanted, not int"),

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrft_jax.losses import Max, Min, Scores, Sum, Term, finalize, merge, merge_stacked, sft_loss, total
+from rrft_jax.losses import Max, Min, Scores, Sum, Term, finalize, merge_stacked, sft_loss, total
 from tests.helpers.rounding import assert_same_but_rounding, rounding
-from tests.losses.batches import random_batch
+from tests.losses.batches import merge, random_batch
 
 
 def test_token_mean_of_real_rows():

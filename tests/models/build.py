@@ -42,12 +42,14 @@ quick_jit = partial(jax.jit, compiler_options=QUICK)
 
 @dataclass(frozen=True)
 class Visual:
-    """An image (frames == 1) or a video of `frames` frame pairs; h, w in patches, both even."""
+    """An image (frames == 1) or a video of `frames` frame pairs; h, w in patches, both even. interval: positions of
+    M-RoPE's time between frame pairs."""
 
     h: int
     w: int
     frames: int = 1
     video: bool = False
+    interval: float = 1
 
 
 def tiny_params(config=TINY, seed=0):
@@ -93,7 +95,7 @@ def rope_positions(segments):
         if isinstance(s, Visual):
             h, w = s.h // 2, s.w // 2
             columns.append((now,) * 3)
-            grid = [(f, r, c) for f in range(s.frames) for r in range(h) for c in range(w)]
+            grid = [(int(f * s.interval), r, c) for f in range(s.frames) for r in range(h) for c in range(w)]
             columns += [tuple(now + 1 + i for i in cell) for cell in grid]
             now += 1 + max(h, w)  # frames do not count, even where there are more of them than rows
             columns.append((now,) * 3)

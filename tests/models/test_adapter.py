@@ -11,7 +11,7 @@ from rrft_jax.models.adapter import (
     CONFIG,
     WEIGHTS,
     check_files,
-    is_adapter,
+    is_adapter_directory,
     named_base,
     read_adapter,
     save_adapter,
@@ -179,5 +179,5 @@ def test_an_adapter_without_one_of_its_files(adapter, base):
 
 def test_a_home_directory_may_be_written_short(adapter, base, monkeypatch):
     monkeypatch.setenv("HOME", str(adapter.parent))
-    assert is_adapter("~/adapter") and named_base("~/adapter") == str(base)
+    assert is_adapter_directory("~/adapter") and named_base("~/adapter") == str(base)
     assert_same_leaves(read_adapter("~/adapter", TINY, base), random_adapter())

@@ -7,7 +7,8 @@ from rrft_jax.models.adapter import read_adapter, save_adapter
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.weights import load_params, save_params
 from tests.models.build import pack
-from tests.models.qwen2_vl.test_parity import ATOL, models, one_batch, our_logits, their_logits  # noqa: F401, a fixture
+from tests.models.parity import ATOL, one_batch, our_logits, their_logits
+from tests.models.qwen2_vl.test_parity import models  # noqa: F401, a fixture
 
 pytestmark = pytest.mark.parity
 

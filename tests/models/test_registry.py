@@ -79,7 +79,7 @@ def test_patches_that_the_tower_does_not_take_are_refused(directory, tmp_path):
 
 
 def test_an_unknown_family_is_named_with_the_known_ones(directory, tmp_path):
-    with pytest.raises(ValueError, match="config.json: model_type is 'llama', this code reads 'qwen2_vl', 'toy_vl'"):
+    with pytest.raises(ValueError, match="config.json: model_type is 'llama', this code reads 'qwen2_vl', .* 'toy_vl'"):
         sizes_from_dict({"model_type": "llama"})
     with pytest.raises(ValueError, match="model_type is None"):
         sizes_from_dict({})

@@ -18,7 +18,7 @@ from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import activation_bytes, make_plan
 from rrft_jax.planning.shapes import largest_bucket, make_shapes
-from rrft_jax.planning.text import describe_plan, visual_tokens
+from rrft_jax.planning.text import describe_plan, picture_tokens
 from rrft_jax.pretrained import load_model, read_sizes
 from rrft_jax.training.optimizer import make_optimizer
 from rrft_jax.training.step import init_state
@@ -201,7 +201,7 @@ def test_visual_tokens_of_the_published_size():
     config = base_config()
     config.processor.max_pixels = 480_000
     config.buckets.patches = (2560,)
-    text = visual_tokens(config, read_sizes("2b"))
+    text = picture_tokens(config, read_sizes("2b"))
     assert "at most 612 by max_pixels=480000" in text and "640 by config.buckets.patches" in text
     assert "640x480 gives 391" in text  # as test_real_size.py finds with the processor
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rrft_jax.processing.buckets import AUTO, Buckets
 from rrft_jax.processing.encoded import Size
-from rrft_jax.processing.proposal import MOST, STEP, filled, propose
+from rrft_jax.processing.proposal import MAX_SHAPES, STEP, filled, propose
 
 ALL = Buckets(AUTO, AUTO, AUTO)
 ANY = 10**9
@@ -54,7 +54,7 @@ size = st.builds(Size, st.integers(1, 4000), st.lists(st.integers(1, 700).map(la
 @given(st.lists(size, min_size=1, max_size=60))
 def test_few_buckets_hold_every_prompt_whatever_the_order(sizes):
     found = propose(sizes, ALL, ANY)
-    assert 1 <= len(found) <= MOST and len(set(found)) == len(found)
+    assert 1 <= len(found) <= MAX_SHAPES and len(set(found)) == len(found)
     assert all(any(bucket.fits(size) for bucket in found) for size in sizes)
     assert all(b.prompt_tokens % STEP == 0 and b.patches % STEP == 0 for b in found)
     assert set(propose(sizes[::-1], ALL, ANY)) == set(found)
@@ -71,7 +71,7 @@ def test_many_sizes_are_padded_little_and_soon_done():
     sizes = [Size(int(n // 4 + t), (int(n),)) for n, t in zip(patches, texts, strict=True)]
     found = propose(sizes, ALL, ANY)
     chosen = [next(b for b in found if b.fits(size)) for size in sizes]
-    assert filled(sizes, chosen) > 0.75 and len(found) == MOST
+    assert filled(sizes, chosen) > 0.75 and len(found) == MAX_SHAPES
 
 
 @pytest.mark.parametrize("values", [("auto", 3), ("any",), "auto,3", ("auto", "auto")])

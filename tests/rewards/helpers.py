@@ -81,8 +81,3 @@ def char_lengths(texts):
     return [len(text) for text in texts]
 
 
-def hanging_reward(completions, examples, group_ids, step):
-    """Hangs on a group that holds the text "hang"."""
-    if "hang" in completions:
-        time.sleep(1000)
-    return [float(len(text)) for text in completions]

@@ -9,7 +9,7 @@ import pytest
 
 from rrft_jax import rewards
 from rrft_jax.rewards import RewardSet, Values, Weighted, from_trl, reward_set
-from rrft_jax.rewards.combine import combine
+from rrft_jax.rewards.combine import weighted_total
 from rrft_jax.rewards.values import SetupError
 from tests.rewards.helpers import char_lengths, example, tagged
 
@@ -38,7 +38,7 @@ def test_none_is_left_out_of_the_weighted_sum():
 def test_combine_is_a_sum_over_functions():
     rng = np.random.default_rng(0)
     values, weights = rng.normal(size=(3, 5)), rng.normal(size=3)
-    np.testing.assert_allclose(combine(values, weights), weights @ values, rtol=1e-12)
+    np.testing.assert_allclose(weighted_total(values, weights), weights @ values, rtol=1e-12)
 
 
 def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):

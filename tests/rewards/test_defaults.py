@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.answers.conclusion import MAX_CHARS
-from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps, reward_set
+from rrft_jax.rewards import accuracy, format, length, math_accuracy, reasoning_steps, reward_set, soft_overlong
 from rrft_jax.rewards.symbolic import Check, settle, verify_here
 from tests.rewards.helpers import char_lengths, example, score, tagged
 
@@ -159,7 +159,7 @@ def test_20_length_warms_up_by_option_and_ignores_equal_lengths():
     assert score(length.length, [], count_tokens=char_lengths) == []
 
 
-def test_20_length_gives_nothing_where_accuracy_has_no_verdict():
+def test_20_length_gives_nothing_where_accuracy_has_no_result():
     texts = [tagged("4"), tagged("4", thought="longer"), tagged("4", thought="the longest")]
     examples = [example(), example(None, id="bad"), example()]
     values = length.length(texts, examples, [0, 0, 0], 0, count_tokens=char_lengths)
@@ -231,3 +231,12 @@ def test_reference_completions_with_letters(cot, letter, other):
     for reward in (accuracy.accuracy, accuracy.paper):
         assert score(reward, text, other) == [float(letter == other)]
     assert score(format.format_reward, text) == [1.0]
+
+
+def test_overlong_by_hand():
+    """DAPO's equation 13 with L_max 20 and L_cache 4, and verl's min(-(n - (L_max - L_cache)) / L_cache, 0)."""
+    texts = ["x" * n for n in (0, 16, 17, 18, 20, 30)]
+    values = score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0.2)
+    assert values == pytest.approx([0, 0, -0.25, -0.5, -1, -1])
+    with pytest.raises(ValueError, match="soft_overlong.buffer=0 is a share"):
+        score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0)

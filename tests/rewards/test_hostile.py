@@ -15,6 +15,15 @@ from tests.rewards.hostile import hostile_texts
 
 GOLDS = ["4", "B", "yes", "12 cm", "2\\sqrt{3}", "(1,2)", "x > 3", "x^2-1", "\\frac{1}{2}", "change_size(7, large)"]
 HERE = [name for name, reward in registry.REWARDS.items() if not is_async(reward)]  # and not on a server
+# Gold of rewards that read it from another place, or in a form of its own.
+GOLD_OF = {
+    "functions": "change_size(7, large)", "detection": "[{'Position': [10, 20, 300, 400], 'Confidence': 1}]",
+    "grounding": "(100,200),(500,600)",
+}  # fmt: skip
+METADATA = {
+    "size": [640, 480], "box": [10, 20, 300, 400], "point": [320, 240], "action": "Scroll(start=(5, 9), end=(5, 1))",
+    "key_steps": [["Position", "cup", [0.2, 0.3]], ["Size", "cake", 0.2]],
+}  # fmt: skip
 ONE_TEXT_S = 1.0  # of processor time; 0.05 s is the worst seen
 
 
@@ -24,12 +33,13 @@ def refused(checks):
 
 
 def run(name, texts):
-    options = {"verify": refused, "count_tokens": char_lengths}
+    options = {"verify": refused, "count_tokens": char_lengths, "max_completion_length": 64}
     reward = registry.get(name, **{key: options[key] for key in registry.options(name) if key in options})
-    golds = itertools.cycle(GOLDS[-1:] if name.startswith("functions") else GOLDS)
+    own = GOLD_OF.get(name.partition("_")[0])
+    golds = itertools.cycle([own] if own else GOLDS)
     for text, gold in zip(texts, golds, strict=False):
         start = time.process_time()
-        values = reward([text], [example(gold)], [0], 1000)
+        values = reward([text], [example(gold, metadata=METADATA)], [0], 1000)
         assert time.process_time() - start < ONE_TEXT_S, text
         assert len(values) == 1 and not values.errors, (text, values.errors)
 

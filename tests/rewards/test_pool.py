@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from rrft_jax.rewards import Pool, Weighted, in_workers, reward_set, symbolic
-from rrft_jax.rewards.combine import RewardSet
+from rrft_jax.rewards import Pool, reward_set, symbolic
 from rrft_jax.rewards.values import SetupError
 from tests.rewards import helpers
 from tests.rewards.helpers import example, tagged
@@ -143,14 +142,6 @@ def test_hostile_answers_lose_their_value_and_nothing_else():
     assert {failure.position for failure in scored.failures} == {1, 3}
     assert all("TimeoutError" in f.reason and HOSTILE in f.text for f in scored.failures)
     assert format == [1.0] * 5 and scored.total.tolist() == [2.0, 1.0, 2.0, 1.0, 1.0]
-
-
-def test_a_reward_that_hangs_is_cut_off_group_by_group(pool):
-    chosen = RewardSet((Weighted("mine", in_workers(helpers.hanging_reward, pool)),))
-    texts = ["a", "hang", "ccc", "dddd"]
-    scored = chosen.score(texts, [example(images=("large.png",))] * 4, [0, 1, 0, 1], 0)
-    assert scored.values[0, [0, 2]].tolist() == [1.0, 3.0]
-    assert [failure.reward for failure in scored.failures] == ["mine"] * 2
 
 
 # A shell starts what runs in its background with SIGINT ignored, and a test run hands that on.

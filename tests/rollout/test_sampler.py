@@ -221,3 +221,14 @@ def test_a_loop_traces_one_layer():
     loops = 1 + len(stages(len(IDS) * GROUP, 4))
     assert text.count("func.func private @body") == loops
     assert text.count("call @body") == loops * MODEL.config.num_layers > loops
+
+
+@pytest.mark.parametrize("compact", [0, 2])
+def test_one_member_takes_the_likeliest_tokens_and_the_others_are_drawn_as_before(rollouts, slack, compact):
+    """ReMax's baseline: the last member of every group, after the same prefix."""
+    inputs = random_params(), prompts_with_images(), KEY
+    more = make_sampler(group=GROUP + 1, length=LENGTH, greedy_member=GROUP, compact=compact)(*inputs)
+    assert_same_but_rounding(jax.tree.map(lambda x: x[:, :GROUP], more), rollouts, slack)
+    greedy = make_sampler(group=1, length=LENGTH, sampling=Sampling(0.0))(*inputs)
+    np.testing.assert_array_equal(more.tokens[:, GROUP:], greedy.tokens)
+    assert (more.sampled_log_probs[:, GROUP] == 0).all()

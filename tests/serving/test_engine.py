@@ -12,7 +12,7 @@ from rrft_jax.data.index import Bucket
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.engine import Busy, Engine
 from rrft_jax.serving.prepare import Work
-from rrft_jax.serving.protocol import Answer
+from rrft_jax.serving.protocol import Choice
 
 WAIT = 60  # seconds: only a hanging test takes so long
 WORK = Work(None, Bucket(64), Sampling(0.0), 1, 1, 3, 16, 0, (), False)
@@ -24,7 +24,7 @@ def read(tokens, limit, stop):
     for token in islice(tokens, limit):
         text.append(f"{token} ")
         yield text[-1]
-    return Answer("".join(text), len(text), "length")
+    return Choice("".join(text), len(text), "length")
 
 
 class Drawing:
@@ -84,7 +84,7 @@ def test_equal_shapes_share_batches_and_the_order_is_kept(engine, drawing):
     works = [replace(WORK, number=2), replace(other, number=3), replace(WORK, number=4), replace(other, number=5)]
     clients = [Client(engine, work) for work in works]
     drawing.gate.set()
-    assert first.next() == (Answer("10 11 12 ", 3, "length"),)
+    assert first.next() == (Choice("10 11 12 ", 3, "length"),)
     texts = [client.next()[0].text for client in clients]
     assert texts == ["20 21 22 ", "30 31 32 ", "40 41 42 ", "50 51 52 "]
     assert drawing.batches == [[1], [2, 4], [3, 5]]
@@ -120,7 +120,7 @@ def test_failure_reaches_its_clients_and_the_engine_goes_on(engine, drawing):
 
 def test_streams_come_in_pieces_and_end_with_the_answer(engine):
     client = Client(engine, replace(WORK, number=7, stream=True))
-    assert [client.next() for _ in range(4)] == ["70 ", "71 ", "72 ", (Answer("70 71 72 ", 3, "length"),)]
+    assert [client.next() for _ in range(4)] == ["70 ", "71 ", "72 ", (Choice("70 71 72 ", 3, "length"),)]
 
 
 def test_streams_go_on_together_and_batches_between_them(drawing):
@@ -186,4 +186,4 @@ def test_stop_lets_open_streams_end():
 
     engine.submit(replace(WORK, number=7, stream=True), emit)
     assert reached.wait(WAIT) and engine.join(WAIT)
-    assert [events.get() for _ in range(4)][-1] == (Answer("70 71 72 ", 3, "length"),)
+    assert [events.get() for _ in range(4)][-1] == (Choice("70 71 72 ", 3, "length"),)

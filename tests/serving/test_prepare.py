@@ -15,7 +15,7 @@ from rrft_jax.processing.processor import encode_prompt, load_processor
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.pictures import decode_base64, read_picture
 from rrft_jax.serving.prepare import Limits, draw_number, prepare
-from rrft_jax.serving.protocol import ApiError, ChatRequest, Message, Picture
+from rrft_jax.serving.protocol import ApiError, ChatRequest, Message, PictureUrl
 
 LIMITS = Limits(positions=4096, max_new_tokens=512, max_rows=8, max_images=2)
 
@@ -41,7 +41,7 @@ def ask(*parts, **fields):
 
 def test_prompt_is_that_of_an_evaluation(nano):
     image = noise()
-    work = prepare(ask(Picture(data_url(image), "p"), "How many?", max_tokens=20), nano, LIMITS)
+    work = prepare(ask(PictureUrl(data_url(image), "p"), "How many?", max_tokens=20), nano, LIMITS)
     expected = encode_prompt(nano, "How many?", [image])
     np.testing.assert_array_equal(work.prompt.tokens, expected.tokens)
     np.testing.assert_array_equal(work.prompt.patches[0], expected.patches[0])
@@ -63,14 +63,14 @@ def test_seeds_of_any_size():
 
 
 def test_too_much_is_refused(nano):
-    picture = Picture(data_url(noise()), "p")
+    picture = PictureUrl(data_url(noise()), "p")
     cases = {
         "n=9 is more than 8": ask(n=9),
         "max_tokens=513 is more than 512": ask(max_tokens=513),
         "3 images are more than 2": ask(*[picture] * 3),
         "exceed the model's 4096 positions": ask("a " * 5000),
         "and max_tokens=500 exceed": ask("a b " * 1900, max_tokens=500),
-        "cannot be resized": ask(Picture(data_url(noise(4, 1200)), "p"), "?"),
+        "cannot be resized": ask(PictureUrl(data_url(noise(4, 1200)), "p"), "?"),
     }
     for message, request in cases.items():
         with pytest.raises(ApiError, match=message) as caught:
@@ -83,7 +83,7 @@ def test_too_much_is_refused(nano):
 
 def test_megabytes_of_text_are_refused_by_their_size(nano):
     """They take 10 to 100 s to tokenise whole. The pictures of such a request are not looked at."""
-    broken = Picture("data:image/png;base64,AAAA", "p")
+    broken = PictureUrl("data:image/png;base64,AAAA", "p")
     turn, last = Message("assistant", ("",)), Message("user", ("",))
     turns = (Message("user", ("",)), turn) * 100_000
     begun = time.process_time()
@@ -112,7 +112,7 @@ def test_what_just_fits_is_not_refused_for_its_size(nano):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_formats(kind):
     image = noise(20, 30)
-    got = read_picture(Picture(data_url(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "p"))
+    got = read_picture(PictureUrl(data_url(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "p"))
     assert got.size == (30, 20)
     if kind not in ("JPEG", "GIF"):
         np.testing.assert_array_equal(np.asarray(got), np.asarray(image))
@@ -121,7 +121,7 @@ def test_formats(kind):
 def test_sixteen_bits_of_gray_are_served_as_they_are_read_from_a_file():
     gray = np.asarray(noise(20, 30).convert("L"))
     for kind in ("PNG", "TIFF"):
-        got = read_picture(Picture(data_url(Image.fromarray(gray.astype(np.uint16) * 257), kind), "p"))
+        got = read_picture(PictureUrl(data_url(Image.fromarray(gray.astype(np.uint16) * 257), kind), "p"))
         np.testing.assert_array_equal(np.asarray(got)[..., 0], gray)
 
 
@@ -143,7 +143,7 @@ def test_base64_as_clients_write_it():
             assert decode_base64(text) == out.getvalue(), text[:100]
     heads = ("data:image/png;base64,", "DATA:Image/PNG;BASE64,", " data:image/x-png;name=a.png;charset=utf-8;base64,")
     for head in heads:
-        assert read_picture(Picture(head + forms[0], "p")).size == (31, 30)
+        assert read_picture(PictureUrl(head + forms[0], "p")).size == (31, 30)
 
 
 @pytest.mark.parametrize("text", ["A", "AAAAA", "AA=A", "A===", "====A", "AA.A", "AAA\0", "ÀAAA", "%zzAA", "AA,AA"])
@@ -155,7 +155,7 @@ def test_what_is_no_base64(text):
 def test_photographs_stand_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # taken with the camera turned to the right
-    assert read_picture(Picture(data_url(noise(20, 30), "JPEG", exif=exif), "p")).size == (20, 30)
+    assert read_picture(PictureUrl(data_url(noise(20, 30), "JPEG", exif=exif), "p")).size == (20, 30)
 
 
 def test_bad_pictures_name_their_place():
@@ -176,15 +176,15 @@ def test_bad_pictures_name_their_place():
     }
     for url, message in cases.items():
         with pytest.raises(ApiError, match=message) as caught:
-            read_picture(Picture(url, "messages[0].content[1].image_url.url"))
+            read_picture(PictureUrl(url, "messages[0].content[1].image_url.url"))
         assert caught.value.status == 400 and caught.value.param == "messages[0].content[1].image_url.url"
         assert str(caught.value).startswith("messages[0]") and len(str(caught.value)) < 250, url[:40]
 
 
 def test_pictures_of_a_request_share_their_room(nano, monkeypatch):
     """Three pictures of 12,544 pixels each do not fit into 30,000."""
-    monkeypatch.setattr("rrft_jax.serving.prepare.MOST_TOGETHER", 30_000)
-    pictures = [Picture(data_url(noise()), f"p{k}") for k in range(3)]
+    monkeypatch.setattr("rrft_jax.serving.prepare.MAX_TOGETHER", 30_000)
+    pictures = [PictureUrl(data_url(noise()), f"p{k}") for k in range(3)]
     limits = replace(LIMITS, max_images=3)
     assert len(prepare(ask(*pictures[:2]), nano, limits).prompt.patches) == 2
     with pytest.raises(ApiError, match="p2: .*the images of the request have more than") as caught:

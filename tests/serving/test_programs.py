@@ -10,7 +10,7 @@ from rrft_jax.pretrained import load_parts, resolve_init
 from rrft_jax.processing.processor import decode, encode_prompt
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.prepare import Work
-from rrft_jax.serving.programs import Programs
+from rrft_jax.serving.programs import DecodePrograms
 from rrft_jax.tasks.visual_counting.generator import example
 
 
@@ -30,7 +30,7 @@ def work(processor, text, number, images=(), n=1, sampling=Sampling(2.0, 50), li
 @pytest.mark.slow
 def test_words_are_those_of_an_evaluation_in_any_company(nano):
     model, params, processor = nano
-    programs = Programs(model, params, processor)
+    programs = DecodePrograms(model, params, processor)
     scene = example(0, 1, "val", "in")
     asked = [(scene.problem, 5), ("List the objects.", 7), ("List the objects.", 8)]
     answer = make_answer(model, params, processor, Sampling(2.0, 50), 16)
@@ -48,7 +48,7 @@ def test_words_are_those_of_an_evaluation_in_any_company(nano):
 @pytest.mark.slow
 def test_several_answers_and_forgotten_programs(nano):
     model, params, processor = nano
-    programs = Programs(model, params, processor, max_programs=1)
+    programs = DecodePrograms(model, params, processor, max_programs=1)
     one, three = work(processor, "List the objects.", 3), work(processor, "List the objects.", 3, n=3)
     first, rows = programs.batch([one])[0], programs.batch([three])[0]
     assert rows.shape[0] == 3 and len({decode(processor, row) for row in rows}) > 1

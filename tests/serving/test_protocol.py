@@ -10,11 +10,11 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.protocol import (
-    Answer,
     ApiError,
     ChatRequest,
+    Choice,
     Message,
-    Picture,
+    PictureUrl,
     chunk,
     completion,
     event,
@@ -51,7 +51,7 @@ def test_every_field_arrives():
         stream=True, stream_options={"include_usage": True}, user="me", frequency_penalty=0, logprobs=False,
         response_format={"type": "text"},
     )  # fmt: skip
-    picture = Picture("data:image/png;base64,AA==", "messages[1].content[1].image_url.url")
+    picture = PictureUrl("data:image/png;base64,AA==", "messages[1].content[1].image_url.url")
     assert got == ChatRequest(
         "m",
         (
@@ -127,7 +127,7 @@ def test_refusals_name_the_field(param):
 def test_what_a_client_hands_back_of_a_reply_is_accepted():
     """A message of a reply goes into the next request as the client got it."""
     message = {"role": "assistant", "content": "A cube.", "refusal": None}
-    ours = completion("id", 12, "m", [Answer("A cube.", 3, "stop")], 10)["choices"][0]["message"]
+    ours = completion("id", 12, "m", [Choice("A cube.", 3, "stop")], 10)["choices"][0]["message"]
     cited = [{"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 1, "title": "", "url": ""}}]
     empty = {"audio": None, "function_call": None, "tool_calls": []}
     for fields in ({}, empty, empty | {"annotations": []}, {"tool_calls": None, "annotations": cited}, {"refusal": ""}):
@@ -199,7 +199,7 @@ def test_any_json_is_parsed_or_refused(fields):
 
 
 def test_replies_are_openais():
-    answers = [Answer("yes", 3, "stop"), Answer("no ü", 4, "length")]
+    answers = [Choice("yes", 3, "stop"), Choice("no ü", 4, "length")]
     reply = ChatCompletion.model_validate(completion("id", 12, "m", answers, 10), strict=True)
     assert [c.message.content for c in reply.choices] == ["yes", "no ü"]
     assert [c.finish_reason for c in reply.choices] == ["stop", "length"]

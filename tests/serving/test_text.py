@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_completion, load_processor
-from rrft_jax.serving.protocol import Answer
+from rrft_jax.serving.protocol import Choice
 from rrft_jax.serving.text import answer_pieces, until_stop
 
 
@@ -61,10 +61,10 @@ def test_long_stop_texts_take_linear_time():
 def test_reasons_and_counts(nano):
     ids = encode_completion(nano, "Three cubes.").tolist()
     pieces, whole = drain(answer_pieces(nano, ids, 100))
-    assert whole == Answer("Three cubes.", len(ids), "stop") and "".join(pieces) == "Three cubes."
+    assert whole == Choice("Three cubes.", len(ids), "stop") and "".join(pieces) == "Three cubes."
     assert drain(answer_pieces(nano, ids, len(ids)))[1].reason == "stop", "the EOS is the last token that fits"
     cut = drain(answer_pieces(nano, ids, len(ids) - 1))[1]
-    assert cut == Answer("Three cubes.", len(ids) - 1, "length")
+    assert cut == Choice("Three cubes.", len(ids) - 1, "length")
     stopped = drain(answer_pieces(nano, ids, 100, ("cub",)))[1]
     assert stopped.text == "Three " and stopped.reason == "stop" and stopped.tokens < len(ids)
 

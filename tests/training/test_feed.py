@@ -64,7 +64,7 @@ def test_completions_in_flight_come_back_on_other_rows(rows, split):
     placed = rollouts._on_rows(stored, layout, mesh)
     assert placed.tokens.shape == (rows, 4 // split, 5)
     host = SimpleNamespace(layout=layout, row_weight=(layout.prompt_of < 3).astype(np.float32))
-    back = rollouts.by_prompt(SimpleNamespace(host=host, rollouts=placed))
+    back = rollouts.by_prompt(rollouts.Drawn(host, 0, None, placed, None))
     jax.tree.map(np.testing.assert_array_equal, back, stored)
 
 
@@ -89,7 +89,7 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
     config.loss.update({"surrogate": "clipped", "epsilon_low": 1e-4, "epsilon_high": 1e-4})  # a move of any size counts
     config.optimizer.schedule.update({"peak": 1e-2, "warmup_steps": 0})
     with Pool(initializer=symbolic.load) as pool, Clock() as clock:
-        run, trainable = setup.start(config, pool)
+        run, trainable = setup.set_up(config, pool)
         with jax.set_mesh(run.mesh):
             state = make_state(trainable, run.programs.optimizer, run.mesh)
             feed = run.algorithm.feed(run, clock, 0, None)

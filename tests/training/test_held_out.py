@@ -12,7 +12,7 @@ from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
 from rrft_jax.training.batches import HostBatch
-from rrft_jax.training.held_out import evaluate
+from rrft_jax.training.held_out import evaluate_held_out
 
 LENGTH = 64
 RIGHT_THOUGHT = "<think>\nfour\n</think>\n<answer>\n4\n</answer>"
@@ -35,7 +35,7 @@ def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {
         return HostBatch(examples, ("How many?",) * len(rows), [text for text, *_ in rows], weight, whole(len(rows)))
 
     def generate(params, texts):
-        assert params == "the parameters"
+        assert params == {"the": "parameters"}
         tokens = np.full((len(texts), 1, LENGTH), processor.pad_token_id, np.int32)
         mask = np.zeros(tokens.shape, bool)
         for row, text in enumerate(texts):
@@ -46,7 +46,8 @@ def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {
 
     rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
-    return evaluate(generate, "the parameters", processor, rewards, batches, stop=stop, set_metrics=set_metrics)
+    params = {"the": "parameters"}
+    return evaluate_held_out(generate, params, processor, rewards, batches, "accuracy", stop, set_metrics)
 
 
 def test_counts_by_hand(processor):

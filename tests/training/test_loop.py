@@ -57,7 +57,7 @@ def test_a_start_that_failed_leaves_the_workdir_to_the_corrected_command(monkeyp
     def start(config, pool):
         raise error
 
-    monkeypatch.setattr(loop, "start", start)
+    monkeypatch.setattr(loop, "set_up", start)
     with pytest.raises(type(error)):
         train(load_config(str(ROOT / "configs" / "grpo_counting.py")), tmp_path / "run")
     assert (tmp_path / "run" / "config.json").exists() == isinstance(error, MemoryError)

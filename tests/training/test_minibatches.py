@@ -226,7 +226,7 @@ from rrft_jax.config.command_line import load_config
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.clock import Clock
 from rrft_jax.training.parameters import combine
-from rrft_jax.training.setup import start
+from rrft_jax.training.setup import set_up
 from rrft_jax.training.step import make_state
 micro, data, fsdp, tensor = map(int, sys.argv[1:5])
 config = load_config("configs/grpo_counting.py:runlocal")
@@ -236,7 +236,7 @@ config.loss.update({"surrogate": "clipped"})
 config.optimizer.schedule.update({"peak": 1e-3})
 config.mesh.update({"data": data, "fsdp": fsdp, "tensor": tensor})
 with Pool(initializer=symbolic.load) as pool, Clock() as clock:
-    run, trainable = start(config, pool)
+    run, trainable = set_up(config, pool)
     with jax.set_mesh(run.mesh):
         state = make_state(trainable, run.programs.optimizer, run.mesh)
         feed = run.algorithm.feed(run, clock, 0, None)

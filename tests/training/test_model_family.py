@@ -1,15 +1,17 @@
-"""A model of somebody's own family, in a package outside this one: trained, evaluated and exported by the launcher."""
+"""Models of other families, one from a package outside this one: trained, evaluated and exported by the launcher."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rrft_jax.models.adapter import read_adapter
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params
 from rrft_jax.run.metrics import read_metrics
 from tests.helpers.toy_model import installed_toy
+from tests.models.families import FIELDS, write_directory
 
 OPTIONS = (
     "--config.train.steps=2", "--config.train.prompts=4", "--config.train.micro_batches=1", "--config.loss.beta=0",
@@ -24,11 +26,16 @@ def toy(tmp_path_factory):
         yield found
 
 
+def letters(folder):
+    """A reward that tells completions of random weights from one another."""
+    file = folder / "letters.py"
+    file.write_text("def letters(completions, **columns):\n    return [len(set(x)) / 10 for x in completions]\n")
+    return f"--reward={file}:letters=1.0"
+
+
 def test_a_family_from_outside_is_trained_evaluated_and_exported(toy, launcher, tmp_path):
     site, directory = toy
-    letters = tmp_path / "letters.py"  # a reward that tells completions of random weights from one another
-    letters.write_text("def letters(completions, **columns):\n    return [len(set(x)) / 10 for x in completions]\n")
-    options = (f"--config.init={directory}", f"--reward={letters}:letters=1.0", *OPTIONS)
+    options = (f"--config.init={directory}", letters(tmp_path), *OPTIONS)
     replace(launcher, packages=(site,)).run(tmp_path / "run", *options)
     first, *steps = read_metrics(tmp_path / "run")
     assert "eval/accuracy" in first and [record["step"] for record in steps] == [1, 2]
@@ -39,3 +46,28 @@ def test_a_family_from_outside_is_trained_evaluated_and_exported(toy, launcher, 
     before, after = (leaf_paths(load_params(folder)) for folder in (directory, exported))
     assert before.keys() == after.keys() and "vision/patch_embed/proj/kernel" in after
     assert all((before[path] != after[path]).any() for path in after if "/kernel" in path), "the update reaches all"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", FIELDS)
+def test_a_published_family_is_trained_whole_and_by_adapters(model_type, launcher, tmp_path):
+    """GRPO on all parameters, then LoRA on decoder and tower of what it left, then SFT of that."""
+    directory = write_directory(tmp_path / "model", model_type)
+    launcher.run(tmp_path / "grpo", f"--config.init={directory}", letters(tmp_path), *OPTIONS)
+    _, *steps = read_metrics(tmp_path / "grpo")
+    assert all(np.isfinite(record["loss"]) and record["grad_norm"] > 0 for record in steps) and len(steps) == 2
+    exported = tmp_path / "grpo" / "hf"
+    assert read_config(exported) == read_config(directory)
+    before, after = (leaf_paths(load_params(folder)) for folder in (directory, exported))
+    assert all((before[path] != after[path]).any() for path in after if "/kernel" in path), "the update reaches all"
+
+    lora = ("--config.lora.rank=2", "--config.lora.parts='language','vision'")
+    launcher.run(tmp_path / "lora", f"--config.init={tmp_path / 'grpo'}", letters(tmp_path), *lora, *OPTIONS)
+    leaves = read_adapter(tmp_path / "lora" / "adapter", read_config(exported), exported)
+    assert all(np.abs(leaf).max() > 0 for path, leaf in leaves.items() if path.endswith("lora_b"))
+    assert {path.split("/")[0] for path in leaves} == {"language", "vision"}
+
+    kept = [option for option in OPTIONS if "loss" not in option and "rollout" not in option]
+    sft = "configs/cot_sft.py:counting,runlocal"
+    launcher.run(tmp_path / "sft", f"--config.init={tmp_path / 'lora'}", *kept, "--config.train.steps=1", config=sft)
+    assert np.isfinite(read_metrics(tmp_path / "sft")[-1]["loss"])

@@ -150,15 +150,15 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(launcher, finis
     assert runs.files(workdir / "hf") == runs.files(finished[0] / "hf")
     with Checkpoints(workdir / "checkpoints", read_only=True) as ours:
         with Checkpoints(finished[0] / "checkpoints", read_only=True) as theirs:
-            assert ours.best_step() == theirs.best_step()
+            assert ours.all_steps() == theirs.all_steps()
 
 
 def test_a_signal_that_comes_while_the_processes_agree_is_not_lost(monkeypatch):
-    def exchange(value):
+    def all_gather_objects(value):
         signal.raise_signal(signal.SIGTERM)
         return [value]
 
-    monkeypatch.setattr(loop, "exchange", exchange)
+    monkeypatch.setattr(loop, "all_gather_objects", all_gather_objects)
     with GracefulStop() as stop:
         assert not loop.asked_to_stop(stop)  # as the other processes
         assert stop.requested and loop.asked_to_stop(stop)

@@ -1,6 +1,7 @@
 """Held-out batches are made when they are asked for, kept where there is room, and alike each time."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from rrft_jax.processing.processor import load_processor
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training import source
 from rrft_jax.training.source import make_source
+from tests.data.sources.real import PICTURES
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +60,30 @@ def test_held_out_batches_beyond_the_room_are_made_anew_and_are_the_same(monkeyp
     assert again[0] is first[0] and again[1] is first[1], "there is room for two"
     assert made[5:] == [(4, "in")]
     assert all(map(np.array_equal, jax.tree.leaves(again[2].prompts), jax.tree.leaves(first[2].prompts)))
+
+
+def test_records_without_a_right_rollout_are_left_out_and_prompts_are_picked_from_several_batches(tmp_path):
+    rows = [
+        {"id": f"r{i}", "image": str(PICTURES["clevr/img1.png"]), "problem": f"How many, {i}?", "answer": "5"}
+        for i in range(12)
+    ]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counted = [{"id": f"r{i}", "correct_count": i % 3, "total_count": 2} for i in range(12)]
+    (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in counted))
+    config = load_config(f"{ROOT}/configs/grpo_counting.py:data={tmp_path / 'mine'}")
+    config.data.update({"held_out": 0.0, "filter": str(tmp_path / "rollouts.jsonl")})
+    config.train.prompts = 2
+    task, processor = get_task("visual_counting"), load_processor(resolve_init("nano"), max_pixels=28 * 28 * 4)
+    ids = lambda batch: [e.id for e in batch.examples]  # noqa: E731
+    for always, left in ((False, {1, 2}), (True, {1})):
+        config.data.filter_always_right = always
+        found = make_source(config, task, processor)
+        used = {name for t in range(len(left) * 2) for name in ids(found.fetch(t))}
+        assert used == {f"r{i}" for i in range(12) if i % 3 in left} and found.records == len(used)
+        assert {s["record"] for s in found.skipped} == {f"r{i}" for i in range(12)} - used
+    assert "0 of 2 rollouts were right" in str(found.skipped) and "2 of 2" in str(found.skipped)
+    picked = found.pick([3, 0])  # the second prompt of batch 1, the first of batch 0
+    assert ids(picked) == [ids(found.fetch(1))[1], ids(found.fetch(0))[0]]
+    alone = [found.fetch(1).prompts.prompt_id[1], found.fetch(0).prompts.prompt_id[0]]
+    np.testing.assert_array_equal(picked.prompts.prompt_id, alone)

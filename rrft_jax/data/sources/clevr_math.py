@@ -14,7 +14,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder
 from rrft_jax.data.values import kind_of
 
 TASK = "visual_counting"
@@ -42,7 +42,7 @@ def find(folder: str | Path) -> Found:
 
 
 def _questions(path: Path) -> tuple[list, tuple[Problem, ...]]:
-    value, wrong = read_json(path, path.name)
+    value, wrong = read_json_file(path, path.name)
     if wrong:
         return [], wrong
     questions = value.get("questions") if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""What all sources share: parts with their streams, the names of tasks, and the check that ids are used once."""
+"""Shared by all sources: parts with their streams, the names of tasks, and the check that no id is used twice."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.data.example import Example
-from rrft_jax.data.records import Problem, RecordError, Records, list_problems, used_id
-from rrft_jax.data.records import read_json as read_json_file
+from rrft_jax.data.records import Problem, RecordError, Records, list_problems, read_json, used_id
 from rrft_jax.data.values import kind_of, parse_records
 
 TASKS = ("visual_counting", "structure_perception", "spatial_transformation", "vqa")
-# How the published files and scripts call them.
+# Their names in the published files and scripts.
 _ALIASES = {
     "visual_counting": ("visual-counting", "clevr-math", "clevrmath", "super-clevr", "superclevr"),
     "structure_perception": ("structure-perception", "geomath", "geo-math", "geometry3k", "geoqa", "geomverse"),
@@ -78,7 +77,7 @@ def split_name(stem: str) -> str:
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, but for an id that came before a Problem instead of the Example."""
+    """The items, where an Example whose id has been used before becomes a Problem."""
     first: dict[str, str] = {}
     for item in items:
         if isinstance(item, Example):
@@ -103,15 +102,15 @@ def read_part(part: Part, strict: bool = False) -> Records:
     return Records(tuple(examples), tuple(problems))
 
 
-def read_json(path: Path, file: str) -> tuple[Any, tuple[Problem, ...]]:
+def read_json_file(path: Path, file: str) -> tuple[Any, tuple[Problem, ...]]:
     """The value of a published JSON file, or None and what is wrong with it. file: what reports call it."""
-    return read_json_file(path, file, "get the file again")
+    return read_json(path, file, "get the file again")
 
 
 def read_lines(path: Path, fields: str) -> Iterator[tuple[int, dict | Problem]]:
     """The objects of a JSON Lines file, or what is wrong with a line, each with its number from 0.
 
-    Empty lines are passed by. fields: what an object has, for the message about a line that holds none.
+    Empty lines are skipped. fields: what an object has, for the message about a line that holds none.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines):

@@ -12,7 +12,7 @@ from typing import Any
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder
 
 TASK = "structure_perception"
 ANSWERS = ("letter", "number")
@@ -46,7 +46,7 @@ def find(folder: str | Path, answers: str = "letter") -> Found:
 def _split(path: Path, folder: Path) -> str:
     """By the folder train, val or test that a problem lies in, else by what its data.json says."""
     above = path.parent.parent
-    data = read_json(path, path.name)[0] if above == folder else None
+    data = read_json_file(path, path.name)[0] if above == folder else None
     named = data.get("data_type") if isinstance(data, dict) else above.name
     return _SPLITS.get(named, "train") if isinstance(named, str) else "train"
 
@@ -57,7 +57,7 @@ def _items(paths: tuple[Path, ...], folder: Path, answers: str) -> Iterator[Item
 
 
 def _item(path: Path, file: str, number: int, answers: str) -> Item:
-    data, wrong = read_json(path, file)
+    data, wrong = read_json_file(path, file)
     if wrong:
         return wrong
     found: list[tuple[str, str]] = []

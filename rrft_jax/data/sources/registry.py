@@ -7,7 +7,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rrft_jax.data.sources import clevr_math, geometry3k, reason_rft, super_clevr, tables, trance
+from rrft_jax.data.sources import (
+    clevr_math,
+    coco,
+    geometry3k,
+    lisa,
+    reason_rft,
+    refspatial,
+    screenspot,
+    super_clevr,
+    tables,
+    trance,
+    visual_rft,
+)
 from rrft_jax.data.sources.common import TASKS, Found
 
 
@@ -70,6 +82,46 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
                 "https://github.com/hughplay/TVR",
                 "MIT for the repository; see its homepage for the data",
                 "Hong et al., Transformation Driven Visual Reasoning, CVPR 2021",
+            ),
+            DataSource(
+                "visual_rft",
+                visual_rft.find,
+                "Visual-RFT's records: detection, classification, grounding",
+                "https://github.com/Liuziyu77/Visual-RFT",
+                "see its homepage; the pictures are under the licences of the sets they come from",
+                "Liu et al., Visual-RFT: Visual Reinforcement Fine-Tuning, 2025 (arXiv 2503.01785)",
+            ),
+            DataSource(
+                "coco",
+                coco.find,
+                "COCO and LVIS annotation files: detection by category",
+                "https://cocodataset.org",
+                "CC BY 4.0 for the annotations; the pictures are under Flickr's terms",
+                "Lin et al., Microsoft COCO, ECCV 2014; Gupta et al., LVIS, CVPR 2019",
+            ),
+            DataSource(
+                "lisa",
+                lisa.find,
+                "ReasonSeg of LISA: what a question means, as a box",
+                "https://github.com/dvlab-research/LISA",
+                "see its homepage",
+                "Lai et al., LISA: Reasoning Segmentation via Large Language Model, CVPR 2024",
+            ),
+            DataSource(
+                "screenspot",
+                screenspot.find,
+                "ScreenSpot in UI-Venus's form: elements of screens",
+                "https://github.com/inclusionAI/UI-Venus",
+                "see its homepage",
+                "Gu et al., UI-Venus Technical Report, 2025 (arXiv 2508.10833)",
+            ),
+            DataSource(
+                "refspatial",
+                refspatial.find,
+                "RefSpatial-Bench: points within masks",
+                "https://github.com/Zhoues/RoboRefer",
+                "see its homepage",
+                "Zhou et al., RoboRefer, 2025 (arXiv 2506.04308)",
             ),
             DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
             DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),

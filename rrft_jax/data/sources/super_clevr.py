@@ -17,7 +17,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, source_folder
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder
 from rrft_jax.data.sources.super_clevr_counts import questions as make_questions
 from rrft_jax.data.values import kind_of
 
@@ -60,7 +60,7 @@ def find(folder: str | Path, per_scene: int = 16, seed: int = 0) -> Found:
 def _raw(paths: tuple[Path, ...], field: str) -> Iterator[Raw]:
     """The entries of all files: a file holds one scene, or a list under `field`."""
     for path in paths:
-        value, wrong = read_json(path, path.name)
+        value, wrong = read_json_file(path, path.name)
         yield from wrong
         if wrong:
             continue

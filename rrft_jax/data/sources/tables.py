@@ -72,7 +72,7 @@ def _items(
     pictures: Mapping[Path, Pictures],
     told: frozenset[Problem],
 ) -> Iterator[Item]:
-    """told: what the quick pass found; a damaged picture column shows only now."""
+    """told: problems that the quick pass reported; a damaged picture column shows only now."""
     for path in paths:
         for number, row in read(path, None):
             if isinstance(row, Problem):
@@ -103,7 +103,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     try:
         table = pyarrow.parquet.ParquetFile(path)
         names = table.schema_arrow.names
-        # Pictures are large: look at the small columns alone where they suffice, and at few rows at a time.
+        # Pictures are large: read the small columns alone where they suffice, and few rows at a time.
         wanted = [name for name in names if columns is None or name in columns]
         number = 0
         if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -14,7 +14,7 @@ from typing import Any
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import Archive, Pictures
 from rrft_jax.data.records import Problem
-from rrft_jax.data.sources.common import Found, Item, Part, once, read_json, read_lines, source_folder
+from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, read_lines, source_folder
 from rrft_jax.data.trance_text import answer_text, problem_text
 from rrft_jax.data.values import kind_of
 
@@ -58,7 +58,7 @@ def _samples(files: Iterable[Path]) -> Iterator[Sample]:
             for number, value in read_lines(path, _FIELDS):
                 yield value if isinstance(value, Problem) else (path.name, number, value)
             continue
-        value, wrong = read_json(path, path.name)
+        value, wrong = read_json_file(path, path.name)
         yield from wrong
         if isinstance(value, list):
             yield from (_sample(path.name, number, sample) for number, sample in enumerate(value))

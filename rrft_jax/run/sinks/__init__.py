@@ -7,6 +7,7 @@ writes in process 0 alone. metrics.jsonl stays the record: a sink that fails is 
 run continues without it.
 """
 
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,12 @@ from typing import Any, Protocol
 from rrft_jax.doors import resolve, user_frame
 
 GROUP = "rrft_jax.sinks"
-SINKS = {"tensorboard": "rrft_jax.run.sinks.tensorboard:TensorBoard"}  # name -> where it is, loaded when asked for
+SINKS = {  # name -> where it is, loaded when asked for
+    "tensorboard": "rrft_jax.run.sinks.tensorboard:TensorBoard",
+    "wandb": "rrft_jax.run.sinks.wandb:WandB",
+    "trackio": "rrft_jax.run.sinks.trackio:Trackio",
+    "mlflow": "rrft_jax.run.sinks.mlflow:MLflow",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -80,9 +86,11 @@ class Sinks:
 
 
 def check_sinks(names: Sequence[str]) -> None:
-    """Raises ValueError for a name that leads to no sink."""
+    """Raises ValueError for a name that leads to no sink, or to one whose PACKAGE is not installed."""
     for name in names:
-        _find(name)
+        package = getattr(_find(name), "PACKAGE", None)
+        if package and importlib.util.find_spec(package) is None:
+            raise ValueError(f"config.log.sinks={name}: the package {package} is not installed: pip install {package}")
 
 
 def _find(name: str) -> Callable[[Path, Mapping[str, Any]], Sink]:

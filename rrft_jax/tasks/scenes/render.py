@@ -36,17 +36,6 @@ def render(things: tuple[Thing, ...], view: View, height: int = 112, width: int 
     return np.ascontiguousarray((canvas + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
-def visible_shares(things: tuple[Thing, ...], camera: Camera, height: int = 112, width: int = 112) -> np.ndarray:
-    """float[len(things)]: the share of each object's own pixels that no nearer object covers."""
-    shares = {}
-    open_sky = np.ones((height, width), np.float32)
-    for thing in reversed(far_to_near(things, camera)):
-        rows, columns, layer = object_layer(thing, camera, height, width)
-        shares[thing] = float((layer[3] * open_sky[rows, columns]).sum() / max(layer[3].sum(), 1e-6))
-        open_sky[rows, columns] *= 1.0 - layer[3]
-    return np.array([shares[thing] for thing in things])
-
-
 def far_to_near(things: tuple[Thing, ...], camera: Camera) -> list[Thing]:
     """Painter's order; exact for convex objects that stand apart on the ground."""
     forward = camera.basis()[2]

@@ -50,5 +50,5 @@ TASK = Task(
     ),
     record=_record,
     shapes=Shapes(prompt=120, images=2, completion=112),
-    pretraining=Pretraining(listing="SPATIAL_LISTING", verdicts=reasoning.verdict_spans),
+    pretraining=Pretraining(listing="SPATIAL_LISTING", judged=reasoning.judged_spans),
 )  # fmt: skip

@@ -2,10 +2,10 @@
 
 The thought goes through the objects by id, one line each: "2:1" says that object 2 is number 1 from the left, counted
 from 0, in the final picture, which is where to look. Then come its initial attributes one by one, each with its
-verdict, "same" or the value that the final picture shows; and last "stays" or the direction in which it moved. So a
-verdict tests a single word, the one before it, against one object of one picture, and the answer copies what is neither
-"same" nor "stays", in that order. No function is spelled out before the answer, since a scorer that searches the
-whole text would count it twice.
+judgement, "same" or the value that the final picture shows; and last "stays" or the direction in which it moved. So a
+judgement tests a single word, the one before it, against one object of one picture, and the answer copies what is
+neither "same" nor "stays", in that order. No function is spelled out before the answer, since a scorer that searches
+the whole text would count it twice.
 """
 
 import re
@@ -40,7 +40,7 @@ def chain_of_thought(transformation: Transformation, ranks: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def verdict_spans(thought: str) -> list[tuple[int, int]]:
+def judged_spans(thought: str) -> list[tuple[int, int]]:
     """Where a line such as "2:1 small same red cyan metal same cube same front_left." says its rank, then every second
     word, and the move. ValueError for a line that is no such."""
     found = []

@@ -24,5 +24,5 @@ TASK = Task(
         ),
     ),
     shapes=Shapes(prompt=88, images=1, completion=96),
-    pretraining=Pretraining(listing="LISTING", verdicts=reasoning.verdict_spans),
+    pretraining=Pretraining(listing="LISTING", judged=reasoning.judged_spans),
 )  # fmt: skip

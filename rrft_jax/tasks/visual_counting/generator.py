@@ -1,20 +1,14 @@
 """Counting examples as a function of (seed, index, split, domain)."""
 
-from dataclasses import replace
-
-import numpy as np
-
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.scenes.render import render
-from rrft_jax.tasks.scenes.shapes import COLOURS
 from rrft_jax.tasks.scenes.things import listing
 from rrft_jax.tasks.streams import stream
 from rrft_jax.tasks.visual_counting.questions import Question, answer, sample_question
 from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
-from rrft_jax.tasks.visual_counting.scene import DOMAINS, MATERIALS, Domain, Scene, sample_scene
+from rrft_jax.tasks.visual_counting.scene import DOMAINS, Domain, Scene, sample_scene
 
 NAME = "visual_counting"
-FLIP_ATTEMPTS = 200
 
 
 def example(
@@ -26,31 +20,7 @@ def example(
     side. kind: a question type, or None to draw one. The picture is uint8[image_size, image_size, 3].
     """
     scene, question = scene_and_question(seed, index, split, domain, kind)
-    return _example(scene, question, f"counting-{domain}-{split}-{seed}-{index:06d}", index, split, image_size)
-
-
-def flip_pair(
-    seed: int, index: int, split: str = "flip", domain: str = "in", image_size: int = 112
-) -> tuple[Example, Example]:
-    """Two examples with one question whose scenes differ in one attribute of one object, and whose answers differ.
-
-    Size stays, so that the changed object fits where the old one stood. Raises RuntimeError if no pair is found.
-    """
-    where = _domain(domain)
-    rng = stream(NAME, seed, index, f"{split}/pair", domain)
-    for _ in range(FLIP_ATTEMPTS):
-        scene = sample_scene(rng, where)
-        question = sample_question(rng, scene.things)
-        if question is None:
-            continue
-        other = _change_one(rng, scene)
-        if answer(scene.things, question) != answer(other.things, question):
-            stem = f"counting-{domain}-{split}-{seed}-{index:06d}"
-            return (
-                _example(scene, question, stem + "-a", index, split, image_size),
-                _example(other, question, stem + "-b", index, split, image_size),
-            )
-    raise RuntimeError(f"no flipping pair for seed {seed}, index {index} after {FLIP_ATTEMPTS} scenes")
+    return example_of(scene, question, f"counting-{domain}-{split}-{seed}-{index:06d}", index, split, image_size)
 
 
 def scene_and_question(
@@ -72,19 +42,8 @@ def _domain(name: str) -> Domain:
     return DOMAINS[name]
 
 
-def _change_one(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The scene with the colour, material or shape of one object redrawn to another value."""
-    where = int(rng.integers(len(scene.things)))
-    old = scene.things[where]
-    field, values = (("colour", tuple(COLOURS)), ("material", MATERIALS), ("shape", scene.domain.shapes))[
-        int(rng.integers(3))
-    ]
-    others = [value for value in values if value != getattr(old, field)]
-    new = replace(old, **{field: others[int(rng.integers(len(others)))]})
-    return replace(scene, things=(*scene.things[:where], new, *scene.things[where + 1 :]))
-
-
-def _example(scene: Scene, question: Question, name: str, index: int, split: str, image_size: int) -> Example:
+def example_of(scene: Scene, question: Question, name: str, index: int, split: str, image_size: int) -> Example:
+    """A scene and a question of it as an Example called `name`. index, split: for its metadata."""
     return Example(
         id=name,
         task=NAME,

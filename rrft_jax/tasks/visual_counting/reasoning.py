@@ -1,6 +1,6 @@
 """The chain of thought of a counting question.
 
-Objects are named from left to right, four words each, and every name is followed at once by its verdicts: for each
+Objects are named from left to right, four words each, and every name is followed at once by its judgements: for each
 subtraction in turn "gone" (and the object is done with) or "left", then "no" if the question does not ask for it, else
 its number in the running count. Each word therefore tests the four words before it against a single phrase of the
 question; nothing has to be looked up by position, which is what makes the text easy to write token by token, and short.
@@ -14,7 +14,7 @@ from rrft_jax.tasks.visual_counting.questions import Question, answer
 GONE, LEFT, OTHER = "gone", "left", "no"
 
 
-def verdicts(things: tuple[Thing, ...], question: Question) -> list[str]:
+def judgements(things: tuple[Thing, ...], question: Question) -> list[str]:
     """For each object: LEFT for every subtraction it survives, then GONE, OTHER, or its number among those counted."""
     words, number = [], 0
     for thing in things:
@@ -32,7 +32,7 @@ def verdicts(things: tuple[Thing, ...], question: Question) -> list[str]:
 
 def chain_of_thought(things: tuple[Thing, ...], question: Question) -> str:
     """The working that leads to the answer; its last word is the answer."""
-    words = verdicts(things, question)
+    words = judgements(things, question)
     steps = "Objects: " + ", ".join(f"{name(thing)} {word}" for thing, word in zip(things, words, strict=True)) + "."
     total = answer(things, question)
     if question.added:
@@ -40,6 +40,6 @@ def chain_of_thought(things: tuple[Thing, ...], question: Question) -> str:
     return f"{steps} Total: {total}."
 
 
-def verdict_spans(thought: str) -> list[tuple[int, int]]:
-    """Where the thought says a verdict or a number."""
+def judged_spans(thought: str) -> list[tuple[int, int]]:
+    """Where the thought says a judgement or a number."""
     return [match.span() for match in re.finditer(rf"\b(?:{GONE}|{LEFT}|{OTHER}|\d+)\b", thought)]

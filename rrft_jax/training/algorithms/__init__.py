@@ -6,9 +6,13 @@ from types import MappingProxyType
 from rrft_jax.doors import resolve
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms.grpo import GRPO
+from rrft_jax.training.algorithms.ppo import PPO
+from rrft_jax.training.algorithms.presets import PRESET_ALGORITHMS
 from rrft_jax.training.algorithms.sft import SFT
 
-ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({item.name: item for item in (GRPO, SFT)})
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
+    {item.name: item for item in (GRPO, SFT, PPO, *PRESET_ALGORITHMS)}
+)
 
 
 def get_algorithm(name: str) -> Algorithm:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from rrft_jax.data.loader import make_loader
 from rrft_jax.doors import is_reference
 from rrft_jax.losses.advantages import SCALES
+from rrft_jax.losses.estimators import OF_ONE
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.outside import check_estimator, estimate, find_surrogate, options
 from rrft_jax.losses.surrogate import SURROGATES
@@ -21,7 +22,9 @@ from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.minibatches import Minibatches, padded
 from rrft_jax.training.programs import step_layout
-from rrft_jax.training.rollouts import Drawn, draw_batch, samples_what_it_scores, score_batch
+from rrft_jax.training.resampling import ResampledFeed
+from rrft_jax.training.rewarding import RewardResults
+from rrft_jax.training.rollouts import Drawn, Scored, draw_batch, members, samples_what_it_scores, score_batch
 from rrft_jax.training.step import Batch
 
 MORE_UPDATES = (
@@ -56,19 +59,31 @@ def minibatches(config: ConfigDict) -> Minibatches:
     return Minibatches(config.train.minibatches, config.train.rollout_epochs)
 
 
-def check(config: ConfigDict, task: Task) -> None:
-    """ValueError that names a field of the sampler, the advantages or the loss which is wrong, or which cannot act."""
+def check(config: ConfigDict, task: Task, least_group: int = 2) -> None:
+    """ValueError that names a field of the sampler, the advantages or the loss which is wrong, or which cannot act.
+
+    least_group: completions of a prompt that the algorithm needs, unless its estimator can do with one.
+    """
     del task
     rollout = config.rollout
     for field in ("ddof", "epsilon"):
         if not config.advantages[field] >= 0:
             raise ValueError(f"config.advantages.{field}={config.advantages[field]} must be at least 0")
-    if rollout.group < 2:
-        raise ValueError(f"config.rollout.group={rollout.group}: GRPO compares the members of a group, give >= 2")
-    if rollout.group % config.train.group_chunks:
+    estimator = config.advantages.estimator
+    if config.advantages.scale not in SCALES:
+        raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
+    check_estimator(**config.advantages)
+    if rollout.group < 1:
+        raise ValueError(f"config.rollout.group={rollout.group} must be at least 1")
+    if rollout.group < least_group and estimator not in OF_ONE:
         raise ValueError(
-            f"config.train.group_chunks={config.train.group_chunks} must divide the {rollout.group} completions of a "
-            "prompt (config.rollout.group)"
+            f"config.rollout.group={rollout.group}: {estimator.upper()} compares the members of a group, give >= 2"
+        )
+    if members(config) % config.train.group_chunks:
+        more = ", and one decoded greedily" if members(config) > rollout.group else ""
+        raise ValueError(
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {members(config)} completions of a "
+            f"prompt (config.rollout.group{more})"
         )
     try:
         Sampling(rollout.temperature, rollout.top_k, rollout.top_p)
@@ -79,11 +94,15 @@ def check(config: ConfigDict, task: Task) -> None:
     scored = config.loss.temperature
     if scored is not None and not scored > 0:
         raise ValueError(f"config.loss.temperature={scored} must be positive; leave it out for the rollout's")
-    if config.advantages.scale not in SCALES:
-        raise ValueError(f"config.advantages.scale={config.advantages.scale!r}: choose one of {', '.join(SCALES)}")
-    check_estimator(**config.advantages)
     if rollout.ahead not in (0, 1):
         raise ValueError(f"config.rollout.ahead={rollout.ahead}: completions are drawn 0 or 1 steps ahead")
+    if rollout.resample and rollout.ahead:
+        raise ValueError(
+            f"config.rollout.resample={rollout.resample} draws until the rewards of enough groups differ, and "
+            "config.rollout.ahead=1 draws before they are known: leave one of them out"
+        )
+    if not 0 < config.loss.top_entropy <= 1:
+        raise ValueError(f"config.loss.top_entropy={config.loss.top_entropy} is a share of the tokens: (0, 1]")
     loss = loss_config(config)
     updates = minibatches(config).updates
     if loss.surrogate == "on_policy" and (rollout.ahead or updates > 1):
@@ -113,7 +132,7 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
     if not off_policy and not is_reference(loss.surrogate):
         small_cap = {"cispo_cap", "epsilon_high"} if loss.surrogate == "cispo" and loss.cispo_cap < 1 else set()
         small_cap |= {"surrogate"} if small_cap else set()
-        for name in sorted(changed & {*of_some, "ratio_level", "surrogate"} - small_cap):
+        for name in sorted(changed & {*of_some, "ratio_level", "surrogate", "off_policy_threshold"} - small_cap):
             if name != "surrogate" or not config.loss.type:
                 refuse(name, MORE_UPDATES)
     if loss.importance_cap is not None and samples_what_it_scores(config):
@@ -132,7 +151,7 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
 
 
 def advantages(config: ConfigDict) -> Callable:
-    """(rewards, row_weight=...) -> (advantages, statistics), by config.advantages."""
+    """(rewards, row_weight, inputs) -> (advantages, statistics), by config.advantages."""
     return partial(estimate, **config.advantages)
 
 
@@ -147,8 +166,17 @@ def shown(config: ConfigDict, task: Task) -> Shown:
     )
 
 
-def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> RolloutFeed:
-    """Sampled batches from update `step` on, each for the updates that config.train asks for."""
+def feed(
+    run: Run,
+    clock: Clock,
+    step: int,
+    in_flight: InFlight | None,
+    then: Callable[[Drawn, Scored], Scored] = lambda drawn, scored: scored,
+) -> RolloutFeed:
+    """Sampled batches from update `step` on, each for the updates that config.train asks for.
+
+    then: what an algorithm makes of a scored batch.
+    """
     config, parts = run.config, minibatches(run.config)
     layout = step_layout(config, run.algorithm.group(config), run.mesh)
 
@@ -161,22 +189,29 @@ def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> Rollo
     def draw(params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
         return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
-    advantages = run.algorithm.advantages
-    if advantages is None:
+    if run.algorithm.advantages is None:
         raise ValueError(f"algorithm {run.algorithm.name} is fed with rewards: give it advantages")
-    score = partial(score_batch, config, run.processor, run.rewards, advantages(config), run.mesh, clock)
-    last = -(-config.train.steps // parts.updates)
-    batches = make_loader(run.source.fetch, step // parts.updates, last, prefetch=2, threads=2)
-    ahead = bool(config.rollout.ahead)
-    return RolloutFeed(
-        batches, draw, score, clock, updates=parts.updates, ahead=ahead, part=part, in_flight=in_flight
-    )
+    estimator = run.algorithm.advantages(config)
+
+    def score(drawn: Drawn, known: RewardResults | None = None) -> Scored:
+        return then(drawn, score_batch(config, run.processor, run.rewards, estimator, run.mesh, clock, drawn, known))
+
+    last, draws = -(-config.train.steps // parts.updates), 1 + config.rollout.resample
+    first_of_step = lambda t: run.source.fetch(t * draws)  # noqa: E731
+    batches = make_loader(first_of_step, step // parts.updates, last, prefetch=2, threads=2)
+    common = {"updates": parts.updates, "part": part, "in_flight": in_flight}
+    if draws > 1:
+        return ResampledFeed(
+            batches, draw, score, clock, fetch=run.source.fetch, pick=run.source.pick, draws=draws,
+            members=config.rollout.group, **common,
+        )  # fmt: skip
+    return RolloutFeed(batches, draw, score, clock, ahead=bool(config.rollout.ahead), **common)
 
 
 GRPO = Algorithm(
     name="grpo",
     samples=True,
-    group=lambda config: config.rollout.group,
+    group=members,
     updates=lambda config: minibatches(config).updates,
     reference=lambda config: bool(config.loss.beta),
     loss=lambda config: partial(grpo_loss, config=loss_config(config)),

@@ -11,7 +11,7 @@ from rrft_jax.data.loader import make_loader
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.losses.terms import Targets
 from rrft_jax.parallel.placement import to_devices
-from rrft_jax.parallel.processes import exchange
+from rrft_jax.parallel.processes import all_gather_objects
 from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.processor import Processor, encode_completion, encode_replies
 from rrft_jax.run.clock import Clock
@@ -36,7 +36,7 @@ def sft_batch(
         trained[row, 0, : len(ids)] = own
     batch = Batch(host.prompts, tokens, mask, Targets(trained, host.row_weight[:, None].astype(np.float32)))
     own = (host.row_weight > 0) & host.layout.owned
-    parts = exchange((mask[own].sum((1, 2)), int(host.prompts.token_mask[own].sum())))
+    parts = all_gather_objects((mask[own].sum((1, 2)), int(host.prompts.token_mask[own].sum())))
     lengths = np.concatenate([part[0] for part in parts])
     return to_devices(batch, mesh), {
         "completions/mean_length": float(lengths.mean()),

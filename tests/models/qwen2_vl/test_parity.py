@@ -7,18 +7,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rrft_jax.models.head import logits
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import load_params, save_params
 from rrft_jax.rollout.decoder import Decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
-from tests.models.build import Visual, pack, quick_jit, random_patches, rope_positions, spell, text
+from tests.models.build import pack, quick_jit, random_patches, rope_positions
+from tests.models.parity import ATOL, layouts, one_batch, our_logits, randomised, their_inputs, their_logits
 
 pytestmark = pytest.mark.parity
 
-ATOL = 2e-4
 TOKENS = dict(vision_start_token_id=54, vision_end_token_id=55, image_token_id=57, video_token_id=58)
 TEXT = dict(vocab_size=101, num_hidden_layers=2, rms_norm_eps=1e-5, eos_token_id=52, pad_token_id=50, bos_token_id=None)
 WIDTHS = {
@@ -58,70 +57,11 @@ def models(request, tmp_path_factory):
         **TOKENS,
     )
     torch.manual_seed(0)
-    theirs = modeling.Qwen2VLForConditionalGeneration(config).float().eval()
-    with torch.no_grad():
-        for name, p in theirs.named_parameters():
-            center, spread = (1, 0.2) if p.ndim == 1 and "weight" in name else (0, 0.15)
-            p.copy_(center + spread * torch.randn(p.shape))
+    theirs = randomised(modeling.Qwen2VLForConditionalGeneration(config))
     directory = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(directory)
     ours = read_config(directory)
     return SimpleNamespace(theirs=theirs, directory=directory, config=ours, params=load_params(directory), torch=torch)
-
-
-def layouts(rng):
-    """Prompts of every kind."""
-    return {
-        "text only": [text(rng, 9)],
-        "one image": [text(rng, 3), Visual(4, 6), text(rng, 5)],
-        "images of several sizes": [Visual(2, 2), text(rng, 2), Visual(8, 2), Visual(2, 10), text(rng, 1)],
-        "long video": [text(rng, 1), Visual(2, 4, frames=5, video=True)],
-        "video and image": [Visual(4, 4, frames=2, video=True), text(rng, 2), Visual(2, 6), text(rng, 4)],
-    }
-
-
-def their_inputs(models, segments, patches):
-    """Keyword arguments of the transformers model for one prompt; a video's patches are its frame pairs in order."""
-    torch = models.torch
-    ids = torch.tensor([spell(segments, models.config)])
-    kinds = torch.zeros_like(ids)
-    kinds[ids == models.config.image_token_id] = 1
-    kinds[ids == models.config.video_token_id] = 2
-    inputs = dict(input_ids=ids, attention_mask=torch.ones_like(ids), mm_token_type_ids=kinds)
-    patches = iter(patches)
-    for video, pixels, grids in (
-        (False, "pixel_values", "image_grid_thw"),
-        (True, "pixel_values_videos", "video_grid_thw"),
-    ):
-        inputs[grids] = [(s.frames, s.h, s.w) for s in segments if isinstance(s, Visual) and s.video == video]
-        inputs[pixels] = []
-    for s in segments:
-        if isinstance(s, Visual):
-            name = "pixel_values_videos" if s.video else "pixel_values"
-            inputs[name] += [torch.tensor(next(patches)) for _ in range(s.frames)]
-    for name, value in list(inputs.items()):
-        if isinstance(value, list):
-            made = (torch.cat if "pixel" in name else torch.tensor)(value) if value else None
-            inputs[name] = made
-    return {name: value for name, value in inputs.items() if value is not None}
-
-
-def their_logits(models, model, segments, patches):
-    with models.torch.no_grad():
-        return model(**their_inputs(models, segments, patches)).logits[0].float().numpy()
-
-
-def our_logits(config, params, batch):
-    model = Qwen2VL(config)
-    run = quick_jit(lambda p, b: logits(model.prefill(p, b)[0], model.output_table(p), None))
-    return np.asarray(run(params, batch))
-
-
-def one_batch(models):
-    rng = np.random.default_rng(3)
-    prompts = list(layouts(rng).values())
-    patches = [random_patches(rng, p) for p in prompts]
-    return prompts, patches, pack(prompts, patches, models.config, extra=(2, 1, 4))
 
 
 def test_positions_of_the_test_prompts(models):

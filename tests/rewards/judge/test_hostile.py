@@ -29,16 +29,16 @@ def share_of_b(response, quote):
 @pytest.mark.parametrize("quote", ["before", "behind", "inside"])
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_no_text_raises_its_own_score(number, quote):
-    assert len(HOSTILE) == 20
+    assert len(HOSTILE) == 26
     for text in (HOSTILE[number], f"{WRONG}\n{HOSTILE[number]}"):
         assert score(text, quote) <= score(WRONG, quote) == 0.2
         assert share_of_b(text, quote) <= share_of_b(WRONG, quote) == 0.0
 
 
 def test_the_judge_is_fooled_without_marks(monkeypatch):
-    """The stand-in has teeth: with the texts as they are, most of the twenty succeed."""
+    """The stand-in has teeth: with the texts as they are, most of them succeed."""
     monkeypatch.setattr(messages, "fenced", lambda parts: "\n".join(parts.values()))
-    assert sum(score(text, "before") > 0.2 for text in HOSTILE) >= 16
+    assert sum(score(text, "before") > 0.2 for text in HOSTILE) >= 21
 
 
 def test_the_judge_is_fooled_by_control_tokens_inside_the_marks(monkeypatch):

@@ -12,6 +12,7 @@ from rrft_jax.tasks.scenes.shapes import COLOURS, MATERIALS, SHAPES, Solid, yaw
 from rrft_jax.tasks.scenes.things import Thing, place
 from rrft_jax.tasks.visual_counting.generator import scene_and_question
 from rrft_jax.tasks.visual_counting.scene import DOMAINS
+from tests.helpers.visible import visible_shares
 
 SIZE = 112
 IN = DOMAINS["in"].view
@@ -120,7 +121,7 @@ def test_materials_and_colours_look_different():
 def test_every_object_is_in_frame_and_visible(domain, smallest):
     for index in range(25):
         scene, _ = scene_and_question(3, index, "visible", domain)
-        assert caster.visible_shares(scene.things, scene.domain.view.camera).min() > 0.75
+        assert visible_shares(scene.things, scene.domain.view.camera).min() > 0.75
         # The same camera with a wider picture around the old one: no object may gain pixels.
         camera, pad = scene.domain.view.camera, 24
         angle = math.atan((SIZE + 2 * pad) / 2 / camera.pixels_per_tangent(SIZE))

@@ -15,10 +15,11 @@ from PIL import Image
 from rrft_jax.data.trance_text import VALUES as TRANCE_VALUES
 from rrft_jax.data.trance_text import answer_text, problem_text
 from rrft_jax.tasks.scenes.camera import project
-from rrft_jax.tasks.scenes.render import object_layer, render, visible_shares
+from rrft_jax.tasks.scenes.render import object_layer, render
 from rrft_jax.tasks.spatial_transformation.changes import NUMBERS, VALUES, apply
 from rrft_jax.tasks.spatial_transformation.generator import IMAGE_SIZE, NAME, example, scenes_of, transformation
 from rrft_jax.tasks.spatial_transformation.scene import CENTRE, DOMAINS, STEP
+from tests.helpers.visible import visible_shares
 
 MANY = 200
 SIDE = 112

@@ -28,10 +28,10 @@ def concluded(cot: str) -> str:
     for line in cot.split("\n"):
         words = line.removesuffix(".").split()
         number = words[0].split(":")[0]
-        verdicts = [*words[2:9:2], words[9]]
-        for kind, verdict in zip(("size", "color", "material", "shape", "position"), verdicts, strict=True):
-            if verdict not in ("same", "stays"):
-                calls.append(f"change_{kind}({number}, {verdict})")
+        results = [*words[2:9:2], words[9]]
+        for kind, result in zip(("size", "color", "material", "shape", "position"), results, strict=True):
+            if result not in ("same", "stays"):
+                calls.append(f"change_{kind}({number}, {result})")
     return ", ".join(calls)
 
 

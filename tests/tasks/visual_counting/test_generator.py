@@ -13,10 +13,11 @@ from PIL import Image
 from rrft_jax.tasks import texts
 from rrft_jax.tasks.scenes.things import listing, place
 from rrft_jax.tasks.visual_counting import prompts
-from rrft_jax.tasks.visual_counting.generator import example, flip_pair, scene_and_question
+from rrft_jax.tasks.visual_counting.generator import example, scene_and_question
 from rrft_jax.tasks.visual_counting.questions import WEIGHTS, answer
 from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
 from rrft_jax.tasks.visual_counting.scene import IN, MIN_GAP, OUT
+from tests.helpers.counting_pairs import flip_pair
 
 MANY = 600
 

@@ -1,0 +1,20 @@
+"""Qwen3-VL, dense, as the registry finds it."""
+
+from rrft_jax.models.positions import mrope_positions
+from rrft_jax.models.protocol import Family, SpecialTokens
+from rrft_jax.models.qwen3_vl.config import config_from_dict, config_to_dict
+from rrft_jax.models.qwen3_vl.model import AXES, Qwen3VL
+from rrft_jax.models.qwen3_vl.names import tensor_names
+
+FAMILY = Family(
+    model_type="qwen3_vl",
+    read_sizes=config_from_dict,
+    write_sizes=config_to_dict,
+    make_model=Qwen3VL,
+    tensor_names=tensor_names,
+    param_axes=AXES,
+    tokens=SpecialTokens("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>"),
+    positions=mrope_positions,
+    pixel_limits=(256 * 256, 4096 * 4096),
+    timestamps=True,
+)

@@ -1,0 +1,153 @@
+"""Visual-RFT, UI-Venus and RoboRefer: the rewards against golden cases of the original code and of the papers."""
+
+import json
+
+import pytest
+
+from rrft_jax.answers.actions import read_action, read_published_action
+from rrft_jax.answers.detections import read_detections
+from rrft_jax.rewards import class_name, detection, grounding, reward_set
+from rrft_jax.rewards.points import text_points
+from tests.golden import golden_path
+from tests.rewards.helpers import example
+
+VISUAL = {
+    "visual_rft.det_iou": detection.iou_paper,
+    "visual_rft.det_conf": detection.confidence_paper,
+    "visual_rft.lisa_giou": grounding.paper,
+    "visual_rft.cls": class_name.paper,
+}
+DEFAULTS = {"visual_rft.det_iou": detection.iou, "visual_rft.det_conf": detection.confidence}
+
+
+def cases(name):
+    return json.loads(golden_path(f"rewards/{name}.json").read_text())
+
+
+def rewards_of(weights, text, **metadata):
+    scored = reward_set(weights).score([text], [example("-", metadata=metadata)], [0], 0)
+    assert not scored.failures
+    return dict(zip(scored.names, scored.values[:, 0].tolist(), strict=True)), float(scored.total[0])
+
+
+def test_visual_rft():
+    for case in cases("visual_rft"):
+        (value,) = VISUAL[case["fn"]]([case["pred"]], [example(case["sol"])], [0], 0)
+        assert value == pytest.approx(case["reward"], abs=1e-12), case
+
+
+def test_the_default_departs_from_visual_rft_where_an_answer_can_be_read_and_only_there():
+    """Line breaks around the list, and a last item that was cut off."""
+    for case in cases("visual_rft"):
+        if case["fn"] in DEFAULTS:
+            (value,) = DEFAULTS[case["fn"]]([case["pred"]], [example(case["sol"])], [0], 0)
+            if "\n" in case["pred"] or "</answer>" not in case["pred"] and "<answer>" in case["pred"]:
+                assert value > case["reward"] == 0.0
+            else:
+                assert value == pytest.approx(case["reward"], abs=1e-12), case
+
+
+def test_ui_venus_parser_with_its_quirks_and_without():
+    for case in cases("ui_venus_actions"):
+        found = read_published_action(case["action"])
+        plain = found and [found.name, {k: list(v) if isinstance(v, tuple) else v for k, v in found.values.items()}]
+        assert plain == case.get("parsed"), case
+        if found:  # what the published parser reads, the tolerant one reads too
+            assert read_action(case["action"]).name == found.name
+    assert read_action("Scroll(start=(500, 1500), end=(500, 500), direction='down')").values["direction"] == "down"
+    assert read_action('Type(content="hi")').values["content"] == "hi"
+    for text in ("click(868, 398)", "Click(box=[868, 398])", "Click((868,398))"):
+        assert read_action(text).values == {"box": (868.0, 398.0)}
+
+
+def test_ui_venus_grounding():
+    given = cases("ui_venus_roborefer")["ui_venus_grounding"]
+    for case in given["cases"]:
+        scored = reward_set(
+            {"box_format": given["w1"], "in_box": given["w2"]}, options={"in_box": {"coordinates": "pixels"}}
+        ).score([case["pred"]], [example("-", metadata={"box": case["gt_box"]})], [0], 0)
+        parts = dict(zip(scored.names, scored.values[:, 0].tolist(), strict=True))
+        wanted = {"box_format": case["format"], "in_box": case["point"]}
+        if len(case["pred"].split(",")) == 2:  # a point alone is read too; the format costs
+            wanted["in_box"] = parts["in_box"]
+        assert parts == wanted, case
+
+
+def test_ui_venus_navigation():
+    given = cases("ui_venus_roborefer")["ui_venus_navigation"]
+    p = given["params"]
+    weights = {
+        "action_format": p["w1"],
+        **dict.fromkeys(("action_type", "action_coordinates", "action_content"), p["w2"]),
+    }
+    options = {
+        "action_coordinates": {
+            "coordinates": "pixels", "measure": "pixels", "near": p["d2"], "far": p["d1"], "start": p["d3"],
+            "alpha": p["alpha"], "beta": p["beta"],
+        },
+        "action_content": {"gamma": p["gamma"]},
+    }  # fmt: skip
+    for case in given["cases"]:
+        scored = reward_set(weights, options=options).score(
+            [case["pred"]], [example("-", metadata={"action": case["gt"]})], [0], 0
+        )
+        assert not scored.failures
+        assert scored.values[:, 0].tolist() == [case[key] for key in ("format", "type", "coord", "content")], case
+        assert scored.total[0] == pytest.approx(case["total"])
+
+
+def test_roborefer_rewards():
+    given = cases("ui_venus_roborefer")["roborefer"]
+    size = [given["width"], given["height"]]
+    weights = {"format_paper": 1.0, "point_near_paper": 1.0, "steps_format": 0.25, "steps_accuracy_paper": 0.25}
+    for case in given["cases"]:
+        point = [share * side for share, side in zip(case["gt_point"], size, strict=True)]
+        parts, total = rewards_of(weights, case["pred"], size=size, point=point, key_steps=given["keys"])
+        assert list(parts.values()) == [case[key] for key in ("of", "p", "pf", "acc")], case
+        assert total == pytest.approx(case["total"])
+
+
+def test_roborefer_points():
+    for case in cases("roborefer_points"):
+        found = text_points(case["text"], case["width"], case["height"], case["is_absolute"])
+        assert [[r.x, r.y] for r in found] == case["points"], case
+        assert not any(r.box for r in found)
+
+
+def test_pictures_without_the_object_are_scored():
+    absent = example("No Objects")
+    said = [
+        "<think>t</think><answer>No Objects</answer>",
+        "<answer>[{'Position': [1, 2, 3, 4], 'Confidence': 1}]</answer>",
+    ]
+    assert detection.iou(said, [absent] * 2, [0, 0], 0) == [1.0, 0.0]
+    assert detection.confidence(said, [absent] * 2, [0, 0], 0) == [1.0, 0.0]
+    assert detection.iou_paper(said, [absent] * 2, [0, 0], 0) == [0.0, 0.0]
+    assert detection.found(said, [absent] * 2, [0, 0], 0) == [1.0, 0.0]
+
+
+def test_the_holes_of_classification_are_closed_unless_the_published_rule_is_wanted():
+    said = [
+        "<answer></answer>",
+        "<answer>r</answer>",
+        "<answer>rose, tulip, daisy, lily</answer>",
+        "<answer>Rose</answer>",
+    ]
+    assert class_name.paper(said, [example("rose")] * 4, [0] * 4, 0) == [1.0, 1.0, 1.0, 1.0]
+    assert class_name.class_name(said, [example("rose")] * 4, [0] * 4, 0) == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_what_reads_as_detections():
+    one = [((1.0, 2.0, 3.0, 4.0), 0.5)]
+    for text in (
+        '[{"Position": [1, 2, 3, 4], "Confidence": 0.5}]', "[{'position': (1,2,3,4), 'confidence': '0.50'}]",
+        "<answer>\n[{'Position': [1, 2,\n3, 4], 'Confidence': 0.5}, {'Position': [5, 6", "[{'a': \"it's\", "
+        "'Position': [1, 2, 3, 4], 'Confidence': 0.5}]",
+    ):  # fmt: skip
+        assert read_detections(text) == one, text
+    assert read_detections("[]") == read_detections("No Objects.") == []
+    for text in (
+        "", "a cube", "[{'Position': [1, 2, 3], 'Confidence': 1}]", "[{'Position': [1, 2, 3, NaN], 'Confidence': 1}]",
+        "[{'Position': [1, 2, 3, 4], 'Confidence': 2}]", "[{'Position': [1, 2, 3, 4]}]",
+    ):  # fmt: skip
+        assert read_detections(text) is None, text

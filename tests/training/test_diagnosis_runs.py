@@ -1,0 +1,47 @@
+"""Real runs of nano that go wrong on purpose: the log and the report say what it is, once."""
+
+import pytest
+
+from rrft_jax.report.page import collect
+
+pytestmark = pytest.mark.slow
+REWARD = '''
+def broken(completions, examples, group_ids, step):
+    if step >= 2:
+        raise RuntimeError("the judge is down")
+    return [1.0] * len(completions)
+'''
+SMALL = (
+    "--config.train.prompts=2", "--config.train.micro_batches=1", "--config.rollout.group=4",
+    "--config.eval.examples=4", "--config.eval.batch=4", "--config.checkpoint.every=100",
+    "--config.log.completions_every=100",
+)  # fmt: skip
+
+
+def said(output, workdir):
+    """The steps of what the log warned of, which the report has too: {words of the finding: step}."""
+    lines = [line for line in output.splitlines() if "] warning: " in line]
+    warnings = collect([workdir])["warnings"]
+    assert all(any(line.partition("warning: ")[2] in warning for warning in warnings) for line in lines)
+    return lines
+
+
+def test_cut_off_completions_that_are_all_alike(launcher, tmp_path):
+    workdir = tmp_path / "cut"
+    options = "--config.rollout.max_completion_length=1", "--config.rollout.temperature=0.0005", "--config.prompt=cot"
+    output = launcher.run(workdir, *SMALL, *options, "--config.train.steps=16")
+    lines = said(output, workdir)
+    for words in ("were cut off", "equal another of their group", "all rewards are equal", "the entropy is",
+                  "the format reward has been 0.000"):  # fmt: skip
+        assert sum(words in line for line in lines) == 1, (words, lines)
+
+
+def test_a_rate_too_high_and_a_reward_that_fails(launcher, tmp_path):
+    (tmp_path / "mine.py").write_text(REWARD)
+    workdir = tmp_path / "wild"
+    options = "--config.optimizer.schedule.peak=0.02", "--config.rollout.max_completion_length=16"
+    reward = f"--reward={tmp_path / 'mine.py'}:broken=0.001"
+    output = launcher.run(workdir, *SMALL, *options, reward, "--config.train.steps=12")
+    lines = said(output, workdir)
+    for words in ("the KL to the reference is", "reward functions gave no value"):
+        assert sum(words in line for line in lines) == 1, (words, lines)
