@@ -1,8 +1,8 @@
 """From a judge's reply to its verdict, whatever else it wrote.
 
 Read in turn: the last balanced JSON object that holds a verdict; a last line that is a verdict alone; the last
-"score: 7" or "winner: A" in the text. What repeats words of the judged item counts only where nothing else is there,
-since a judge often quotes a response that asks for its own score.
+"score: 7" or "winner: A" in the text. What repeats words of the judged item is doubtful, since a judge often quotes a
+response that asks for its own score: then the lowest score of the reply counts, or a winner that is not repeated.
 """
 
 import json
@@ -31,7 +31,10 @@ def read_score(reply: str, rubric: Rubric, item: str = "") -> float | None:
     item: the judged texts, to tell what the reply quotes of them.
     """
     found = _read(reply, item, lambda given: _number(given.get("score")), _number, _SAID_SCORE)
-    return None if found is None else _clamp(found, rubric)
+    if not found:
+        return None
+    score, doubtful = found[0]
+    return _clamp(min(other for other, _ in found) if doubtful else score, rubric)
 
 
 def read_winner(reply: str, rubric: Rubric, item: str = "") -> str | None:
@@ -44,7 +47,8 @@ def read_winner(reply: str, rubric: Rubric, item: str = "") -> str | None:
         a, b = (_clamp(score, rubric) for score in scores if score is not None)
         return A if a > b else B if b > a else TIE
 
-    return _read(reply, item, winner, _letter, _SAID_WINNER)
+    found = _read(reply, item, winner, _letter, _SAID_WINNER)
+    return next((named for named, doubtful in found if not doubtful), found[0][0] if found else None)
 
 
 def _read(
@@ -53,7 +57,8 @@ def _read(
     of_object: Callable[[dict], Verdict | None],
     of_text: Callable[[Any], Verdict | None],
     said: re.Pattern,
-) -> Verdict | None:
+) -> list[tuple[Verdict, bool]]:
+    """All verdicts in the order of preference, each with whether it repeats words of the item."""
     reply = reply[-_LONGEST:]
     found: list[tuple[str, Verdict | None]] = []  # what was read, in the order of preference
     rest = []
@@ -69,10 +74,8 @@ def _read(
     last = next((line for line in reversed(lines) if line.strip()), "")
     found.append((last, of_text(last)))
     found += [(match[0], of_text(match[1])) for match in reversed(list(said.finditer(outside)))]
-    read = [(text, verdict) for text, verdict in found if verdict is not None]
     known = squeeze(item)
-    own = [verdict for text, verdict in read if squeeze(text) not in known]
-    return next(iter(own or [verdict for _, verdict in read]), None)
+    return [(verdict, squeeze(text) in known) for text, verdict in found if verdict is not None]
 
 
 def balanced(text: str) -> Iterator[tuple[int, int, dict]]:
