@@ -166,7 +166,8 @@ def test_equal_items_are_asked_once_and_kept_over_a_torn_line(tmp_path):
 def test_a_kill_costs_no_reply_that_was_written(tmp_path):
     code = "import sys; from rrft_jax.rewards.judge.cache import ReplyCache; c = ReplyCache(sys.argv[1]); i = 0\n"
     code += "while True: c.put(str(i), 'x' * 999); i += 1"
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], env=environment)
     try:
         while not (tmp_path / FILE).exists() or (tmp_path / FILE).stat().st_size < 100_000:
             assert process.poll() is None
