@@ -45,7 +45,14 @@ HARMLESS = ("log.*", "checkpoint.*", "train.max_skipped")
 LAST_BITS = (
     "mesh.*", "train.micro_batches", "train.group_chunks", "model.remat", "model.logits_chunk", "model.attention"
 )  # fmt: skip
-MAY_CHANGE = tuple(f"{stage}{name}" for stage in ("", "stage1.") for name in HARMLESS + LAST_BITS)
+# How a server is reached that a reward asks; not what it is asked.
+REACHED = tuple(
+    f"reward_options.*.{option}"
+    for option in (
+        "url", "api_key_env", "cache", "timeout", "attempts", "concurrency", "requests_per_minute", "give_up"
+    )
+)  # fmt: skip
+MAY_CHANGE = tuple(f"{stage}{name}" for stage in ("", "stage1.") for name in HARMLESS + LAST_BITS + REACHED)
 
 
 class DivergedError(RuntimeError):
