@@ -123,16 +123,16 @@ def test_what_trl_is_compared_with_is_read_before_anything_is_written(tmp_path, 
     import gpu_trl
 
     monkeypatch.setattr(gpu_trl, "a_peer", lambda name: lambda _: name)
-    beside = tmp_path / "gpu.json"
+    theirs = tmp_path / "gpu.json"
     for text, message in ((None, "No such file"), ("[", "is no JSON"), ("[]", "is not what gpu.py writes")):
         if text is not None:
-            beside.write_text(text)
+            theirs.write_text(text)
         with pytest.raises(SystemExit):
-            gpu_trl.main([f"--beside={beside}", f"--json={tmp_path / 'out.json'}"])
+            gpu_trl.main([f"--compare={theirs}", f"--json={tmp_path / 'out.json'}"])
         assert message in capsys.readouterr().err and not (tmp_path / "out.json").exists()
     with pytest.raises(SystemExit):
-        gpu_trl.main([f"--beside={beside}", f"--json={beside}"])
-    assert "the same file" in capsys.readouterr().err and beside.read_text() == "[]"
+        gpu_trl.main([f"--compare={theirs}", f"--json={theirs}"])
+    assert "the same file" in capsys.readouterr().err and theirs.read_text() == "[]"
 
 
 @pytest.fixture
