@@ -1,7 +1,7 @@
 """What vision towers share: patches of one image or frame pair per slot, attention inside the slot, equal blocks."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from rrft_jax.parallel.mesh import constrain
 Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
+@runtime_checkable
 class Tower(Protocol):
     """The branch `vision` of a family's parameters."""
 
