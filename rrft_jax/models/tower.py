@@ -102,7 +102,7 @@ def attend_slot(
     return attend_whole(backend, q, k, v, mask)
 
 
-def flat_slots(x: Shaped[HostOrDevice, "B I ..."]) -> Shaped[Array, "slots ..."]:
+def flat_slots(x: Shaped[HostOrDevice, "B I ..."]) -> Shaped[HostOrDevice, "slots ..."]:
     """The slots of all prompts one after another, split over the mesh as prompts are."""
     return constrain(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), "batch", *[None] * (x.ndim - 2))
 

@@ -76,7 +76,7 @@ def attend_windows(
     return out.reshape(S, G * most, H, A)[:, :n]
 
 
-def _same(queries: Int[HostOrDevice, "*rows T"], keys: Int[HostOrDevice, "*rows U"]) -> Bool[Array, "*rows T U"]:
+def _same(queries: Int[HostOrDevice, "*rows T"], keys: Int[HostOrDevice, "*rows U"]) -> Bool[HostOrDevice, "*rows T U"]:
     return (queries[..., :, None] == keys[..., None, :]) & (keys != PADDING)[..., None, :]
 
 
