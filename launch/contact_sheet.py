@@ -25,9 +25,11 @@ _SIZE = flags.DEFINE_integer("image_size", 112, "Pixels a side that the model se
 _SCALE = flags.DEFINE_integer("scale", 3, "Enlargement of each picture; its pixels stay visible.", lower_bound=1)
 _COLUMNS = flags.DEFINE_integer("columns", 4, "Samples in a row.", lower_bound=1)
 _HIDE = flags.DEFINE_boolean("hide_answers", False, "Print the question only, to try it oneself.")
+_MARKS = flags.DEFINE_boolean("marks", False, "Draw the gold boxes and points of an example on its picture.")
 _OUT = flags.DEFINE_string("out", "contact_sheet.png", "The PNG to write.")
 
 MARGIN, FONT_SIZE, LINE = 10, 13, 17
+MARK = (255, 0, 160)
 
 
 def captions(example: Example, width: int, hide: bool) -> list[str]:
@@ -38,10 +40,15 @@ def captions(example: Example, width: int, hide: bool) -> list[str]:
     return [line for text in texts for part in text.split("\n") for line in textwrap.wrap(part, width)]
 
 
-def sheet(examples: Sequence[Example], columns: int, scale: int, hide: bool = False) -> Image.Image:
-    """A grid of examples; every example shows its images side by side."""
+def sheet(
+    examples: Sequence[Example], columns: int, scale: int, hide: bool = False, marks: bool = False
+) -> Image.Image:
+    """A grid of examples; every example shows its images side by side. marks: with their gold boxes and points."""
     font = ImageFont.load_default(FONT_SIZE)
     strips = [_strip(example, scale) for example in examples]
+    for example, strip in zip(examples, strips, strict=True):
+        if marks:
+            _mark(example, strip, scale)
     cell = max(strip.width for strip in strips)
     letters = int(cell / font.getlength("n"))
     texts = [captions(example, letters, hide) for example in examples]
@@ -71,6 +78,17 @@ def _strip(example: Example, scale: int) -> Image.Image:
     return strip
 
 
+def _mark(example: Example, strip: Image.Image, scale: int) -> None:
+    """Outlines metadata `box` and `boxes` and crosses `point`, which are in pixels of the first picture."""
+    draw, known = ImageDraw.Draw(strip), example.metadata
+    for x1, y1, x2, y2 in (*(known.get("boxes") or ()), *([known["box"]] if known.get("box") else ())):
+        draw.rectangle((x1 * scale, y1 * scale, x2 * scale - 1, y2 * scale - 1), outline=MARK)
+    if known.get("point"):
+        x, y = (v * scale for v in known["point"])
+        draw.line((x - 2 * scale, y, x + 2 * scale, y), fill=MARK, width=2)
+        draw.line((x, y - 2 * scale, x, y + 2 * scale), fill=MARK, width=2)
+
+
 def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}: every option is a --flag=value")
@@ -85,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"--domain={_DOMAIN.value}: {error}")
     out = Path(_OUT.value)
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet(examples, _COLUMNS.value, _SCALE.value, _HIDE.value).save(out)
+    sheet(examples, _COLUMNS.value, _SCALE.value, _HIDE.value, _MARKS.value).save(out)
     print(f"wrote {out} with {len(examples)} samples")
 
 

@@ -1,13 +1,18 @@
 """Tasks whose answers are boxes, points and actions: full credit for gold, less for anything else; records; metrics."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rrft_jax.answers.actions import ACTIONS, read_action
 from rrft_jax.data.example import Example
@@ -18,6 +23,7 @@ from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.scenes.extent import from_spans, spans
 from rrft_jax.tasks.task import Prediction
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("detection", "classification", "grounding", "screen", "navigation", "referring")
 CASES = [(name, domain) for name in NAMES for domain in ("in", "out")]
 GIOU = ("grounding_giou", "grounding_giou_paper")
@@ -259,3 +265,14 @@ def test_set_metrics_of_answers_that_cannot_be_read():
         some = [Prediction(made(name, "in", index).without_images(), ("nothing",)) for index in range(12)]
         whole = get_task(name).set_metrics(some)
         assert whole and all(value == 0.0 for key, value in whole.items() if key != "wrong_format"), (name, whole)
+
+
+def test_a_contact_sheet_shows_gold_boxes_and_points(tmp_path):
+    for name in ("detection", "referring"):
+        out = tmp_path / f"{name}.png"
+        command = [sys.executable, "launch/contact_sheet.py", f"--task={name}", "--n=1", "--scale=2", f"--out={out}"]
+        shown = []
+        for more in ((), ("--marks",)):
+            subprocess.run([*command, *more], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+            shown.append((np.asarray(Image.open(out).convert("RGB")) == (255, 0, 160)).all(axis=-1).any())
+        assert shown == [False, True]
