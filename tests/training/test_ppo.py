@@ -161,11 +161,10 @@ def test_killed_between_two_updates_with_an_adapter(launcher, tmp_path):
 
 
 @pytest.mark.slow
-def test_micro_batches_and_devices_change_nothing():
+def test_devices_and_their_micro_batches_change_nothing():
     script = ON_DEVICES.replace(
         'config.mesh.update', 'config.algorithm = "ppo"\nconfig.ppo.value_peak = 1e-2\nconfig.mesh.update'
     )
     one = numbers(run_on_devices(script, 1, 1, 1, 1, count=1))
     assert one.shape == (3, 3) and one[:, 0].min() > 0
-    for shape, count in (((2, 1, 1, 1), 1), ((0, 2, 2, 2), 8)):
-        np.testing.assert_allclose(numbers(run_on_devices(script, *shape, count=count)), one, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(numbers(run_on_devices(script, 0, 2, 2, 2, count=8)), one, rtol=1e-3, atol=1e-5)

@@ -59,13 +59,14 @@ for name in sys.argv[2:]:
 
 @pytest.mark.slow
 def test_each_trains_three_steps(launcher, tmp_path):
-    """In one process, which compiles for one shape."""
-    command = [sys.executable, "-c", ALL, str(tmp_path), *PRESETS]
+    """In one process, which compiles for one shape; of PPO see test_ppo.py."""
+    names = [name for name in PRESETS if name != "ppo"]
+    command = [sys.executable, "-c", ALL, str(tmp_path), *names]
     env = {**os.environ, **launcher.environment(), "JAX_LOG_COMPILES": "0"}
     done = subprocess.run(command, cwd=runs.ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     said = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("TRAINED")]
-    assert [name for name, *_ in said] == PRESETS
+    assert [name for name, *_ in said] == names
     for name, *records in said:
         assert len(records) == 3 and all(record["update_skipped"] == 0 for record in records), name
         assert all(record["loss"] == record["loss"] for record in records), name
