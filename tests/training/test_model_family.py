@@ -63,12 +63,12 @@ def test_a_published_family_is_trained_by_reward(model_type, launcher, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model_type", FIELDS)
-def test_a_published_family_is_trained_by_adapters(model_type, launcher, tmp_path):
-    """SFT of adapters on decoder and tower."""
+@pytest.mark.parametrize(("model_type", "kept"), [("qwen2_5_vl", "float32"), ("qwen3_vl", "nf4")])
+def test_a_published_family_is_trained_by_adapters(model_type, kept, launcher, tmp_path):
+    """SFT of adapters on decoder and tower, in one family on a base in 4 bits."""
     directory = write_directory(tmp_path / "model", model_type)
     options = [option for option in OPTIONS if "loss" not in option and "rollout" not in option]
-    lora = ("--config.lora.rank=2", "--config.lora.parts='language','vision'")
+    lora = ("--config.lora.rank=2", "--config.lora.parts='language','vision'", f"--config.model.frozen_dtype={kept}")
     config = "configs/cot_sft.py:counting,runlocal"
     launcher.run(tmp_path / "run", f"--config.init={directory}", *options, *lora, config=config)
     _, *steps = read_metrics(tmp_path / "run")
