@@ -100,7 +100,7 @@ def run() -> int:
     from rrft_jax.compilation import keep_programs
     from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.evaluation import benchmarks, sources
-    from rrft_jax.evaluation.endpoint import key_in_clear, make_answerer
+    from rrft_jax.evaluation.endpoint import make_answerer
     from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
@@ -108,6 +108,7 @@ def run() -> int:
     from rrft_jax.parallel.cluster import find_cluster, join
     from rrft_jax.parallel.processes import is_writer, require_devices, run_on_all
     from rrft_jax.pretrained import resolve_init
+    from rrft_jax.remote.endpoint import key_in_clear
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
 
@@ -209,7 +210,7 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
 
 
 def _endpoint():
-    from rrft_jax.evaluation.endpoint import Endpoint
+    from rrft_jax.remote.endpoint import Endpoint
 
     given = {"max_tokens_name": _MAX_NAME.value} if _MAX_NAME.value else {}
     return Endpoint(

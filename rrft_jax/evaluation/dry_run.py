@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rrft_jax.data.decoding import image_size
-from rrft_jax.evaluation.endpoint import Endpoint
-from rrft_jax.evaluation.questions import Decoding, Question
+from rrft_jax.evaluation.questions import Question
+from rrft_jax.remote.endpoint import Decoding, Endpoint
 
 _CHARACTERS = 4  # per token of English text, roughly
 _PIXELS = 28 * 28  # per visual token; models differ

@@ -4,18 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are drawn. temperature 0: greedy. top_k 0 and top_p 1 are off. samples: answers per question."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    max_new_tokens: int = 768
-    samples: int = 1
-    seed: int = 0
-
+from rrft_jax.remote.endpoint import Decoding
 
 # Reason-RFT's evaluation, which has no seed of its own.
 PAPER = Decoding(temperature=0.1, top_k=50, top_p=0.9, max_new_tokens=768)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rrft_jax.rewards import registry, symbolic
 from rrft_jax.rewards.combine import RewardSet
+from rrft_jax.rewards.judge.reward import Judges
 from rrft_jax.rewards.options import check_options, plain_options
 from rrft_jax.rewards.outside import load_rewards
 from rrft_jax.rewards.registry import REWARDS
@@ -34,7 +35,7 @@ def chosen_rewards(
 
     Raises ValueError, also for an option that is set and that nothing reads, since its reward is not computed.
     """
-    given: dict[str, Any] = {"count_tokens": lambda texts: [len(ids) for ids in tokenize(texts)]}
+    given: dict[str, Any] = {"count_tokens": lambda texts: [len(ids) for ids in tokenize(texts)], "judges": Judges()}
     given["max_completion_length"] = max_completion_length
     if pool is not None:
         given["verify"] = symbolic.in_pool(pool)
@@ -47,6 +48,8 @@ def chosen_rewards(
     registered = []
     for name, weight in computed.items():
         filled = {key: given[key] for key in registry.options(name) if key in given}
+        if name in registry.CHECKS:
+            registry.CHECKS[name](**options.get(name, {}))
         registered.append(Weighted(name, registry.get(name, **filled, **options.get(name, {})), float(weight)))
     return RewardSet((*registered, *outside))
 

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -25,9 +25,10 @@ from rrft_jax.rewards import (
     screen_box,
     soft_overlong,
 )
+from rrft_jax.rewards.judge import reward as judge
 from rrft_jax.rewards.values import Reward
 
-REWARDS: Mapping[str, Reward] = MappingProxyType(
+REWARDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "accuracy": accuracy.accuracy,
         "accuracy_paper": accuracy.paper,
@@ -79,8 +80,11 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "steps_format": pointing.steps_format,
         "steps_accuracy": pointing.steps_accuracy,
         "steps_accuracy_paper": pointing.steps_accuracy_paper,
+        "llm_judge": judge.llm_judge,
     }
 )
+# Of rewards whose options may name what is not there: called with the chosen ones before a run starts.
+CHECKS: Mapping[str, Callable[..., None]] = MappingProxyType({"llm_judge": judge.check_llm_judge})
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
@@ -101,7 +105,7 @@ def get(name: str, **chosen: Any) -> Reward:
     return partial(reward, **chosen) if chosen else reward
 
 
-def _find(name: str) -> Reward:
+def _find(name: str) -> Callable[..., Any]:
     if name not in REWARDS:
         raise ValueError(f"unknown reward {name!r}; {_near(name, REWARDS)}")
     return REWARDS[name]

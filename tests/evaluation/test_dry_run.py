@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from rrft_jax.evaluation.dry_run import count_requests
-from rrft_jax.evaluation.endpoint import Endpoint
-from rrft_jax.evaluation.questions import Decoding, Question
+from rrft_jax.evaluation.questions import Question
+from rrft_jax.remote.endpoint import Decoding, Endpoint
 
 
 def test_counts(tmp_path, monkeypatch):

@@ -16,20 +16,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rrft_jax.evaluation.endpoint import (
-    Endpoint,
-    EndpointError,
-    Unanswered,
-    key_in_clear,
-    make_answerer,
-    mask_key,
-    messages_of,
-    png_url,
-    request_seed,
-    settings,
-)
-from rrft_jax.evaluation.pacing import backoff
-from rrft_jax.evaluation.questions import PAPER, Decoding, Question, Reply
+from rrft_jax.evaluation.endpoint import Unanswered, make_answerer, messages_of, png_url, request_seed
+from rrft_jax.evaluation.questions import PAPER, Question, Reply
+from rrft_jax.remote.endpoint import Decoding, Endpoint, EndpointError, key_in_clear, mask_key, settings
+from rrft_jax.remote.pacing import backoff
 from tests.web import WAIT, Faults, running
 
 KEY = "sk-test-0123456789abcdefghij"

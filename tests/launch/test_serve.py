@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 
 from rrft_jax.evaluation.answer import make_answer
-from rrft_jax.evaluation.endpoint import Endpoint, Unanswered, make_answerer
-from rrft_jax.evaluation.questions import Decoding, Question
+from rrft_jax.evaluation.endpoint import Unanswered, make_answerer
+from rrft_jax.evaluation.questions import Question
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
+from rrft_jax.remote.endpoint import Decoding, Endpoint
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.visual_counting.generator import example
 from tests.web import ROOT, WAIT, Faults, running, serving, start

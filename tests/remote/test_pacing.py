@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.evaluation.pacing import Pace, backoff, retry_after
+from rrft_jax.remote.pacing import Pace, backoff, retry_after
 
 
 class Clock:
