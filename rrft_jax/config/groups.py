@@ -63,7 +63,8 @@ class Processor:
 @dataclass(frozen=True)
 class Model:
     dtype: str = "float32"  # of products and activations
-    frozen_dtype: str = "float32"  # of parameters that are not trained, and of the reference; trained ones are float32
+    # Of parameters that are not trained, and of the reference; trained ones are float32. With LoRA also int8 | nf4.
+    frozen_dtype: str = "float32"
     remat: str = "dots"  # what the backward pass computes again: none | dots (all but projections, attention) | full
     attention: str = "auto"  # of many tokens at once, not of the decode loop: auto | xla | splash (TPU) | cudnn (GPU)
     logits_chunk: int = 32  # tokens whose logits are in memory at a time

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models import lora
+from rrft_jax.models.quantized import dequantized
 
 
 def matmul_precision(dtype: Any) -> jax.lax.Precision | None:
@@ -96,10 +97,30 @@ _product = jax.custom_vjp(_plain_product)
 _product.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
+@jax.custom_vjp
+def _quantized_product(x: HostOrDevice, codes: HostOrDevice, scale: HostOrDevice) -> jax.Array:
+    """x times a kernel in codes. It is put together for one product at a time, in the backward pass again: kept for it,
+    the kernels of all layers would be a model in full precision."""
+    return _plain_product(x, dequantized(codes, scale).astype(x.dtype))
+
+
+def _quantized_forward(x: HostOrDevice, codes: HostOrDevice, scale: HostOrDevice) -> tuple[jax.Array, tuple]:
+    return _plain_product(x, dequantized(codes, scale).astype(x.dtype)), (codes, scale)
+
+
+def _quantized_backward(kept: tuple, dy: HostOrDevice) -> tuple[jax.Array, None, None]:
+    w = dequantized(*kept).astype(dy.dtype)
+    return jax.lax.dot_general(dy, w, (((1,), (1,)), ((), ())), precision=matmul_precision(dy.dtype)), None, None
+
+
+_quantized_product.defvjp(_quantized_forward, _quantized_backward)
+
+
 class Dense(nn.Module):
     """y = x W + b, W float[in, out]; parameters keep their dtype, the product runs in `dtype`.
 
-    With an adapter next to W (`models/lora.py`), scale (x A) B is added, so the wide product is not computed twice.
+    A frozen W may be codes with scales (`models/quantized.py`). With an adapter next to W (`models/lora.py`),
+    scale (x A) B is added, so the wide product is not computed twice.
     """
 
     features: int
@@ -111,7 +132,12 @@ class Dense(nn.Module):
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = parameter(self, "kernel", init, x.shape[-1], self.features)
         x = x.astype(self.dtype)
-        y = flat_dot(x, kernel.astype(self.dtype))
+        if self.has_variable("params", "kernel_scale"):
+            flat = x.reshape(-1, x.shape[-1])
+            y = _quantized_product(flat, kernel, self.get_variable("params", "kernel_scale"))
+            y = y.reshape(*x.shape[:-1], self.features)
+        else:
+            y = flat_dot(x, kernel.astype(self.dtype))
         if self.has_variable("params", "lora_a"):
             a, b, scale = (self.get_variable("params", name) for name in lora.LEAVES)
             low = flat_dot(flat_dot(x, a.astype(self.dtype)), b.astype(self.dtype))

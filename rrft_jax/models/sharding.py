@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from rrft_jax.models.quantized import SCALE, is_scale
 from rrft_jax.parallel.mesh import dropped_rules, on_one_device, spec_for
 
 _log = logging.getLogger(__name__)
@@ -30,15 +32,19 @@ PARAM_AXES: ParamAxes = (
 def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, axes: ParamAxes) -> PartitionSpec:
     """The PartitionSpec of the leaf with this '/'-joined path; what no pattern of `axes` matches stays whole.
 
-    An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split. A rule that
+    An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split. The scales
+    of a quantised kernel are split like the kernel, one scale for all rows is not. A rule that
     cannot apply to a parameter is logged once, with its path.
     """
     kernel, adapter, half = path.partition("/lora_")
+    scales, path = is_scale(path), path.removesuffix(SCALE) if is_scale(path) else path
     for pattern, names in axes:
         if re.search(pattern, f"{kernel}/kernel" if adapter else path):
             if adapter:
                 *stack, rows, columns = names
                 names = {"a": (*stack, rows, None), "b": (*stack, None, columns), "scale": stack}[half]
+            if scales and shape[-2] == 1:
+                names = (*names[:-2], None, names[-1])
             for reason in dropped_rules(shape, names, dict(mesh.shape)):
                 _log_once(path, reason)
             return spec_for(shape, names, dict(mesh.shape))
@@ -86,10 +92,10 @@ def _keys(path: tuple) -> list[str]:
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Parameters in the dtype that products run in; an adapter's scale stays exact."""
+    """Parameters in the dtype that products run in; scales stay exact, and codes of a quantised kernel codes."""
 
     def one(path: tuple, x: Any) -> Any:
-        return x if path[-1].key == "lora_scale" else x.astype(dtype)
+        return x if path[-1].key.endswith("_scale") or jnp.issubdtype(x.dtype, jnp.integer) else x.astype(dtype)
 
     return jax.tree_util.tree_map_with_path(one, tree)
 

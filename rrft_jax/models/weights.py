@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from rrft_jax.files import shown
-from rrft_jax.models import lora
+from rrft_jax.models import lora, quantized
 from rrft_jax.models.files import (
     INDEX,
     SINGLE,
@@ -89,13 +89,20 @@ def load_params(
 
 
 def load_sharded(
-    directory: str | Path, config: Sizes, mesh: Mesh, dtypes: Mapping[str, np.dtype],
+    directory: str | Path, config: Sizes, mesh: Mesh, dtypes: Mapping[str, Any],
     adapter: Mapping | None = None,
 ) -> dict:  # fmt: skip
-    """The same parameters on the mesh, each leaf (by path) in its dtype of `dtypes`; only local slices are read."""
+    """The same parameters on the mesh, each leaf (by path) in its dtype of `dtypes`; only local slices are read.
+
+    A dtype may be a scheme of `quantized.SCHEMES`: the kernel is then read and quantised a layer at a time, whole on
+    every host, and only its codes and scales are kept.
+    """
     tensors, axes = check_tensors(Path(directory), config), family_of(config).param_axes
     leaves = {}
     for path, leaf in leaf_paths(abstract_params(config)).items():
+        if quantized.is_scheme(dtypes[path]):
+            leaves |= _load_quantized(tensors, config, path, leaf.shape, dtypes[path], adapter, mesh)
+            continue
         parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
 
         def part(
@@ -110,6 +117,28 @@ def load_sharded(
         sharding = NamedSharding(mesh, param_spec(path, leaf.shape, mesh, axes))
         leaves[path] = jax.make_array_from_callback(leaf.shape, sharding, part)
     return from_paths(leaves)
+
+
+def _load_quantized(
+    tensors: Mapping[str, StoredTensor], config: Sizes, path: str, shape: tuple[int, ...], scheme: str,
+    adapter: Mapping | None, mesh: Mesh,
+) -> dict[str, jax.Array]:  # fmt: skip
+    """Codes and scales of the kernel `path` on the mesh."""
+    kept = quantized.shapes(path, shape, scheme)
+    host = {name: np.empty(like.shape, like.dtype) for name, like in kept.items()}
+    *stack, rows, columns = shape
+    for layer in range(stack[0]) if stack else [None]:
+        one = () if layer is None else (slice(layer, layer + 1),)
+        index = (*one, slice(0, rows), slice(0, columns))
+        kernel = _read_leaf(tensors, config, path, shape, index, np.float32, adapter).reshape(rows, columns)
+        for out, found in zip(host.values(), quantized.quantize(kernel, scheme), strict=True):
+            out[... if layer is None else layer] = found
+    axes, placed = family_of(config).param_axes, {}
+    for name, x in host.items():
+        sharding = NamedSharding(mesh, param_spec(name, x.shape, mesh, axes))
+        # Copies: on a CPU device the array may lie in the buffer that it was made from.
+        placed[name] = jax.make_array_from_callback(x.shape, sharding, lambda index, x=x: np.array(x[index]))
+    return placed
 
 
 def check_tensors(directory: Path, config: Sizes) -> dict[str, StoredTensor]:
@@ -188,14 +217,15 @@ def save_params(
 ) -> None:
     """Writes config.json and safetensors in the published layout; more than `shard_bytes` makes shards with an index.
 
-    params: host or device arrays; adapters in it are merged. dtype: "bfloat16" or "float32", the dtype stored.
+    params: host or device arrays; adapters in it are merged, quantised kernels put together. dtype: "bfloat16" or
+    "float32", the dtype stored.
     Every process calls it with its part of the parameters; they come together a layer at a time, and process 0 writes.
     Its host memory: one layer and twice one shard (the file library copies it). Tokenizer and processor files are not
     written here.
     """
     np_dtype = np.dtype({"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype])
     leaves = leaf_paths(params)
-    base = {path: leaf for path, leaf in leaves.items() if not lora.is_adapter(path)}
+    base = {p: leaf for p, leaf in leaves.items() if not lora.is_adapter(p) and not quantized.is_scale(p)}
     tensors = _published_tensors(config, base, leaves, np_dtype)
     if not is_writer():
         deque(tensors, maxlen=0)  # takes part in what process 0 asks for, in the same order
@@ -229,6 +259,9 @@ def _published_tensors(
         adapted = path.endswith("/kernel") and f"{module}/lora_a" in leaves
         for layer in range(leaf.shape[0]) if stacked else [None]:
             x = gather_to_writer(leaf, layer)
+            if (scale := leaves.get(f"{path}{quantized.SCALE}")) is not None:
+                scale = gather_to_writer(scale, layer)
+                x = None if x is None else np.asarray(quantized.dequantized(x, scale))
             parts = [f"{module}/{part}" for part in lora.LEAVES if adapted]
             adapter = {part: gather_to_writer(leaves[part], layer) for part in parts}
             yield name.format(layer), None if x is None else _published(names, path, x, adapter, dtype)

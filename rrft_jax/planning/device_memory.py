@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.models import quantized
 from rrft_jax.models.attention import choose
 from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.protocol import Sizes
@@ -21,7 +22,7 @@ from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
-from rrft_jax.planning.shapes import RunShapes, device_bytes, largest_bucket, make_shapes, prompt_shapes
+from rrft_jax.planning.shapes import RunShapes, bytes_of, device_bytes, largest_bucket, make_shapes, prompt_shapes
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.algorithms import get_algorithm
@@ -254,10 +255,14 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
 
 
 def _decoding_weights(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
-    """The decoder in the compute dtype, not split over fsdp: see `models.sharding.gathered`."""
+    """The decoder in the compute dtype, quantised kernels as they are, not split over fsdp: see
+    `models.sharding.gathered`."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):
-        spec = param_spec("/".join(k.key for k in path), leaf.shape, whole, axes)
-        total += math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape))
-    return total * jnp.dtype(config.model.dtype).itemsize
+        name = "/".join(k.key for k in path)
+        spec = param_spec(name, leaf.shape, whole, axes)
+        as_it_is = quantized.is_scale(name) or jnp.issubdtype(leaf.dtype, jnp.integer)
+        width = bytes_of(leaf.dtype if as_it_is else jnp.dtype(config.model.dtype))
+        total += math.ceil(math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape)) * width)
+    return total

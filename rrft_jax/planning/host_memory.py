@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.config import groups
 from rrft_jax.models import adapter as peft
+from rrft_jax.models import quantized
 from rrft_jax.models.lora import adapter_shapes
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
@@ -68,6 +69,11 @@ def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:
     for path, dtype in loaded_dtypes(config, base).items():
         elements, distinct, held = _parts(path, base[path].shape, mesh, axes)
         layers = base[path].shape[0] if names.published(path)[1] else 1
+        if quantized.is_scheme(dtype):  # codes of the whole leaf, a byte each here, and one layer's kernel
+            total = math.prod(base[path].shape)
+            most = max(most, total + total // layers * (read + 4))
+            shards += held * elements
+            continue
         most = max(most, distinct * elements * dtype.itemsize + elements // layers * read)
         shards += held * elements * dtype.itemsize
     most += merged

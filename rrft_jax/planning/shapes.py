@@ -1,5 +1,6 @@
 """Everything a run holds on its devices, as shapes with shardings: no array is made and no weight is read."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 from rrft_jax.config.groups import read
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
+from rrft_jax.models import quantized
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.prompts import Prompts
@@ -113,12 +115,18 @@ def make_shapes(
 
 def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     """Trainable, frozen, and the reference's copy of what is trained in the base."""
-    base, dtype = leaf_paths(abstract_params(sizes)), jnp.dtype(config.model.frozen_dtype)
+    base, kept = leaf_paths(abstract_params(sizes)), config.model.frozen_dtype
     trained = trained_paths(config, base)
-    cast = lambda x: jax.ShapeDtypeStruct(x.shape, dtype)  # noqa: E731
     trainable = {path: x for path, x in base.items() if path in trained}
-    frozen = {path: cast(x) for path, x in base.items() if path not in trained}
-    copied = {path: cast(x) for path, x in (base if config.reference else trainable).items()}
+
+    def as_kept(leaves: dict) -> dict:
+        found: dict = {}
+        for path, x in leaves.items():
+            found |= quantized.shapes(path, x.shape, quantized.dtype_of(path, kept))
+        return found
+
+    frozen = as_kept({path: x for path, x in base.items() if path not in trained})
+    copied = as_kept(base if config.reference else trainable)
     if config.lora.rank:
         adapter = adapter_shapes(base, read(config, "lora").settings())
         trainable = {path: x for path, x in adapter.items() if is_trained(path)}
@@ -165,15 +173,19 @@ def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, l
     return Batch(prompts, rows(jnp.int32, B, G, C), rows(bool, B, G, C), targets)
 
 
+def bytes_of(dtype: Any) -> float:
+    """Of a number on a device, where two of four bits share a byte."""
+    return jnp.iinfo(dtype).bits / 8 if jnp.issubdtype(dtype, jnp.integer) else jnp.dtype(dtype).itemsize
+
+
 def device_bytes(tree: Any) -> int:
     """Bytes of a tree of shapes on the device that holds most of it, each array padded to whole shards."""
 
     def one(x: Any) -> int:
         shape = x.sharding.shard_shape(x.shape) if getattr(x, "sharding", None) is not None else x.shape
-        size = jnp.dtype(x.dtype).itemsize if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else 8
-        total = size
+        size = 8 if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else bytes_of(x.dtype)
         for length in shape:
-            total *= length
-        return total
+            size *= length
+        return math.ceil(size)
 
     return sum(one(x) for x in jax.tree.leaves(tree))

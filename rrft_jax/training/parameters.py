@@ -17,6 +17,7 @@ from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
+from rrft_jax.models.quantized import SCHEMES, dtype_of
 from rrft_jax.models.registry import family_of, read_config
 from rrft_jax.models.sharding import ParamAxes, tree_shardings
 from rrft_jax.models.weights import abstract_params, load_sharded
@@ -60,7 +61,7 @@ def parameter_count(tree: dict) -> int:
 
 @dataclass(frozen=True)
 class Weights:
-    """Parameters on the mesh. trainable: float32; frozen: in config.model.frozen_dtype.
+    """Parameters on the mesh. trainable: float32; frozen: in config.model.frozen_dtype, see `models/quantized.py`.
 
     reference: the policy at the start, or config.reference with arrays of its own; None where the loss does not look at
     it. That at the start shares the arrays of `frozen`: with LoRA it is the base without the adapter's leaves and costs
@@ -79,7 +80,7 @@ def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: b
     """
     base = resolve_init(config.init)
     shapes = leaf_paths(abstract_params(model.config))
-    trained, frozen_dtype = trained_paths(config, shapes), jnp.dtype(config.model.frozen_dtype)
+    trained = trained_paths(config, shapes)
     merged = adapter_of(config.init, base, model.config)
     leaves = leaf_paths(load_sharded(base, model.config, mesh, loaded_dtypes(config, shapes), merged))
     trainable = {path: leaves[path] for path in trained}
@@ -89,7 +90,7 @@ def load_weights(config: ConfigDict, model: Model, mesh: Mesh, keep_reference: b
         reference = _fixed_reference(config, model, mesh, shapes)
     elif keep_reference:
         # The step consumes what is trained, so the reference needs its own copy of that, and only of that.
-        reference = from_paths(frozen | _copies(trainable, frozen_dtype))
+        reference = from_paths(frozen | (_copies(trainable, jnp.dtype(config.model.frozen_dtype)) if trained else {}))
     if config.lora.rank:
         new = from_paths(start_adapter(config, shapes, model.config, base))
         adapter = leaf_paths(place(new, mesh, family_of(model.config).param_axes))
@@ -107,7 +108,7 @@ def _fixed_reference(config: ConfigDict, model: Model, mesh: Mesh, shapes: Mappi
             f"{sizes.hidden_size} wide with {sizes.num_layers} layers, and {model.config.hidden_size} with "
             f"{model.config.num_layers}"
         )
-    dtypes = dict.fromkeys(shapes, jnp.dtype(config.model.frozen_dtype))
+    dtypes = {path: dtype_of(path, config.model.frozen_dtype) for path in shapes}
     return load_sharded(base, model.config, mesh, dtypes, adapter_of(config.reference, base, model.config))
 
 
@@ -116,10 +117,11 @@ def trained_paths(config: ConfigDict, shapes: Mapping[str, Any]) -> set[str]:
     return set() if config.lora.rank else set(leaf_paths(partition(from_paths(dict(shapes)), config.train.freeze)[0]))
 
 
-def loaded_dtypes(config: ConfigDict, shapes: Mapping[str, Any]) -> dict[str, jnp.dtype]:
-    """The dtype in which each of the model's own parameters, by path, is read: float32 where it is trained."""
-    trained = trained_paths(config, shapes)
-    return {path: jnp.dtype("float32" if path in trained else config.model.frozen_dtype) for path in shapes}
+def loaded_dtypes(config: ConfigDict, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """The dtype in which each of the model's own parameters, by path, is read: float32 where it is trained; of frozen
+    kernels it may be a scheme of `quantized.SCHEMES`."""
+    trained, frozen = trained_paths(config, shapes), config.model.frozen_dtype
+    return {path: jnp.dtype("float32") if path in trained else dtype_of(path, frozen) for path in shapes}
 
 
 def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
@@ -133,8 +135,14 @@ def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Arr
 
 def check_trained(config: ConfigDict) -> None:
     """ValueError where the fields that say what is trained, and in which dtype the rest is kept, do not fit."""
-    if config.model.frozen_dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"config.model.frozen_dtype={config.model.frozen_dtype!r}: choose float32 or bfloat16")
+    frozen = config.model.frozen_dtype
+    if frozen not in ("float32", "bfloat16", *SCHEMES):
+        raise ValueError(f"config.model.frozen_dtype={frozen!r}: choose float32, bfloat16, {' or '.join(SCHEMES)}")
+    if frozen in SCHEMES and config.lora.rank == 0:
+        raise ValueError(
+            f"config.model.frozen_dtype={frozen} is for a base that is not trained: give config.lora.rank, or "
+            "frozen_dtype=bfloat16"
+        )
     if config.lora.rank and config.train.freeze:
         raise ValueError(
             f"config.train.freeze={list(config.train.freeze)}: with config.lora.rank only the adapter is trained; "

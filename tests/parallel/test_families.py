@@ -9,12 +9,14 @@ from tests.devices import run_on_devices
 from tests.models.families import FIELDS
 
 SAME_NUMBERS = """
-import sys
-from dataclasses import replace
+import sys, tempfile
 import jax, jax.numpy as jnp, numpy as np
+from rrft_jax.models import quantized
+from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.registry import family_of, make_model
 from rrft_jax.models.score import score
 from rrft_jax.models.sharding import tree_shardings
+from rrft_jax.models.weights import load_sharded, save_params
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.parallel.placement import to_devices
 from tests.helpers.rounding import assert_same_but_rounding, rounding
@@ -40,6 +42,19 @@ for preset in ("data", "fsdp", "fsdp+tensor"):
     with jax.set_mesh(mesh):
         ours = f(jax.device_put(params, shardings), *to_devices((prompts, tokens, mask), mesh))
     assert_same_but_rounding(ours, expected, slack)
+
+# Kernels in 4 bits, read onto each mesh.
+kept = {path: quantized.dtype_of(path, "nf4") for path in leaf_paths(params)}
+f = quick_jit(lambda *a: objective(*a)[1])
+with tempfile.TemporaryDirectory() as folder:
+    save_params(folder, sizes, params, "float32")
+    load = lambda mesh: load_sharded(folder, sizes, mesh, kept)
+    expected = f(load(make_mesh(devices=jax.devices()[:1])), prompts, tokens, mask)
+    for preset in ("fsdp", "fsdp+tensor"):
+        mesh = make_mesh(preset=preset, kv_heads=sizes.num_kv_heads)
+        with jax.set_mesh(mesh):
+            ours = f(load(mesh), *to_devices((prompts, tokens, mask), mesh))
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 """
 
 

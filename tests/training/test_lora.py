@@ -97,8 +97,9 @@ def test_frozen_parameters_are_kept_in_bfloat16_on_request():
         (dict(lora__rank=-1), "config.lora.rank=-1"),
         (dict(lora__parts=("audio",)), "config.lora.parts"),
         (dict(train__freeze=("^vision/",)), "config.train.freeze=.*only the adapter is trained"),
+        (dict(lora__rank=0, model__frozen_dtype="nf4"), "frozen_dtype=nf4 is for a base .* give config.lora.rank"),
         (dict(lora__rank=0, lora__adapter="x"), "config.lora.adapter=x is an adapter.*give config.lora.rank"),
-        (dict(model__frozen_dtype="float16"), "config.model.frozen_dtype='float16': choose float32 or bfloat16"),
+        (dict(model__frozen_dtype="float16"), "config.model.frozen_dtype='float16': choose float32, .*int8 or nf4"),
     ],
 )
 def test_fields_that_do_not_fit(fields, message):

