@@ -41,6 +41,8 @@ class Server:
             await asyncio.sleep(20)
         if "BUSY" in content:
             return JSONResponse({"error": {"message": "busy"}}, 500)
+        if "LONG" in content:
+            return JSONResponse({"error": {"message": "too long"}}, 400)
         if "DENY" in content:
             return JSONResponse({"error": {"message": "no"}}, 401)
         said = next((text for tag, text in LIES.items() if tag in content), '{"score": 7, "rationale": "ok"}')
@@ -108,6 +110,11 @@ def test_a_server_that_dies_and_comes_back(server, tmp_path):
     again = judged_by(server.url, cache=str(tmp_path))  # a later session, at another address
     assert score(again, ["b", "c"]).values.tolist() == [[0.7, 0.7]] and len(server.asked) == 1
     assert len((tmp_path / FILE).read_text().splitlines()) == 3
+
+
+def test_texts_that_a_living_server_refuses_are_no_dead_server(server):
+    scored = score(judged_by(server.url, give_up=2, concurrency=1), [*(f"LONG {i}" for i in range(6)), "good"])
+    assert scored.values[0][-1] == 0.7 and len(scored.failures) == 6 and "too long" in scored.failures[-1].reason
 
 
 def test_a_broken_judge_gives_no_values(server):
