@@ -1,11 +1,27 @@
 """Packaging of rrft_jax. Exact versions of everything are in requirements.lock, used as constraints."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+WITHIN = "launch", "configs"  # folders next to the package in a checkout, and within it in a wheel
+
+
+class BuildWithPrograms(build_py):
+    """Puts programs and configs into a wheel; an editable installation finds them in the checkout."""
+
+    def run(self):
+        super().run()
+        for folder in () if self.editable_mode else WITHIN:
+            for file in sorted((ROOT / folder).glob("*.py")):
+                to = Path(self.build_lib) / "rrft_jax" / folder / file.name
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, to)
+
 
 
 def version() -> str:
@@ -28,6 +44,13 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["rrft_jax", "rrft_jax.*"]),
     package_data={"rrft_jax": ["assets/**/*"]},
+    cmdclass={"build_py": BuildWithPrograms},
+    entry_points={
+        "console_scripts": [
+            f"rrft-{name.replace('_', '-')}=rrft_jax.programs:{name}"
+            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve")
+        ]
+    },
     install_requires=[
         "absl-py",
         "flax>=0.12,<0.13",
@@ -58,6 +81,7 @@ setup(
         "serve": SERVE,
         "plots": PLOTS,
         "report": REPORT,
+        "hub": ["datasets"],  # data=hf:NAME@SPLIT
         "wandb": ["wandb"],  # trackers, for config.log.sinks
         "trackio": ["trackio"],
         "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws

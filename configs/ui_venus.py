@@ -44,14 +44,16 @@ def get_config(arg=None):
         config.loss.beta = 4e-3 if screen else 1e-3
         config.optimizer.schedule.peak = 4e-7
         config.train.freeze = () if screen else ("^vision/",)
-        for name in readers:
-            config.reward_options[name].coordinates = "resized"
-        if given.size != "nano" or given.data:
+        limits = {"min_pixels": 3_136, "max_pixels": config.processor.max_pixels or 12_544}  # nano's own
+        if given.size != "nano":
+            limits = PIXELS
+            config.processor.update(limits)
             config.train.prompts = 128 if screen else 256
             config.rollout.max_completion_length = 128 if screen else 512
-            config.processor.update(PIXELS)
-            for name in readers:
-                config.reward_options[name].update(PIXELS)
+            if config.buckets.patches != ("auto",):
+                config.buckets.patches = (10_240, 24_576)
+        for name in readers:  # which read what the model says of the picture that it sees
+            config.reward_options[name].update({"coordinates": "resized", **limits})
         if given.data and not given.runlocal:
             config.train.epochs = 10.0
     return config

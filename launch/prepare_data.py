@@ -38,6 +38,9 @@ _TASK = flags.DEFINE_string(
     "own, my_task.py:TASK.",
 )  # fmt: skip
 _IMAGE_ROOT = flags.DEFINE_string("image_root", None, "Where image paths start; not of every source.")
+_CATEGORIES = flags.DEFINE_string(
+    "categories", None, "coco: only these, by commas, or few_shot, novel, lvis_rare; !novel: all but these."
+)
 _ANSWERS = flags.DEFINE_enum("answers", None, ANSWERS, "geometry3k: ask for a choice's letter (default) or its number.")
 _PER_SCENE = flags.DEFINE_integer("per_scene", None, "super_clevr: questions made from a scene (default 16).", 1)
 _SEED = flags.DEFINE_integer("seed", None, "super_clevr: which questions are made (default 0).", 0)
@@ -93,6 +96,7 @@ def prepare() -> None:
     flag_options = {
         "task": _TASK,
         "image_root": _IMAGE_ROOT,
+        "categories": _CATEGORIES,
         "answers": _ANSWERS,
         "per_scene": _PER_SCENE,
         "seed": _SEED,

@@ -78,8 +78,8 @@ def main(argv: list[str]) -> int:
             )
         chosen = cells(_TASKS.value or list(table_tasks()), _METHODS.value, [int(seed) for seed in _SEEDS.value])
         for number, cell in enumerate([] if _REPORT.value else chosen, 1):
-            say = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731
-            code = run_cell(cell, train, workdirs, results, _QUESTIONS.value, say)
+            announce = lambda text, number=number: print(f"[{number} of {len(chosen)}] {text}", flush=True)  # noqa: E731
+            code = run_cell(cell, train, workdirs, results, _QUESTIONS.value, announce)
             if code:
                 print("stopped; the same command of launch/reproduce.py resumes from here", file=sys.stderr)
                 return code

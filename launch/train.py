@@ -4,8 +4,10 @@
     python launch/train.py --config=configs/grpo_counting.py --workdir=workdirs/mine --config.train.steps=50
     python launch/train.py --config=configs/grpo_counting.py:2b --dry-run
     python launch/train.py --config=configs/grpo_counting.py --reward my_rewards.py:short_answer=0.5
+    python launch/train.py --from=workdirs/mine --workdir=workdirs/again
 
-The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first.
+The same command with the --workdir of an unfinished run resumes it. Ctrl-C saves first. --from=WORKDIR takes the config
+of another run, in place of --config, and lists what differs: data, seeds, versions, and fields that are set.
 
 On a TPU pod start it on every worker. Elsewhere give each process --coordinator_address=HOST:PORT --num_processes=N
 --process_id=I (or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID), or start N processes on this machine
@@ -31,6 +33,7 @@ from rrft_jax.training.interrupt import leave_on_signals
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
+_FROM = flags.DEFINE_string("from", "", "Repeats the run in this directory: its config in place of --config.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; default: workdirs/<config>-<time>.")
 _REWARD = flags.DEFINE_multi_string(
     "reward", [], "A reward and its weight, added to the config's: my_rewards.py:NAME=0.5, package.module:NAME=0.5 or "
@@ -50,7 +53,7 @@ _EXPLAIN = flags.DEFINE_bool("explain_compilations", False, "Log every compilati
 
 def _default_workdir() -> str:
     """workdirs/<config file>-<time>; the last --config wins, as it does for absl."""
-    name = "run"
+    name = f"{Path(_FROM.value).name}-again" if _FROM.value else "run"
     for arg, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
         flag, equals, value = arg.lstrip("-").partition("=")
         if arg.startswith("-") and flag == "config":
@@ -111,7 +114,7 @@ def main(argv):
         with kept_for_good():
             from rrft_jax.training.stages import run
 
-        return run(_CONFIG.value, workdir, sys.argv, profile_steps)
+        return run(_CONFIG.value, workdir, sys.argv, profile_steps, like=_FROM.value)
     except ElsewhereError:  # which says what it was
         return leave(LOST_OTHERS)
     except (ValueError, OSError, RuntimeError) as error:

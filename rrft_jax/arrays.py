@@ -1,7 +1,6 @@
 """The array types of annotations. The letters of their shapes are those of the docstrings, B G P C I L D H K A V.
 
-The tests check annotations of `models`, `rollout` and `losses` as functions are called (tests/conftest.py);
-nothing else does.
+The tests check annotations of `losses` and `rollout` as functions are called (tests/conftest.py); nothing else does.
 """
 
 from typing import TYPE_CHECKING, Any

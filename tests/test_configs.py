@@ -101,6 +101,9 @@ def test_settings_of_the_other_papers():
     assert (found.rollout.group, found.train.prompts, found.loss.beta, found.train.epochs) == (8, 128, 4e-3, 10.0)
     assert (found.optimizer.schedule.peak, found.train.freeze) == (4e-7, ())
     assert found.reward_options.in_box.max_pixels == found.processor.max_pixels == 4_800_000
+    assert load("ui_venus.py", "screen,paper").reward_options.in_box.max_pixels == 12_544  # nano's own
+    found_nano = load("ui_venus.py", "screen,paper,data=/data/x")
+    assert found_nano.reward_options.in_box.max_pixels == found_nano.processor.max_pixels
     found = load("ui_venus.py", f"navigation,{real}")
     assert (found.train.prompts, found.loss.beta, found.train.freeze) == (256, 1e-3, ("^vision/",))
     assert found.reward_options.action_coordinates.coordinates == "resized"

@@ -70,7 +70,7 @@ def test_version_and_python(options):
 
 def test_extras(options):
     extras = options["extras_require"]
-    trackers = {"wandb", "trackio", "mlflow"}
+    trackers = {"hub", "wandb", "trackio", "mlflow"}
     assert set(extras) == {"tpu", "cuda", "serve", "plots", "report", "test", "parity", "bench"} | trackers
     assert not any("torch" in r for r in [*options["install_requires"], *extras["test"]])
     assert "torch==2.13.0" in extras["parity"] and "torch==2.13.0" in (ROOT / "Makefile").read_text()

@@ -8,10 +8,9 @@ import rrft_jax
 PACKAGE = Path(rrft_jax.__file__).parent
 # A room and what it may import besides itself: everything in front of it, but for the exceptions below.
 ROOMS = (
-    "remote",
-    "arrays", "files", "fields", "compilation", "doors", "parallel", "models", "losses", "answers", "data", "rewards",
-    "processing", "tasks", "rollout", "run", "report", "config", "pretrained", "training", "planning", "evaluation",
-    "serving",
+    "remote", "arrays", "files", "programs", "fields", "compilation", "doors", "parallel", "models", "losses",
+    "answers", "data", "rewards", "processing", "tasks", "rollout", "run", "report", "config", "pretrained", "training",
+    "planning", "evaluation", "serving",
 )  # fmt: skip
 ONLY = {
     "remote": set(), "parallel": set(), "answers": set(), "losses": {"arrays", "doors"},

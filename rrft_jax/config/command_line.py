@@ -17,6 +17,7 @@ import ml_collections
 from absl import flags
 from ml_collections.config_flags import tuple_parser
 
+from rrft_jax.programs import folder_of
 from rrft_jax.rewards.outside import split_entry
 
 _BUCKETS = re.compile(r"--\w+\.(?:stage1\.)?buckets\.")
@@ -33,12 +34,39 @@ def parse_flags(argv: Sequence[str], name: str = "config") -> list[str]:
     before anything can check them.
     """
     try:
+        argv = with_config_files(as_config(argv))
         if not any(re.match("--?help", arg) for arg in argv):
             check_command_line(argv, name)
         return flags.FLAGS(list(argv))
     except (ConfigError, flags.Error) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
+
+
+def as_config(argv: Sequence[str]) -> list[str]:
+    """argv with the --config that --from=WORKDIR stands for. ConfigError where both are given."""
+    workdir = _last_value(argv, "from")
+    if workdir is None:
+        return list(argv)
+    if _last_value(argv, "config") is not None:
+        raise ConfigError("--from has the config of a run: leave --config out, and set fields by --config.field=value")
+    return [argv[0], f"--config={Path(__file__).with_name('again.py')}:{workdir}", *argv[1:]]
+
+
+def with_config_files(argv: Sequence[str]) -> list[str]:
+    """argv in which --config=NAME, where NAME is no file, is the config file of this name that comes with the package:
+    grpo_counting, or grpo_counting.py, or configs/grpo_counting.py where there is no such folder."""
+    out = list(argv)
+    for i, arg in enumerate(out):
+        flag, equals, value = arg.lstrip("-").partition("=")
+        if not arg.startswith("-") or flag != "config":
+            continue
+        at, value = (i, value) if equals else (i + 1, out[i + 1] if i + 1 < len(out) else "")
+        name, colon, rest = value.partition(":")
+        file = folder_of("configs") / f"{name.removeprefix('configs/').removesuffix('.py')}.py"
+        if name and "/" not in name.removeprefix("configs/") and not Path(name).is_file() and file.is_file():
+            out[at] = f"{arg.partition('=')[0]}={file}{colon}{rest}" if equals else f"{file}{colon}{rest}"
+    return out
 
 
 def check_command_line(argv: Sequence[str], name: str = "config") -> None:

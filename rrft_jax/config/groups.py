@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from rrft_jax.data.sources.hub import check_columns, is_hub
 from rrft_jax.losses.ppo import PPOLoss
 from rrft_jax.models.attention import check_name
 from rrft_jax.models.lora import LoRA as Adapter
@@ -30,6 +31,7 @@ class Data:
     filter: str = ""  # rollouts.jsonl of launch/filter_instances.py: records without a right rollout are left out
     filter_always_right: bool = False  # and so are those whose rollouts were all right
     held_out: float = 0.1  # share of the records kept for evaluation
+    columns: tuple[str, ...] = ()  # of data=hf:NAME, fields under other names: "problem=query", "answer=label"
     range: tuple[int, int] = (0, 0)  # first and end of the examples to train on, in a fixed random order; end 0: all
 
     def __post_init__(self):
@@ -37,6 +39,9 @@ class Data:
             raise ValueError("config.data.filter_always_right=True would change nothing: it reads config.data.filter")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"config.data.held_out={self.held_out} is a share: give 0 or more, and less than 1")
+        check_columns(self.columns)
+        if self.columns and not is_hub(self.folder):
+            raise ValueError(f"config.data.columns is for data=hf:NAME, and config.data.folder is {self.folder!r}")
         places = tuple(self.range)
         if len(places) != 2 or places[0] < 0 or places[1] and places[1] <= places[0]:
             raise ValueError(f"config.data.range={places}: give the first place and the end, such as 0,1600, or 1600,0")

@@ -26,6 +26,7 @@ from rrft_jax.data.records import (
 )
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part, split_name
+from rrft_jax.data.sources.hub import is_hub, read_hub
 from rrft_jax.data.sources.tables import Row, jsonl_rows, parquet_rows, pictures_for
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
@@ -44,14 +45,21 @@ _PREPARE = "python launch/prepare_data.py --source=... --input={} --data_dir=dat
 
 def read_folder(
     folder: str | Path, task: str, split: str = "", image_root: str = "", strict: bool = False,
-    wanted: Sequence[str] = FOR_TRAINING,
+    wanted: Sequence[str] = FOR_TRAINING, columns: Sequence[str] = (),
 ) -> Records:
-    """The records of `task` at `folder`.
+    """The records of `task` at `folder`, or of a data set of the hub, hf:NAME@SPLIT (`sources.hub`).
 
     split: its name; empty: the first of `wanted` that exists, where "" stands for files named after no split. strict:
     raise a RecordError that lists every problem instead of skipping the records that have one. image_root: where image
-    paths start, absolute or relative to the folder. Raises FileNotFoundError or ValueError that says what can be read.
+    paths start, absolute or relative to the folder. columns: FIELD=COLUMN, of hf: alone. Raises FileNotFoundError or
+    ValueError that says what can be read.
     """
+    if is_hub(folder):
+        if image_root:
+            raise ValueError(f"config.data.image_root: {folder} holds its pictures itself; leave it empty")
+        return read_hub(str(folder), task, split, strict, columns, lambda there: split_among(there, wanted))
+    if columns:
+        raise ValueError(f"config.data.columns is for data=hf:...; {folder} is read by the fields of its records")
     folder = Path(folder).expanduser()
     if (prepared := find_prepared(folder, task)) is not None:
         if image_root:

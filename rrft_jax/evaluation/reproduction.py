@@ -88,7 +88,7 @@ def run_cell(
     workdirs: Path,
     results: Path,
     questions: int,
-    say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> int:
     """Trains and evaluates a cell and writes its result; 0, or the exit code of a training that was stopped.
 
@@ -109,12 +109,12 @@ def run_cell(
     workdir = workdirs / cell.name
     checkpoint = BASE
     if method.recipe:
-        say(f"{cell.name}: training in {workdir}")
+        announce(f"{cell.name}: training in {workdir}")
         code = train(cell, workdir / "run")
         if not (workdir / "run" / DONE).exists():
             return code or 1
         checkpoint = str(workdir / "run")
-    say(f"{cell.name}: evaluation of {questions} questions a column")
+    announce(f"{cell.name}: evaluation of {questions} questions a column")
     spent = Spent(workdir / "evaluation" / SPENT)
     decoding = replace(PAPER, max_new_tokens=_longest(cell), seed=cell.seed)
     numbers = _evaluate(cell, checkpoint, decoding, workdir / "evaluation", questions, spent.note)

@@ -73,7 +73,8 @@ def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         groups += shown
         questions += held_out(path, number, pictures)
         # Looking at each of many records would take longer than drawing them.
-        _, found = replay(records[number], 1 + len(records[number]) // 5000)
+        group = configs[number].get("rollout.group", 2)
+        _, found = replay(records[number], 1 + len(records[number]) // 5000, group if isinstance(group, int) else 2)
         warnings += [f"{name}, step {one.step}: {one.text}." for one in found]
         warnings += [f"{name}: {note}" for note in about.notes_of(path)]
         if left_out:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from rrft_jax.rewards.values import Values
+
 if TYPE_CHECKING:
     from rrft_jax.data.example import Example
 
@@ -16,7 +18,7 @@ def soft_overlong(
     count_tokens: Callable[[Sequence[str]], Sequence[int]],
     max_completion_length: int,
     buffer: float = 0.2,
-) -> list[float | None]:
+) -> Values:
     """0 up to (1 - buffer) max_completion_length tokens, from there straight down to -1 at max_completion_length.
 
     count_tokens: the number of tokens of each text, from the tokenizer that trains. max_completion_length: in
@@ -29,4 +31,5 @@ def soft_overlong(
             f"config.reward_options.soft_overlong.buffer={buffer} is a share of the longest completion: (0, 1]"
         )
     width = buffer * max_completion_length
-    return [-min(max(n - (max_completion_length - width), 0.0) / width, 1.0) for n in count_tokens(completions)]
+    free = max_completion_length - width
+    return Values(-min(max(n - free, 0.0) / width, 1.0) for n in count_tokens(completions))

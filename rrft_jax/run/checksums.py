@@ -70,9 +70,9 @@ def _sum(part: np.ndarray, index: tuple[slice, ...], shape: tuple[int, ...]) -> 
     rows = np.ascontiguousarray(part).reshape(math.prod(outer), -1).view(f"u{part.dtype.itemsize}")
     first = sum(start * stride for start, stride in zip(starts, strides, strict=True))
     columns = np.arange(min(rows.shape[1], BLOCK), dtype=np.uint64) * _PLACE
-    together, total = max(1, BLOCK // max(1, rows.shape[1])), 0
-    for top in range(0, rows.shape[0], together):
-        block = rows[top : top + together]
+    at_a_time, total = max(1, BLOCK // max(1, rows.shape[1])), 0
+    for top in range(0, rows.shape[0], at_a_time):
+        block = rows[top : top + at_a_time]
         place = np.full((len(block), 1), first, np.uint64)
         for i, stride in zip(np.unravel_index(np.arange(top, top + len(block)), outer or (1,)), strides, strict=False):
             place += i.astype(np.uint64)[:, None] * np.uint64(stride)

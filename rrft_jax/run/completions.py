@@ -21,7 +21,7 @@ from rrft_jax.data.decoding import open_image
 from rrft_jax.files import parse_json, shown
 
 FOLDER, HELD_OUT, FILE = "completions", "held_out", "groups.jsonl"
-GEOMETRY = ("bbox", "boxes", "point", "points", "coordinates")  # what of an example's metadata can be drawn
+GEOMETRY = ("box", "bbox", "boxes", "point", "points", "size")  # what of an example's metadata can be drawn
 _STEP = re.compile(r"step_(\d+)")
 
 

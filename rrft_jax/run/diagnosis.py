@@ -72,12 +72,15 @@ def diagnose(records: Sequence[Mapping[str, float]], evaluations: Sequence[Evalu
 
 
 class Watch:
-    """Takes a run's metrics step by step; `add` returns the findings that were not told before."""
+    """Takes a run's metrics step by step; `add` returns the findings that were not told before.
 
-    def __init__(self) -> None:
+    group: completions of a prompt (config.rollout.group); one alone has no spread, and nothing is wrong with that.
+    """
+
+    def __init__(self, group: int = 2) -> None:
         self._records: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
         self._evaluations: list[Evaluation] = []
-        self._told: set[str] = set()
+        self._told: set[str] = set() if group > 1 else {"no_spread"}
 
     def add(self, record: Mapping[str, float], look: bool = True) -> list[Finding]:
         """record: metrics of a step, with "step". look: False: remembers it, for the next call."""
@@ -96,9 +99,10 @@ class Watch:
         return new
 
 
-def replay(records: Sequence[Mapping[str, float]], every: int = 1) -> tuple[Watch, list[Finding]]:
-    """A watch that has seen these metrics, and what it found. every: looks at each so-many-th record alone."""
-    watch = Watch()
+def replay(records: Sequence[Mapping[str, float]], every: int = 1, group: int = 2) -> tuple[Watch, list[Finding]]:
+    """A watch that has seen these metrics, and what it found. every: looks at each so-many-th record alone. group: as
+    `Watch` has it."""
+    watch = Watch(group)
     found = [f for k, record in enumerate(records) for f in watch.add(record, (k + 1) % every == 0)]
     return watch, found
 

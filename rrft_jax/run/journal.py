@@ -24,7 +24,8 @@ class Journal:
         self._completions = CompletionsWriter(workdir) if is_writer() else None
         self._held_out = CompletionsWriter(workdir, HELD_OUT) if is_writer() else None
         self._progress: Progress | None = None
-        self._workdir, self._watch = workdir, Watch()
+        self._workdir, self._group = workdir, int((config or {}).get("rollout", {}).get("group", 2))
+        self._watch = Watch(self._group)
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
         """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
@@ -32,7 +33,8 @@ class Journal:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
             before = list(read_metrics(self._workdir))
-            self._watch, _ = replay(before, 1 + len(before) // 5000)  # what was said then is not said again
+            # What was said then is not said again.
+            self._watch, _ = replay(before, 1 + len(before) // 5000, self._group)
             self._completions.cut_back(step)
         if self._held_out is not None:
             self._held_out.cut_back(step - unevaluated)

@@ -19,6 +19,7 @@ from rrft_jax.parallel.processes import ElsewhereError, all_gather_objects, is_w
 from rrft_jax.pretrained import export, export_adapter
 from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
+from rrft_jax.run.again import differences, record_data
 from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
@@ -78,6 +79,7 @@ def train(
     profile_steps: range = range(0),
     began: float = 0.0,
     stop: GracefulStop | None = None,
+    like: str | Path = "",
 ) -> int:
     """Runs or resumes a training; returns the exit code: 0 done, or stopped by SIGTERM after saving (then the workdir
     has no DONE file); 130 stopped by Ctrl-C after saving.
@@ -135,6 +137,8 @@ def train(
         profiler = stack.enter_context(Profiler(path, profile_steps))
         if is_writer() and run.source.skipped:
             write_lines(path / "skipped.jsonl", run.source.skipped)
+        if is_writer():
+            _compare(path, run, like if not resumed else "")
         try:
             _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
         except (ValueError, OSError, RuntimeError) as error:
@@ -259,6 +263,15 @@ def _due(step: int, updates: int, every: int, total: int) -> bool:
     """Whether the completions of the batch whose first update is `step` are written: of the first batch, of the last,
     and of those in whose updates a multiple of `every` lies."""
     return step == 1 or step + updates > total or (step + updates - 1) // every > (step - 1) // every
+
+
+def _compare(path: Path, run: Run, like: str | Path) -> None:
+    """Records what the run is trained on, and says how it differs from the run `like` which it repeats, if any."""
+    for note in record_data(path, run.source.digest, run.source.records):
+        logging.warning("%s", note)
+    if like:
+        found = differences(path, Path(like).expanduser().absolute(), upgrade)
+        print(f"repeats {like}" + (", but for:\n  " + "\n  ".join(found) if found else ": all is as it was"))
 
 
 def _moved(changed: Mapping[str, tuple]) -> list[str]:

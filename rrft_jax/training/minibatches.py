@@ -56,10 +56,10 @@ def select(
     numbers, weight: as `padded` gives them. A group is split over as many rows as `to` wants.
     """
 
-    def prompt(x: Shaped[Array, "rows ..."]) -> Shaped[Array, "selected ..."]:
+    def prompt(x: Shaped[HostOrDevice, "rows ..."]) -> Shaped[Array, "selected ..."]:
         return _on_rows(jnp.repeat(x[numbers * of.split], to.split, 0))
 
-    def completions(x: Shaped[Array, "rows members *rest"]) -> Shaped[Array, "selected split *rest"]:
+    def completions(x: Shaped[HostOrDevice, "rows members *rest"]) -> Shaped[Array, "selected split *rest"]:
         whole = x.reshape(x.shape[0] // of.split, of.split * x.shape[1], *x.shape[2:])[numbers]
         return _on_rows(whole.reshape(to.rows, whole.shape[1] // to.split, *whole.shape[2:]))
 

@@ -162,10 +162,10 @@ def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) ->
     ours, theirs = describe(new), describe(found)
     for module in sorted(ours.keys() | theirs.keys()):
         if ours.get(module) != theirs.get(module):
-            say = lambda x: f"rank {x[0]}, alpha {x[0] * x[1]:g}" if x else "no adapter"  # noqa: E731
+            named = lambda x: f"rank {x[0]}, alpha {x[0] * x[1]:g}" if x else "no adapter"  # noqa: E731
             raise ValueError(
-                f"config.lora.adapter={settings.adapter} has {say(theirs.get(module))} at {module}, config.lora has "
-                f"{say(ours.get(module))}: make rank, alpha, targets and parts those of the adapter"
+                f"config.lora.adapter={settings.adapter} has {named(theirs.get(module))} at {module}, config.lora has "
+                f"{named(ours.get(module))}: make rank, alpha, targets and parts those of the adapter"
             )
     return {path: found[path] for path in new}
 

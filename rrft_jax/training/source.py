@@ -1,8 +1,9 @@
 """Where batches come from: generated scenes or records of a folder, each batch a pure function of its number."""
 
+import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +50,7 @@ class Source:
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
     records: int = 0  # training examples of one pass; 0: they never end
     epochs: Callable[[int], float] | None = None
+    digest: str = ""  # of the examples, as `digest_of` has it: equal for runs on equal data
 
 
 def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
@@ -84,7 +86,8 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
     sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
-    return Source(fetch, pick, sets, tuple(sizes), report, (bucket,), records=max(stop - start, 0))
+    records, digest = max(stop - start, 0), digest_of(probe)
+    return Source(fetch, pick, sets, tuple(sizes), report, (bucket,), records=records, digest=digest)
 
 
 def folder_source(
@@ -96,7 +99,7 @@ def folder_source(
     Raises RecordError under config.data.strict for a record that would be skipped as bad; too long is not bad.
     """
     data = config.data
-    records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict)
+    records = read_folder(data.folder, task.name, data.split, data.image_root, data.strict, columns=data.columns)
     examples, refused = taken(task, records.examples)
     ask = task.prompt_fn(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
@@ -166,7 +169,19 @@ def folder_source(
     counts = [len(group) for group in groups]
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
     used = tuple(bucket for bucket, group in zip(index.buckets, index.groups, strict=True) if len(group))
-    return Source(fetch, pick, sets, index.sizes, "\n".join(filter(None, lines)), used, skipped, len(part), epochs)
+    text, digest = "\n".join(filter(None, lines)), digest_of(index.examples[n] for n in [*part.tolist(), *out.tolist()])
+    return Source(fetch, pick, sets, index.sizes, text, used, skipped, len(part), epochs, digest)
+
+
+def digest_of(examples: Iterable[Example]) -> str:
+    """A digest of questions, answers and reasoning in their order, and of pixels where they are there and not files."""
+    found = hashlib.sha256()
+    for e in examples:
+        found.update(repr((e.id, e.problem, e.answer, e.cot, e.system, e.history, e.reply, len(e.images))).encode())
+        for image in e.images:
+            if hasattr(image, "tobytes"):
+                found.update(image.tobytes())
+    return found.hexdigest()[:16]
 
 
 def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

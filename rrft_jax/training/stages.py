@@ -21,6 +21,7 @@ def run(
     argv: list[str],
     profile_steps: range = range(0),
     began: float = 0.0,
+    like: str | Path = "",
 ) -> int:
     """Trains config.stage1, if there is one, in workdir/stage1, then `config` from its result; returns the exit code.
 
@@ -29,7 +30,7 @@ def run(
     counts its own CPU time.
     """
     if not config.stage1:
-        return train(config, workdir, argv, profile_steps, began)
+        return train(config, workdir, argv, profile_steps, began, like=like)
     config = config.copy_and_resolve_references()
     if chosen := run_on_all(lambda: settle_task(config)):
         print_once(chosen)
@@ -39,7 +40,7 @@ def run(
     first = Path(workdir).expanduser().absolute() / STAGE1
     print_once(f"stage 1 of 2, in {first}")
     with GracefulStop() as stop:  # of both: a signal while the first one ends must reach the second
-        code = train(config.stage1, first, argv, began=began, stop=stop)
+        code = train(config.stage1, first, argv, began=began, stop=stop, like=like and Path(like) / STAGE1)
         if not run_on_all(lambda: (first / DONE).exists()):
             return code
         if asked_to_stop(stop):
@@ -48,7 +49,7 @@ def run(
         print_once(f"stage 2 of 2, from {first}")
         began = cpu_seconds()
         config.init = str(first)
-        return train(config, workdir, argv, profile_steps, began, stop)
+        return train(config, workdir, argv, profile_steps, began, stop, like)
 
 
 def check_stages(config: ConfigDict) -> None:
@@ -56,7 +57,7 @@ def check_stages(config: ConfigDict) -> None:
     stages the wrong records."""
     shared = ["task", "init"]
     if config.data.folder or config.stage1.data.folder:
-        shared += ["data.folder", "data.split", "data.image_root", "data.held_out", "eval.examples"]
+        shared += ["data.folder", "data.split", "data.image_root", "data.columns", "data.held_out", "eval.examples"]
     first, last = flatten(config.stage1.to_dict()), flatten(config.to_dict())
     for name in shared:
         if first[name] != last[name]:

@@ -41,7 +41,7 @@ def split_micro_batches(batch: Any, count: int) -> Any:
     Rows are dealt out in turn, so that each device keeps its own rows of every micro-batch.
     """
 
-    def split(x: Shaped[Array, "B ..."]) -> Shaped[Array, "count part ..."]:
+    def split(x: Shaped[HostOrDevice, "B ..."]) -> Shaped[Array, "count part ..."]:
         B = x.shape[0]
         if count < 1 or B % count:
             raise ValueError(f"train.micro_batches={count} must divide the {B} prompts of a batch")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from rrft_jax.data.sources.hub import is_hub
 from rrft_jax.tasks.records import task_of_folder
 from rrft_jax.tasks.registry import AUTO, GENERAL, get_task
 
@@ -23,6 +24,9 @@ def _settle(config: ConfigDict) -> str:
         return ""
     config.task = first = get_task(AUTO).name
     folder = config.data.folder
+    if is_hub(folder):
+        config.task = GENERAL
+        return f"config.task: {GENERAL}, as for any set of the hub; --config.task={first}, or another, in place of it"
     if not folder or not Path(folder).expanduser().exists():  # whoever reads it says that it is not there
         return ""
     named, why = task_of_folder(folder, first, config.data.image_root)

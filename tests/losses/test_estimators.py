@@ -1,5 +1,6 @@
 """Each advantage estimator against loops over plain numbers, written from verl's, TRL's and the papers' formulas."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,9 @@ def verl_gae(rewards, values, mask, gamma, lam):
     return out * mask, (out + values) * mask
 
 
+GAE = jax.jit(gae, static_argnums=(3, 4))
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     rewards=arrays(np.float32, (1, 2, 5), elements=st.floats(-2, 2, width=16)),
@@ -128,7 +132,7 @@ def verl_gae(rewards, values, mask, gamma, lam):
 def test_gae_against_verls_loop(rewards, values, lengths, gamma, lam):
     mask = np.arange(5) < lengths[..., None]
     dirty = np.where(mask, values, NAN)
-    advantages, returns = gae(np.where(mask, rewards, NAN).astype(np.float32), dirty, mask, gamma, lam)
+    advantages, returns = GAE(np.where(mask, rewards, NAN).astype(np.float32), dirty, mask, gamma, lam)
     for b, g in np.ndindex(lengths.shape):
         wanted = verl_gae(rewards[b, g].astype(float), values[b, g].astype(float), mask[b, g], gamma, lam)
         np.testing.assert_allclose((advantages[b, g], returns[b, g]), wanted, rtol=1e-4, atol=1e-4)

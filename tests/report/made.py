@@ -14,7 +14,7 @@ ATTACK = "<script>window.attacked = 1</script><img src=x onerror='window.attacke
 def group(step: int, number: int, task: str = "counting", **fields) -> Group:
     picture = np.full((40, 60, 3), (40 * number) % 255, np.uint8)
     rewards = [0.0, 1.0, 0.5, 2.0]
-    texts = [ATTACK, f"<answer>[6, 4, 30, 20]</answer> of step {step}", "the same", "the same"]
+    texts = [ATTACK, f"<answer>[100, 100, 500, 500]</answer> of step {step}", "the same", "the same"]
     return Group(**{
         "prompt_id": number, "example_id": f"e{number}", "prompt": f"How many? {ATTACK}", "answer": "4",
         "completions": texts, "images": [picture], "rewards": {"accuracy": rewards}, "reward": rewards,
@@ -40,7 +40,9 @@ def make_run(path: Path, steps: int = 60, seed: int = 0, **config) -> Path:
     (path / "config.json").write_text(json.dumps(stored))
     (path / "versions.json").write_text(json.dumps({"jax": "0.10", "git": {"commit": "abc", "dirty": True}}))
     for step in (1, steps):
-        boxed = group(step, 1, "grounding", metadata={"bbox": [6, 4, 30, 24], "other": ATTACK})
+        boxed = group(step, 1, "grounding", answer="[100, 100, 500, 600]", metadata={
+            "box": [6, 4, 30, 24], "size": [60, 40], "other": ATTACK
+        })  # fmt: skip
         CompletionsWriter(path).write(step, [group(step, 0), boxed])
         asked = group(step, 2, "eval", completions=[f"answer at {step}"], reward=[1.0], rewards={}, advantages=[])
         asked = Group(**{**vars(asked), "lengths": [3], "finished": [True]})

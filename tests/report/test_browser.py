@@ -60,6 +60,7 @@ def test_curves_filters_and_hostile_text(tmp_path):
     assert found["smoother"] and found["series"] == ["one", "other"] and found["charts"] == ["KL to the reference"]
     assert found["step"] == "60" and found["all"] == "16 completions of 4 prompts" and found["text"] == ATTACK
     assert (found["gold"], found["said"], found["width"]) == (2, 2, "24")
+    assert float(found["saidHeight"]) == pytest.approx(16)  # 400 thousandths of 40 pixels, by the gold answer's scale
     assert found["reward"] == "8 completions of 4 prompts" and found["length"] == "8 completions of 4 prompts"
     assert found["task"] == "8 completions of 2 prompts" and found["cut"] == "4 completions of 4 prompts"
     assert found["mark"] == 4 and found["every"] == "32 completions of 8 prompts"

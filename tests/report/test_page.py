@@ -38,7 +38,7 @@ def test_what_a_model_wrote_never_becomes_markup(tmp_path):
     assert ATTACK not in text and "<img src=x" not in text
     data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)[1])
     assert data["groups"][0]["completions"][0]["text"] == ATTACK
-    assert data["groups"][1]["metadata"] == {"bbox": [6, 4, 30, 24]}
+    assert data["groups"][1]["metadata"] == {"box": [6, 4, 30, 24], "size": [60, 40]}
     assert [one["step"] for one in data["questions"][0]["answers"]] == [1, 60]
     assert any("sources had changes" in line for line in data["warnings"])
     ours = text.partition('<script id="data"')[0]  # behind it come the library and its links to its own pages

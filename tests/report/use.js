@@ -16,6 +16,7 @@ found.text = texts(".completion .text")[0];
 found.scripts = document.querySelectorAll(".card script, .card img[src=x]").length;
 found.gold = document.querySelectorAll("rect.gold").length;
 found.said = document.querySelectorAll("rect.said").length;
+found.saidHeight = document.querySelector("rect.said").getAttribute("height");
 found.width = document.querySelector("rect.gold").getAttribute("width");
 set("rmin", 1);
 found.reward = texts("#count")[0];

@@ -39,6 +39,10 @@ def test_a_finding_comes_once_at_the_first_step_that_shows_it(name):
     assert diagnose(records(40, **{metric: None})) == diagnose(records(40, **{metric: float("nan")})) == []
 
 
+def test_a_prompt_with_one_completion_has_no_spread_and_nothing_is_wrong():
+    assert replay(records(40, frac_reward_zero_std=1.0), group=1)[1] == []
+
+
 def test_one_good_step_among_cut_off_ones_is_enough():
     lines = records(4, **{"completions/clipped_ratio": 1.0}) + records(1, 5)
     assert replay(lines + records(4, 6, **{"completions/clipped_ratio": 1.0}))[1] == []

@@ -127,7 +127,7 @@ def assert_same_result(workdir: Path, expected: Path) -> None:
     assert (step, host) == (their_step, their_host)
     assert {k: (x.dtype, x.shape) for k, x in mine.items()} == {k: (x.dtype, x.shape) for k, x in theirs.items()}
     assert [k for k in mine if mine[k].tobytes() != theirs[k].tobytes()] == []
-    for folder in ("completions", "hf"):
+    for folder in ("completions", "held_out", "hf"):
         ours, theirs = files(workdir / folder), files(expected / folder)
         assert [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)] == []
     assert json.loads((workdir / "DONE").read_text())["num_tokens"] == host["num_tokens"]

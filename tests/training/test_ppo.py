@@ -98,7 +98,7 @@ def test_what_the_critics_loss_moves(trunk, warmup):
         return Scores(jnp.zeros((2, 1, 2)), None, critic.values(trainable, hidden))
 
     loss = partial(ppo_loss, config=GRPOLoss(surrogate="clipped"), ppo=PPOLoss())
-    step = make_train_step(both, loss, optimizer, schedule)
+    step = jax.jit(make_train_step(both, loss, optimizer, schedule))
     mask, rows = np.ones((2, 1, 2), bool), np.ones((2, 1), np.float32)
     zeros = np.zeros((2, 1, 2), np.float32)
     targets = Targets(mask, rows, zeros, zeros, returns=zeros + 1, old_values=zeros)

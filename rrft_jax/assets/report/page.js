@@ -50,7 +50,8 @@ function spanOf(series) {
   return share * share * 0.3 * stepRange(series.x);
 }
 function addChart(parent, title, series) {
-  const label = (one) => (several || staged ? `${data.runs[one.run].name}: ` : "") + one.name;
+  const alone = new Set(series.map((one) => one.run)).size === 1 && !several;
+  const label = (one) => (alone ? "" : `${data.runs[one.run].name}: `) + one.name;
   const legend = make("span", { class: "legend" }, ...series.map((one, k) => {
     const mark = make("i", { class: "swatch line" });
     mark.style.borderTop = `.25em ${dashOf(one, series).replace("dotdash", "dotted").replace("dashdot", "dashed")} ${colourOf(one, k)}`;
@@ -90,7 +91,7 @@ async function draw(plot) {
     return { one, source, faint, lines: [faint, strong, points].filter(Boolean) };
   });
   chart.add_tools(new Bokeh.HoverTool({
-    renderers: ids, mode: "vline", point_policy: "snap_to_data", line_policy: "nearest",
+    renderers: ids, mode: "mouse", point_policy: "snap_to_data", line_policy: "nearest", // in a column all at once overlap
     tooltips: [["", "@n"], ["step", "@x{0,0}"], ["value", "@y{0.[0000]}"]],
   }));
   plot.holder.replaceChildren();
@@ -155,13 +156,19 @@ function startCurves() {
 }
 
 // ---- Pictures with boxes and points
-function shapes(value, picture, coordinates) { // nested lists of numbers: 2 are a point, 4 a box, in pixels of the picture
+function shapes(value, scale) { // nested lists of numbers: 2 are a point, 4 a box; in pixels of the picture
   if (!Array.isArray(value)) return [];
-  if (!value.every((x) => typeof x === "number")) return value.flatMap((x) => shapes(x, picture, coordinates));
-  if (value.length !== 2 && value.length !== 4) return [];
-  const share = value.every((x) => x >= 0 && x <= 1), thousand = coordinates === "thousandths";
-  const scale = (x, size) => (share ? x * size : thousand ? (x * size) / 1000 : x);
-  return [value.map((x, k) => scale(x, k % 2 ? picture.height : picture.width))];
+  if (!value.every((x) => typeof x === "number")) return value.flatMap((x) => shapes(x, scale));
+  return value.length === 2 || value.length === 4 ? [value.map((x, k) => x * scale[k % 2])] : [];
+}
+// Tasks write coordinates in four ways. How far apart the gold answer's numbers and its pixels are tells which.
+function scaleOf(answer, gold) {
+  for (const told of saidIn(answer)) {
+    const same = gold.find((shape) => shape.length === told.length);
+    const last = told.length - 2;
+    if (same && told[last] > 0 && told[last + 1] > 0) return [same[last] / told[last], same[last + 1] / told[last + 1]];
+  }
+  return [1, 1];
 }
 function saidIn(text) { // of what is answered, not of what is thought
   const answer = /<answer>([^]*?)(<\/answer>|$)/.exec(text);
@@ -171,8 +178,11 @@ function saidIn(text) { // of what is answered, not of what is thought
 function pictureOf(group, place, texts) {
   const picture = data.pictures[group.pictures[place]];
   const box = make("div", { class: "picture" }, make("img", { src: picture.url, alt: `picture ${place + 1} of ${group.id}`, loading: "lazy" }));
-  const { coordinates, ...gold } = group.metadata;
-  if (place || !Object.keys(gold).length) return box;
+  const { size, ...places } = group.metadata;
+  const known = Array.isArray(size) && size.length === 2 ? [picture.width / size[0], picture.height / size[1]] : [1, 1];
+  const gold = shapes(Object.values(places), known);
+  if (place || !Object.keys(places).length) return box;
+  const said = scaleOf(group.answer, gold);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
   svg.setAttribute("preserveAspectRatio", "none");
@@ -183,8 +193,8 @@ function pictureOf(group, place, texts) {
     for (const [name, value] of Object.entries({ ...fields, class: kind })) mark.setAttribute(name, value);
     svg.append(mark);
   };
-  for (const text of texts) for (const shape of shapes(saidIn(text), picture, coordinates)) add(shape, "said");
-  for (const shape of shapes(Object.values(gold), picture, coordinates)) add(shape, "gold");
+  for (const text of texts) for (const shape of shapes(saidIn(text), said)) add(shape, "said");
+  for (const shape of gold) add(shape, "gold");
   box.append(svg);
   return box;
 }

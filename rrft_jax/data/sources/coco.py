@@ -7,6 +7,7 @@ Boxes (x, y, width, height in pixels) become corners. Crowds are left out. LVIS'
 that are known to be absent from a picture, become records without objects.
 """
 
+import difflib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,23 @@ from rrft_jax.data.records import Problem
 from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder, split_name
 
 TASK = "detection"
+# Lists of Visual-RFT, by a name that `categories` takes.
+LISTS = {
+    "few_shot": ("bus", "train", "fire hydrant", "stop sign", "cat", "dog", "bed", "toilet"),
+    "novel": (
+        "mouse", "fork", "hot dog", "cat", "airplane", "suitcase", "parking meter", "sandwich", "train", "hair drier",
+        "toilet", "toaster", "snowboard", "frisbee", "bear",
+    ),
+    "lvis_rare": ("horse_buggy", "die", "kitchen_table", "omelet", "papaya", "stepladder"),
+}  # fmt: skip
 _LISTS = ("images", "annotations", "categories")
 
 
-def find(folder, image_root: str = "") -> Found:
-    """A part for each annotation file; its name is the split."""
+def find(folder, image_root: str = "", categories: str = "") -> Found:
+    """A part for each annotation file; its name is the split.
+
+    categories: only those of these names, by commas, or a name of LISTS; behind an exclamation mark, all but these.
+    """
     layout = "annotation files with images, annotations and categories, and the pictures"
     folder = source_folder(folder, layout)
     files = [*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))]
@@ -33,8 +46,8 @@ def find(folder, image_root: str = "") -> Found:
     parts = []
     for path in files:
         value, wrong = _read(path)
-        count = max(1, len(_queries(value)[0]) if not wrong else 1)
-        read = partial(_items, path, Pictures(roots))
+        count = max(1, len(_queries(value, categories)[0]) if not wrong else 1)
+        read = partial(_items, path, Pictures(roots), categories)
         parts.append(Part(TASK, split_name(path.stem), count, lambda read=read: once(read())))
     return Found(tuple(parts))
 
@@ -55,9 +68,23 @@ def _read(path: Path) -> tuple[dict, tuple[Problem, ...]]:
     return value, ()
 
 
-def _queries(value: dict) -> tuple[list[tuple[Any, Any]], dict[tuple[Any, Any], list[dict]]]:
-    """(image id, category id) in the order of images and categories, and the annotations of each."""
-    of: dict[tuple[Any, Any], list[dict]] = {}
+def _chosen(value: dict, categories: str) -> set[str]:
+    """The ids of the categories that are wanted. ValueError for a name that the file does not have."""
+    names = {str(c.get("name")): str(c.get("id")) for c in value["categories"] if isinstance(c, dict)}
+    listed = categories.removeprefix("!")
+    wanted = LISTS.get(listed) or [name.strip() for name in listed.split(",") if name.strip()]
+    if wrong := [name for name in wanted if name not in names]:
+        near = difflib.get_close_matches(wrong[0], [*names, *LISTS], n=3) or list(names)[:5]
+        raise ValueError(f"--categories={categories}: there is no {wrong[0]!r}; did you mean {', '.join(near)}?")
+    found = {names[name] for name in wanted}
+    return set(names.values()) - found if not wanted or categories.startswith("!") else found
+
+
+def _queries(value: dict, categories: str) -> tuple[list[tuple[str, str]], dict[tuple[str, str], list[dict]]]:
+    """(image id, category id) in the order of both, and the annotations of each."""
+    of: dict[tuple[str, str], list[dict]] = {}
+    known = {str(c.get("id")) for c in value["categories"] if isinstance(c, dict)}
+    left_out = known - _chosen(value, categories)
     for each in value["annotations"]:
         if isinstance(each, dict) and not each.get("iscrowd"):
             of.setdefault((str(each.get("image_id")), str(each.get("category_id"))), []).append(each)
@@ -65,17 +92,17 @@ def _queries(value: dict) -> tuple[list[tuple[Any, Any]], dict[tuple[Any, Any], 
         absent = image.get("neg_category_ids") if isinstance(image, dict) else None
         for category in absent if isinstance(absent, list) else ():
             of.setdefault((str(image.get("id")), str(category)), [])
-    return sorted(of), of
+    return sorted(query for query in of if query[1] not in left_out), of
 
 
-def _items(path: Path, pictures: Pictures) -> Iterator[Item]:
+def _items(path: Path, pictures: Pictures, categories: str) -> Iterator[Item]:
     value, wrong = _read(path)
     if wrong:
         yield wrong
         return
     images = {str(image.get("id")): image for image in value["images"] if isinstance(image, dict)}
     names = {str(c.get("id")): c.get("name") for c in value["categories"] if isinstance(c, dict)}
-    queries, of = _queries(value)
+    queries, of = _queries(value, categories)
     for number, (image, category) in enumerate(queries):
         yield _item(path, number, image, images.get(image), names.get(category), of[image, category], pictures)
 

@@ -114,7 +114,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
                 yield number, {}
             return
         for batch in table.iter_batches(batch_size=64, columns=wanted):
-            for row in _rows(batch, path.name, number):
+            for row in batch_rows(batch, path.name, number):
                 yield number, row
                 number += 1
     except (pyarrow.ArrowException, OSError) as error:
@@ -122,7 +122,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
         yield 0, Problem(path.name, "", "bad Parquet", " ".join(message.split()))
 
 
-def _rows(batch: Any, file: str, first: int) -> Iterator[dict | Problem]:
+def batch_rows(batch: Any, file: str, first: int) -> Iterator[dict | Problem]:
     """The rows of a batch, the first being number `first`."""
     import pyarrow
 

@@ -17,6 +17,9 @@ from rrft_jax.tasks.ui_grounding import generator
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "SCREEN_SHORT": "Box of: {Question}",
+        # Points, as version 1.5 answers; in our words.
+        "SCREEN_POINT": "Point to: {Question}. The output should be only [x,y], whole numbers between 0 and 1000, or "
+        "[-1,-1] where there is none.",
         # As published, of the 7B and the 72B model.
         "SCREEN_7B": "Outline the position corresponding to the instruction: {Question}. The output should be only "
         "[x1,y1,x2,y2].",

@@ -17,6 +17,11 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "VQA_ANS": "{Question}",
         "VQA_ZS": "{Question}\nAnswer the question using a single word or phrase.",
         "VQA_CHOICE_ZS": "{Question}\nAnswer with the option's letter from the given choices directly.",
+        # RFT mitigates forgetting (arXiv 2507.05386), for its rewards boxed_accuracy and boxed_format
+        "BOXED_COT": "{Question} You FIRST think about the reasoning process as an internal monologue and then provide "
+        "the final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST "
+        "BE put in \\boxed{}.",
+        "BOXED_ANS": "{Question} You MUST provide the final answer directly.",
     }
 )
 

@@ -89,6 +89,11 @@ def _check(config: ConfigDict, task: Task) -> None:
                 f"config.train.{name}={config.train[name]} acts on sampled completions, and config.algorithm=sft has "
                 "none: leave it at 1; config.train.epochs passes over the records"
             )
+    if config.rollout.resample:
+        raise ValueError(
+            f"config.rollout.resample={config.rollout.resample} draws completions again, and config.algorithm=sft "
+            "draws none: give 0"
+        )
     if config.rollout.ahead:
         raise ValueError("config.rollout.ahead=1 draws completions ahead, and config.algorithm=sft draws none: give 0")
 

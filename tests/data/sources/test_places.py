@@ -69,6 +69,11 @@ def test_coco_and_lvis(folder):
             box(4, 1, 5, [90, 5, 40, 20]), box(5, 1, 9, [1, 1, 2, 2]),
         ],
     })  # fmt: skip
+    for categories, wanted in {"dog": ["dog"], "!cat, cup": ["dog"], "cat,dog": ["cat", "dog"]}.items():
+        found, _ = read("coco", folder, categories=categories)
+        assert sorted(example.metadata["category"] for example in found) == wanted
+    with pytest.raises(ValueError, match="--categories=cats: there is no 'cats'; did you mean cat"):
+        read("coco", folder, categories="cats")
     examples, problems = read("coco", folder)
     cat, dog = sorted(examples, key=lambda example: example.metadata["category"])
     assert cat.answer == "[{'Position': [100, 100, 500, 500], 'Confidence': 1}]" and dog.answer == "No Objects"

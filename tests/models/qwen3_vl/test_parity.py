@@ -114,7 +114,7 @@ def test_what_we_save_loads_there(models, tmp_path):
 find_taps = jax.jit(taps)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(2, 50))
 def test_interpolation_of_positions(rows, columns, side):
     """Entries of the table, and weights but for their rounding, for pictures of any size; padding may hold anything."""
