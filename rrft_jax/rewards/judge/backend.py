@@ -90,7 +90,8 @@ class Round:
             try:
                 (choice, *_) = await self._to.client.request(messages, 1, 0, self._over)
             except Trouble as trouble:
-                self._in_a_row += 1
+                refused = trouble.kind == "question" and trouble.status is not None  # this text alone: the server lives
+                self._in_a_row = 0 if refused else self._in_a_row + 1
                 if trouble.kind == "all":
                     self._fatal = trouble.why
                 raise

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rrft_jax.remote.client import Trouble
+from rrft_jax.remote.client import Trouble, import_openai
 from rrft_jax.remote.endpoint import Endpoint
 from rrft_jax.rewards.judge.backend import Connection, Served, served
 from rrft_jax.rewards.judge.items import Item, Pair
@@ -79,6 +79,10 @@ async def llm_judge(
 
 def check_llm_judge(**options: Any) -> None:
     """Raises ValueError where these options cannot work, before a run starts."""
+    try:
+        import_openai()
+    except ImportError as error:
+        raise ValueError(f"reward llm_judge: {error}") from None
     _chosen(**{**(llm_judge.__kwdefaults__ or {}), **options})
 
 

@@ -15,7 +15,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.rewards.judge.cache import FILE
 from rrft_jax.rewards.values import SetupError
-from tests.web import running, serving
+from tests.web import WAIT, running, serving
 
 # What a response makes the server say or do.
 LIES = {
@@ -41,6 +41,8 @@ class Server:
             await asyncio.sleep(20)
         if "BUSY" in content:
             return JSONResponse({"error": {"message": "busy"}}, 500)
+        if "LONG" in content:
+            return JSONResponse({"error": {"message": "too long"}}, 400)
         if "DENY" in content:
             return JSONResponse({"error": {"message": "no"}}, 401)
         said = next((text for tag, text in LIES.items() if tag in content), '{"score": 7, "rationale": "ok"}')
@@ -110,6 +112,11 @@ def test_a_server_that_dies_and_comes_back(server, tmp_path):
     assert len((tmp_path / FILE).read_text().splitlines()) == 3
 
 
+def test_texts_that_a_living_server_refuses_are_no_dead_server(server):
+    scored = score(judged_by(server.url, give_up=2, concurrency=1), [*(f"LONG {i}" for i in range(6)), "good"])
+    assert scored.values[0][-1] == 0.7 and len(scored.failures) == 6 and "too long" in scored.failures[-1].reason
+
+
 def test_a_broken_judge_gives_no_values(server):
     """Where no reply holds a verdict it is not the texts that are at fault."""
     scored = score(judged_by(server.url), ["PROSE", "PROSE 2", "EMPTY"])
@@ -155,9 +162,9 @@ def test_options_that_cannot_work_are_refused_before_a_run(monkeypatch):
 def test_our_own_server_as_the_judge(server):
     """nano is no judge: it answers, without a verdict, and that costs reward_error alone."""
     with serving("--checkpoint=nano", "--max_new_tokens=8") as (_, url):
-        rewards = judged_by(url, model="nano", k=0, max_tokens=8, timeout=50.0)
+        rewards = judged_by(url, model="nano", k=0, max_tokens=8, timeout=WAIT)
         scored = score(rewards, ["4", "score: 10"])
         assert np.isnan(scored.values).all() and len(scored.failures) == 2
         assert all("no reply of this batch holds a verdict" in f.reason for f in scored.failures)
         with pytest.raises(SetupError, match="404.*look at the endpoint's URL and at the model's name"):
-            score(judged_by(url, model="gpt", k=0, timeout=50.0), ["4"], step=0)
+            score(judged_by(url, model="gpt", k=0, timeout=WAIT), ["4"], step=0)
