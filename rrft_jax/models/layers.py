@@ -59,14 +59,14 @@ def _plain_product(x: HostOrDevice, w: HostOrDevice) -> jax.Array:
     return jnp.dot(x, w, precision=matmul_precision(w.dtype))
 
 
-def _forward(x: Any, w: Any) -> tuple[jax.Array, tuple[jax.Array | None, jax.Array | None]]:
+def _forward(x: Any, w: Any) -> tuple[jax.Array, tuple[HostOrDevice | None, HostOrDevice | None]]:
     # Not by _product: rematerialisation policies see a product only where it is plain. A frozen w wants no x kept.
     kept = x.value if w.perturbed else None, w.value if x.perturbed else None
     return _plain_product(x.value, w.value), kept
 
 
 def _backward(
-    kept: tuple[jax.Array | None, jax.Array | None], dy: HostOrDevice
+    kept: tuple[HostOrDevice | None, HostOrDevice | None], dy: HostOrDevice
 ) -> tuple[jax.Array | None, jax.Array | None]:
     x, w = kept
     product = partial(jax.lax.dot_general, precision=matmul_precision(dy.dtype))

@@ -102,6 +102,16 @@ def make_programs(
         read = partial(critic.values, params) if critic and which == VALUES else None
         return score(model, params, prompts, tokens, mask, scored_tokens, **scoring, read=read)[which]
 
+    # One function each: a program goes by its function's name in traces and logs of compilations.
+    def reference(*args: Any) -> jax.Array:
+        return scored(LOG_PROBS, *args)
+
+    def entropy(*args: Any) -> jax.Array:
+        return scored(ENTROPY, *args)
+
+    def values(*args: Any) -> jax.Array:
+        return scored(VALUES, *args)
+
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:
         return by_rows(sample(drawing, params, prompts, key, layout.group // layout.drawn.split, first_member))
 
@@ -111,9 +121,9 @@ def make_programs(
     return Programs(
         jax.jit(train_sample),
         jax.jit(greedy_sample),
-        jax.jit(partial(scored, LOG_PROBS)),
-        jax.jit(partial(scored, ENTROPY)),
-        jax.jit(partial(scored, VALUES)) if critic else None,
+        jax.jit(reference),
+        jax.jit(entropy),
+        jax.jit(values) if critic else None,
         jax.jit(partial(select, of=layout.drawn, to=layout.update)),
         jax.jit(step, donate_argnums=0),
         optimizer,
