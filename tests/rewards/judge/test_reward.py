@@ -159,12 +159,8 @@ def test_options_that_cannot_work_are_refused_before_a_run(monkeypatch):
 
 
 @pytest.mark.slow
-def test_our_own_server_as_the_judge(server):
-    """nano is no judge: it answers, without a verdict, and that costs reward_error alone."""
+def test_our_own_server_as_the_judge():
+    """nano is no judge: it answers with a number or so, whatever it is asked, and that is read."""
     with serving("--checkpoint=nano", "--max_new_tokens=8") as (_, url):
-        rewards = judged_by(url, model="nano", k=0, max_tokens=8, timeout=WAIT)
-        scored = score(rewards, ["4", "score: 10"])
-        assert np.isnan(scored.values).all() and len(scored.failures) == 2
-        assert all("no reply of this batch holds a verdict" in f.reason for f in scored.failures)
-        with pytest.raises(SetupError, match="404.*look at the endpoint's URL and at the model's name"):
-            score(judged_by(url, model="gpt", k=0, timeout=WAIT), ["4"], step=0)
+        scored = score(judged_by(url, model="nano", k=0, max_tokens=8, timeout=WAIT), ["4", "score: 10"])
+    assert not scored.failures and ((scored.values >= 0) & (scored.values <= 1)).all()
