@@ -45,7 +45,7 @@ def test_every_way_keeps_the_format_and_begins_alike_up_to_one_token(mixture, na
         assert told.sum() == {"all": len(ids), "rest": len(ids) - 1}.get(mode.tokens, told.sum())
         assert mode.tokens == "all" or not told[mixture.DECIDES]
         if mode.tokens == "verdicts":  # the answer is among them, and not all are
-            assert reference_answer(example.answer) in nano.tokenizer.decode(ids[told]) and told.sum() < len(ids) / 1.5
+            assert reference_answer(example.answer) in nano.tokenizer.decode(ids[told]) and told.sum() < len(ids) - 2
     (reason,), (guess,), (look,) = (started[way] for way in ("reason", "guess", "look"))
     assert reason[: mixture.DECIDES] == guess[: mixture.DECIDES] and reason != guess == look
 
