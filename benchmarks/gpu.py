@@ -41,6 +41,7 @@ from common.rates import copy_rate, matmul_rate, seconds
 from common.report import machine, save
 
 from rrft_jax.config.defaults import base_config
+from rrft_jax.config.groups import read
 from rrft_jax.losses import Targets, grpo_loss
 from rrft_jax.losses.trl import trl
 from rrft_jax.models.attention import CHOICES, choose
@@ -91,7 +92,7 @@ class Bench:
         bytes_each = 4 if self.tiny else 2
         self.cost = phases(config, s, bytes_each, bytes_each)
         self.allowed = np.arange(config.vocab_size) < config.vocab_size - 64
-        optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
+        optimizer, schedule = make_optimizer(read(base_config(), "optimizer"), 1000)
         self.optimizer = optimizer
         self.step = jax.jit(
             make_train_step(

@@ -61,6 +61,7 @@ def our_side(options: Options, turn: Turn) -> None:
     from common.ours import load, samplable
 
     from rrft_jax.config.defaults import base_config
+    from rrft_jax.config.groups import read
     from rrft_jax.losses import Targets, group_advantages, grpo_loss
     from rrft_jax.losses.trl import trl
     from rrft_jax.models.score import score
@@ -77,7 +78,7 @@ def our_side(options: Options, turn: Turn) -> None:
     # TRL scores with the softmax over all rows, so this side does too.
     forward = make_forward(model, None)
     loss = partial(grpo_loss, config=trl("grpo", beta=options.beta))
-    optimizer, schedule = make_optimizer(base_config().optimizer, 1000)
+    optimizer, schedule = make_optimizer(read(base_config(), "optimizer"), 1000)
     program = {
         "prefill": jax.jit(lambda params, prompts: model.prefix_of(params, prompts)),
         "sample": jax.jit(partial(sample, side.decoder(side.allowed, C, stop_at_eos=False), group=G)),

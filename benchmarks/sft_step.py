@@ -29,7 +29,7 @@ def our_side(options: Options, turn: Turn) -> None:
     import jax.numpy as jnp
     from common.ours import load, samplable
 
-    from rrft_jax.config.defaults import base_config
+    from rrft_jax.config.groups import Optimizer, Schedule
     from rrft_jax.losses import Targets, sft_loss
     from rrft_jax.training.optimizer import make_optimizer
     from rrft_jax.training.step import Batch, init_state, make_forward, make_train_step
@@ -37,9 +37,7 @@ def our_side(options: Options, turn: Turn) -> None:
     turn.imported()
     side = load(options)
     tokens = jnp.asarray(answers(options, samplable(side.allowed, side.processor.eos_token_ids)))[:, None]
-    config = base_config().optimizer
-    config.schedule.update({"name": "constant", "peak": LEARNING_RATE})
-    optimizer, schedule = make_optimizer(config, 1000)
+    optimizer, schedule = make_optimizer(Optimizer(schedule=Schedule("constant", LEARNING_RATE)), 1000)
     update = make_train_step(make_forward(side.model, None), sft_loss, optimizer, schedule, options.micro_batches)
     update = jax.jit(update, donate_argnums=0)
     mask = jnp.ones(tokens.shape, bool)

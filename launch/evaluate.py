@@ -98,6 +98,7 @@ def run() -> int:
     from tqdm import tqdm
 
     from rrft_jax.compilation import keep_programs
+    from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.evaluation import benchmarks, sources
     from rrft_jax.evaluation.endpoint import key_in_clear, make_answerer
     from rrft_jax.evaluation.predictions import same_evaluation
@@ -111,6 +112,7 @@ def run() -> int:
     from rrft_jax.rewards.symbolic import in_pool
 
     keep_programs(_CACHE.value)
+    quiet_pillow()
     require_devices()
     chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value

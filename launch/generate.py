@@ -68,8 +68,9 @@ def questions() -> Iterator[str]:
 
 def read_image(path: str):
     """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
-    from rrft_jax.data.decoding import open_image
+    from rrft_jax.data.decoding import open_image, quiet_pillow
 
+    quiet_pillow()
     try:
         return open_image(path)
     except FileNotFoundError:

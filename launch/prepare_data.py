@@ -109,8 +109,10 @@ def prepare() -> None:
     if not tasks:
         raise RecordError(nothing_usable(found, _INPUT.value, _LISTED.value))
     data_dir = Path(_DATA_DIR.value).expanduser()
+    from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.data.tfds_builder import build, place  # tensorflow-datasets, after the input is known to be good
 
+    quiet_pillow()
     if _STRICT.value:
         check_all(found, tasks)
     for line in found.aside:

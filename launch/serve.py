@@ -65,6 +65,7 @@ def serve() -> int:
     import numpy as np
 
     from rrft_jax.compilation import keep_programs
+    from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.models.weights import load_params
     from rrft_jax.parallel.processes import require_devices
     from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
@@ -82,6 +83,7 @@ def serve() -> int:
         raise ValueError(f"--allowed_hosts: {error}") from None
     listener = listen()
     keep_programs(_CACHE.value)
+    quiet_pillow()
     require_devices()
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)

@@ -90,11 +90,13 @@ def main(argv):
         print(f"loading libraries; {workdir} will hold the run", flush=True)
     with kept_for_good():
         from rrft_jax import compilation  # after the flags are known to be good: jax is slow to load
+        from rrft_jax.data.decoding import quiet_pillow
         from rrft_jax.parallel.cluster import find_cluster, join
         from rrft_jax.parallel.processes import ElsewhereError, is_loss, leave, require_devices, who
         from rrft_jax.run.profiler import parse_steps
 
     compilation.keep_programs(_CACHE.value)
+    quiet_pillow()
     if _EXPLAIN.value:
         compilation.explain_compilations()
     try:

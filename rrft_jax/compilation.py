@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def explain_compilations() -> None:
 
 
 @contextmanager
-def kept_for_good() -> Iterator[None]:
+def kept_for_good() -> Generator[None]:
     """For imports: what they make stays, so the collector is off inside, and never looks at it later.
 
     The libraries of a run are a quarter of a million objects that it watches. Tracing a program makes so many more

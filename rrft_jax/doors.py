@@ -68,10 +68,12 @@ def load_module(place: str, field: str) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
+    if spec is None or spec.loader is None:
+        raise DoorError(f"{field}: {place} is no Python file")
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
     sys.modules[name] = module  # dataclasses and pickle look modules up by name
     try:
-        _guarded(lambda: spec.loader.exec_module(module), f"{field}: {place}", str(path))
+        _guarded(lambda: loader.exec_module(module), f"{field}: {place}", str(path))
     except DoorError:
         del sys.modules[name]
         raise

@@ -51,7 +51,7 @@ def read_json_object(
         problem = str(caught)
     if not problem and not isinstance(value, dict):
         problem = f"holds no JSON object but {shown(value)}"
-    if problem:
+    if problem or not isinstance(value, dict):
         raise error(f"{file}: {f'not {what} ({problem})' if what else problem}{f'; {remedy}' if remedy else ''}")
     return value
 
@@ -87,8 +87,8 @@ class _TwiceError(ValueError):
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise _TwiceError(f"has the field {shown(twice)} twice; keep the one that is meant")
     return found
 

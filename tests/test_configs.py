@@ -325,3 +325,10 @@ def test_every_registered_reward_can_be_weighted():
     config = load_config(str(ROOT / "configs" / "grpo_counting.py"))
     assert set(config.rewards) == set(REWARDS)
     assert {name: w for name, w in config.rewards.items() if w} == {"accuracy": 1.0, "format": 1.0}
+
+
+def test_a_field_that_its_group_does_not_have_is_named():
+    config = base_config()
+    config.train.minibatchs = 2
+    with pytest.raises(ValueError, match=r"config\.train\.minibatchs: no such field; config\.train has steps, .*minib"):
+        check_config(config)

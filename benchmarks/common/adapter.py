@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from common.cost import Shapes, pairs, phases, tower
 from rrft_jax.config.defaults import base_config
+from rrft_jax.config.groups import read
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Sizes
-from rrft_jax.training.parameters import lora_settings
 
 RANK = 64  # of docs/tpu_compile.md's table
 
@@ -20,7 +20,7 @@ def with_adapter(params: dict, dtype) -> tuple[dict, dict, dict]:
     reference as well, and with the adapter's constants what the step is given as frozen."""
     config = base_config()
     config.lora.rank = RANK
-    adapter = init_adapter(leaf_paths(params), lora_settings(config), config.seed)
+    adapter = init_adapter(leaf_paths(params), read(config, "lora").settings(), config.seed)
     base = jax.jit(partial(jax.tree.map, lambda x: x.astype(dtype)))(params)
     on_device = {path: jnp.asarray(leaf) for path, leaf in adapter.items()}
     trainable = {path: leaf for path, leaf in on_device.items() if is_trained(path)}

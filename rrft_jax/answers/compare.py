@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from rrft_jax.answers import functions
@@ -156,11 +156,11 @@ def _inequalities(parts: Sequence) -> list[tuple[str, tuple]]:
 
 def _same_equation(answer: Statement, gold: Statement) -> bool | Undecided:
     """Two equations, or one and a value that has a name, such as y = 2x + 1."""
-    sides = [_sides(statement) for statement in (answer, gold)]
-    if None in sides:
+    mine, theirs = _sides(answer), _sides(gold)
+    if mine is None or theirs is None:
         return False
     try:
-        a, g = (evaluate(left) - evaluate(right) for left, right in sides)
+        a, g = (evaluate(left) - evaluate(right) for left, right in (mine, theirs))
         return bool(a.terms and g.terms) and a * Exact((((), g.terms[0][1]),)) == g * Exact((((), a.terms[0][1]),))
     except Undefined:
         return False
@@ -199,16 +199,16 @@ def _latex(statement: Statement) -> str:
     return statement.kind[0] + ",".join(map(_latex, statement.parts)) + statement.kind[1]
 
 
-def _any(verdicts) -> bool | Undecided:
+def _any(results: Iterable[bool | Undecided]) -> bool | Undecided:
     undecided: bool | Undecided = False
-    for verdict in verdicts:
-        if verdict is True:
+    for result in results:
+        if result is True:
             return True
-        if verdict is not False:
-            undecided = undecided or verdict
+        if result is not False:
+            undecided = undecided or result
     return undecided
 
 
-def _all(verdicts) -> bool | Undecided:
-    """True where all are. One that algebra would have to tell makes it False: containers are compared exactly."""
-    return all(verdict is True for verdict in verdicts)
+def _all(results: Iterable[bool | Undecided]) -> bool:
+    """True where all are. One that algebra would have to decide makes it False: containers are compared exactly."""
+    return all(result is True for result in results)

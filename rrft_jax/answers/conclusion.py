@@ -65,6 +65,8 @@ def _in_box(text: str) -> str | None:
     if not contents or len(set(contents)) > 1:
         return None
     opened = markup.BOXED.search(text)
+    if opened is None:
+        return None
     before = text[: opened.start()].rstrip(" \t\n$*").removesuffix("\\(").removesuffix("\\[").rstrip()
     if not before:
         return None

@@ -179,13 +179,12 @@ def close(a: Exact, b: Exact) -> bool:
     (math-verify's precision) and, where b is below 0.1, by less than 5e-6 of it."""
     if a == b:
         return True
-    x, y = a.fraction, b.fraction
-    if x is None or y is None:
-        x, y = a.decimal(), b.decimal()
+    p, q = a.fraction, b.fraction
+    if p is not None and q is not None:
+        return abs(p - q) < min(Fraction(1, 2_000_000), Fraction(1, 200_000) * abs(q))
+    x, y = a.decimal(), b.decimal()
     if x is None or y is None:
         return False
-    if type(x) is Fraction:
-        return abs(x - y) < min(Fraction(1, 2_000_000), Fraction(1, 200_000) * abs(y))
     with localcontext(Context(prec=50)):
         return abs(x - y) < min(Decimal("5e-7"), Decimal("5e-6") * abs(y))
 

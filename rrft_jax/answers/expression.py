@@ -150,12 +150,12 @@ class _Parser:
 
     def number(self, token: Token) -> Node:
         value = token.value + (self.repeating(token) if "." in token.text else 0)
-        while self.peek() and self.peek().kind == "word" and self.peek().text.lower() in vocabulary.SCALES:
+        while (scale := self.peek()) and scale.kind == "word" and scale.text.lower() in vocabulary.SCALES:
             value *= vocabulary.SCALES[self.take().text.lower()]
         fraction = self.attempt(self._proper_fraction) if value.denominator == 1 and token.text.isdecimal() else None
         if fraction is not None:
             value += fraction[1]
-        if self.peek() and self.peek().kind == "number":
+        if self._is_number(0):
             raise Unreadable("two numbers side by side")
         return ("number", value)
 
@@ -163,8 +163,9 @@ class _Parser:
         """What follows the last written digit of 0.\\overline{3} or 0.333..., from which on digits repeat."""
         places = len(token.text) - token.text.index(".") - 1
         if self.at("overline", "dot", "bar") and self.at("{", ahead=1) and self.at("}", ahead=3):
-            digits = self.peek(2).text
-            self.place += 4
+            self.place += 2
+            digits = self.take().text
+            self.place += 1
         elif self.at(".") and self.at(".", ahead=1) and self.at(".", ahead=2) and token.text[-1] == token.text[-2]:
             digits = token.text[-1]
             self.place += 3
@@ -179,22 +180,23 @@ class _Parser:
 
     def _proper_fraction(self) -> Node | None:
         """The fraction of a mixed number: "1/2" behind a space, or \\frac{1}{2}."""
-        if self.peek() and self.peek().kind == "number" and self.peek().gap and self.at("/", ahead=1):
-            above, below = self.peek(), self.peek(2)
+        above = self.peek()
+        if above and above.kind == "number" and above.gap and self.at("/", ahead=1):
+            below = self.peek(2)
             if below is None or below.kind != "number" or not (above.text + below.text).isdecimal():
                 return None
+            numerator, denominator = above.value, below.value
             self.place += 3
         elif self.at("frac"):
             self.place += 1
-            above, below = self.argument(), self.argument()
-            if above[0] != "number" or below[0] != "number":
+            (kind, numerator), (kind_below, denominator) = self.argument()[:2], self.argument()[:2]
+            if kind != "number" or kind_below != "number":
                 return None
-            above, below = Token("number", "", False, 0, above[1]), Token("number", "", False, 0, below[1])
         else:
             return None
-        if not 0 < above.value < below.value:
+        if not 0 < numerator < denominator:
             raise Unreadable("neither a mixed number nor clearly a product")
-        return ("number", above.value / below.value)
+        return ("number", numerator / denominator)
 
     def symbol(self, token: Token) -> Node:
         text = token.text
@@ -256,7 +258,7 @@ class _Parser:
                 return ("root", degree, self.group(opening))
         token = self.take()
         if token.kind == "number":
-            if self.peek() and self.peek().kind == "number":
+            if self._is_number(0):
                 raise Unreadable("two numbers side by side")
             return ("root", degree, ("number", token.value))
         if (token.kind == "word" and len(token.text) == 1) or token.text in _CONSTANTS:
@@ -274,10 +276,11 @@ class _Parser:
             elif self.at("^") and power is None:
                 self.place += 1
                 power = self.group("{") if self.at("{") else self.signed_power()
-        if self.at("(", "{"):
-            return ("function", name, base, power, self._with_degrees(self.group(self.peek().text)))
+        for opening in ("(", "{"):
+            if self.at(opening):
+                return ("function", name, base, power, self._with_degrees(self.group(opening)))
         argument = self.power()
-        while self._begins_factor(argument) and self.peek().text not in FUNCTIONS:
+        while self._begins_factor(argument) and (token := self.peek()) and token.text not in FUNCTIONS:
             argument = ("mul", argument, self.power())
         return ("function", name, base, power, self._with_degrees(argument))
 

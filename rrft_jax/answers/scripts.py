@@ -1,6 +1,7 @@
 """Words of scripts that are written without spaces."""
 
 import re
+from collections.abc import Sequence
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
@@ -10,7 +11,7 @@ def is_cjk(text: str) -> bool:
     return bool(_CJK.match(text))
 
 
-def made_of(text: str, phrases: list[str]) -> bool:
+def made_of(text: str, phrases: Sequence[str]) -> bool:
     """Whether a text without spaces is phrases in a row."""
     reached = {0}
     for place in range(len(text)):

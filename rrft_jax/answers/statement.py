@@ -151,7 +151,8 @@ class _Reader:
             return container._replace(label=label)
         if self.symbol(*_RELATIONS):
             return Statement("relation", (("letter", ""), self.take(), self.side()))
-        sides, signs = [self.side()], set()
+        sides: list[str | Node] = [self.side()]
+        signs: set[str] = set()
         while self.symbol("=", "~", *_RELATIONS, ":"):
             signs.add(self.text())
             sign = self.take()

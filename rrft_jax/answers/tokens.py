@@ -19,7 +19,7 @@ class Token(NamedTuple):
     text: str
     gap: bool
     start: int = 0
-    value: Fraction | None = None
+    value: Fraction = Fraction(0)
 
 
 _MAX_DIGITS = 60
@@ -75,7 +75,8 @@ def tokenize(text: str) -> list[Token]:
     tokens: list[Token] = []
     gap = False
     for found in _TOKEN.finditer(text):
-        kind, word = found.lastgroup, found[found.lastgroup]
+        kind = found.lastgroup or "symbol"
+        word = found[kind]
         if kind == "space":
             gap = True
             continue

@@ -72,6 +72,8 @@ def load_config(source: str) -> ml_collections.ConfigDict:
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], n=3, cutoff=0.5)
         raise ConfigError(f"config file {path} does not exist{_did_you_mean([str(file.parent / n) for n in near])}")
     spec = importlib.util.spec_from_file_location("_checked_config", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"config file {path} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):

@@ -200,11 +200,12 @@ def _part(part: Any, role: str, name: str, pictures: list, found: Found) -> str:
 
 def _system(record: dict, turns: list[tuple[str, str]], found: Found) -> str | None:
     said = [text for role, text in turns[:1] if role == "system"]
-    if not missing(field := record.get("system")) and field != "":
-        said.append(field)
-    if not all(isinstance(text, str) for text in said):
+    field = record.get("system")
+    if not missing(field) and not isinstance(field, str):
         found.append(("wrong type", f"system is {kind_of(field)}; make it a string"))
         return None
+    if isinstance(field, str) and field:
+        said.append(field)
     if len(set(said)) > 1:
         found.append(("contradiction", "its field system and its turn of the system differ; keep the right one"))
     return said[0] if said else None

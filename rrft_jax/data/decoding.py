@@ -4,7 +4,8 @@ Gray of more than 8 bits is scaled by the depth that the file states. 32-bit int
 none: the smallest usual white that holds them (1, 255, 65535) is taken, and a picture refused where that is a guess.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,14 @@ def image_size(image: Any, most_pixels: int = MOST_PIXELS) -> tuple[int, int]:
         return file.height, file.width
 
 
+def quiet_pillow() -> None:
+    """For the start of a program: Pillow's warnings about damaged tags and large pictures name no file. What matters of
+    them is a PictureError with the file's name, or does not change the picture."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 @contextmanager
-def opened(image: Any, most_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
+def opened(image: Any, most_pixels: int = MOST_PIXELS) -> Generator[Image.Image]:
     """PIL's image of a file or stored picture, pixels not yet read. What PIL raises inside too is a PictureError."""
     if not (isinstance(image, str | Path) or hasattr(image, "read")):
         raise TypeError(f"an image is a PIL image, a uint8 array or a path, not {type(image).__name__}")

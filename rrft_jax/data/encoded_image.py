@@ -33,7 +33,7 @@ def encode_image(image: Any) -> EncodedImage:
     return EncodedImage(buffer.getvalue(), picture.height, picture.width)
 
 
-def _bytes(source) -> bytes:
+def _bytes(source: Any) -> bytes:
     if isinstance(source, io.BytesIO):
         return source.getvalue()
     with open(source, "rb") as file:

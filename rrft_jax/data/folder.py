@@ -43,7 +43,8 @@ _PREPARE = "python launch/prepare_data.py --source=... --input={} --data_dir=dat
 
 
 def read_folder(
-    folder, task: str, split: str = "", image_root: str = "", strict: bool = False, wanted: Sequence[str] = FOR_TRAINING
+    folder: str | Path, task: str, split: str = "", image_root: str = "", strict: bool = False,
+    wanted: Sequence[str] = FOR_TRAINING,
 ) -> Records:
     """The records of `task` at `folder`.
 
@@ -85,7 +86,8 @@ def is_published(folder: Path) -> bool:
 
 
 def read_records(
-    folder, task: str = "", image_root=None, strict: bool = False, split: str = "", wanted=FOR_TRAINING
+    folder: str | Path, task: str = "", image_root: str | Path | None = None, strict: bool = False, split: str = "",
+    wanted: Sequence[str] = FOR_TRAINING,
 ) -> Records:
     """As `read_folder`, of a file or of a folder with record files, in the order of their names.
 
@@ -116,7 +118,7 @@ def read_records(
             if example is not None and example.id in first_seen:
                 found = (used_id(path.name, record_name(row, number), first_seen[example.id]),)
             problems += found
-            if not found:
+            if example is not None and not found:
                 first_seen[example.id] = f"{path.name}, record {number}"
                 examples.append(example)
 

@@ -16,8 +16,10 @@ from rrft_jax.data.example import Example
 class Size(Protocol):
     """What a prompt needs: tokens with its visual ones, and patches of each of its image slots."""
 
-    prompt_tokens: int
-    patches: Sequence[int]
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def patches(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Index:
             lines.append(f"{len(them)} left out, {kind}: {ids} (the first: {them[0].reason})")
         return "\n".join(lines)
 
-    def _filled(self):
+    def _filled(self) -> list[tuple[Bucket, np.ndarray]]:
         return [(b, g) for b, g in zip(self.buckets, self.groups, strict=True) if len(g)]
 
 
@@ -110,9 +112,10 @@ def build_index(
             continue
         measured.append(example)
         sizes.append(size)
-    shapes = buckets(sizes) if callable(buckets) else buckets
+    listed = isinstance(buckets, Sequence)
+    shapes = buckets if listed else buckets(sizes)
     ordered = tuple(sorted(shapes, key=lambda b: (b.prompt_tokens + b.images * b.patches, b.prompt_tokens, b.images)))
-    if not ordered and not callable(buckets):
+    if not ordered and listed:
         raise ValueError("the bucket list is empty; name at least one shape (P, I, n)")
     kept, kept_sizes, bucket_ids = [], [], []
     for example, size in zip(measured, sizes, strict=True):

@@ -18,7 +18,7 @@ def make_loader(fetch_batch: Callable[[int], T], start: int, stop: int, prefetch
     An exception in a thread surfaces as a RuntimeError that names its batch, once the batches before it are consumed.
     """
 
-    def fetch(t) -> T:
+    def fetch(t: int) -> T:
         try:
             return fetch_batch(int(t))
         except Exception as e:

@@ -25,7 +25,7 @@ class ZipPicture:
     path: str
     member: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.path}:{self.member}"
 
     def read(self) -> bytes:
@@ -45,7 +45,7 @@ class BytesPicture:
     data: bytes = field(repr=False)
     name: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     @property
@@ -56,7 +56,7 @@ class BytesPicture:
         return self.data
 
 
-def picture_file(image: Any):
+def picture_file(image: Any) -> Any:
     """What PIL opens: a file of the bytes where the picture is stored elsewhere, else the path as it is."""
     return io.BytesIO(image.read()) if hasattr(image, "read") else image
 

@@ -30,7 +30,7 @@ class PreparedPicture:
     height: int
     width: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     def read(self) -> bytes:
@@ -38,12 +38,12 @@ class PreparedPicture:
         return _get(self.rows, self.row)[PICTURES][self.place]
 
 
-def listing(folder, split: str) -> Path:
+def listing(folder: str | Path, split: str) -> Path:
     """The file that holds, a line per row of the split, the row without its pictures as JSON."""
     return Path(folder) / f"records_{split}.jsonl"
 
 
-def open_prepared(folder, split: str) -> tuple[Example, ...]:
+def open_prepared(folder: str | Path, split: str) -> tuple[Example, ...]:
     """The examples of one split in the order of the data set, without their pixels. folder: holds dataset_info.json.
 
     Raises ValueError that lists the splits there are, RecordError where the listing of the records is not that of the
@@ -56,12 +56,12 @@ def open_prepared(folder, split: str) -> tuple[Example, ...]:
     return _listed(listing(folder, split), builder.as_data_source(split=split, decoders={PICTURES: _encoded()}))
 
 
-def prepared_splits(folder) -> tuple[str, ...]:
+def prepared_splits(folder: str | Path) -> tuple[str, ...]:
     """The names of the splits of a prepared data set."""
     return tuple(sorted(_builder(folder).info.splits))
 
 
-def find_prepared(folder, task: str = "") -> Path | None:
+def find_prepared(folder: str | Path, task: str = "") -> Path | None:
     """The prepared data set at `folder`, or the only one of `task` below it; None where there is none.
 
     Raises ValueError where several could be meant, or where the one there is of another task.
@@ -86,7 +86,7 @@ def find_prepared(folder, task: str = "") -> Path | None:
     raise ValueError(f"data folder {folder} holds several prepared data sets: {listed}; name one of them")
 
 
-def read_prepared(folder, task: str, split: str = "train", strict: bool = False) -> Records:
+def read_prepared(folder: str | Path, task: str, split: str = "train", strict: bool = False) -> Records:
     """The split's examples in order, and as problems the records left out when it was made; no picture is read.
 
     strict: raise a RecordError that lists the latter. RecordError also where an example is of another task.
@@ -103,7 +103,7 @@ def read_prepared(folder, task: str, split: str = "train", strict: bool = False)
     return Records(examples, problems)
 
 
-def _builder(folder):
+def _builder(folder: str | Path) -> Any:
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(folder))
@@ -126,7 +126,7 @@ def prepared_task(folder: Path) -> str:
     return json.loads((folder / _FILES[0]).read_text(encoding="utf-8")).get("configName", "")
 
 
-def _listed(path: Path, rows) -> tuple[Example, ...]:
+def _listed(path: Path, rows: Any) -> tuple[Example, ...]:
     again = "prepare the data again, with --overwrite"
     if not path.is_file():
         raise RecordError(f"{path} is missing, which lists the records without their pictures; {again}")
@@ -140,7 +140,7 @@ def _listed(path: Path, rows) -> tuple[Example, ...]:
     return examples
 
 
-def _example(row: dict[str, Any], rows) -> Example:
+def _example(row: dict[str, Any], rows: Any) -> Example:
     names = ("image_rows", "image_places", "image_names", "image_keys", "heights", "widths")
     images = tuple(PreparedPicture(rows, *values) for values in zip(*(row[name] for name in names), strict=True))
     id, task, problem, answer = (row[name] for name in ("id", "task", "problem", "answer"))
@@ -151,22 +151,22 @@ def _example(row: dict[str, Any], rows) -> Example:
     return Example(id, task, problem, answer, images, row["cot"] or None, metadata, system, history, reply)
 
 
-def _get(rows, index: int) -> dict[str, Any]:
+def _get(rows: Any, index: int) -> dict[str, Any]:
     try:
         return rows[index]
     except Exception as error:  # array_record raises bare exceptions and RuntimeError
         raise OSError(f"record {index} cannot be read ({error}); prepare the data again") from error
 
 
-def _encoded():
+def _encoded() -> Any:
     """A decoder that hands out the stored bytes: tensorflow-datasets' own skips need TensorFlow for lists of images."""
     import tensorflow_datasets as tfds
 
     class Encoded(tfds.decode.Decoder):
-        def decode_example(self, serialized_example):
+        def decode_example(self, serialized_example: Any) -> Any:
             return serialized_example
 
-        def decode_batch_example_np(self, serialized_example):
+        def decode_batch_example_np(self, serialized_example: Any) -> list:
             return list(serialized_example)
 
     return Encoded()

@@ -14,6 +14,7 @@ conversation (`conversations`). What is null or no finite number is missing. Ima
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +51,7 @@ class Problem:
     kind: str
     message: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         where = f"{self.file}, {self.record}" if self.record else self.file
         return f"{where}: {self.message}"
 
@@ -77,11 +78,18 @@ class RecordError(ValueError):
     """Records that cannot be used; its text lists them."""
 
 
-def list_problems(problems, limit: int | None = None) -> str:
-    """One problem a line, the first `limit` of them, and how many more there are."""
-    lines = [f"  {p}" for p in problems[:limit]]
-    if limit is not None and len(problems) > limit:
-        lines.append(f"  ... and {len(problems) - limit} more")
+def list_problems(problems: Sequence[Problem], limit: int | None = None) -> str:
+    """One line for the records of a file with the same problem, the first `limit` of these, and how many more there
+    are."""
+    records: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        records.setdefault((problem.file, problem.message), []).append(problem.record)
+    lines = []
+    for (file, message), names in list(records.items())[:limit]:
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"  {', '.join(filter(None, [file, *names[:3]]))}{rest}: {message}")
+    if limit is not None and len(records) > limit:
+        lines.append(f"  ... and {sum(map(len, list(records.values())[limit:]))} more")
     return "\n".join(lines)
 
 

@@ -40,6 +40,7 @@ VERSION = "1.0.0"
 # tensorflow-datasets holds a shard's examples while it writes them: 256 of two pictures of 100 KB are 50 MB.
 SHARD = 256
 THREADS = min(16, os.cpu_count() or 1)  # that encode pictures
+Shard = Callable[[], Iterator[tuple[int, dict]]]  # yields each row with its number
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,10 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(VERSION)
     url_infos: dict = {}  # nothing is downloaded; looking for checksums would need a package that tfds does not ask for
 
-    def __init__(self, source: DataSource, parts: Sequence[Part], data_dir, root, tick: Tick = lambda n: None):
+    def __init__(
+        self, source: DataSource, parts: Sequence[Part], data_dir: str | Path, root: str | Path,
+        tick: Tick = lambda n: None,
+    ):
         """parts: all of one task, each a split. root: names of pictures start here. tick(1): a record is read."""
         self.name = source.name
         self._source, self._parts, self._tick = source, tuple(parts), tick
@@ -140,7 +144,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         text, texts = tfds.features.Text(), tfds.features.Sequence(tfds.features.Text())
         numbers = tfds.features.Sequence(np.int32)
         names = ("id", "task", "problem", "answer", "cot", "system", "history", "reply", "metadata")
-        features = {name: text for name in names}
+        features: dict[str, Any] = {name: text for name in names}
         features |= {PICTURES: tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3)))}
         features |= {"image_names": texts, "image_keys": texts}
         features |= {name: numbers for name in ("image_rows", "image_places", "heights", "widths")}
@@ -154,7 +158,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
             disable_shuffling=True,
         )
 
-    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         with ThreadPoolExecutor(THREADS) as self._pool:
             super()._download_and_prepare(dl_manager, download_config)
         unread = [split for split, items in self._items.items() if next(items, None) is not None]
@@ -169,9 +173,9 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (Path(self.data_path) / SKIPPED).write_text(text, encoding="utf-8")
 
-    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]]:
+    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Shard]]:
         # tensorflow-datasets calls a split's shards in their order: they share one pass over its records.
-        shards = {}
+        shards: dict[str, list[Shard]] = {}
         for part in self._parts:
             store = Store(self._pool, self._root)
             self._items[part.split] = items = store.ahead(part.items())
@@ -196,8 +200,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 def build(
     source: DataSource,
     parts: Sequence[Part],
-    data_dir,
-    root,
+    data_dir: str | Path,
+    root: str | Path,
     tick: Tick = lambda n: None,
     told: Sequence[Problem] = (),
     overwrite: bool = False,
@@ -220,7 +224,7 @@ def build(
     return where, builder.written, [problem for _, problem in builder.problems]
 
 
-def place(source: DataSource, task: str, data_dir, splits: Sequence[str]) -> Path | None:
+def place(source: DataSource, task: str, data_dir: str | Path, splits: Sequence[str]) -> Path | None:
     """Where the source's task is prepared already, or None. Raises FileExistsError where it lacks one of the splits."""
     where = Path(data_dir) / source.name / task / VERSION
     if not where.exists():

@@ -44,7 +44,7 @@ def answer_text(transformations: Sequence[Mapping[str, Any]]) -> str:
     calls = []
     for number, change in enumerate(transformations):
         where, name, value = f"transformation {number}", change.get("attr"), change.get("val")
-        if name not in VALUES:
+        if not isinstance(name, str) or name not in VALUES:
             raise ValueError(f"{where}: attr {name!r} is not one of {', '.join(VALUES)}")
         if name == "position" and not isinstance(value, str):
             value = value[0] if isinstance(value, Sequence) and value else value
@@ -54,7 +54,7 @@ def answer_text(transformations: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(calls)
 
 
-def function(attribute: str, number: int, value: str) -> str:
+def function(attribute: str, number: Any, value: str) -> str:
     """One function of an answer: "change_size(3, large)". ValueError for an object that is no number from 0."""
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValueError(f"change_{attribute}: object {number!r} is no number from 0")

@@ -88,5 +88,5 @@ def _refused(pairs: list[tuple[str, Any]]) -> dict:
 
 
 def _first_twice(pairs: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    return next(key for key, _ in pairs if key in seen or seen.add(key))
+    keys = [key for key, _ in pairs]
+    return next(key for place, key in enumerate(keys) if key in keys[:place])

@@ -75,7 +75,7 @@ class Endpoint:
     leave_out: tuple[str, ...] = ()
     max_tokens_name: str = "max_tokens"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the endpoint's URL must begin with http:// or https:// and name a host")
@@ -158,7 +158,7 @@ def key_in_clear(endpoint: Endpoint) -> bool:
     parts, key = urlsplit(endpoint.url), read_key(endpoint.api_key_env) or ""
     here = parts.hostname == "localhost"
     with suppress(ValueError):  # a name, not an address
-        here = here or ipaddress.ip_address(parts.hostname).is_loopback
+        here = here or ipaddress.ip_address(parts.hostname or "").is_loopback
     return parts.scheme == "http" and not here and len(key) >= _SHORTEST_KEY
 
 
@@ -195,7 +195,7 @@ def settings(endpoint: Endpoint, decoding: Decoding, n: int, seed: int) -> dict[
         "max_tokens": decoding.max_new_tokens,
         "top_k": decoding.top_k or None,
     }
-    kept = {name: value for name, value in sent.items() if value is not None and name not in endpoint.leave_out}
+    kept: dict[str, Any] = {k: v for k, v in sent.items() if v is not None and k not in endpoint.leave_out}
     if "max_tokens" in kept:
         kept[endpoint.max_tokens_name] = kept.pop("max_tokens")
     if "top_k" in kept:  # no argument of the package, a field of the body
@@ -250,7 +250,7 @@ class _Run:
     def cancel(self) -> None:
         """From another thread: ends what is under way; nothing where all is done."""
         self._begun.wait()
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None and self._task is not None and not self._loop.is_closed():
             try:
                 self._loop.call_soon_threadsafe(self._task.cancel)
             except RuntimeError:  # closed in between

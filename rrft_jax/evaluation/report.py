@@ -76,8 +76,13 @@ def _cell(value: Estimate) -> str:
 
 
 def _plain(values: Sequence[float | None]) -> str:
-    return "" if None in values else f"{sum(values) / len(values):.2f}"
+    return _mean(values, ".2f")
 
 
 def _metric(values: Sequence[float | None]) -> str:
-    return "" if None in values else f"{sum(values) / len(values):.4g}"
+    return _mean(values, ".4g")
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):{form}}" if len(known) == len(values) else ""

@@ -42,7 +42,7 @@ def run_benchmark(
         raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
     with ExitStack() as stack:
         store = together(lambda: stack.enter_context(_stored(folder, name, examples)) if is_writer() else None)
-        done = exchange(set(store.records) if store else None)[0]
+        done = exchange(set(store.records) if store else set())[0]
         on_reply(len(done & set(names)))
         open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
         by_id = {example.id: example for example in examples}

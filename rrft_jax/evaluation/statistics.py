@@ -34,7 +34,7 @@ def estimate(scores: Sequence[float | None], *, level: float = LEVEL, seed: int 
     if np.isin(values, (0.0, 1.0)).all():
         low, high = wilson(int(values.sum()), len(values), level)
     else:
-        low, high = bootstrap(values, level=level, seed=seed)
+        low, high = bootstrap(values.tolist(), level=level, seed=seed)
     return Estimate(float(values.mean()), low, high, len(values), sum(score is None for score in scores))
 
 

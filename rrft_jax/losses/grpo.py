@@ -60,7 +60,7 @@ class GRPOLoss:
     kl_ratio_correction: bool = False
     entropy_coefficient: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         def check(field: str, good: Callable[[Any], Any], allowed: str) -> None:
             if not good(getattr(self, field)):
                 raise ValueError(f"GRPOLoss.{field} must be {allowed}; got {getattr(self, field)!r}")

@@ -144,7 +144,7 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
             wrong = [f"{n}.{half} is {list(t.shape)}, {list(shape)} wanted" for n, t in pairs if t and t.shape != shape]
             missing, misshaped = missing + lost, misshaped + wrong
             if not lost and not wrong:
-                x = np.stack([t.read().astype(np.float32).T for t in found])
+                x = np.stack([t.read().astype(np.float32).T for t in found if t is not None])
                 leaves[f"{module}/{half}"] = x if stacked else x[0]
         leaves[f"{module}/lora_scale"] = np.full(tuple(stack), scale, np.float32)
     if not misshaped:

@@ -104,12 +104,12 @@ def _forward(
     def part(carry: Any, x: dict[str, jax.Array]) -> tuple[Any, Any]:
         own, shared = _scores(x["q"], k, x["mask"], prefix)
         top = jnp.max(own, axis=-1)
-        if prefix is not None:
+        if shared is not None:
             top = jnp.maximum(top, jnp.max(shared, axis=-1))
         own = jnp.exp(own - top[..., None])
         total = jnp.sum(own, axis=-1)
         out = _own("nk,ka->na", own.astype(v.dtype), v)
-        if prefix is not None:
+        if prefix is not None and shared is not None:
             shared = jnp.exp(shared - top[..., None])
             total = total + jnp.sum(shared, axis=-1)
             out = out + _shared("nk,ka->na", shared.astype(v.dtype), prefix[1])

@@ -16,7 +16,7 @@ from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.attention import BACKENDS, attend_members
 from rrft_jax.models.cache import Prefix, Suffix
 from rrft_jax.models.dense_attention import ATTENDED, attend, attend_in_parts
-from rrft_jax.models.layers import RMSNorm, init_module, init_stack
+from rrft_jax.models.layers import RMSNorm, applied, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.sharding import ParamAxes, cast, gathered
@@ -199,6 +199,7 @@ class Language:
         mask = before & known[:, :, None, :]
         by_kernel = self.attention != "xla" and suffix is None and T > 1
         cos, sin = self.rope(positions)
+        known_prompt = None if prefix is None else prefix.mask
         act = lambda y: constrain(y, "batch", None, None, None)  # noqa: E731
 
         def attended_and_finished(
@@ -208,26 +209,26 @@ class Language:
                 out = attend_members(self.attention, q, k, v, known, shared)
             else:
                 out = attend_in_parts(q, k, v, mask, shared)
-            return act(layer.apply({"params": weights}, x, out, method="finish"))
+            return act(applied(layer, weights, x, out, method="finish"))
 
         def last_alone(
             x: Float[HostOrDevice, "B G T D"], q: jax.Array, k: jax.Array, v: jax.Array, shared: Any, weights: dict
         ) -> Float[Array, "B G T D"]:
             one = _take(x, last)
             out = attend(_take(q, last), k, v, known[:, :, None, :], shared)
-            return jnp.broadcast_to(layer.apply({"params": weights}, one, out, method="finish"), x.shape)
+            return jnp.broadcast_to(applied(layer, weights, one, out, method="finish"), x.shape)
 
         def body(x: Float[HostOrDevice, "B G T D"], inputs: Any) -> tuple[Float[Array, "B G T D"], tuple]:
             weights, prompt, cache, at_the_end = inputs
-            q, *new = layer.apply({"params": weights}, x, cos, sin, method="project")
+            q, *new = applied(layer, weights, x, cos, sin, method="project")
             if cache is not None:
                 at = (0, 0, 0, write_index, 0)
                 new = [
                     jax.lax.dynamic_update_slice(old, y.astype(old.dtype), at)
                     for old, y in zip(cache, new, strict=True)
                 ]
-            shared = None if prompt is None else (*prompt, prefix.mask)
-            arguments = (x, q, *new, shared, weights)
+            shared = None if prompt is None else (*prompt, known_prompt)
+            arguments: tuple[Any, ...] = (x, q, *new, shared, weights)
             if at_the_end is None:
                 x = attended_and_finished(*arguments)
             else:
@@ -244,6 +245,8 @@ class Language:
             prompt = None if prefix is None else (prefix.k, prefix.v)
             ends = jnp.arange(L) == L - 1 if trimmed else None
             x, (k, v) = jax.lax.scan(rematerialised(body, self.remat), x, (layers, prompt, None, ends))
+        elif prefix is None:
+            raise ValueError("a suffix cache continues prompts: give their prefix too")
         else:
             layers = layers if isinstance(layers, tuple) else _apart(layers, L)
             # Or every layer would compute them again, once for each head, inside its own fused loop.
@@ -256,7 +259,7 @@ class Language:
             k, v = zip(*caches, strict=True)
         x = x if last is None else _take(x, last)
         norm = RMSNorm(self.sizes.rms_norm_eps, self.compute_dtype)
-        return norm.apply({"params": params["language"]["norm"]}, x), k, v
+        return applied(norm, params["language"]["norm"], x), k, v
 
 
 def _last(prompts: Prompts) -> Int[Array, " B"]:

@@ -30,6 +30,11 @@ def parameter(module: nn.Module, name: str, init: Any, *shape: int) -> jax.Array
     return value
 
 
+def applied(module: nn.Module, params: dict, *inputs: Any, method: str | None = None) -> Any:
+    """What a module with these parameters gives for the inputs."""
+    return module.apply({"params": params}, *inputs, method=method)
+
+
 def init_module(module: nn.Module, key: Key[Array, ""], *shapes: tuple[int, ...]) -> dict:
     """Random parameters of a module that is called on arrays of these shapes."""
     return module.init(key, *(jnp.zeros(shape) for shape in shapes))["params"]

@@ -30,7 +30,7 @@ class LoRA:
     targets: tuple[str, ...] = (".*",)
     parts: tuple[str, ...] = ("language",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"config.lora.rank={self.rank} must be at least 1 (0 in the config turns LoRA off)")
         if not self.alpha > 0:

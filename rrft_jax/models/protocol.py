@@ -8,7 +8,7 @@ kernel is float[..., in, out]. Grids of images never reach a model: it sees the 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -49,6 +49,8 @@ class Sizes(Protocol):
 
     visual_token_ids: tokens that stand for pictures or mark them, which no completion may hold.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # for dataclasses.replace
 
     @property
     def model_type(self) -> str: ...

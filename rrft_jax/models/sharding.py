@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from rrft_jax.parallel.mesh import dropped_rules, on_one_device, spec_for
 
@@ -27,7 +27,7 @@ PARAM_AXES: ParamAxes = (
 )
 
 
-def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh, axes: ParamAxes) -> PartitionSpec:
+def param_spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, axes: ParamAxes) -> PartitionSpec:
     """The PartitionSpec of the leaf with this '/'-joined path; what no pattern of `axes` matches stays whole.
 
     An adapter's A is split like the rows of its kernel and its B like the columns; the rank is never split. A rule that

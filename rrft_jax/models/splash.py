@@ -22,8 +22,8 @@ class _Mask(splash_attention_mask.Mask):
     def shape(self) -> tuple[int, int]:
         return self.of.shape
 
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        return self.of[index]
+    def __getitem__(self, idx: tuple[slice, slice]) -> np.ndarray:
+        return self.of[idx]
 
 
 def splash(

@@ -64,7 +64,7 @@ def sizes_of(directory: str | Path) -> Sizes:
         _log.warning("%s: %s is read, as in transformers, and not %s, which %s names: remove the older of the two",
                      directory, SINGLE, shown(", ".join(others)), INDEX)  # fmt: skip
     head, embedding = tensors.get(names.head), tensors.get(names.embedding)
-    if not config.tie_word_embeddings or None in (head, embedding) or same_values(head, embedding):
+    if not config.tie_word_embeddings or head is None or embedding is None or same_values(head, embedding):
         return config
     _log.warning("%s: tie_word_embeddings is true in config.json, but %s holds %s with other values than %s: they are "
                  "not tied, as in transformers; set it to false, or remove the head", directory, head.file.name,
@@ -99,8 +99,9 @@ def load_sharded(
         parts: dict = {}  # devices that hold the same part share one read; gone with the leaf
 
         def part(
-            index: tuple, path: str = path, shape: tuple[int, ...] = leaf.shape, parts: dict = parts
+            index: tuple[slice, ...] | None, path: str = path, shape: tuple[int, ...] = leaf.shape, parts: dict = parts
         ) -> np.ndarray:
+            index = index or (slice(None),) * len(shape)
             key = str(index)
             if key not in parts:
                 parts[key] = _read_leaf(tensors, config, path, shape, index, dtypes[path], adapter)
@@ -158,8 +159,8 @@ def _read_leaf(
     index = tuple(slice(*s.indices(n)) for s, n in zip(index, shape, strict=True))
     out = np.empty([s.stop - s.start for s in index], dtype)
     module = path.removesuffix("/kernel")
-    for i in range(out.shape[0]) if stacked else [None]:
-        layer = index[0].start + i if stacked else None
+    for i in range(out.shape[0]) if stacked else [0]:
+        layer = index[0].start + i if stacked else 0
         inner = index[1:] if stacked else index
         x = _read_layer(tensors[name.format(layer)], path, inner)
         if adapter and f"{module}/lora_a" in adapter:
@@ -201,7 +202,8 @@ def save_params(
         return
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_shards(directory, published_sizes(base, np_dtype.itemsize, tensor_names(config)), tensors, shard_bytes)
+    here = ((name, x) for name, x in tensors if x is not None)  # in process 0, all
+    write_shards(directory, published_sizes(base, np_dtype.itemsize, tensor_names(config)), here, shard_bytes)
     settings = family_of(config).write_sizes(config, dtype)
     (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
 

@@ -5,11 +5,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -41,22 +42,20 @@ def find_cluster(
 
     Raises ClusterError for a part that is missing or out of range.
     """
-    found = {
-        "--coordinator_address": address or environment.get(ADDRESS),
-        "--num_processes": _number("--num_processes", count, COUNT, environment),
-        "--process_id": _number("--process_id", number, NUMBER, environment),
-    }
+    address = address or environment.get(ADDRESS)
+    count = _number("--num_processes", count, COUNT, environment)
+    number = _number("--process_id", number, NUMBER, environment)
+    found = {"--coordinator_address": address, "--num_processes": count, "--process_id": number}
     variables = dict(zip(found, (ADDRESS, COUNT, NUMBER), strict=True))
     missing = [name for name, value in found.items() if value is None]
     if len(missing) == len(found):
         return None
-    if found["--num_processes"] == 1:
-        if found["--process_id"]:
-            raise ClusterError(f"--process_id={found['--process_id']} of --num_processes=1: it can only be 0")
+    if count == 1:
+        if number:
+            raise ClusterError(f"--process_id={number} of --num_processes=1: it can only be 0")
         return Cluster("", 1, 0)
-    if missing:
+    if address is None or count is None or number is None:
         raise ClusterError(f"several processes need {_and(missing)} too (or {_and([variables[m] for m in missing])})")
-    address, count, number = found.values()
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
         raise ClusterError(f"--coordinator_address={address} must be host:port, such as 10.0.0.2:8476")
@@ -105,7 +104,10 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
         return
     # Its handler would take a SIGTERM that comes before the loop's own is in place, and nobody would look at it.
     jax.config.update("jax_enable_preemption_service", False)
-    limits = {"initialization_timeout": start_timeout_s + SPARE_S, "heartbeat_timeout_seconds": heartbeat_timeout_s}
+    limits: dict[str, Any] = {
+        "initialization_timeout": start_timeout_s + SPARE_S,
+        "heartbeat_timeout_seconds": heartbeat_timeout_s,
+    }
     if cluster is None:
         if managed():
             _join_managed(start_timeout_s, limits)
@@ -126,7 +128,7 @@ def join(cluster: Cluster | None, start_timeout_s: int, heartbeat_timeout_s: int
         raise ClusterError(f"{what} ({_first_line(error)}); {remedy}") from error
 
 
-def _join_managed(start_timeout_s: int, limits: Mapping[str, int]) -> None:
+def _join_managed(start_timeout_s: int, limits: Mapping[str, Any]) -> None:
     """Joins the processes that jax finds by itself."""
     what = "the processes of this machine's cluster did not come together"
     remedy = (
@@ -146,7 +148,7 @@ def _join_managed(start_timeout_s: int, limits: Mapping[str, int]) -> None:
 
 
 @contextmanager
-def _ends_after(limit_s: float, message: str, code: int = 2) -> Iterator[None]:
+def _ends_after(limit_s: float, message: str, code: int = 2) -> Generator[None]:
     """Ends the program with one line and `code` where its body takes longer: jax cannot be told to give up waiting."""
 
     def end() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from rrft_jax.parallel.names import ADDRESS, COUNT, LOST_OTHERS, NUMBER
 
@@ -38,7 +39,7 @@ def run_processes(command: Sequence[str], count: int, resume: str, patience_s: f
 
     passed: list[int] = []
 
-    def pass_on(number, _frame):
+    def pass_on(number: int, _frame: Any) -> None:
         passed.append(number)
         for process in processes:
             if process.poll() is None:

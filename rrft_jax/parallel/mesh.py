@@ -68,9 +68,11 @@ def preset_sizes(preset: str, devices: int, kv_heads: int | None) -> dict[str, i
     the heads over as many as divide both K and the devices (fsdp+tensor)."""
     if preset not in PRESETS:
         raise ValueError(f"config.mesh.preset={preset!r}: choose one of {', '.join(PRESETS)}, or give sizes")
-    if preset == "fsdp+tensor" and kv_heads is None:
-        raise ValueError("the preset fsdp+tensor depends on the model: give kv_heads")
-    tensor = math.gcd(kv_heads, devices) if preset == "fsdp+tensor" else 1
+    tensor = 1
+    if preset == "fsdp+tensor":
+        if kv_heads is None:
+            raise ValueError("the preset fsdp+tensor depends on the model: give kv_heads")
+        tensor = math.gcd(kv_heads, devices)
     axis = "data" if preset == "data" else "fsdp"
     return {"data": 1, "fsdp": 1, "tensor": tensor, axis: devices // tensor}
 
@@ -98,9 +100,10 @@ def dropped_rules(shape: Sequence[int], names: Sequence[str | None], sizes: dict
     """What `spec_for` leaves whole although a rule would split it, in words."""
     found = []
     for length, name in zip(shape, names, strict=True):
-        parts = math.prod(sizes.get(a, 1) for a in (RULES[name] if name else ()))
+        axes = RULES[name] if name else ()
+        parts = math.prod(sizes.get(a, 1) for a in axes)
         if length % parts:
-            found.append(f"{name} of {length} does not divide over {parts} devices ({' x '.join(RULES[name])})")
+            found.append(f"{name} of {length} does not divide over {parts} devices ({' x '.join(axes)})")
     return found
 
 

@@ -69,20 +69,19 @@ def together(function: Callable[[], T]) -> T:
     """function() on every process, none of which continues where one fails: the first that failed raises its error, the
     others raise ElsewhereError. `function` must hold no collective.
     """
-    value = error = None
+    if jax.process_count() == 1:
+        return function()
+    values: list[T] = []
+    error = None
     try:
-        value = function()
+        values.append(function())
     except (ValueError, OSError, RuntimeError) as caught:
         error = caught
-    if jax.process_count() == 1:
-        if error is not None:
-            raise error
-        return value
     reasons = exchange(None if error is None else str(error))
     failed = [number for number, reason in enumerate(reasons) if reason is not None]
     if not failed:
-        return value
-    if failed[0] == jax.process_index():
+        return values[0]
+    if error is not None and failed[0] == jax.process_index():
         raise error
     raise ElsewhereError(f"process {failed[0]} failed: {reasons[failed[0]]}")
 
@@ -126,7 +125,7 @@ def _everywhere(x: jax.Array) -> jax.sharding.Sharding:
 def _gather(everywhere: jax.sharding.Sharding, layered: bool, count: int) -> Callable[..., jax.Array]:
     """(x, layer, low) -> `count` rows of x, or of x[layer], from row `low` on, on every device; compiles per shape."""
 
-    def take(x, layer, low):
+    def take(x: jax.Array, layer: jax.Array, low: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice_in_dim(jnp.atleast_1d(x[layer] if layered else x), low, count)
 
     return jax.jit(take, out_shardings=everywhere)

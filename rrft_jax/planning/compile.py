@@ -14,6 +14,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import make_model
@@ -110,7 +111,7 @@ def compile_programs(
     """
     attention = choose(config.model.attention, mesh.devices.flat[0].platform, config.model.dtype)
     model = make_model(sizes, config.model.dtype, config.model.remat, attention)
-    optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
+    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     algorithm = get_algorithm(config.algorithm)
     programs = make_programs(config, algorithm.loss(config), model, stand_in_tokens(sizes), shapes.layout)
@@ -160,7 +161,10 @@ def _kept(name: str, shapes: Shapes) -> int:
     return device_bytes(given[name])
 
 
-def _one(name, program, args, beside, config, mesh, chip, keep_text) -> Report:
+def _one(
+    name: str, program: Any, args: tuple, beside: int, config: ConfigDict, mesh: Mesh, chip: Chip,
+    keep_text: Callable[[str, str], Any],
+) -> Report:  # fmt: skip
     traced = program.trace(*args)
     flops = count_flops(traced.jaxpr.jaxpr, while_trips=config.rollout.max_completion_length)
     work = flops.per_device(mesh.size, mesh.shape["tensor"])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.protocol import Sizes
@@ -104,7 +105,7 @@ class MemoryPlan:
 
 def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     """The plan for the largest bucket of the config on this mesh."""
-    optimizer, _ = make_optimizer(config.optimizer, config.train.steps)
+    optimizer, _ = make_optimizer(read(config, "optimizer"), config.train.steps)
     shapes = make_shapes(config, sizes, optimizer, mesh)
     update = shapes.layout.update
     part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time

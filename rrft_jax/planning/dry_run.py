@@ -45,7 +45,9 @@ def dry_run(
     return max(first, _stage(config, sizes, devices, capacity, kind))
 
 
-def _stage(config, sizes, devices, capacity, kind) -> int:
+def _stage(
+    config: ConfigDict, sizes: Sizes | None, devices: Sequence[jax.Device] | None, capacity: int, kind: str
+) -> int:
     sizes, limits = sizes or read_sizes(config.init), None
     config = with_buckets(config)
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)

@@ -6,6 +6,7 @@ The compiler's own count holds a loop's body once, whatever its length, so it ca
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from jax.extend.core import Jaxpr
 
@@ -60,7 +61,7 @@ def _weighted(parts: list[Flops], rounds: int) -> list[Flops]:
     return [most] if rounds == 1 else [most.times(1 - 1 / rounds), least.times(1 / rounds)]
 
 
-def _inner(eqn) -> Iterator[Jaxpr]:
+def _inner(eqn: Any) -> Iterator[Jaxpr]:
     for value in eqn.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
             part = getattr(part, "jaxpr", part)
@@ -68,7 +69,7 @@ def _inner(eqn) -> Iterator[Jaxpr]:
                 yield part
 
 
-def _runs(eqn, while_trips: int) -> int:
+def _runs(eqn: Any, while_trips: int) -> int:
     """How often what is inside runs, on all devices together."""
     match eqn.primitive.name:
         case "scan":
@@ -82,7 +83,7 @@ def _runs(eqn, while_trips: int) -> int:
     return 1
 
 
-def _dot(eqn) -> float:
+def _dot(eqn: Any) -> float:
     (contracted, _), _ = eqn.params["dimension_numbers"]
     left, out = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
     return 2.0 * math.prod(out) * math.prod(left[i] for i in contracted)

@@ -136,9 +136,11 @@ class CompiledText:
         known = re.search(r'known_trip_count"?:\{"?n"?:"?(\d+)', instruction.rest)
         if known:
             return int(known[1])
-        condition = re.search(r"condition=%?([\w.\-]+)", instruction.rest)[1]
+        condition = re.search(r"condition=%?([\w.\-]+)", instruction.rest)
+        if condition is None:
+            return self.while_trips
         start = body.get(instruction.operands[0])
-        limits = [self._number(i, start, body) for i in self._compared(condition)]
+        limits = [self._number(i, start, body) for i in self._compared(condition[1])]
         return max((n for n in limits if n), default=self.while_trips)
 
     def _compared(self, name: str) -> Iterator[Instruction]:
@@ -253,7 +255,7 @@ class CompiledText:
         for user in (j for j in inner.values() if name in j.operands):
             nested = self._inside(user)
             within = _parameter(nested, user.operands.index(name)) if nested else None
-            read, same = self._reads(nested, within, size) if within else (0, user.opcode == "bitcast")
+            read, same = self._reads(nested, within, size) if nested and within else (0, user.opcode == "bitcast")
             total += read
             if same:
                 read, leaves = self._reads(inner, user.name, size)

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from rrft_jax.config import groups
 from rrft_jax.models import adapter as peft
 from rrft_jax.models.lora import adapter_shapes
 from rrft_jax.models.paths import leaf_paths
@@ -23,7 +24,7 @@ from rrft_jax.parallel.layout import process_rows
 from rrft_jax.planning.shapes import Shapes, prompt_shapes
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.batches import KEPT
-from rrft_jax.training.parameters import loaded_dtypes, lora_settings
+from rrft_jax.training.parameters import loaded_dtypes
 
 STORED = 2  # bytes of a number in the file: published checkpoints are bfloat16
 MERGING = 12  # and of the float32 copies of it while an adapter is added: the kernel, scale A B, their sum
@@ -75,7 +76,7 @@ def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:
         shards += held * elements * dtype.itemsize
     most += merged
     if config.lora.rank:
-        adapter = adapter_shapes(base, lora_settings(config))
+        adapter = adapter_shapes(base, groups.read(config, "lora").settings())
         parts = {path: _parts(path, x.shape, mesh, axes) for path, x in adapter.items()}
         largest = max(elements * held for elements, _, held in parts.values())  # `place` copies for each device
         most = max(most, 4 * (sum(math.prod(x.shape) for x in adapter.values()) + largest))

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.data.index import Bucket
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.lora import adapter_shapes, is_adapter, is_trained
@@ -24,7 +25,7 @@ from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms import get_algorithm
-from rrft_jax.training.parameters import combine, lora_settings, trained_paths
+from rrft_jax.training.parameters import combine, trained_paths
 from rrft_jax.training.programs import StepLayout, step_layout
 from rrft_jax.training.rollouts import off_policy
 from rrft_jax.training.step import Batch, init_state
@@ -115,7 +116,7 @@ def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     frozen = {path: cast(x) for path, x in base.items() if path not in trained}
     copied = {path: cast(x) for path, x in trainable.items()}
     if config.lora.rank:
-        adapter = adapter_shapes(base, lora_settings(config))
+        adapter = adapter_shapes(base, read(config, "lora").settings())
         trainable = {path: x for path, x in adapter.items() if is_trained(path)}
         frozen |= {path: x for path, x in adapter.items() if not is_trained(path)}
     return from_paths(trainable), from_paths(frozen), from_paths(copied)
@@ -163,7 +164,7 @@ def _batch(config: ConfigDict, algorithm: Algorithm, sizes: Sizes, mesh: Mesh, l
 def device_bytes(tree: Any) -> int:
     """Bytes of a tree of shapes on the device that holds most of it, each array padded to whole shards."""
 
-    def one(x) -> int:
+    def one(x: Any) -> int:
         shape = x.sharding.shard_shape(x.shape) if getattr(x, "sharding", None) is not None else x.shape
         size = jnp.dtype(x.dtype).itemsize if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else 8
         total = size

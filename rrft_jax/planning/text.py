@@ -74,7 +74,7 @@ def summary(
         tips = "\n".join(f"  - {line}" for line in (fitting, *advice(config, sizes, mesh)))
         return f"does not fit: {what}\n  what would help:\n{tips}"
     total = sum(r.bound for r in reports)
-    fits = f"fits: at most {max(r.memory.peak for r in reports) / GIB:.2f} GiB per device"
+    fits = f"fits: at most {max(r.memory.peak for r in reports if r.memory) / GIB:.2f} GiB per device"
     if not plan.evaluation_fits(chip.hbm):
         return f"does not fit: the held-out evaluation, as planned. What is compiled {fits}"
     if not total:

@@ -28,7 +28,7 @@ class Buckets:
     images: tuple[int, ...] = (0,)
     patches: tuple[int, ...] = (0,)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             values = getattr(self, field.name)
             values = (values,) if isinstance(values, str) else tuple(values)
@@ -68,10 +68,11 @@ class Buckets:
         self._check_listed()
         needs = (size.prompt_tokens, len(size.patches), max(size.patches, default=0))
         found = [
-            next((v for v in values if v >= need), None)
+            v
             for need, values in zip(needs, (self.prompt, self.images, self.patches), strict=True)
+            for v in [v for v in values if v >= need][:1]
         ]
-        if None in found:
+        if len(found) < len(needs):
             raise PromptTooLong(
                 f"prompt {prompt_id}: {_needs(size)} fit none of buckets.prompt={self.prompt}, images={self.images}, "
                 f"patches={self.patches}; enlarge them or lower max_pixels"

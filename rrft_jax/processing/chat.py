@@ -7,7 +7,7 @@ are those of tokenising the rendered string.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Prompt:
     history: tuple[tuple[str, str], ...] = ()
     system: str | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.history and self.system is None:
             return self.text
         turns = [*([("system", self.system)] if self.system is not None else []), *self.history, ("user", self.text)]
@@ -181,7 +181,13 @@ def _pieces(specials: Mapping[str, int], rendered: str) -> list[str]:
     return re.split(f"({cut})", rendered)
 
 
-def _token_ids(plain, specials, pieces, texts, copies) -> list[int]:
+def _token_ids(
+    plain: tokenizers.Tokenizer,
+    specials: Mapping[str, int],
+    pieces: Sequence[str],
+    texts: Sequence[str],
+    copies: Mapping[str, Iterator[int]],
+) -> list[int]:
     ids = []
     for piece in pieces:
         if piece in specials:

@@ -34,11 +34,11 @@ def load_tokenizer(directory: Path) -> tuple[Any, Path]:
         raise FileNotFoundError(f"{path} not found: give a whole HuggingFace model directory")
     settings = read_json_object(path, AGAIN)
     # transformers asks the model's config for its type alone, but refuses fields of other types than its own.
-    model = PreTrainedConfig()
+    model: Any = PreTrainedConfig()
     config = directory / "config.json"
     model.model_type = text(read_json_object(config, AGAIN), config, "model_type", "") if config.is_file() else ""
     try:
-        tokenizer = guarded(
+        tokenizer: Any = guarded(
             lambda: AutoTokenizer.from_pretrained(
                 str(directory), config=model, trust_remote_code=False, local_files_only=True
             )

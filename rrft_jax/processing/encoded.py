@@ -46,7 +46,7 @@ class EncodedPrompt:
 
 
 def from_hf(
-    input_ids: np.ndarray,
+    input_ids: np.ndarray | Sequence[int],
     image_token_id: int,
     video_token_id: int,
     pixel_values: np.ndarray | None = None,

@@ -28,13 +28,13 @@ def resized(height: int, width: int, side: int, min_pixels: int, max_pixels: int
     longer = max(height, width) / min(height, width)
     if longer > 200:
         raise ValueError(f"it is {longer:.0f} times longer than wide, and 200 is the most")
-    near = tuple(round(x / side) * side for x in (height, width))
+    near = round(height / side) * side, round(width / side) * side
     if math.prod(near) > max_pixels:
         factor = math.sqrt(height * width / max_pixels)
-        return tuple(max(side, math.floor(x / factor / side) * side) for x in (height, width))
+        return max(side, int(height / factor / side) * side), max(side, int(width / factor / side) * side)
     if math.prod(near) < min_pixels:
         factor = math.sqrt(min_pixels / (height * width))
-        return tuple(math.ceil(x * factor / side) * side for x in (height, width))
+        return math.ceil(height * factor / side) * side, math.ceil(width * factor / side) * side
     return near
 
 

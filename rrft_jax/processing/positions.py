@@ -26,8 +26,8 @@ def visual_spans(
     Raises ValueError where the tokens of a kind and its grids disagree in number.
     """
     named = {
-        "image": (image_token_id, [tuple(int(x) for x in g) for g in image_grids]),
-        "video": (video_token_id, [tuple(int(x) for x in g) for g in video_grids]),
+        "image": (image_token_id, [(int(t), int(h), int(w)) for t, h, w in image_grids]),
+        "video": (video_token_id, [(int(t), int(h), int(w)) for t, h, w in video_grids]),
     }
     spans = []
     for kind, (token_id, grids) in named.items():

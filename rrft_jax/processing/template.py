@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 import jinja2.ext
 from jinja2 import nodes
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -64,10 +65,12 @@ class _Bounded(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _to_json
         self.filters |= {name: self._within_bounds(self.filters[name]) for name in _GROWING}
         del self.globals["lipsum"]
-        self.globals |= {
+        # Jinja's own annotation admits its built-in functions alone.
+        functions: dict[str, Any] = {
             "range": self.range, "raise_exception": _raise, "strftime_now": lambda form: datetime.now().strftime(form),
             "namespace": _Namespace, "dict": lambda *args, **values: self.whole(dict(*args, **values)),
         }  # fmt: skip
+        self.globals.update(functions)
         self._left = threading.local()
 
     def begin(self) -> None:
@@ -187,7 +190,7 @@ class _Generation(jinja2.ext.Extension):
 
     tags = {"generation"}  # noqa: RUF012, as Jinja declares it
 
-    def parse(self, parser: jinja2.parser.Parser) -> nodes.Node:
+    def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
@@ -206,7 +209,9 @@ class _Namespace(jinja2.utils.Namespace):
         super().__setitem__(name, value)
 
 
-def _to_json(value: Any, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+) -> str:
     """Jinja's own escapes what HTML would read."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 

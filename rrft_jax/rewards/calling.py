@@ -43,7 +43,15 @@ def _start(item: Weighted, waiter: Waiter, *arguments: Any) -> Callable[[], Any]
     return waiter.submit(given).result if is_pending(given) else lambda: given
 
 
-def _finish(item, wait, waiter, completions, examples, group_ids, step) -> Values:
+def _finish(
+    item: Weighted,
+    wait: Callable[[], Any],
+    waiter: Waiter,
+    completions: Sequence[str],
+    examples: "Sequence[Example]",
+    group_ids: Sequence[int],
+    step: int,
+) -> Values:
     try:
         return _checked(item, completions, wait())
     except SetupError:
@@ -52,7 +60,14 @@ def _finish(item, wait, waiter, completions, examples, group_ids, step) -> Value
         return _by_group(item, waiter, completions, examples, group_ids, step)
 
 
-def _by_group(item, waiter, completions, examples, group_ids, step) -> Values:
+def _by_group(
+    item: Weighted,
+    waiter: Waiter,
+    completions: Sequence[str],
+    examples: "Sequence[Example]",
+    group_ids: Sequence[int],
+    step: int,
+) -> Values:
     """Find out which groups a reward stumbles over: those lose their values, the others keep them."""
     values = Values([None] * len(completions))
     waits = []

@@ -59,7 +59,7 @@ class RewardSet:
     rewards: tuple[Weighted, ...]
     waiter: Waiter = field(default_factory=Waiter, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [item.name for item in self.rewards]
         if not names:
             raise ValueError("RewardSet: no rewards; name at least one, such as accuracy")
@@ -129,10 +129,10 @@ def combine(values: np.ndarray, weights: Sequence[float]) -> np.ndarray:
 
     A function of weight 0 is only logged: that it gave a value makes no total, unless all weights are 0.
     """
-    weights = np.asarray(weights, np.float64)[:, None]
+    column = np.asarray(weights, np.float64)[:, None]
     present = ~np.isnan(values)
-    counted = present & (weights != 0) if weights.any() else present
-    return np.where(counted.any(axis=0), np.sum(np.where(counted, values, 0.0) * weights, axis=0), np.nan)
+    counted = present & (column != 0) if column.any() else present
+    return np.where(counted.any(axis=0), np.sum(np.where(counted, values, 0.0) * column, axis=0), np.nan)
 
 
 def text_metrics(completions: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -72,7 +72,14 @@ def _name(function: Any, reference: str) -> str:
     return name if name.isidentifier() else "reward" if called.endswith(".py") else called
 
 
-def _adapt(function: Any, reference: str, options, given, tokenize: Tokenize, name: str) -> Callable:
+def _adapt(
+    function: Any,
+    reference: str,
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+    tokenize: Tokenize,
+    name: str,
+) -> Callable:
     where = f"{FIELD}: {reference}"
     if not callable(function) or inspect.isclass(function):
         kind = "a class: name an object of it" if inspect.isclass(function) else type(function).__name__

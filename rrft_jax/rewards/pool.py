@@ -52,7 +52,7 @@ class Pool:
         batch_limit_s: float = 120.0,
         start_limit_s: float = 120.0,
         memory_limit_mb: int = 4096,
-        initializer: Callable[[], None] = int,
+        initializer: Callable[[], Any] = int,
     ):
         self._size = workers or min(8, os.cpu_count() or 1)
         if self._size < 1 or item_limit_s <= 0:
@@ -67,7 +67,7 @@ class Pool:
     def __enter__(self) -> "Pool":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Pool:
                         todo.extendleft(reversed(sent))
             self._listen(outcomes, give_up)
             self._cut(outcomes, todo, give_up)
-        return outcomes
+        return [outcome for outcome in outcomes if outcome is not None]  # each has one by now
 
     def _start(self, wanted: int) -> None:
         idle = sum(not worker.items for worker in self._workers)
@@ -143,8 +143,8 @@ class Pool:
         watched = self._watched()
         busy = {worker.connection: worker for worker in watched if worker.deadline != _DEAD}
         nearest = min([give_up, *(worker.deadline for worker in watched)])
-        for connection in wait(list(busy), timeout=max(0.0, nearest - time.monotonic())):
-            worker = busy[connection]
+        ready = wait(list(busy), timeout=max(0.0, nearest - time.monotonic()))
+        for connection, worker in ((c, w) for c, w in busy.items() if c in ready):
             try:
                 while connection.poll():
                     self._take(worker, connection.recv(), outcomes)

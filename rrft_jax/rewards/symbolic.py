@@ -48,7 +48,8 @@ def equal(gold: str, target: str, whole: bool = False) -> bool:
         parsed = [_formula(text) for text in (gold, target)]
         return None not in parsed and bool(verify(*parsed, timeout_seconds=None))
     # Its own limits use SIGALRM, which works in main threads only and does not interrupt long C calls.
-    parsed = [parse(text, parsing_timeout=None) for text in (gold, target)]
+    no_limit: Any = None  # which its annotation forgets
+    parsed = [parse(text, parsing_timeout=no_limit) for text in (gold, target)]
     return bool(verify(*parsed, timeout_seconds=None))
 
 

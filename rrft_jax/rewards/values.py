@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # reward(completions, examples, group_ids, step) -> one value per completion. All three sequences have length N;
 # completions with equal group_ids answer the same prompt; step is the optimizer step, from 0.
-Reward = Callable[[Sequence[str], Sequence["Example"], Sequence[int], int], "list[float | None]"]
+Reward = Callable[..., "list[float | None]"]
 
 
 @dataclass(frozen=True)

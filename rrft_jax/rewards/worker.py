@@ -7,7 +7,9 @@ It reads (initializer), then chunks (function, [arguments, ...]), and answers on
 import pickle
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from typing import Any
 
 from rrft_jax.rewards.values import reason
 
@@ -39,7 +41,7 @@ def _serve(connection: Connection, chunk: bytes, item_limit_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _run(function, arguments) -> bytes:
+def _run(function: Callable[..., Any], arguments: Sequence[Any]) -> bytes:
     try:
         return pickle.dumps(("item", function(*arguments), None))
     except Exception as error:  # the item's own failure, also a value that cannot be sent

@@ -20,7 +20,7 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature {self.temperature} must be >= 0 and finite (0 is greedy)")
         if self.top_k < 0:

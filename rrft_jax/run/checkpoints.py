@@ -87,8 +87,8 @@ class Checkpoints:
         self._remove_unfinished()
         if jax.process_count() > 1:  # the others look at the directory only when it is clean
             multihost_utils.sync_global_devices("checkpoints cleaned")
-        if self.directory.is_dir():
-            together(self._check_json)
+        # Asked inside: the first process past this line makes the folder, and a collective must not depend on that.
+        together(lambda: self._check_json() if self.directory.is_dir() else None)
         try:
             self._manager = self._open(keep_last, keep_best)
         except Exception as error:  # of any kind, for fields of another type than Orbax writes
@@ -148,6 +148,7 @@ class Checkpoints:
 
     def _check_room(self, step: int, wanted: int) -> None:
         """Before Orbax begins: its threads report a full disk in dozens of tracebacks."""
+        wanted += wanted // 20 + 2**20  # Orbax's own files beside the arrays
         free = shutil.disk_usage(self.directory).free
         if free < wanted:
             raise CheckpointError(

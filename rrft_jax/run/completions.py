@@ -114,7 +114,8 @@ def _read_line(line: bytes, where: str) -> dict[str, Any]:
     }  # fmt: skip
     for name, kind in kinds.items():
         value = group.get(name) if isinstance(group, dict) else None
-        if type(value) is not kind or name in ("images", "completions") and not all(type(x) is str for x in value):
+        texts = value if name in ("images", "completions") and isinstance(value, list) else ()
+        if type(value) is not kind or not all(type(x) is str for x in texts):
             raise ValueError(f"{where}: {name} is {shown(value)}, not what a run writes; remove that line")
     return group
 

@@ -1,7 +1,7 @@
 """What a run records: metrics, completions, progress. Process 0 alone writes; in the others a Journal takes the same
 calls and writes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Journal:
 
     def cut_back(self, step: int, unevaluated: bool = False) -> None:
         """Removes what was written after `step` (-1: everything), and the metrics of an unevaluated step too."""
-        if self._metrics is not None:
+        if self._metrics is not None and self._completions is not None:
             self._metrics.cut_back(step - unevaluated)
             self._sinks.cut_back(step - unevaluated)
             self._completions.cut_back(step)
@@ -41,7 +41,7 @@ class Journal:
             self._sinks.write(step, {}, {"completions": [row for group in groups for row in rows_of(group)]})
 
     @contextmanager
-    def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Iterator[None]:
+    def progress(self, total: int, start: int, every: int, shown: Sequence[tuple[str, str, str]]) -> Generator[None]:
         """Within this context `update` and `note` are shown."""
         if self._metrics is None:
             yield
@@ -51,7 +51,7 @@ class Journal:
         self._progress = None
 
     @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
+    def busy(self, what: str) -> Generator[None]:
         """Within this context `what` is shown with the time it takes."""
         if self._progress is None:
             yield

@@ -30,25 +30,23 @@ class MetricsWriter:
         self._file = Path(workdir) / FILE
         self._handle: IO[bytes] | None = None
         self._last: int | None = None
-        self._opened = False
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Records one step. Steps must increase; values are numbers or arrays of one number."""
-        if not self._opened:
-            self._open(None)
+        handle = self._handle or self._open(None)[0]
         if self._last is not None and step <= self._last:
             raise ValueError(
                 f"{self._file} already holds step {self._last}, so step {step} cannot follow. "
                 "Call cut_back(checkpoint step) when resuming, and write once a step."
             )
         record = make_record(step, metrics, time.time())
-        self._handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
-        self._handle.flush()
+        handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
+        handle.flush()
         self._last = step
 
     def cut_back(self, step: int) -> int:
         """Removes everything after `step` (-1: everything) from the file; returns how many steps."""
-        return self._open(step)
+        return self._open(step)[1]
 
     def flush(self) -> None:
         """Waits until all that was written is on the disk."""
@@ -60,19 +58,18 @@ class MetricsWriter:
         if self._handle is not None:
             self._handle.close()
         self._handle = None
-        self._opened = False
 
-    def _open(self, step: int | None) -> int:
+    def _open(self, step: int | None) -> tuple[IO[bytes], int]:
+        """The file at its end, and how many steps after `step` were removed."""
         self.close()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         records, whole = _read(self._file)
         kept = records if step is None else [r for r in records if r["step"] <= step]
         if len(kept) < len(records) or not whole:
             write_atomic(self._file, "".join(json.dumps(r) + "\n" for r in kept).encode())
-        self._handle = open(self._file, "ab")  # noqa: SIM115, closed by close()
+        self._handle = handle = open(self._file, "ab")  # noqa: SIM115, closed by close()
         self._last = kept[-1]["step"] if kept else None
-        self._opened = True
-        return len(records) - len(kept)
+        return handle, len(records) - len(kept)
 
 
 def make_record(step: int, metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -126,7 +123,7 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], bool]:
     lines = file.read_bytes().split(b"\n")
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], 1):
-        problem, record = "", None
+        problem, record = "", {}
         try:
             record = parse_json(line)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """A trace of a few steps, for Perfetto (ui.perfetto.dev) or XProf."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
@@ -46,5 +47,5 @@ class Profiler:
     def __enter__(self) -> "Profiler":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.close()

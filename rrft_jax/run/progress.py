@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -67,7 +67,7 @@ class Progress:
             self._stream.flush()
 
     @contextmanager
-    def busy(self, what: str, every: float = 30.0) -> Iterator[None]:
+    def busy(self, what: str, every: float = 30.0) -> Generator[None]:
         """Within this context `what` is shown with the time it takes: each second on a terminal, else a line at the
         start and one every `every` seconds."""
         begun, done = self._clock(), threading.Event()

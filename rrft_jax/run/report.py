@@ -70,7 +70,7 @@ def result_table(path: Path, titles: Mapping[str, str]) -> str:
     return before_after_table(rows, (f"step {before['step']}", f"step {after['step']}", "change"))
 
 
-def finish(run_dir: Workdir, num_tokens: int, earlier: float, titles: Mapping[str, str]) -> None:
+def finish(run_dir: Workdir, num_tokens: float, earlier: float, titles: Mapping[str, str]) -> None:
     """Marks the run as done and prints its results. earlier: what to add to `cpu_seconds` for the whole run. titles:
     of the held-out sets, by name."""
     path = run_dir.path

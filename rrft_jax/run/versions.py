@@ -52,7 +52,9 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit = git("rev-parse", "HEAD")
-    return commit and {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    if not commit:
+        return None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def user_files(config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,8 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -99,11 +100,14 @@ def make_app(
         return JSONResponse({"status": "ok", "model": name})
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         yield
         engine.stop()
         await run_sync(engine.join)
 
+    handlers: dict[Any, Callable[..., Any]] = {
+        ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure
+    }  # fmt: skip
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
@@ -111,7 +115,7 @@ def make_app(
             Route("/v1/models/{id:path}", model),
             Route("/health", health),
         ],
-        exception_handlers={ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure},
+        exception_handlers=handlers,
         middleware=[Middleware(_Door, trusted=trusted)],
         lifespan=lifespan,
     )
@@ -155,7 +159,7 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(held)
 
 
-async def _answers(request: Request, job: Job, events: asyncio.Queue):
+async def _answers(request: Request, job: Job, events: asyncio.Queue) -> Any:
     """What the engine emits for a request that is not streamed. A client that leaves is not worked for."""
     result = asyncio.ensure_future(events.get())
     gone = asyncio.ensure_future(_disconnect(request))
@@ -178,7 +182,7 @@ async def _disconnect(request: Request) -> None:
 
 
 async def _events(
-    asked: ChatRequest, job: Job, events: asyncio.Queue, head: tuple, prompt_tokens: int
+    asked: ChatRequest, job: Job, events: asyncio.Queue, head: tuple[str, int, str], prompt_tokens: int
 ) -> AsyncIterator[str]:
     """The server-sent events of a streamed reply; an error in the middle is an event too."""
     usage = {"usage": None} if asked.include_usage else {}  # until the last event, as the protocol has it

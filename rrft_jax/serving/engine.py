@@ -66,7 +66,7 @@ class Engine:
         return self._thread.is_alive()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Generator[None]:
         """Reserves a place in the queue for a request that is being prepared, so that no more requests cost time and
         memory than may wait. Raises Busy where there is none."""
         with self._changed:

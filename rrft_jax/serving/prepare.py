@@ -28,7 +28,7 @@ class Limits:
     max_images: int = 16
     max_bytes: int = 32 * 2**20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_rows", "max_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")

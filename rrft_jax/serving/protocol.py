@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rrft_jax.rollout.sampling import Sampling
 
@@ -70,6 +70,9 @@ class ApiError(Exception):
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+Default = TypeVar("Default", bound=int | None)
 
 
 @dataclass(frozen=True)
@@ -286,8 +289,9 @@ def _message(item: Any, where: str) -> Message:
         raise ApiError(400, f"{where}.content must be a text or a list of parts that is not empty", f"{where}.content")
     parts = tuple(_part(part, role, f"{where}.content[{k}]") for k, part in enumerate(content))
     # The template's part for a text-only message is one string, whatever pieces it came in.
-    if not any(isinstance(part, Picture) for part in parts):
-        return Message(role, ("".join(parts),))
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        return Message(role, ("".join(texts),))
     return Message(role, tuple(part for part in parts if part != ""))
 
 
@@ -325,10 +329,10 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def _integer(fields: Mapping[str, Any], name: str, default: int | None, least: int | None = None) -> int | None:
+def _integer(fields: Mapping[str, Any], name: str, default: Default, least: int | None = None) -> int | Default:
     value = fields.get(name, default)
     if value is default:
-        return value
+        return default
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         bound = "" if least is None else f" of at least {least}"
         raise ApiError(400, f"{name} must be a whole number{bound}", name)

@@ -1,6 +1,6 @@
 """From a token stream to the text a client gets: its limit, its stop texts, and why it ended."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 
 from rrft_jax.evaluation.answer import text_pieces
@@ -17,7 +17,7 @@ def answer_pieces(
     """
     drawn, ended, text = 0, False, []
 
-    def counted():
+    def counted() -> Iterator[int]:
         nonlocal drawn, ended
         for token in islice(tokens, limit):
             drawn, ended = drawn + 1, token in processor.eos_token_ids

@@ -34,7 +34,7 @@ def get_task(name: str, field: str = "config.task") -> Task:
     wrong in the file.
     """
     own = tasks()
-    known = {task.alias: task for task in own.values() if task.alias} | own
+    known = {**{task.alias: task for task in own.values() if task.alias}, **own}
     if name in known or name == AUTO:
         return known[name] if name in known else next(iter(own.values()))
     task = resolve(name, known, "task", field, GROUP)

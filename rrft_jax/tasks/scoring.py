@@ -27,13 +27,13 @@ def paper_same(text: str, example: Example, enhance: bool = False) -> float | Ch
 def number_key(text: str) -> str | None:
     """The answer of a completion as one spelling of its number, else its words; None where it gives none."""
     answer = extract_answer(text)
-    return (answer and in_one_spelling(answer.text)) or None
+    return in_one_spelling(answer.text) or None if answer else None
 
 
 def choice_key(text: str) -> str | None:
     """As `number_key`, but a letter that the answer commits to comes first."""
     answer = extract_answer(text)
-    return (answer and choice(answer.text)) or number_key(text)
+    return (choice(answer.text) if answer else None) or number_key(text)
 
 
 def letter_or_not(example: Example) -> str:

@@ -135,7 +135,7 @@ class Task:
     stages: Stages = Stages()
     pretraining: Pretraining | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
         if not self.name or any(c in self.name for c in ":,./\\ "):
             raise ValueError(f"{where}: a name is letters, digits and _, such as visual_counting")
@@ -163,13 +163,15 @@ class Task:
                 raise ValueError(f"prompt template file {prompt} holds {IMAGE_MARK}, which comes with the question")
             return lambda example: fill(text, question(example))
         choice = choices.get(prompt, prompt)
-        if isinstance(choice, str) and choice not in self.templates:
+        if not isinstance(choice, str):
+            return lambda example: fill(self.templates[choice(example)], question(example))
+        if choice not in self.templates:
             raise ValueError(
                 f"prompt {prompt!r} is neither a paradigm of {self.name} ({', '.join(choices)}), one of its templates "
                 f"({_list(self)}), nor a file"
             )
-        name_of = choice if callable(choice) else lambda example: choice
-        return lambda example: fill(self.templates[name_of(example)], question(example))
+        template = self.templates[choice]
+        return lambda example: fill(template, question(example))
 
     def shown(self) -> tuple[tuple[str, str, str], ...]:
         """What the progress bar of a training with rewards shows: (label, metric, format)."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ def make_batch(
     processor: Processor,
     prompt: Callable[[Example], Prompt],
     example: Callable[[int], Example],
-    prompt_ids: Sequence[int],
+    prompt_ids: Sequence[int] | np.ndarray,
     bucket: Bucket,
     layout: Layout,
 ) -> HostBatch:
@@ -77,8 +78,16 @@ def _encode(processor: Processor, prompt: Prompt, example: Example) -> EncodedPr
         ) from error
 
 
+@runtime_checkable
+class Batches(Protocol):
+    """Batches by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> HostBatch: ...
+
+
 @dataclass(frozen=True)
-class _Made(Sequence):
+class _Made:
     """What each of `makers` returns, called when it is asked for; the first ones that `room` bytes hold are kept."""
 
     makers: tuple[Callable[[], HostBatch], ...]
@@ -102,7 +111,14 @@ def _bytes(batch: HostBatch) -> int:
     return sum(x.nbytes for x in jax.tree.leaves(batch.prompts))
 
 
-def in_batches(processor, prompt, example, buckets, layout, room) -> Sequence[HostBatch]:
+def in_batches(
+    processor: Processor,
+    prompt: Callable[[Example], Prompt],
+    example: Callable[[int], Example],
+    buckets: Sequence[Bucket],
+    layout: Layout,
+    room: int,
+) -> Batches:
     """Batches of one bucket each, the last of a bucket filled up. example(i) belongs into buckets[i]."""
     makers = []
     for bucket in dict.fromkeys(buckets):

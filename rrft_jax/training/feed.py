@@ -39,7 +39,10 @@ class Feed:
 
     def take(self, params: dict, step: int) -> Ready:
         """What update `step` (0-based) trains on; params: the parameters before that update."""
-        return self._make(params, self._next_host(), step)
+        host = self._next_host()
+        if host is None:
+            raise RuntimeError(f"the loader has no batch for update {step}")
+        return self._make(params, host, step)
 
     def work_ahead(self) -> None:
         """Called when an update has been dispatched."""

@@ -9,6 +9,7 @@ from rrft_jax.parallel.processes import exchange, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
 from rrft_jax.tasks.task import Prediction
+from rrft_jax.training.batches import Batches
 
 
 def evaluate(
@@ -16,7 +17,7 @@ def evaluate(
     params: dict,
     processor: Processor,
     rewards: RewardSet,
-    sets: Mapping[str, Sequence],
+    sets: Mapping[str, Batches],
     metric: str = "accuracy",
     stop: Callable[[], bool] = lambda: False,
     set_metrics: Callable[[Sequence[Prediction]], Mapping[str, float]] = lambda predictions: {},
@@ -58,15 +59,19 @@ def evaluate(
     return metrics
 
 
-def _answers(generate, params, processor, sets, stop) -> dict[str, tuple[list, list, list, list]] | None:
+def _answers(
+    generate: Callable, params: dict, processor: Processor, sets: Mapping[str, Batches], stop: Callable[[], bool]
+) -> dict[str, tuple[list, list, list, list]] | None:
     """Set -> the place of each row, its text, its example and its length in tokens, of this process's own rows."""
     queue = [(name, k) for name, batches in sets.items() for k in range(len(batches))]
     answers = {name: ([], [], [], []) for name in sets}
     take = lambda place: sets[queue[place][0]][queue[place][1]]  # noqa: E731
-    following = take(0) if queue else None
-    drawn = generate(params, following.prompts) if queue else None
+    if not queue:
+        return answers
+    batch = take(0)
+    drawn = generate(params, batch.prompts)
     for place, (name, k) in enumerate(queue, 1):
-        batch, layout = following, following.layout
+        layout = batch.layout
         following = take(place) if place < len(queue) else None  # made, the first time, while the devices work
         tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (drawn.tokens, drawn.mask))
         if following is not None:
@@ -79,6 +84,7 @@ def _answers(generate, params, processor, sets, stop) -> dict[str, tuple[list, l
             texts.append(decode(processor, tokens[i]))
             examples.append(batch.examples[i].without_images())
             lengths.append(int(mask[i].sum()))
+        batch = batch if following is None else following
     return answers
 
 

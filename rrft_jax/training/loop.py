@@ -3,7 +3,7 @@ evaluate, export."""
 
 import fnmatch
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def train(
     config: ConfigDict,
     workdir: str | Path,
     argv: list[str] | None = None,
-    profile_steps: Sequence[int] = (),
+    profile_steps: range = range(0),
     began: float = 0.0,
     stop: GracefulStop | None = None,
 ) -> int:
@@ -81,14 +81,15 @@ def train(
     if len(set(exchange(repr(resolve_config(config))))) > 1:
         raise ValueError("the processes of this run have different configs: start all of them with the same command")
     run_dir = together(lambda: open_workdir(workdir, config, MAY_CHANGE, upgrade) if is_writer() else None)
-    path, resumed, finished = exchange(run_dir and (run_dir.path, run_dir.resumed, run_dir.finished))[0]
+    here = (run_dir.path, run_dir.resumed, run_dir.finished) if run_dir is not None else (Path(workdir), False, False)
+    path, resumed, finished = exchange(here)[0]
     titles = get_task(config.task).titles()
     if finished:
         if is_writer():
             table = result_table(path, titles)
             print(f"{path} holds a finished run:\n{table}\nGive another --workdir to start a new one.")
         return 0
-    for note in (*run_dir.notes, *_moved(run_dir.changed)) if is_writer() else ():
+    for note in (*run_dir.notes, *_moved(run_dir.changed)) if run_dir is not None else ():
         logging.warning("resuming under other conditions, so the last bits may differ: %s", note)
     with ExitStack() as stack:
         stop = stop or stack.enter_context(GracefulStop())
@@ -100,7 +101,7 @@ def train(
         try:
             run, trainable = together(lambda: start(config, pool))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
-            if is_writer() and not resumed:  # nothing has run: the corrected command may use the same --workdir
+            if run_dir is not None and not resumed:  # nothing has run: the corrected command may use the same --workdir
                 run_dir.abandon()
             raise
         stack.enter_context(set_mesh(run.mesh))
@@ -138,7 +139,7 @@ def train(
         export(path / EXPORT, run.model, params, run.processor, "bfloat16")
         if config.lora.rank:
             export_adapter(path / ADAPTER, params, config.init)
-    if is_writer():
+    if run_dir is not None:
         finish(run_dir, state.num_tokens, earlier, titles)
     return 0
 

@@ -30,7 +30,7 @@ class Minibatches:
         """Updates per batch of prompts."""
         return self.count * self.epochs
 
-    def prompts_of(self, seed: int, t: int, update: int, prompts: int) -> np.ndarray:
+    def prompts_of(self, seed: int, t: int, update: int, prompts: int) -> Int[np.ndarray, " part"]:
         """int64[prompts / count]: the prompts that update `update` of batch t takes; a function of its arguments alone,
         the same on every host and number of devices. Every pass has an order of its own."""
         epoch, part = divmod(update, self.count)
@@ -39,7 +39,9 @@ class Minibatches:
         return np.argsort(words, kind="stable")[part * size : (part + 1) * size]
 
 
-def padded(numbers: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def padded(
+    numbers: Int[np.ndarray, " part"], layout: Layout
+) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
     """(int32[R / split], float32[R / split]): `numbers` repeated until the layout's R rows are full, and 1 or 0 for
     what counts and what only fills the batch."""
     places = np.arange(layout.rows // layout.split)

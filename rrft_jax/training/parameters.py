@@ -12,8 +12,9 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.models import adapter as peft
-from rrft_jax.models.lora import LoRA, init_adapter, is_trained
+from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.protocol import Model, Sizes
 from rrft_jax.models.registry import family_of
@@ -118,23 +119,11 @@ def check_trained(config: ConfigDict) -> None:
     """ValueError where the fields that say what is trained, and in which dtype the rest is kept, do not fit."""
     if config.model.frozen_dtype not in ("float32", "bfloat16"):
         raise ValueError(f"config.model.frozen_dtype={config.model.frozen_dtype!r}: choose float32 or bfloat16")
-    if config.lora.rank == 0:
-        if config.lora.adapter:
-            raise ValueError(
-                f"config.lora.adapter={config.lora.adapter} is an adapter to continue training: give config.lora.rank "
-                "too, or init=<the adapter> to train from the merged weights"
-            )
-        return
-    lora_settings(config)
-    if config.train.freeze:
+    if config.lora.rank and config.train.freeze:
         raise ValueError(
             f"config.train.freeze={list(config.train.freeze)}: with config.lora.rank only the adapter is trained; "
             "choose its layers by config.lora.parts and config.lora.targets"
         )
-
-
-def lora_settings(config: ConfigDict) -> LoRA:
-    return LoRA(config.lora.rank, config.lora.alpha, tuple(config.lora.targets), tuple(config.lora.parts))
 
 
 def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) -> dict[str, np.ndarray]:
@@ -145,7 +134,7 @@ def start_adapter(config: ConfigDict, shapes: dict, sizes: Sizes, base: Path) ->
             f"init={config.init} is an adapter, and config.lora.rank asks for one: to continue training it give "
             f"--config.lora.adapter={config.init} and init=<its base>; a new one starts from a merged model"
         )
-    new = init_adapter(shapes, lora_settings(config), config.seed)
+    new = init_adapter(shapes, read(config, "lora").settings(), config.seed)
     if not settings.adapter:
         return new
     found = peft.read_adapter(settings.adapter, sizes, base)
@@ -171,7 +160,7 @@ def place(tree: dict, mesh: Mesh, axes: ParamAxes) -> dict:
     Every process gives the whole tree and keeps what its own devices hold.
     """
 
-    def one(x, sharding):
+    def one(x: Any, sharding: Any) -> jax.Array:
         host = np.asarray(x)
         # A copy, since on a CPU device the array may lie in the buffer that it was made from.
         return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))

@@ -8,16 +8,18 @@ from typing import Any
 import jax
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
+from rrft_jax.arrays import HostOrDevice
+from rrft_jax.config.groups import read
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
 from rrft_jax.parallel.layout import Layout, plan
 from rrft_jax.parallel.placement import by_rows
-from rrft_jax.processing.processor import Processor
 from rrft_jax.rollout.compaction import EVALUATION
-from rrft_jax.rollout.decoder import make_decoder
+from rrft_jax.rollout.decoder import Vocabulary, make_decoder
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.training.minibatches import select
@@ -55,7 +57,7 @@ def scored_temperature(config: ConfigDict) -> float:
 
 
 def make_programs(
-    config: ConfigDict, loss: Callable, model: Model, processor: Processor, layout: StepLayout
+    config: ConfigDict, loss: Callable, model: Model, processor: Vocabulary, layout: StepLayout
 ) -> Programs:
     """Compiles nothing yet; each program compiles once per bucket of prompt shapes.
 
@@ -70,16 +72,18 @@ def make_programs(
     )  # fmt: skip
     evaluating = replace(drawing, sampling=Sampling(0.0), compact=EVALUATION, cache_parts=1)
     scored_tokens = None if config.loss.full_softmax else drawing.allowed
-    scoring = {
+    scoring: dict[str, Any] = {
         "temperature": scored_temperature(config),
         "chunk": config.model.logits_chunk,
         "group_chunks": config.train.group_chunks,
     }
-    optimizer, schedule = make_optimizer(config.optimizer, config.train.steps)
+    optimizer, schedule = make_optimizer(read(config, "optimizer"), config.train.steps)
     forward = make_forward(model, scored_tokens, **scoring)
     step = make_train_step(forward, loss, optimizer, schedule, layout.update.micro_batches)
 
-    def reference(params: dict, prompts: Prompts, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def reference(
+        params: dict, prompts: Prompts, tokens: Int[HostOrDevice, "B G C"], mask: Bool[HostOrDevice, "B G C"]
+    ) -> Float[Array, "B G C"]:
         return score(model, params, prompts, tokens, mask, scored_tokens, **scoring)[0]
 
     def train_sample(params: dict, prompts: Prompts, key: jax.Array, first_member: jax.Array | None = None) -> Rollouts:

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from ml_collections import ConfigDict
 
 from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.processes import is_writer
-from rrft_jax.processing.processor import decode
+from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import Pool, RewardSet
 from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.run.completions import Group
 from rrft_jax.tasks.registry import Task
+from rrft_jax.training.batches import HostBatch
 
 
 def make_rewards(config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None) -> RewardSet:
@@ -31,8 +34,8 @@ class RewardResults:
     float64[F, B, G] of each, total float32[B, G] (NaN: none), text_metrics name: (sum, count), and how many calls
     failed."""
 
-    values: np.ndarray
-    total: np.ndarray
+    values: Float[np.ndarray, "F B G"]
+    total: Float[np.ndarray, "B G"]
     text_metrics: dict[str, tuple[float, float]]
     failures: int
 
@@ -54,7 +57,16 @@ class _Part:
     prompt_tokens: int
 
 
-def score_part(processor, rewards, host, tokens, mask, finished, t, known) -> _Part:
+def score_part(
+    processor: Processor,
+    rewards: RewardSet,
+    host: HostBatch,
+    tokens: Int[np.ndarray, "r g C"],
+    mask: Bool[np.ndarray, "r g C"],
+    finished: Bool[np.ndarray, "r g"],
+    t: int,
+    known: RewardResults | None,
+) -> _Part:
     """tokens, mask [r, g, C] and finished [r, g] of this process's rows; known: results of an earlier session."""
     names = tuple(item.name for item in rewards.rewards)
     own = np.flatnonzero((host.row_weight > 0) & host.layout.owned)
@@ -101,7 +113,7 @@ def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
     rows = np.concatenate([part.rows for part in parts])
     by_prompt = lambda x: x.reshape(layout.rows // layout.split, G)  # noqa: E731
 
-    def spread(fill, dtype, name: str) -> np.ndarray:
+    def spread(fill: float, dtype: Any, name: str) -> np.ndarray:
         out = np.full((layout.rows, G // layout.split), fill, dtype)
         out[rows] = np.concatenate([getattr(part, name) for part in parts])
         return by_prompt(out)
@@ -128,7 +140,7 @@ def merge_parts(parts: Sequence[_Part], layout: Layout, G: int) -> _Whole:
     )
 
 
-def reward_metrics(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+def reward_metrics(names: Sequence[str], values: Float[np.ndarray, "F N"]) -> dict[str, float]:
     """Mean and standard deviation (ddof 1) of each reward function over the values that exist; values [F, N]."""
     metrics = {}
     for name, row in zip(names, values, strict=True):
@@ -138,7 +150,7 @@ def reward_metrics(names: Sequence[str], values: np.ndarray) -> dict[str, float]
     return metrics
 
 
-def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float]:
+def length_metrics(lengths: Int[np.ndarray, " N"], finished: Bool[np.ndarray, " N"]) -> dict[str, float]:
     """Completion lengths in tokens, all of them and of those that ended by themselves (0 where none did)."""
     ended = lengths[finished]
     return {
@@ -152,7 +164,13 @@ def length_metrics(lengths: np.ndarray, finished: np.ndarray) -> dict[str, float
     }
 
 
-def logged_groups(config, host, names, everything, advantages) -> list[Group]:
+def logged_groups(
+    config: ConfigDict,
+    host: HostBatch,
+    names: Sequence[str],
+    everything: _Whole,
+    advantages: np.ndarray,
+) -> list[Group]:
     missing = lambda row: [None if np.isnan(v) else float(v) for v in row]  # noqa: E731
     wanted = min(config.log.completions_prompts, host.layout.prompts)
     mine = {}  # the row of each logged prompt whose first row is here

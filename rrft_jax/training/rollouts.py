@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
+from rrft_jax.arrays import HostOrDevice
 from rrft_jax.losses.terms import Targets
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.parallel.layout import Layout
@@ -46,7 +48,7 @@ class Drawn:
     t: int
     prompts: Prompts
     rollouts: Rollouts
-    reference: jax.Array | None
+    reference: Float[HostOrDevice, "B G C"] | None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from rrft_jax.processing.processor import Processor, measure
 from rrft_jax.processing.proposal import filled, propose
 from rrft_jax.tasks.records import taken
 from rrft_jax.tasks.task import Task
-from rrft_jax.training.batches import KEPT, Ask, HostBatch, Layouts, in_batches, make_batch, whole_conversation
+from rrft_jax.training.batches import KEPT, Ask, Batches, HostBatch, Layouts, in_batches, make_batch, whole_conversation
 
 Check = Callable[[Example], object]
 
@@ -39,7 +39,7 @@ class Source:
     """
 
     fetch: Callable[[int], HostBatch]
-    held_out: dict[str, Sequence[HostBatch]]
+    held_out: dict[str, Batches]
     sizes: tuple[Size, ...]
     report: str
     buckets: tuple[Bucket, ...] = ()  # the shapes of its batches
@@ -50,8 +50,11 @@ class Source:
 
 def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
+    make = task.make
+    if make is None:
+        raise ValueError(f"task {task.name} makes no examples: set config.data.folder to a folder of records")
     buckets = Buckets(**config.buckets)
-    probe = [task.make(config.seed, i, "train", "in") for i in range(64)]
+    probe = [make(config.seed, i, "train", "in") for i in range(64)]
     ask = task.prompt_fn(config.prompt, marks=processor.image_mark is not None)
     sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
     prompt = lambda e: Prompt(ask(e))  # noqa: E731
@@ -63,16 +66,16 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
     def fetch(t: int) -> HostBatch:
         ids = range(t * B, (t + 1) * B)
-        example = lambda k: task.make(config.seed, generated_number(ids[k], start, stop), "train", "in")  # noqa: E731
+        example = lambda k: make(config.seed, generated_number(ids[k], start, stop), "train", "in")  # noqa: E731
         return make_batch(processor, prompt, example, ids, bucket, step)
 
     room = KEPT // max(len(task.held_out), 1)
 
-    def held_out(domain: str) -> Sequence[HostBatch]:
+    def held_out(domain: str) -> Batches:
         # The seed of the run does not choose the questions that runs are compared on.
         buckets = [bucket] * config.eval.examples
         layout = held(config.eval.batch)
-        return in_batches(processor, prompt, lambda i: task.make(0, i, "val", domain), buckets, layout, room)
+        return in_batches(processor, prompt, lambda i: make(0, i, "val", domain), buckets, layout, room)
 
     sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"

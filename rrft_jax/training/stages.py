@@ -1,6 +1,5 @@
 """A recipe of one stage or two: supervised fine-tuning first, then reinforcement learning from its result."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -19,7 +18,7 @@ def run(
     config: ConfigDict,
     workdir: str | Path,
     argv: list[str],
-    profile_steps: Sequence[int] = (),
+    profile_steps: range = range(0),
     began: float = 0.0,
 ) -> int:
     """Trains config.stage1, if there is one, in workdir/stage1, then `config` from its result; returns the exit code.

@@ -58,7 +58,7 @@ def restore(
 
     rewards: the number of reward functions.
     """
-    latest = checkpoints.latest_step()
+    latest = checkpoints.latest_step() or 0
     middle = latest % algorithm.updates(config) > 0
     expected = algorithm.samples and latest < config.train.steps and (middle or config.rollout.ahead)
     target = released(state.arrays)

@@ -268,7 +268,15 @@ def test_a_file_that_cannot_be_read_is_named_and_skipped(folder, text, words):
 
 
 def test_long_reports_are_cut(folder):
-    records = read_records(write(folder, record(), *[record(id=f"x{i}", answer="") for i in range(30)]))
-    report = records.report(limit=2)
-    assert "30 skipped (empty answer: 30)" in report and report.endswith("... and 28 more")
+    for number in range(15):
+        empty = [record(id=f"x{number}{letter}", answer="") for letter in "ab"]
+        write(folder, record(id=f"y{number}"), *empty, name=f"{number:02}.json")
+    report = read_records(folder).report(limit=2)
+    assert "30 skipped (empty answer: 30)" in report and report.endswith("... and 26 more")
     assert len(report.splitlines()) == 4
+
+
+def test_records_with_the_same_problem_are_one_line(folder):
+    report = read_records(write(folder, record(), *[record(id=f"x{i}", answer="") for i in range(30)])).report()
+    (line,) = report.splitlines()[1:]
+    assert "'x0'" in line and "'x2') and 27 more: " in line

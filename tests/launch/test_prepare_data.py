@@ -1,6 +1,7 @@
 """The command: what it writes, says, refuses and leaves alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_wrong_flags_are_one_line(tmp_path):
     assert "no usable file in" in empty and "its files hold no record" in empty
     text = run("--help", good=False).stdout
     assert "docs/data.md" in text and "reason_rft" in text
+
+
+@pytest.mark.slow
+def test_records_of_a_users_own_task(tmp_path):
+    """The task of examples/my_task, outside the package: the set lies under its name, and its records are its own."""
+    folder = tmp_path / "my_task"
+    shutil.copytree(ROOT / "examples" / "my_task", folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    subprocess.run([sys.executable, folder / "draw.py", folder / "data"], check=True, env=ENV)
+    flags = ("--source=jsonl", f"--input={folder}/data", f"--data_dir={tmp_path}/out", "--image_root=images")
+    done = run(*flags, f"--task={folder}/task.py:TASK")
+    assert "train: 14 examples" in done.stdout and "test: 6 examples" in done.stdout
+    examples = open_prepared(tmp_path / "out" / "jsonl" / "discs" / "1.0.0", "train")
+    assert len(examples) == 14 and {example.task for example in examples} == {"discs"}
+    wrong = run(*flags, f"--task={folder}/task.py:TOSK", good=False).stderr
+    assert "--task=" in wrong and "has no TOSK; it defines" in wrong

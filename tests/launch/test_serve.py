@@ -214,4 +214,4 @@ def test_mistakes_are_one_line(tmp_path):
     assert "power of two" in mistake("--port=0", "--max_rows=3")
     (tmp_path / "starlette.py").write_text("raise ImportError('gone', name='starlette')")
     path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    assert "starlette is not installed: pip install 'rrft_jax[serve]'" in mistake("--port=0", env=path)
+    assert "starlette is not installed: pip install -e '.[serve]'" in mistake("--port=0", env=path)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.defaults import base_config
+from rrft_jax.config.groups import read
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.weights import abstract_params
@@ -20,7 +21,6 @@ from rrft_jax.planning.shapes import largest_bucket, make_shapes
 from rrft_jax.planning.text import describe_plan, visual_tokens
 from rrft_jax.pretrained import load_model, read_sizes
 from rrft_jax.training.optimizer import make_optimizer
-from rrft_jax.training.parameters import lora_settings
 from rrft_jax.training.step import init_state
 
 NANO = read_sizes("nano")
@@ -46,7 +46,7 @@ def test_parameters_optimizer_and_caches_are_those_of_a_run():
     model, _, params = load_model(config)
     plan = make_plan(config, NANO, one_device())
     assert plan.parameters == plan.reference == nbytes(params)
-    optimizer, _ = make_optimizer(config.optimizer, 10)
+    optimizer, _ = make_optimizer(read(config, "optimizer"), 10)
     assert plan.parameters + plan.optimizer == nbytes(init_state(params, optimizer))
     B, G, C = config.train.prompts, config.rollout.group, config.rollout.max_completion_length
     suffix = model.empty_suffix(B, G, C)
@@ -80,9 +80,9 @@ def test_lora_trains_the_adapter_and_shares_the_base_with_the_reference():
     config = grpo_config()
     config.lora.rank, config.model.frozen_dtype = 4, "bfloat16"
     whole, plan = make_plan(base_config(), NANO, one_device()), make_plan(config, NANO, one_device())
-    optimizer, _ = make_optimizer(config.optimizer, 10)
+    optimizer, _ = make_optimizer(read(config, "optimizer"), 10)
     shapes = make_shapes(config, NANO, optimizer, one_device())
-    adapter = init_adapter(leaf_paths(abstract_params(NANO)), lora_settings(config), 0)
+    adapter = init_adapter(leaf_paths(abstract_params(NANO)), read(config, "lora").settings(), 0)
     assert plan.parameters == sum(x.nbytes for path, x in adapter.items() if is_trained(path))
     assert plan.reference == 0 and leaf_paths(shapes.reference).keys() == leaf_paths(abstract_params(NANO)).keys()
     assert plan.frozen - 0.5 * whole.parameters == sum(x.nbytes for p, x in adapter.items() if not is_trained(p))
@@ -91,7 +91,7 @@ def test_lora_trains_the_adapter_and_shares_the_base_with_the_reference():
 def test_no_reference_without_a_penalty():
     config = base_config()
     assert config.loss.beta == 0
-    optimizer, _ = make_optimizer(config.optimizer, 10)
+    optimizer, _ = make_optimizer(read(config, "optimizer"), 10)
     shapes = make_shapes(config, NANO, optimizer, one_device())
     assert shapes.reference is None and shapes.batch.targets.ref_log_probs is None and not shapes.copied
 
@@ -212,6 +212,7 @@ from rrft_jax.models.weights import abstract_params
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.sharding import PARAM_AXES
 from rrft_jax.parallel.mesh import make_mesh
+from rrft_jax.config.groups import read
 from rrft_jax.config.defaults import base_config
 from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.training.optimizer import make_optimizer
@@ -225,7 +226,7 @@ config.mesh.update({"fsdp": 4, "tensor": 2})
 mesh = make_mesh(**config.mesh)
 model, _, params = load_model(config)
 plan = make_plan(config, model.config, mesh)
-state = place(init_state(params, make_optimizer(config.optimizer, 10)[0]), mesh, PARAM_AXES)
+state = place(init_state(params, make_optimizer(read(config, "optimizer"), 10)[0]), mesh, PARAM_AXES)
 held = lambda tree: sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
 assert plan.parameters == held(state["params"]), (plan.parameters, held(state["params"]))
 assert plan.parameters + plan.optimizer == held(state)
@@ -237,7 +238,7 @@ for axes, parts in (({"fsdp": 8}, 2), ({"fsdp": 4, "tensor": 2}, 4), ({"fsdp": 1
     config.mesh.update({"data": -1, **axes})
     sizes = read_sizes("2b")
     mesh = make_mesh(**config.mesh, kv_heads=sizes.num_kv_heads)
-    layout = make_shapes(config, sizes, make_optimizer(config.optimizer, 10)[0], mesh).layout.update
+    layout = make_shapes(config, sizes, make_optimizer(read(config, "optimizer"), 10)[0], mesh).layout.update
     assert (config.train.prompts, layout.rows, layout.micro_batches) == (16, 16, parts), (axes, layout)
 """
 

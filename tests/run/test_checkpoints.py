@@ -263,10 +263,18 @@ def test_wrong_calls_are_explained(tmp_path):
 def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatch):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, {"x": jnp.zeros(1000)}, {})
-        free = SimpleNamespace(free=3999)
+        free = SimpleNamespace(free=2**20 + 4199)  # 4,000 bytes, a twentieth and a MiB of Orbax's own are asked for
         monkeypatch.setattr("rrft_jax.run.checkpoints.shutil.disk_usage", lambda path: free)
-        with pytest.raises(CheckpointError, match="takes 0.0 MiB, and 0.0 MiB are free at .* make room there"):
+        with pytest.raises(CheckpointError, match="takes 1.0 MiB, and 1.0 MiB are free at .* make room there"):
             checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
-        free.free = 4000
+        free.free += 1
         checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
         assert checkpoints.latest_step() == 2
+
+
+def test_processes_agree_whether_or_not_a_faster_one_has_made_the_folder(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("rrft_jax.run.checkpoints.together", lambda function: calls.append(function()))
+    for _ in range(2):  # the second finds what the first has made
+        Checkpoints(tmp_path / "checkpoints").close()
+    assert len(calls) == 2

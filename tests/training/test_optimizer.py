@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import Optimizer, Schedule
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.training.optimizer import make_optimizer, make_schedule
 from tests.rollout.reference import random_params
@@ -14,13 +14,13 @@ from tests.rollout.reference import random_params
 
 def schedule_config(**changes):
     fields = {"name": "constant", "peak": 0.1, "warmup_steps": 0, "warmup_ratio": 0.0, "from_zero": False}
-    return ConfigDict({**fields, **changes})
+    return Schedule(**{**fields, **changes})
 
 
 def optimizer_config(**changes):
     schedule = schedule_config(**changes.pop("schedule", {}))
     fields = {"b1": 0.9, "b2": 0.99, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": float("inf")}
-    return ConfigDict({**fields, **changes, "schedule": schedule})
+    return Optimizer(**{**fields, **changes, "schedule": schedule})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.config.groups import read
 from rrft_jax.evaluation import questions, sources
 from rrft_jax.evaluation.benchmarks import choose
 from rrft_jax.losses import Scores, Targets, grpo_loss, total
@@ -142,7 +143,7 @@ def test_25_stage_1_sees_small_pictures_made_by_nearest_neighbours(sft):
 
 
 def test_25_stage_1_is_all_warm_up():
-    schedule = load("reason_rft", "counting,paper").stage1.optimizer.schedule
+    schedule = read(load("reason_rft", "counting,paper").stage1, "optimizer").schedule
     rates = [float(make_schedule(schedule, 1600 // 16)(t)) for t in range(100)]
     np.testing.assert_allclose(rates, [1e-5 * t / 100 for t in range(100)], rtol=1e-5, atol=1e-12)
 

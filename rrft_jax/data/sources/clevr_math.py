@@ -21,7 +21,7 @@ TASK = "visual_counting"
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
-def find(folder) -> Found:
+def find(folder: str | Path) -> Found:
     """One part for each split, which the end of a question file's name tells; several files may be of one."""
     layout = "clevr-math-train.json, -val.json or -test.json and CLEVR_v1.0/images or CLEVR_v1.0.zip"
     folder = source_folder(folder, layout)
@@ -85,7 +85,7 @@ def _item(question: Any, path: Path, number: int, pictures: Pictures) -> Item:
         "file": path.name,
         "record": number,
     }
-    return Example(f"{path.stem}-{number:06d}", TASK, text, str(answer), (image,), None, metadata)
+    return Example(f"{path.stem}-{number:06d}", TASK, str(text), str(answer), (image,), None, metadata)
 
 
 def _image(name: Any, split: Any, pictures: Pictures) -> tuple[Any, list[tuple[str, str]]]:

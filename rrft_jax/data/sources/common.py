@@ -129,7 +129,7 @@ def read_lines(path: Path, fields: str) -> Iterator[tuple[int, dict | Problem]]:
             yield number, value
 
 
-def source_folder(folder, layout: str) -> Path:
+def source_folder(folder: str | Path, layout: str) -> Path:
     """`folder` as a Path. Raises FileNotFoundError that says what it should hold."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():

@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _KEPT = ("choices", "precise_value", "problem_type_graph", "problem_type_goal", "source")
 
 
-def find(folder, answers: str = "letter") -> Found:
+def find(folder: str | Path, answers: str = "letter") -> Found:
     """One part for each split, in ascending order of ids.
 
     answers: "letter" asks with the choices and wants a letter; "number" asks without them and wants what the right

@@ -25,7 +25,7 @@ _TESTS = {"clevr-math": "test", "super-clevr": "test_ood", "geomath": "test", "g
 _ABLATIONS = ("ai2d", "scienceqa", "gvlqa", "puzzlevqa", "iconqa", "raven")
 
 
-def find(folder, task: str = "", image_root: str = "") -> Found:
+def find(folder: str | Path, task: str = "", image_root: str = "") -> Found:
     """The parts of a downloaded folder, one for each task and split that a file is there for.
 
     task: only this task; files whose names tell no task are then taken for it.

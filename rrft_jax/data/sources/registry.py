@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -77,7 +78,7 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
 )
 
 
-def find_parts(source: str, folder, tasks: Sequence[str] = TASKS, **options: Any) -> Found:
+def find_parts(source: str, folder: str | Path, tasks: Sequence[str] = TASKS, **options: Any) -> Found:
     """The parts of a source's folder. tasks: those that the option `task` may name. Raises ValueError for an unknown
     source, task or option."""
     if source not in SOURCES:

@@ -9,7 +9,7 @@ number: the first 20,000 pictures are for training, the next 5,000 for validatio
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ TASK = "visual_counting"
 _ENDS = {"train": 20_000, "validation": 25_000}
 _QUESTIONS = "_questions"
 
-# (file, record's name there, the record), or what is wrong with a file.
-Raw = tuple[str, str, Any] | Problem
+# (file, record's number there, the record), or what is wrong with a file.
+Raw = tuple[str, int, dict] | Problem
 
 
-def find(folder, per_scene: int = 16, seed: int = 0) -> Found:
+def find(folder: str | Path, per_scene: int = 16, seed: int = 0) -> Found:
     """per_scene, seed: how many questions are made from a scene, and which."""
     folder = source_folder(folder, "superCLEVR_scenes.json or scenes/, images/ or images.zip, and question files")
     files = {
@@ -93,7 +93,7 @@ def _is_number(answer: Any) -> bool:
     return not isinstance(answer, bool) and (isinstance(answer, int) or str(answer).isdecimal())
 
 
-def _items(raw, split: str, each) -> Iterator[Item]:
+def _items(raw: Callable[[], Iterator[Raw]], split: str, each: Callable[..., Iterator[Item]]) -> Iterator[Item]:
     for entry in raw():
         if not isinstance(entry, Problem) and _split(entry[2]) == split:
             yield from each(*entry)
@@ -116,7 +116,7 @@ def _published(pictures: Pictures, file: str, number: int, question: dict) -> It
         return
     kind = str(question.get("template_filename", "")).removesuffix(".json")
     metadata = {"question_type": kind, "file": file, "record": number}
-    yield Example(f"{Path(file).stem}-{number:06d}", TASK, text, str(answer), (image,), None, metadata)
+    yield Example(f"{Path(file).stem}-{number:06d}", TASK, str(text), str(answer), (image,), None, metadata)
 
 
 def _made(pictures: Pictures, per_scene: int, seed: int, file: str, number: int, scene: dict) -> Iterator[Item]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import IMAGE_FOLDERS, Problem, parse_record, record_name
@@ -20,17 +21,17 @@ from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, re
 Row = tuple[int, dict | Problem]
 
 
-def find_jsonl(folder, task: str = "", image_root: str = "") -> Found:
+def find_jsonl(folder: str | Path, task: str = "", image_root: str = "") -> Found:
     """task: of all records; without it each record names its own. image_root: where image paths start."""
     return _find(folder, "jsonl", jsonl_rows, task, image_root)
 
 
-def find_parquet(folder, task: str = "", image_root: str = "") -> Found:
+def find_parquet(folder: str | Path, task: str = "", image_root: str = "") -> Found:
     """As `find_jsonl`."""
     return _find(folder, "parquet", parquet_rows, task, image_root)
 
 
-def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str) -> Found:
+def _find(folder: str | Path, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str) -> Found:
     folder = Path(folder).expanduser()
     files = [folder] if folder.is_file() else sorted(folder.glob(f"*.{ending}")) + sorted(folder.glob(f"*/*.{ending}"))
     if not files:
@@ -64,7 +65,7 @@ def _find(folder, ending: str, read: Callable[..., Iterator[Row]], task: str, im
 
 
 def _items(
-    read,
+    read: Callable[..., Iterator[Row]],
     paths: tuple[Path, ...],
     task: str,
     all_rows: bool,
@@ -121,7 +122,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
         yield 0, Problem(path.name, "", "bad Parquet", " ".join(message.split()))
 
 
-def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
+def _rows(batch: Any, file: str, first: int) -> Iterator[dict | Problem]:
     """The rows of a batch, the first being number `first`."""
     import pyarrow
 
@@ -136,7 +137,7 @@ def _rows(batch, file: str, first: int) -> Iterator[dict | Problem]:
         yield row
 
 
-def _readable(column):
+def _readable(column: Any) -> Any:
     """Points in time as text, since not every one is a datetime; numbers of few bits as the decimals they stand for."""
     import pyarrow
 

@@ -6,7 +6,7 @@
 The last state is seen by the centre camera in split train and test, by the left and right ones in train_left and so on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,8 +23,10 @@ CAMERAS = {"": "Camera_Center", "_left": "Camera_Left", "_right": "Camera_Right"
 _FIELDS = "states and transformations"
 TRAINED = 500_000  # TVR trains on the samples below this index and tests on the others
 
+Sample = tuple[str, int, dict] | Problem  # (file, its number there, the sample), or what is wrong
 
-def find(folder) -> Found:
+
+def find(folder: str | Path) -> Found:
     """Parts train and test, and each with the ending _left and _right, as far as samples and views are there."""
     folder = source_folder(folder, "data.jsonl, or JSON files of samples, and the folder image")
     files = sorted(folder.glob("*.jsonl")) + sorted(folder.glob("*.json"))
@@ -48,7 +50,7 @@ def find(folder) -> Found:
     return Found(tuple(parts), tuple(problems))
 
 
-def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]:
+def _samples(files: Iterable[Path]) -> Iterator[Sample]:
     """(file, its number there, sample), or what is wrong with a line or a file. A JSON file of an object without states
     is skipped: TVR keeps tables of properties next to the samples."""
     for path in files:
@@ -64,7 +66,7 @@ def _samples(files: Iterable[Path]) -> Iterator[tuple[str, int, dict] | Problem]
             yield path.name, 0, value
 
 
-def _sample(file: str, number: int, sample: Any) -> tuple[str, int, dict] | Problem:
+def _sample(file: str, number: int, sample: Any) -> Sample:
     if not isinstance(sample, dict):
         message = f"is {kind_of(sample)} where an object with {_FIELDS} belongs"
         return Problem(file, f"record {number}", "wrong type", message)
@@ -86,7 +88,7 @@ def _views(sample: dict) -> dict:
     return images if isinstance(images, dict) else {}
 
 
-def _items(samples, split: str, pictures: Pictures) -> Iterator[Item]:
+def _items(samples: Callable[[], Iterator[Sample]], split: str, pictures: Pictures) -> Iterator[Item]:
     end = next(end for end in reversed(CAMERAS) if split.endswith(end))
     for sample in samples():
         if not isinstance(sample, Problem) and split in _splits(sample[2]):
@@ -96,7 +98,7 @@ def _items(samples, split: str, pictures: Pictures) -> Iterator[Item]:
 def _item(file: str, number: int, sample: dict, camera: str, pictures: Pictures) -> Item:
     found: list[tuple[str, str]] = []
     index = sample.get("idx")
-    states, changes = sample.get("states"), sample.get("transformations")
+    states, changes = sample.get("states") or [], sample.get("transformations") or []
     record = f"record {number} (idx {index!r})"
     if not isinstance(index, int):
         found.append(("missing field", "has no idx; number the samples"))
@@ -125,7 +127,7 @@ def _item(file: str, number: int, sample: dict, camera: str, pictures: Pictures)
     return Example(f"trance-{index:06d}-{camera[7]}", TASK, problem, answer, images, None, metadata)
 
 
-def _image(name: Any, which: str, pictures: Pictures, found: list):
+def _image(name: Any, which: str, pictures: Pictures, found: list) -> Any:
     """By its path, else by its bare name: the published example names its pictures by where a web page had them."""
     if not isinstance(name, str) or not name:
         found.append(("missing image", f"names no {which} picture; remove the sample"))

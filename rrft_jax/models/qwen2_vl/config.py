@@ -73,7 +73,7 @@ class Qwen2VLConfig:
         ids = self.eos_token_id
         return ids if isinstance(ids, tuple) else () if ids is None else (ids,)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if sum(self.mrope_section) * 2 != self.head_dim:
             raise ValueError(
                 f"config.json: mrope_section {list(self.mrope_section)} must sum to half of head_dim {self.head_dim}"

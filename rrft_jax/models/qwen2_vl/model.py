@@ -13,7 +13,7 @@ from rrft_jax.models.cache import Prefix, Suffix
 from rrft_jax.models.decoder_layer import DecoderLayer
 from rrft_jax.models.features import TOWER, place_features
 from rrft_jax.models.language import Language, check_settings, rematerialised
-from rrft_jax.models.layers import init_module, init_stack
+from rrft_jax.models.layers import applied, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
 from rrft_jax.models.qwen2_vl.vision import Merger, PatchEmbed, VisionBlock
@@ -32,7 +32,7 @@ class Qwen2VL:
     remat: str = "none"
     attention: str = "xla"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self.dtype, self.remat, self.attention)
 
     @property
@@ -69,13 +69,13 @@ class Qwen2VL:
         cos, sin = vision_rope(flat(prompts.patch_position), v.head_dim, v.rope_theta)
 
         def body(x: Float[HostOrDevice, "S n E"], block: dict) -> tuple[Float[Array, "S n E"], None]:
-            x = VisionBlock(v, dtype, self.attention).apply({"params": block}, x, mask, cos, sin)
+            x = applied(VisionBlock(v, dtype, self.attention), block, x, mask, cos, sin)
             return constrain(x, "batch", None, None), None
 
         with jax.named_scope(TOWER):
-            x = PatchEmbed(v, dtype).apply({"params": params["patch_embed"]}, flat(prompts.patches))
+            x = applied(PatchEmbed(v, dtype), params["patch_embed"], flat(prompts.patches))
             x, _ = jax.lax.scan(rematerialised(body, self.remat), x, params["blocks"])
-            x = Merger(v, dtype).apply({"params": params["merger"]}, x)
+            x = applied(Merger(v, dtype), params["merger"], x)
         return constrain(x.reshape(B, -1, v.hidden_size), "batch", None, None)
 
     def embed_prompts(self, params: dict, prompts: Prompts) -> Float[Array, "B P D"]:

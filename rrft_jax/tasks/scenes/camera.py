@@ -22,7 +22,7 @@ class Camera:
         """float64[3, 3]: the unit vectors right, up and forward as rows."""
         return _basis(self.position, self.target)
 
-    def pixels_per_tangent(self, height: int) -> float:
+    def pixels_per_tangent(self, height: float) -> float:
         """Focal length in pixels for an image of that height."""
         return 0.5 * height / np.tan(np.radians(self.fov) / 2)
 
@@ -40,14 +40,20 @@ def _basis(position: tuple[float, float, float], target: tuple[float, float, flo
     return axes
 
 
-def orbit(azimuth: float, elevation: float, distance: float, target=(0.0, 0.0, 0.0), fov: float = 20.0) -> Camera:
+def orbit(
+    azimuth: float,
+    elevation: float,
+    distance: float,
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    fov: float = 20.0,
+) -> Camera:
     """A camera on a sphere around `target`; azimuth 0 looks along +y, positive moves it to the right (degrees)."""
     a, e = np.radians(azimuth), np.radians(elevation)
     offset = distance * np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
-    return Camera(tuple((np.asarray(target) + offset).tolist()), tuple(target), fov)
+    return Camera(tuple((np.asarray(target) + offset).tolist()), target, fov)
 
 
-def project(camera: Camera, points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def project(camera: Camera, points: np.ndarray, height: float, width: float) -> tuple[np.ndarray, np.ndarray]:
     """float[..., 3] world points to (float[..., 2] pixel x and y, float[...] depth along the viewing axis)."""
     seen = (np.asarray(points) - camera.position) @ camera.basis().T
     depth = seen[..., 2]
@@ -55,7 +61,7 @@ def project(camera: Camera, points: np.ndarray, height: int, width: int) -> tupl
     return np.array([width / 2, height / 2]) + focal / depth[..., None] * seen[..., :2] * (1.0, -1.0), depth
 
 
-def rays(camera: Camera, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def rays(camera: Camera, pixels: np.ndarray, height: float, width: float) -> np.ndarray:
     """float[..., 2] pixel positions to float64[..., 3] unit directions in the world."""
     pixels = np.asarray(pixels, np.float64)
     focal = camera.pixels_per_tangent(height)
@@ -65,7 +71,7 @@ def rays(camera: Camera, pixels: np.ndarray, height: int, width: int) -> np.ndar
     return directions / np.linalg.norm(directions, axis=-1, keepdims=True)
 
 
-def on_plane(camera: Camera, pixels: np.ndarray, z: float | np.ndarray, height: int, width: int) -> np.ndarray:
+def on_plane(camera: Camera, pixels: np.ndarray, z: float | np.ndarray, height: float, width: float) -> np.ndarray:
     """float64[..., 3]: where the rays through the pixels meet the horizontal plane of that height."""
     directions = rays(camera, pixels, height, width)
     reach = (z - camera.position[2]) / directions[..., 2]

@@ -105,7 +105,9 @@ def sample(rng: np.random.Generator) -> Transformation:
     values = [VALUES[_KINDS[kind]][int(rng.integers(len(VALUES[_KINDS[kind]])))] for kind in kinds]
     while True:
         before = sample_scene(rng)
-        for _ in range(TRIES if before else 0):
+        if not before:
+            continue
+        for _ in range(TRIES):
             numbers = rng.integers(len(before), size=number).tolist()
             changes = tuple(sorted(Change(*change) for change in zip(numbers, kinds, values, strict=True)))
             if not _allowed(before, changes):

@@ -1,6 +1,7 @@
 """Perimeters and areas. Sides are drawn to scale."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from rrft_jax.tasks.structure_perception.drafting import (
     right_angle,
     tick,
 )
+from rrft_jax.tasks.structure_perception.figure import Label
 from rrft_jax.tasks.structure_perception.problem import Problem, add_up, numbers, over, plus, times
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
@@ -55,7 +57,7 @@ def _sides_of_rectangle(rng: np.random.Generator, low: int, high: int) -> tuple[
             return w, h
 
 
-def _rectangle(width: int, height: int):
+def _rectangle(width: int, height: int) -> Callable[[np.random.Generator], Sketch]:
     def pose(rng: np.random.Generator) -> Sketch:
         points = [(0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height))]
         a, b, c, d = placed(rng, points, rng.uniform(-8, 8), 4, (0.6, 0.95))
@@ -71,7 +73,7 @@ def _rectangle(width: int, height: int):
 def _rectangle_around(rng: np.random.Generator) -> Problem:
     w, h = (5 * side for side in _sides_of_rectangle(rng, 2, 16))
 
-    def work(labels):
+    def work(labels: Sequence[Label]) -> list[str]:
         return [*add_up(numbers(labels)), plus(w + h, w + h)]
 
     return Problem(PERIMETER, _rectangle(w, h), work, 2 * (w + h), TENS)
@@ -119,7 +121,7 @@ def _base_and_height(rng: np.random.Generator) -> Problem:
         lines = (closed(a, b, top), *dashes, right_angle(foot, a, top, 7))
         return Sketch("Triangle", lines, labels, rivals=(middle(a, top), middle(b, top)))
 
-    def work(labels):
+    def work(labels: Sequence[Label]) -> list[str]:
         return [times(*numbers(labels)), over(base * height, 2)]
 
     return Problem(AREA, pose, work, base * height // 2, even // 2)

@@ -11,7 +11,7 @@ from rrft_jax.tasks.structure_perception.problem import Problem, minus, numbers,
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 
-def corners(angles: tuple[float, float, float]) -> list[Point]:
+def corners(angles: tuple[float, ...]) -> list[Point]:
     """A triangle with these angles, on the unit circle: an arc spans twice the angle it is seen under."""
     a, _, c = angles
     return [polar((0.0, 0.0), 1.0, turn) for turn in (90.0, 90.0 + 2 * c, 90.0 + 2 * c + 2 * a)]

@@ -34,7 +34,7 @@ ASKS = {
 class Phrase:
     """A set of objects named by some of their attributes, in the order of `Thing.attributes`; None matches all."""
 
-    values: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
+    values: tuple[str | None, ...] = (None, None, None, None)
 
     def matches(self, thing: Thing) -> bool:
         size, colour, material, shape = self.values  # spelled out: this is the generator's innermost call

@@ -82,8 +82,9 @@ def _letter(answer: str, options: Sequence[str]) -> str | None:
     same = [n for n, text in enumerate(texts) if text == _plain(answer)]
     both = _LETTER_AND_TEXT.fullmatch(answer.strip())
     alone = _LETTER.fullmatch(answer.strip())
-    named = ascii_uppercase.index((both or alone)[1]) if both or alone else len(options)
-    if named < len(options) and (alone or _plain(both[2]) == texts[named]):
+    found = both or alone
+    named = ascii_uppercase.index(found[1]) if found else len(options)
+    if named < len(options) and (alone or both and _plain(both[2]) == texts[named]):
         if same and same != [named]:
             raise ValueError(f"answer {answer!r} is a letter and also the text of option {ascii_uppercase[same[0]]}")
         return ascii_uppercase[named]

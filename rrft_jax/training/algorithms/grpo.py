@@ -60,6 +60,9 @@ def check(config: ConfigDict, task: Task) -> None:
     """ValueError that names a field of the sampler, the advantages or the loss which is wrong, or which cannot act."""
     del task
     rollout = config.rollout
+    for field in ("ddof", "epsilon"):
+        if not config.advantages[field] >= 0:
+            raise ValueError(f"config.advantages.{field}={config.advantages[field]} must be at least 0")
     if rollout.group < 2:
         raise ValueError(f"config.rollout.group={rollout.group}: GRPO compares the members of a group, give >= 2")
     if rollout.group % config.train.group_chunks:
@@ -158,9 +161,10 @@ def feed(run: Run, clock: Clock, step: int, in_flight: InFlight | None) -> Rollo
     def draw(params: dict, host: HostBatch, t: int, stored: Rollouts | None = None) -> Drawn:
         return draw_batch(config, run.programs, run.mesh, params, run.reference, host, t, clock, stored)
 
-    score = partial(
-        score_batch, config, run.processor, run.rewards, run.algorithm.advantages(config), run.mesh, clock
-    )
+    advantages = run.algorithm.advantages
+    if advantages is None:
+        raise ValueError(f"algorithm {run.algorithm.name} is fed with rewards: give it advantages")
+    score = partial(score_batch, config, run.processor, run.rewards, advantages(config), run.mesh, clock)
     last = -(-config.train.steps // parts.updates)
     batches = make_loader(run.source.fetch, step // parts.updates, last, prefetch=2, threads=2)
     ahead = bool(config.rollout.ahead)
