@@ -95,7 +95,7 @@ MIXTURES = {
         *_both("cot", "reason", "verdicts", 0.27, 0.05),
     )),
 }  # fmt: skip
-PROMPT_LENGTHS = (88, 120, 128, 160)  # a batch takes the first that holds it
+PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
 
 
