@@ -50,10 +50,11 @@ flags.DEFINE_float("peak", 3e-3, "Peak learning rate.")
 flags.DEFINE_integer("steps", 4000, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
 flags.DEFINE_integer("every", 100, "Steps between two checkpoints, each with the weights so far in --out.")
+flags.DEFINE_integer("held_out", 256, "Examples of each task and domain that the end is evaluated on; 0: not at all.")
 flags.DEFINE_integer("evaluate_every", 500, "Steps between two evaluations, a multiple of --every.")
 
 THOUGHT = BEGINNINGS["reason"]
-IN_PROGRESS, AT_THE_END = 64, 256  # held-out examples of each task and domain
+IN_PROGRESS = 64  # held-out examples of each task and domain
 
 
 def remap(params: dict, old: Processor, new: Processor, rows: int) -> dict:
@@ -172,16 +173,16 @@ def main(_):
                 curve.flush()
                 os.fsync(curve.fileno())
                 print(json.dumps(scores), flush=True)
-    if stop == FLAGS.steps:
+    if stop == FLAGS.steps and FLAGS.held_out:
         save_params(out, config, {**state["params"], **frozen}, "bfloat16")
-        scores = report(generate, load_params(out), processor, AT_THE_END, direct=True)
+        scores = report(generate, load_params(out), processor, FLAGS.held_out, direct=True)
         card = {
             "seed": SEED,
             "steps": stop,
             "batch": BATCH,
             "stored": "bfloat16",
             "init": Path(FLAGS.init).name,
-            "held_out_examples": AT_THE_END,
+            "held_out_examples": FLAGS.held_out,
             "ways": WAYS,
             "mixtures": {name: [share, [vars(m) for m in modes]] for name, (share, modes) in MIXTURES.items()},
             "greedy": scores,
