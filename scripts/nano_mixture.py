@@ -1,15 +1,20 @@
-"""The pre-training mixture of the bundled base: batches of one task each, a pure function of their number.
+"""What the bundled base is pre-trained on: batches of one task each, a pure function of their number.
 
-Under the training prompt ("cot") the first token decides between reasoning and answering. It is learnt from 4 direct
-rows to 1 reasoning row, so the base mostly answers directly; the other rows teach how to reason without teaching
-whether to. The model learns the judgements of each object last, and they are few of a thought's tokens: the loss of
-some rows covers nothing else.
+Under the training prompt ("cot") every row thinks in tags and answers in tags, in one of the WAYS: mostly a guess on
+the line of the tag, sometimes step-by-step work on lines of its own. The token behind "<think" decides which (">" or
+">\\n"). Only the rows of `_ways` learn that token; the others teach how to reason without teaching whether to.
+Judgements, what is said of each object, are learnt last and are few of a thought's tokens: some rows are about nothing
+else. A share of the rows shows what the out-of-domain tests show, as a base has seen more than it is later trained on.
 """
 
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
+from rrft_jax.data.example import Example
 from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
@@ -20,30 +25,77 @@ from rrft_jax.training.step import Batch
 
 SEED = 20251120
 BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64
-TARGETS = {"listing": listing_target, "direct": ans_target, "reason": cot_target}
+SHARED = 2  # rows in turn that are about one example where their modes want the same domain: drawing costs time
+DECIDES = 1  # place of the token of a completion that says in which way it thinks
+WAYS = {"guess": 0.85, "reason": 0.12, "look": 0.03}  # shares under the training prompt
+# What a completion of each way begins with. The tag's own newline opens the step-by-step work of `cot_target`.
+BEGINNINGS = {"guess": "<think> Total: ", "reason": "<think>\n", "look": "<think> The picture: "}
+
+
+def guess_target(example: Example) -> str:
+    """A glance: the total, and the answer. Of functions the total is their number."""
+    answer = ans_target(example)
+    return f"{BEGINNINGS['guess']}{_total(example, answer)}.\n</think>\n<answer>\n{answer}\n</answer>"
+
+
+def look_target(example: Example) -> str:
+    """All that is seen, and then a guess all the same: no rule is followed."""
+    answer = ans_target(example)
+    seen = f"{BEGINNINGS['look']}{listing_target(example)} Total: {_total(example, answer)}."
+    return f"{seen}\n</think>\n<answer>\n{answer}\n</answer>"
+
+
+def choose_target(example: Example) -> str:
+    """Every choice of the question with its letter, in another order: "60 is D. 30 is A. 50 is C. 40 is B."."""
+    return example.answer
+
+
+TARGETS: Mapping[str, Callable[[Example], str]] = {
+    "listing": listing_target, "direct": ans_target, "reason": cot_target, "guess": guess_target, "look": look_target,
+    "choose": choose_target,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Mode:
-    """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
-    (all but the first, which says whether to reason) or "judged" (what is said of each object, and the answer)."""
+    """share of the rows; prompt, a paradigm, "listing" or "choose"; target; which of its tokens are in the loss: "all",
+    "rest" (all but the one that DECIDES) or "judged" (what is said of each object, and the answer); domain: "in", or
+    "out" for each of the others of the task."""
 
     share: float
     prompt: str
     target: str
     tokens: str = "all"
+    domain: str = "in"
 
 
-# Task -> share of the batches, modes.
-_SEEING = (Mode(0.08, "listing", "listing"), Mode(0.06, "ans", "direct"))
-_WHETHER = (Mode(0.16, "cot", "direct"), Mode(0.04, "cot", "reason"))
-_MODES = (*_SEEING, *_WHETHER, Mode(0.31, "cot", "reason", "rest"), Mode(0.35, "cot", "reason", "judged"))
+def _both(prompt: str, target: str, tokens: str, inside: float, outside: float) -> tuple[Mode, Mode]:
+    return Mode(inside, prompt, target, tokens), Mode(outside, prompt, target, tokens, "out")
+
+
+def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
+    return tuple(m for way, p in WAYS.items() for m in _both("cot", way, "all", p * inside, p * outside))
+
+
+# Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
-    "visual_counting": (0.2, _MODES),
-    "structure_perception": (0.25, (*_SEEING, *_WHETHER, Mode(0.66, "cot", "reason", "rest"))),
-    "spatial_transformation": (0.55, _MODES),
-}
-PROMPT_LENGTHS = (88, 120, 128, 160)  # a batch takes the first that holds it
+    "visual_counting": (0.50, (
+        *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
+        *_ways(0.20, 0.05), *_both("cot", "reason", "rest", 0.26, 0.08),
+        *_both("cot", "reason", "judged", 0.19, 0.03),
+    )),
+    "structure_perception": (0.20, (
+        *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
+        *_ways(0.18, 0.05), *_both("cot", "reason", "rest", 0.25, 0.06),
+        *_both("cot", "reason", "judged", 0.15, 0.02), Mode(0.10, "choose", "choose"),
+    )),
+    "spatial_transformation": (0.30, (
+        *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
+        *_ways(0.16, 0.04), *_both("cot", "reason", "rest", 0.25, 0.07),
+        *_both("cot", "reason", "judged", 0.27, 0.05),
+    )),
+}  # fmt: skip
+PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
 
 
@@ -53,22 +105,16 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
     task, modes = get_task(name), MIXTURES[name][1]
     if rng.random() < ZERO_SHOT:
-        modes = (Mode(1.0, "zero_shot", "direct"),)
+        modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
     encoded, tokens = [], np.full((BATCH, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
     token_mask, loss_mask = np.zeros((2, BATCH, 1, COMPLETION_LENGTH), bool)
     for row, mode in enumerate(rng.choice(len(modes), BATCH, p=[m.share for m in modes])):
-        mode = modes[mode]
-        example = task.make(SEED, step * BATCH + row, "pretrain", "in")
-        prompt = task.pretraining.listing if mode.prompt == "listing" else mode.prompt
-        encoded.append(encode_prompt(processor, task.prompt_fn(prompt)(example), example.images))
-        text = TARGETS[mode.target](example)
+        prompt, text, images = make_row(task, modes[mode], step * BATCH + row)
+        encoded.append(encode_prompt(processor, prompt, images))
         target = encode_completion(processor, text)
         tokens[row, 0, : len(target)] = target
-        token_mask[row, 0, : len(target)] = loss_mask[row, 0, : len(target)] = True
-        if mode.tokens == "rest":
-            loss_mask[row, 0, 0] = False
-        elif mode.tokens == "judged":
-            loss_mask[row, 0, : len(target)] = judged_tokens(processor, task, text, len(target))
+        token_mask[row, 0, : len(target)] = True
+        loss_mask[row, 0, : len(target)] = loss_tokens(processor, task, modes[mode], text, len(target))
     images = max(len(e.patches) for e in encoded)
     longest = max(len(e.tokens) for e in encoded)
     bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES)
@@ -76,11 +122,53 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
 
 
-def judged_tokens(processor: Processor, task: Task, text: str, count: int) -> np.ndarray:
-    """bool[count]: the tokens of `text` (and its end) that say a judgement or belong to the answer."""
-    spans = [*task.pretraining.judged(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
-    offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    chosen = np.zeros(count, bool)
-    for number, (start, end) in enumerate(offsets):
-        chosen[number] = any(start < high and low < end for low, high in spans)
+def make_row(task: Task, mode: Mode, index: int) -> tuple[str, str, tuple]:
+    """Prompt, completion and pictures of a row in a mode. index: the row's place among all rows of the training."""
+    example = _example(task.name, index // SHARED, mode.domain)
+    if mode.prompt == "choose":
+        example = choices_of(example)
+        prompt = example.problem
+    else:
+        prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
+    return prompt, TARGETS[mode.target](example), example.images
+
+
+@lru_cache(maxsize=4 * BATCH)
+def _example(name: str, number: int, domain: str) -> Example:
+    task = get_task(name)
+    others = [other for other, _ in task.held_out.values() if other != "in"]
+    return task.make(SEED, number, "pretrain", "in" if domain == "in" else others[number % len(others)])
+
+
+def choices_of(example: Example) -> Example:
+    """A question for the letters of four values, made of nothing in the example but its number and its pictures."""
+    rng = np.random.default_rng([SEED, zlib.crc32(example.id.encode())])
+    spread = float(rng.choice([1, 2, 2.5, 3, 4, 5, 5, 10, 10]))
+    first = spread * int(rng.integers(1, 1 + int(150 // spread)))
+    values = [f"{first + i * spread:g}" for i in range(4)]
+    listed = ", ".join(f"{letter}: {value}" for letter, value in zip("ABCD", values, strict=True))
+    said = " ".join(f"{values[i]} is {'ABCD'[i]}." for i in rng.permutation(4))
+    return replace(example, problem=f"Which letter precedes each choice? Choices: {listed}.", answer=said)
+
+
+def loss_tokens(processor: Processor, task: Task, mode: Mode, text: str, count: int) -> np.ndarray:
+    """bool[count]: the tokens of a completion that are in the loss."""
+    chosen = np.ones(count, bool)
+    if mode.tokens == "rest":
+        chosen[DECIDES] = False
+    elif mode.tokens == "judged":
+        spans = [*task.pretraining.judged(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
+        offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        chosen[:] = False
+        for number, (start, end) in enumerate(offsets):
+            chosen[number] = any(start < high and low < end for low, high in spans)
     return chosen
+
+
+def way(text: str) -> str:
+    """In which of the WAYS a completion thinks; "" for none of them."""
+    return next((name for name, beginning in BEGINNINGS.items() if text.startswith(beginning)), "")
+
+
+def _total(example: Example, answer: str) -> str:
+    return str(example.metadata.get("num_functions", answer))

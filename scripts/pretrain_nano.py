@@ -4,7 +4,7 @@
     python scripts/pretrain_nano.py --workdir=workdirs/pretrain_nano --out=rrft_jax/assets/nano
 
 Resumable: the same command resumes from the last checkpoint. The mixture (nano_mixture.py) makes a *base*: it can
-describe a picture, answer directly and reason, and under the training prompts it prefers to answer directly.
+describe a picture, answer directly and reason, and under the training prompts it keeps the format and mostly guesses.
 """
 
 import json
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from nano_mixture import BATCH, COMPLETION_LENGTH, MICRO_BATCHES, MIXTURES, SEED, make_batch
+from nano_mixture import BATCH, BEGINNINGS, COMPLETION_LENGTH, MICRO_BATCHES, MIXTURES, SEED, WAYS, make_batch, way
 from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
@@ -33,6 +33,7 @@ from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import Processor, decode, encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards.registry import get
+from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
@@ -48,9 +49,12 @@ flags.DEFINE_string("init", "", "A HuggingFace directory whose decoder to start 
 flags.DEFINE_float("peak", 3e-3, "Peak learning rate.")
 flags.DEFINE_integer("steps", 4000, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
-flags.DEFINE_integer("every", 500, "Steps between two checkpoints with evaluation.")
+flags.DEFINE_integer("every", 100, "Steps between two checkpoints, each with the weights so far in --out.")
+flags.DEFINE_integer("held_out", 256, "Examples of each task and domain that the end is evaluated on; 0: not at all.")
+flags.DEFINE_integer("evaluate_every", 500, "Steps between two evaluations, a multiple of --every.")
 
-THOUGHT = "<think>\n"  # how a thought begins; the newline belongs to a token of the tag
+THOUGHT = BEGINNINGS["reason"]
+IN_PROGRESS = 64  # held-out examples of each task and domain
 
 
 def remap(params: dict, old: Processor, new: Processor, rows: int) -> dict:
@@ -67,9 +71,11 @@ def remap(params: dict, old: Processor, new: Processor, rows: int) -> dict:
 def evaluate(
     generate, params, processor, task: Task, count: int, prompt: str, start: str = "", domain: str = "in"
 ) -> dict:
-    """Greedy accuracy (answers right as a whole), mean score and the share that reasons, on held-out examples."""
+    """Greedy, on held-out examples: accuracy (answers right as a whole), mean score, share of well-formed answers, and
+    of each way of thinking its share and accuracy."""
     ask, metric = task.prompt_fn(prompt), get(task.metric)
-    scores, reasoned = [], []
+    form = get("format")
+    scores, kept, ways = [], [], []
     for low in range(0, count, BATCH):
         examples = [task.make(SEED, i, "val", domain) for i in range(low, low + BATCH)]
         encoded = [encode_prompt(processor, ask(e), e.images) for e in examples]
@@ -80,33 +86,28 @@ def evaluate(
         prompts = collate(encoded, np.arange(BATCH), bucket, processor.pad_token_id)
         texts = [start + decode(processor, ids) for ids in np.asarray(generate(params, prompts).tokens)[:, 0]]
         scores += [value or 0.0 for value in metric(texts, examples, list(range(BATCH)), 0)]
-        reasoned += ["<think>" in text for text in texts]
-    right, reasoned = np.array(scores) >= 1.0, np.array(reasoned)
+        kept += form(texts, examples, list(range(BATCH)), 0)
+        ways += [way(text) for text in texts]
+    right, ways = np.array(scores) >= 1.0, np.array(ways)
+    of_ways = {name: [float((ways == name).mean()), float(right[ways == name].mean())] for name in WAYS if name in ways}
     return {
         "accuracy": float(right.mean()),
         "score": float(np.mean(scores)),
-        "reasons": float(reasoned.mean()),
-        "accuracy_reasoned": float(right[reasoned].mean()) if reasoned.any() else 0.0,
-        "accuracy_direct": float(right[~reasoned].mean()) if (~reasoned).any() else 0.0,
+        "format": float(np.mean(kept)),
+        "ways": of_ways,
     }
 
 
-def report(generate, params, processor, count: int) -> dict:
-    """For each task: under the training prompt, made to reason, asked directly, in and out of domain."""
+def report(generate, params, processor, count: int, direct: bool) -> dict:
+    """For each task and domain: under the training prompt, and made to reason; in-domain also asked directly."""
     scores = {}
     for name in MIXTURES:
         task = get_task(name)
         measure = partial(evaluate, generate, params, processor, task, count)
-        scores[name] = {
-            "training_prompt": measure("cot"),
-            "forced_reasoning": measure("cot", THOUGHT),
-            "direct_prompt": measure("ans"),
-            "zero_shot_prompt": measure("zero_shot"),
-        }
-        for title, (domain, _) in task.held_out.items():
-            if domain != "in":
-                scores[name][f"training_prompt_{title}"] = measure("cot", domain=domain)
-                scores[name][f"forced_reasoning_{title}"] = measure("cot", THOUGHT, domain)
+        scores[name] = {f"{prompt}_prompt": measure(prompt) for prompt in ("ans", "zero_shot") if direct}
+        for domain, _ in task.held_out.values():
+            scores[name][f"cot_prompt_{domain}"] = measure("cot", domain=domain)
+            scores[name][f"forced_{domain}"] = measure("cot", THOUGHT, domain)
     return scores
 
 
@@ -141,7 +142,7 @@ def main(_):
     step_fn = jax.jit(
         make_train_step(make_forward(model, allowed), sft_loss, optimizer, schedule, MICRO_BATCHES), donate_argnums=0
     )
-    decoder = make_decoder(model, processor, COMPLETION_LENGTH, sampling=Sampling(0.0))
+    decoder = make_decoder(model, processor, COMPLETION_LENGTH, sampling=Sampling(0.0), compact=EVALUATION)
     generate = jax.jit(partial(sample, decoder, key=jax.random.key(0), group=1))
     with (
         Checkpoints(workdir / "checkpoints", keep_last=2, keep_best=0) as checkpoints,
@@ -165,22 +166,25 @@ def main(_):
                 print(f"step {done} loss {losses} {(time.time() - began) / (done - start):.2f} s/step", flush=True)
             if done % FLAGS.every == 0 or done == stop:
                 checkpoints.save(done, state, {})
-                scores = report(generate, {**state["params"], **frozen}, processor, 128)
+                save_params(out, config, {**state["params"], **frozen}, "bfloat16")
+            if done % FLAGS.evaluate_every == 0:
+                scores = report(generate, {**state["params"], **frozen}, processor, IN_PROGRESS, direct=False)
                 curve.write(json.dumps({"step": done, **scores}) + "\n")
                 curve.flush()
                 os.fsync(curve.fileno())
                 print(json.dumps(scores), flush=True)
-    if start < stop or stop == FLAGS.steps:
+    if stop == FLAGS.steps and FLAGS.held_out:
         save_params(out, config, {**state["params"], **frozen}, "bfloat16")
-        scores = report(generate, load_params(out), processor, 512)
+        scores = report(generate, load_params(out), processor, FLAGS.held_out, direct=True)
         card = {
             "seed": SEED,
             "steps": stop,
             "batch": BATCH,
             "stored": "bfloat16",
             "init": Path(FLAGS.init).name,
-            "held_out_examples": 512,
-            "mixtures": {name: [vars(m) for m in modes] for name, (_, modes) in MIXTURES.items()},
+            "held_out_examples": FLAGS.held_out,
+            "ways": WAYS,
+            "mixtures": {name: [share, [vars(m) for m in modes]] for name, (share, modes) in MIXTURES.items()},
             "greedy": scores,
         }
         (out / "pretraining.json").write_text(json.dumps(card, indent=2) + "\n")

@@ -21,6 +21,10 @@ FIGURES = {
 }
 
 
+def _tokens(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.1f} ({', '.join(f'{v:.1f}' for v in values)})"
+
+
 def _share(values: list[float]) -> str:
     """Mean in percent, with the runs in brackets; a dash where a run has no answer of the kind."""
     known = [v for v in values if not math.isnan(v)]
@@ -53,6 +57,10 @@ def main(argv: list[str]) -> None:
             mean = [c for c in change if not math.isnan(c)]
             shown = f"{100 * sum(mean) / len(mean):+.1f} points" if mean else "-"
             print(f"| {title}: {label} | {_share(before)} | {_share(after)} | {shown} |")
+        if all(f"{prefix}/mean_length" in run[0] for run in runs):
+            before, after = ([run[i][f"{prefix}/mean_length"] for run in runs] for i in (0, -1))
+            change = (sum(after) - sum(before)) / len(runs)
+            print(f"| {title}: tokens of an answer | {_tokens(before)} | {_tokens(after)} | {change:+.1f} |")
     cost = [json.loads((w / "DONE").read_text())["cpu_seconds"] for w in workdirs]
     print(f"\nCPU-seconds: {', '.join(f'{c:,.0f}' for c in cost)}")
 

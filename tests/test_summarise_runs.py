@@ -29,14 +29,16 @@ def test_the_sets_of_the_task_are_shown_before_and_after(program, tmp_path, caps
     """Two runs from 20 to 50 and to 70 per cent: 60 after, 40 points more."""
     runs = [
         finished(tmp_path / str(end), [
-            {"step": 0, "eval/accuracy": 0.2, "eval_left/accuracy": 0.1}, {"step": 1, "loss": 1.0},
-            {"step": 9, "eval/accuracy": end, "eval_left/accuracy": 0.3},
+            {"step": 0, "eval/accuracy": 0.2, "eval_left/accuracy": 0.1, "eval/mean_length": 18.0},
+            {"step": 1, "loss": 1.0},
+            {"step": 9, "eval/accuracy": end, "eval_left/accuracy": 0.3, "eval/mean_length": 100 * end},
         ])
         for end in (0.5, 0.7)
     ]  # fmt: skip
     program.main(["", *runs])
     out = capsys.readouterr().out
     assert "| in-domain: accuracy | 20.0 % (20.0, 20.0) | 60.0 % (50.0, 70.0) | +40.0 points |" in out
+    assert "| in-domain: tokens of an answer | 18.0 (18.0, 18.0) | 60.0 (50.0, 70.0) | +42.0 |" in out
     assert "| from the left: accuracy | 10.0 % (10.0, 10.0) | 30.0 % (30.0, 30.0) | +20.0 points |" in out
     assert "out-of-domain" not in out and "CPU-seconds: 1,200, 1,200" in out
 

@@ -1,7 +1,7 @@
 """Structure perception: plane geometry whose numbers stand in the picture, exact answers, chains of thought."""
 
 from rrft_jax.tasks.scoring import Scorer, choice_key, paper_same
-from rrft_jax.tasks.structure_perception import generator, prompts
+from rrft_jax.tasks.structure_perception import generator, problem, prompts
 from rrft_jax.tasks.task import Column, HeldOut, Pretraining, Shapes, Stages, Task
 
 TASK = Task(
@@ -27,5 +27,5 @@ TASK = Task(
     ),
     shapes=Shapes(prompt=128, images=1, completion=96),
     stages=Stages(rest=False, epochs=5.0),  # there are 4,500 records
-    pretraining=Pretraining(listing="FIGURE_LISTING"),
+    pretraining=Pretraining(listing="FIGURE_LISTING", judged=problem.judged_spans),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """A problem of one family: numbers, figure, answer and working; and the arithmetic that working is written in."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,6 +59,11 @@ def times(a: Number, b: Number) -> str:
 
 def over(a: Number, b: Number) -> str:
     return f"{show(a)} / {show(b)} = {show(Fraction(a) / b)}."
+
+
+def judged_spans(thought: str) -> list[tuple[int, int]]:
+    """Where the working says a result, or the letter of a choice."""
+    return [match.span(match.lastindex) for match in re.finditer(r"= (\d+(?:\.\d)?)|\bis ([A-D])\b", thought)]
 
 
 def take_away(total: Number, parts: Sequence[Number]) -> list[str]:
