@@ -118,10 +118,10 @@ def test_grpo_counting_shows_every_number_it_trains_with():
     text = (ROOT / "configs" / "grpo_counting.py").read_text()
     assert len(text.splitlines()) <= 45
     config = load("grpo_counting.py")
-    assert (config.train.steps, config.train.prompts, config.train.micro_batches) == (60, 32, 4)
+    assert (config.train.steps, config.train.prompts, config.train.micro_batches) == (30, 32, 4)
     assert (config.rollout.group, config.rollout.max_completion_length, config.rollout.temperature) == (8, 96, 1.0)
     assert config.buckets.to_dict() == {"prompt": (88,), "images": (1,), "patches": (64,)}
-    assert (config.loss.beta, config.eval.every, config.eval.examples) == (0.2, 20, 256)
+    assert (config.loss.beta, config.eval.every, config.eval.examples) == (0.04, 15, 256)
     assert (config.optimizer.b1, config.optimizer.b2) == (0.9, 0.98)
     assert (config.optimizer.schedule.peak, config.optimizer.schedule.warmup_steps) == (2e-4, 5)
     numbers = {

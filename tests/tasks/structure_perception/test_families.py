@@ -9,7 +9,7 @@ import pytest
 
 from rrft_jax.tasks.structure_perception.families import FAMILIES
 from rrft_jax.tasks.structure_perception.generator import example, figure_of
-from rrft_jax.tasks.structure_perception.problem import verdict_spans
+from rrft_jax.tasks.structure_perception.problem import judged_spans
 from tests.tasks.structure_perception.measure import angles, area, lengths
 
 ANGLES = {
@@ -158,4 +158,4 @@ def test_choices(domain, kind):
 
 def test_verdicts_are_the_results_and_the_letter():
     thought = "Isosceles: x apex, 65 base. 65 + 65 = 130. 180 - 130 = 50. 25 / 2 = 12.5. x = 70. 50 is C."
-    assert [thought[a:b] for a, b in verdict_spans(thought)] == ["130", "50", "12.5", "70", "C"]
+    assert [thought[a:b] for a, b in judged_spans(thought)] == ["130", "50", "12.5", "70", "C"]
