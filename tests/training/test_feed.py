@@ -17,6 +17,7 @@ from rrft_jax.training import rollouts, setup
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.parameters import combine
 from rrft_jax.training.step import make_state
+from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.validate import check_config
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.training import runs
@@ -74,6 +75,7 @@ def test_a_loss_that_takes_every_batch_for_on_policy_is_refused():
     with pytest.raises(ValueError, match="config.loss.surrogate='on_policy'"):
         check_config(config)
     config.loss.type = "grpo"
+    assert "config.loss.type=grpo decides the aggregation" in settle_preset(config)
     check_config(config)
     config.rollout.ahead = 2
     with pytest.raises(ValueError, match="config.rollout.ahead=2"):

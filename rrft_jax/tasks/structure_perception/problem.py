@@ -63,7 +63,7 @@ def over(a: Number, b: Number) -> str:
 
 def judged_spans(thought: str) -> list[tuple[int, int]]:
     """Where the working says a result, or the letter of a choice."""
-    return [match.span(match.lastindex) for match in re.finditer(r"= (\d+(?:\.\d)?)|\bis ([A-D])\b", thought)]
+    return [match.span(match.lastindex or 0) for match in re.finditer(r"= (\d+(?:\.\d)?)|\bis ([A-D])\b", thought)]
 
 
 def take_away(total: Number, parts: Sequence[Number]) -> list[str]:
