@@ -16,8 +16,8 @@ from rrft_jax.run.clock import Clock
 from rrft_jax.training import rollouts, setup
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.parameters import combine
-from rrft_jax.training.step import make_state
 from rrft_jax.training.preset_choice import settle_preset
+from rrft_jax.training.step import make_state
 from rrft_jax.training.validate import check_config
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.training import runs

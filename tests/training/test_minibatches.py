@@ -170,7 +170,7 @@ def test_the_ratio_is_one_at_the_first_update_and_moves_at_the_second(moved):
         ({"loss.importance_cap": 2.0}, "config.loss.importance_cap=2.0 would change nothing: .*top_k"),
         ({"loss.beta": 0.0, "loss.kl_ratio_correction": True}, "kl_ratio_correction=True .* set config.loss.beta"),
         ({"loss.type": "dapo", "loss.aggregation": "token_mean"}, "config.loss.type=dapo decides it"),
-        ({"train.minibatches": 3, "loss.surrogate": "clipped"}, "config.train.minibatches=3 must divide the 32 prompts"),
+        ({"train.minibatches": 3, "loss.surrogate": "clipped"}, "config.train.minibatches=3 must divide the 32 prom"),
         ({"train.rollout_epochs": 2}, "surrogate='on_policy' .* choose clipped"),
         ({"advantages.scale": "none", "advantages.ddof": 0}, "config.advantages.ddof=0 would change nothing"),
     ],
