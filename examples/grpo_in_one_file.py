@@ -35,13 +35,13 @@ from rrft_jax.tasks.registry import get_task
 
 # ------------------------------------------------------------------------------------------------------------ settings
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("--steps", type=int, default=60, help="updates; the learning rate reaches 0 at the last one")
+parser.add_argument("--steps", type=int, default=30, help="updates; the learning rate reaches 0 at the last one")
 parser.add_argument("--prompts", type=int, default=32, help="B: questions of a step")
 parser.add_argument("--group", type=int, default=8, help="G: answers to each question, compared with one another")
 parser.add_argument("--completion", type=int, default=96, help="C: tokens of an answer at most")
 parser.add_argument("--rate", type=float, default=2e-4, help="learning rate after the warm-up")
 parser.add_argument("--warmup", type=int, default=5, help="updates of linear warm-up")
-parser.add_argument("--beta", type=float, default=0.2, help="coefficient of the KL penalty")
+parser.add_argument("--beta", type=float, default=0.04, help="coefficient of the KL penalty")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--stop_after", type=int, default=None, help="end after so many updates of --steps")
 parser.add_argument("--output", default="", help="directory for the result; empty writes none")
@@ -80,7 +80,7 @@ schedule = optax.join_schedules(
 optimizer = optax.chain(
     optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.0)
 )
-loss_config = GRPOLoss(surrogate="on_policy", aggregation="sequence_mean_token_mean", beta=args.beta, kl_estimator="k3")
+loss_config = GRPOLoss(surrogate="on_policy", aggregation="token_mean", beta=args.beta, kl_estimator="k3")
 
 
 @jax.jit
