@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.run.workdir import flatten
 from rrft_jax.training.algorithms import ALGORITHMS
 from rrft_jax.training.algorithms.grpo import loss_config
 from rrft_jax.training.preset_choice import settle_preset
@@ -21,10 +22,12 @@ PRESETS = [name for name, algorithm in ALGORITHMS.items() if algorithm.preset]
 def test_a_preset_passes_the_checks_and_sets_every_field(name):
     config = load_config(f"{runs.ROOT}/configs/grpo_counting.py")
     config.algorithm = name
+    before = flatten(config.to_dict())
     said = settle_preset(config)
     check_config(config)
-    fields = ALGORITHMS[name].preset
-    assert [f"config.{field}={value}" in said for field, value in fields.items()] == [True] * len(fields)
+    after = flatten(config.to_dict())
+    for field, value in ALGORITHMS[name].preset.items():
+        assert after[field] == value and (f"config.{field}={value}" in said) == (before[field] != value), field
     assert settle_preset(config) == ""  # settled once, it stays
 
 

@@ -1,6 +1,7 @@
 """Algorithms by the names that people know: GRPO's machinery with other fields of the config.
 
-A preset sets its fields where the config has their defaults; what a config or a command line sets otherwise stays.
+A preset sets its fields where the config has their defaults; what a config or a command line sets otherwise stays, but
+for the aggregation of the loss, which is the name's.
 """
 
 from dataclasses import replace
@@ -20,12 +21,12 @@ PRESETS = {
     # Zheng et al., arXiv 2507.18071: epsilons of section 5.1.
     "gspo": {
         "loss.surrogate": "clipped", "loss.ratio_level": "sequence", "loss.epsilon_low": 3e-4,
-        "loss.epsilon_high": 4e-4, "train.minibatches": 2,
+        "loss.epsilon_high": 4e-4, "loss.aggregation": "sequence_mean_token_mean", "train.minibatches": 2,
     },
     # MiniMax, arXiv 2506.13585; TRL's own takes epsilon_high for the cap (config.loss.type=cispo).
     "cispo": {"loss.surrogate": "cispo", "loss.aggregation": "token_mean", "train.minibatches": 2},
     # arXiv 2511.20347.
-    "sapo": {"loss.surrogate": "sapo", "train.minibatches": 2},
+    "sapo": {"loss.surrogate": "sapo", "loss.aggregation": "sequence_mean_token_mean", "train.minibatches": 2},
     # Ahmadian et al., arXiv 2402.14740: the log-probs of a completion are summed.
     "rloo": {"advantages.estimator": "rloo", "loss.aggregation": "sequence_sum"},
     # Li et al., arXiv 2310.10505.
