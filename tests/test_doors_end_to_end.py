@@ -153,7 +153,7 @@ def test_the_example_says_what_it_claims(example):
     texts = ["<answer>2</answer>", "3", "4", "none"]
     predictions = [Prediction(two, (text,)) for text in texts]
     assert task.set_metrics(predictions) == {"mean_error": 1.0, "unread": 0.25}
-    rewards = make_rewards(config, task, tokenizer=None).only("close")
+    rewards = make_rewards(config, task, tokenizer=list).only("close")
     scored = rewards.score(texts, [two] * 4, [0] * 4, 0)
     assert scored.values[0].tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
 
@@ -181,6 +181,6 @@ def test_the_functions_on_the_page_about_extending_pass_the_checks(tmp_path):
     config.advantages.estimator, config.loss.surrogate = f"{file}:above_median", f"{file}:reinforce"
     config.advantages.step = 2.0
     check_config(config)
-    rewards = make_rewards(config, get_task("counting"), tokenizer=None).only("short_answer")
+    rewards = make_rewards(config, get_task("counting"), tokenizer=list).only("short_answer")
     example = Example("e", "visual_counting", "?", "4")
     assert rewards.score(["x" * 30, "x" * 31], [example] * 2, [0, 0], 0).values.tolist() == [[1.0, 0.0]]

@@ -70,8 +70,8 @@ def test_version_and_python(options):
 
 def test_extras(options):
     extras = options["extras_require"]
-    trackers = {"hub", "wandb", "trackio", "mlflow"}
-    assert set(extras) == {"tpu", "cuda", "serve", "plots", "report", "test", "parity", "bench"} | trackers
+    own = {"hub", "wandb", "trackio", "mlflow", "quantized"}
+    assert set(extras) == {"tpu", "cuda", "serve", "plots", "report", "test", "parity", "bench"} | own
     assert not any("torch" in r for r in [*options["install_requires"], *extras["test"]])
     assert "torch==2.13.0" in extras["parity"] and "torch==2.13.0" in (ROOT / "Makefile").read_text()
 
@@ -97,7 +97,7 @@ def imported_modules(path: Path) -> set[str]:
 def test_every_import_is_declared(options):
     """What the package and its programs import is in install_requires or an extra for users, and nothing else is."""
     declared = {canonical(r) for r in options["install_requires"]}
-    declared |= {canonical(r) for extra in ("serve", "plots") for r in options["extras_require"][extra]}
+    declared |= {canonical(r) for extra in ("serve", "plots", "quantized") for r in options["extras_require"][extra]}
     sources = [p for folder in ("rrft_jax", "launch", "configs", "scripts") for p in (ROOT / folder).rglob("*.py")]
     own = OWN | {p.stem for p in sources}  # scripts import their neighbours
     used = set().union(*map(imported_modules, sources)) - set(sys.stdlib_module_names) - own - {"torch"}
