@@ -66,7 +66,7 @@ def _quantizer(scheme: str, block: int) -> Callable[[np.ndarray], tuple[jax.Arra
 
 def dequantized(
     codes: Shaped[HostOrDevice, "in out"], scale: Float[HostOrDevice, "blocks out"]
-) -> Float[Array, "in out"]:
+) -> Float[HostOrDevice, "in out"]:
     """The kernel that codes and scales stand for, in float32.
 
     Element by element, so that the compiler makes it inside the product that reads it and splits it as the codes are.

@@ -119,13 +119,13 @@ def test_a_signal_before_the_first_step(launcher, tmp_path):
 INTERRUPTED = """
 import runpy, signal, sys
 from rrft_jax.training import loop
-real, calls, wanted = loop.evaluate, [], int(sys.argv.pop(1))
+real, calls, wanted = loop.evaluate_held_out, [], int(sys.argv.pop(1))
 def evaluate(*args):
     calls.append(0)
     if len(calls) == wanted:
         signal.raise_signal(signal.SIGTERM)
     return real(*args)
-loop.evaluate = evaluate
+loop.evaluate_held_out = evaluate
 sys.argv[0] = "launch/train.py"
 runpy.run_path("launch/train.py", run_name="__main__")
 """

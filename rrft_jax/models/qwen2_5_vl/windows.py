@@ -25,7 +25,7 @@ class Windows(NamedTuple):
 
 
 def windows_of(
-    position: Int[HostOrDevice, "S n 2"], mask: Bool[HostOrDevice, "S n"], side: int, merged: int
+    position: Int[HostOrDevice, "S n 2"], mask: Bool[HostOrDevice, "S n"], side: int | Int[Array, ""], merged: int
 ) -> Windows:
     """The windows of side x side patches that patches at (row, column), in merge order, lie in.
 

@@ -7,7 +7,7 @@ from rrft_jax.arrays import HostOrDevice
 
 
 def taps(
-    position: Int[HostOrDevice, "S n 2"], mask: Bool[HostOrDevice, "S n"], side: int
+    position: Int[HostOrDevice, "S n 2"], mask: Bool[HostOrDevice, "S n"], side: int | Int[Array, ""]
 ) -> tuple[Int[Array, "S n 4"], Float[Array, "S n 4"]]:
     """The four entries of a table of side x side around each patch at (row, column), and their weights: bilinear, the
     corners of a picture on those of the table (`get_vision_interpolation_indices_and_weights` of transformers).

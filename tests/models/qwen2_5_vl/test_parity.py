@@ -122,7 +122,7 @@ def test_what_we_save_loads_there(models, tmp_path):
 
 
 GRID = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
-PIECE = st.tuples(st.integers(1, 5), st.sampled_from(["text", "image", "video"]), GRID, st.floats(0.1, 9, width=32))
+PIECE = st.tuples(st.integers(1, 5), st.sampled_from(["text", "image", "video"]), GRID, st.floats(0.125, 9, width=32))
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.differing_executors])
