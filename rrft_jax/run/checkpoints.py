@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -77,6 +78,7 @@ class Checkpoints:
             raise ValueError(f"keep_last must be at least 1 and keep_best at least 0, got {keep_last} and {keep_best}.")
         self.directory = Path(directory).absolute()
         self._read_only = read_only
+        self._retention = _KeepLastAndBest(keep_last, keep_best)
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"{self.directory} does not exist; give the checkpoint folder of a run.")
         self._empty_trash()
@@ -86,18 +88,18 @@ class Checkpoints:
         # Asked inside: the first process past this line makes the folder, and a collective must not depend on that.
         run_on_all(lambda: self._check_json() if self.directory.is_dir() else None)
         try:
-            self._manager = self._open(keep_last, keep_best)
+            self._manager = self._open()
         except Exception as error:  # of any kind, for fields of another type than Orbax writes
             raise CheckpointError(
                 f"{self.directory} cannot be opened ({_first_cause(error)}): {ABOUT} of a step is damaged; delete the "
                 "folder of that step"
             ) from error
 
-    def _open(self, keep_last: int, keep_best: int) -> ocp.CheckpointManager:
+    def _open(self) -> ocp.CheckpointManager:
         return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=_KeepLastAndBest(keep_last, keep_best),
+                preservation_policy=self._retention,
                 best_fn=_score,  # without it Orbax stores no metrics
                 todelete_subdir=None if self._read_only else TRASH,
                 enable_async_checkpointing=False,
@@ -150,7 +152,8 @@ class Checkpoints:
             )
 
     def add_metric(self, step: int, metric: float) -> None:
-        """Gives a step that was saved without a metric the held-out accuracy that was measured since."""
+        """Gives a step that was saved without a metric the held-out accuracy that was measured since, and removes the
+        step that it replaces as best."""
         if not math.isfinite(metric):
             return
         if jax.process_index() == 0:
@@ -160,6 +163,12 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("metric added")
         self._manager.reload()
+        steps = self.all_steps()
+        infos = [SimpleNamespace(metrics=self._manager.metrics(step)) for step in steps]
+        for step, kept in zip(steps, self._retention.should_preserve(infos, context=None), strict=True):
+            if not kept:
+                self._manager.delete(step)
+        self._empty_trash()
 
     def restore(self, target: Any = None, step: int | None = None) -> tuple[Any, dict, int]:
         """(state, host, step) of a step, by default the latest.

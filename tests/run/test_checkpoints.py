@@ -144,6 +144,7 @@ def test_a_metric_that_was_measured_later(tmp_path):
         checkpoints.save(1, numbered_state(1), {}, metric=0.5)
         checkpoints.save(2, numbered_state(2), {})
         checkpoints.add_metric(2, 0.75)
+        assert checkpoints.all_steps() == [2]
     with Checkpoints(tmp_path, keep_last=1, keep_best=1) as checkpoints:
         checkpoints.save(3, numbered_state(3), {})
         assert checkpoints.all_steps() == [2, 3]
