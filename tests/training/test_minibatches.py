@@ -231,7 +231,7 @@ from rrft_jax.training.step import make_state
 micro, data, fsdp, tensor = map(int, sys.argv[1:5])
 config = load_config("configs/grpo_counting.py:runlocal")
 config.train.update({"prompts": 4, "minibatches": 2, "micro_batches": micro, "steps": 3})
-config.rollout.update({"group": 4, "max_completion_length": 12})
+config.rollout.update({"group": 4, "max_completion_length": 24})
 config.loss.update({"surrogate": "clipped"})
 config.optimizer.schedule.update({"peak": 1e-3})
 config.mesh.update({"data": data, "fsdp": fsdp, "tensor": tensor})
@@ -251,7 +251,7 @@ with Pool(initializer=symbolic.load) as pool, Clock() as clock:
 @pytest.mark.slow
 def test_micro_batches_and_devices_change_nothing():
     one = numbers(run_on_devices(ON_DEVICES, 1, 1, 1, 1, count=1))
-    assert one.shape == (3, 3) and one[:, 0].min() > 0
+    assert one.shape == (3, 3) and one[:, 0].min() > 1e-3  # answers fit, and some are right
     for shape, count in (((2, 1, 1, 1), 1), ((0, 2, 2, 2), 8)):  # on eight devices each part splits its groups
         np.testing.assert_allclose(numbers(run_on_devices(ON_DEVICES, *shape, count=count)), one, rtol=1e-4, atol=1e-6)
 

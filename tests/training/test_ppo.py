@@ -166,5 +166,5 @@ def test_devices_and_their_micro_batches_change_nothing():
         'config.mesh.update', 'config.algorithm = "ppo"\nconfig.ppo.value_peak = 1e-2\nconfig.mesh.update'
     )
     one = numbers(run_on_devices(script, 1, 1, 1, 1, count=1))
-    assert one.shape == (3, 3) and one[:, 0].min() > 0
+    assert one.shape == (3, 3) and one[:, 0].min() > 1e-3  # answers fit, and some are right
     np.testing.assert_allclose(numbers(run_on_devices(script, 0, 2, 2, 2, count=8)), one, rtol=1e-3, atol=1e-5)
