@@ -159,7 +159,8 @@ def test_no_temperature_draws_a_token_that_is_not_allowed():
 
 def test_scorer_allows_the_same_tokens():
     every = np.arange(len(ALLOWED), dtype=np.int32)[None, :, None]  # as many one-token completions as there are tokens
-    p = score(MODEL, random_params(), text_prompts((5,)), every, np.ones_like(every, bool), ALLOWED)[0]
+    params, prompts = jax.tree.map(jax.numpy.asarray, (random_params(), text_prompts((5,))))
+    p = score(MODEL, params, prompts, every, np.ones_like(every, bool), ALLOWED)[0]
     p = np.exp(np.asarray(p)[0, :, 0])
     np.testing.assert_allclose(p.sum(), 1, rtol=1e-5)
     assert (p[~ALLOWED] == 0).all() and (p[ALLOWED] > 0).all()

@@ -43,8 +43,8 @@ def without_a_shard(base):
 
 def of_another_architecture(base):
     path = base / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "qwen2_5_vl"}))
-    return path, "model_type is 'qwen2_5_vl'"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "llava"}))
+    return path, "model_type is 'llava'"
 
 
 @pytest.mark.parametrize(
