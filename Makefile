@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-test
 
 $(VENV)/.installed: $(VENV)/.python $(REQUIREMENTS)
 	@echo 'installing into $(VENV): about 100 packages, 1 to 5 minutes the first time'
-	$(VENV)/bin/python $(PIP_INSTALL) -e .
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[report]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)

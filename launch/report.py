@@ -4,7 +4,7 @@
     python launch/report.py workdirs/one workdirs/other --output=both.html
 
 Several runs share the charts. The page is WORKDIR/report.html of the first run, unless --output names another file. A
-run writes its own page at each evaluation and at its end. Needs the extra: pip install "rrft_jax[report]".
+run writes its own page at each evaluation and at its end. Needs the extra: pip install -e '.[report]'.
 """
 
 import argparse

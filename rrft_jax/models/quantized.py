@@ -113,6 +113,6 @@ def _library() -> Any:
         import qwix  # slow to load, and for quantised bases alone
     except ModuleNotFoundError:
         raise ValueError(
-            "config.model.frozen_dtype=int8 or nf4 needs the package qwix: pip install 'rrft_jax[quantized]'"
+            "config.model.frozen_dtype=int8 or nf4 needs the package qwix: pip install -e '.[quantized]'"
         ) from None
     return qwix

@@ -56,7 +56,7 @@ def plotting_scripts() -> list[str]:
     places = list(found.submodule_search_locations or ()) if found else []
     files = [Path(place) / "server" / "static" / "js" / name for place in places[:1] for name in SCRIPTS]
     if not files or not all(file.exists() for file in files):
-        raise MissingPackageError('report.html needs the package bokeh: pip install "rrft_jax[report]"')
+        raise MissingPackageError("report.html needs the package bokeh: pip install -e '.[report]'")
     return [file.read_text(encoding="utf-8").replace("</script", "<\\/script") for file in files]
 
 

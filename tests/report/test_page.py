@@ -53,5 +53,5 @@ def test_stages_and_missing_package_and_no_run(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no run directory"):
         page.write_report([tmp_path])
     monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "rrft_jax[report]"' in page.report_of_run(run)
+    assert "pip install -e '.[report]'" in page.report_of_run(run)
     assert not (run / "report.html").exists()
