@@ -100,7 +100,7 @@ def make_shapes(
     if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
         reference = from_paths(base | leaf_paths(copied))
-    layout = step_layout(config, algorithm.group(config), mesh)
+    layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
     batch = _batch(config, algorithm, sizes, mesh, layout.update)
     drawn = batch
     if layout.drawn is not layout.update:

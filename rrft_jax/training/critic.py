@@ -47,7 +47,7 @@ class HoldState(NamedTuple):
 
 
 def hold(first: int) -> optax.GradientTransformation:
-    """Nothing moves in the `first` updates; the optimizer's averages go on."""
+    """The parameters do not move in the `first` updates; the optimizer's moving averages do."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, HoldState]:
         del params
