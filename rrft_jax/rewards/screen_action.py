@@ -88,7 +88,7 @@ def action_coordinates(
         if gold.name == "Drag":
             return alpha * (_stepped(distance("start"), near, far) + _stepped(distance("end"), near, far)) / 2
         if gold.name == "Scroll":
-            same = direction(said) == direction(gold) != ""
+            same = direction(said, pixels) == direction(gold) != ""
             if not gold.point("start"):
                 return 1.5 * beta * same
             starts = distance("start") < start
@@ -141,11 +141,12 @@ def action_step(
     def judge(said: Action, gold: Action, example: "Example") -> float:
         box = example.metadata.get("box")
         points = [(name, point) for name in ("box", "start", "end") if (point := gold.point(name))]
+        frame = frame_of(example, min_pixels, max_pixels) if points else None
+        pixels = lambda point: convert(point, coordinates, "pixels", frame) if frame else point  # noqa: E731
         if gold.name == "Scroll":
-            return float(direction(said) == direction(gold) != "")
+            return float(direction(said, pixels) == direction(gold) != "")
         for name, point in points:
-            frame = frame_of(example, min_pixels, max_pixels)
-            x, y = convert(said.point(name) or (math.inf, math.inf), coordinates, "pixels", frame)
+            x, y = pixels(said.point(name) or (math.inf, math.inf))
             if box is not None and name == "box":
                 right = box[0] <= x <= box[2] and box[1] <= y <= box[3]
             else:
@@ -177,12 +178,14 @@ def said_action(text: str, parser: str = "tolerant") -> Action | None:
     return READERS[parser](split_reply(text)[1])
 
 
-def direction(action: Action) -> str:
-    """Where a scroll goes on the screen: of its points, the sign and name of the longer axis; else its word."""
+def direction(action: Action, pixels: Callable[[Sequence[float]], Sequence[float]] = lambda point: point) -> str:
+    """Where a scroll goes on the screen: of its points, the sign and name of the axis along which it goes further in
+    pixels; else its word. pixels: converts its points."""
     start, end = action.point("start"), action.point("end")
     if not (start and end):
         return action.values.get("direction", "")
-    dx, dy = end[0] - start[0], end[1] - start[1]
+    (x1, y1), (x2, y2) = pixels(start), pixels(end)
+    dx, dy = x2 - x1, y2 - y1
     if not dx and not dy:
         return ""
     return ("+x" if dx > 0 else "-x") if abs(dx) > abs(dy) else ("+y" if dy > 0 else "-y")

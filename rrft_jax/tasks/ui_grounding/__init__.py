@@ -8,7 +8,7 @@ from types import MappingProxyType
 from rrft_jax.data.example import Example
 from rrft_jax.rewards import screen_box
 from rrft_jax.rewards.boxes import read_boxes
-from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths
+from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths, written_in
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.task import Column, HeldOut, Prediction, Shapes, Task
 from rrft_jax.tasks.texts import ans_target
@@ -91,5 +91,6 @@ TASK = Task(
         Column(name="screen_id", title="Screens"), Column(name="screen_ood", title="Other words", domain="out"),
     ),
     record=_record,
+    rewrite=written_in("thousandths"),
     shapes=Shapes(prompt=64, images=1, completion=24),
 )  # fmt: skip

@@ -101,5 +101,6 @@ TASK = Task(
         Column(name="navigation_id", title="Steps"), Column(name="navigation_ood", title="Other words", domain="out"),
     ),
     record=_record,
+    rewrite=generator.rewritten,
     shapes=Shapes(prompt=176, images=1, completion=80),
 )  # fmt: skip
