@@ -51,12 +51,17 @@ def _record(example: Example) -> Example:
 
 
 def summarise(predictions: Sequence[Prediction]) -> Mapping[str, float]:
-    """ScreenSpot's metrics: action_acc over all, text_acc and icon_acc by `ui_type`, wrong_format."""
+    """ScreenSpot's metrics: action_acc over all, text_acc and icon_acc by `ui_type`, action_acc_<name> by `platform`
+    and `group` where records have them, wrong_format."""
     hits = [(example, screen_box.in_box(texts[:1], [example], [0], 0)[0] or 0.0) for example, texts in predictions]
     metrics = {"action_acc": _mean([value for _, value in hits])}
     for kind in ("text", "icon"):
         some = [value for example, value in hits if example.metadata.get("ui_type") == kind]
         metrics |= {f"{kind}_acc": _mean(some)} if some else {}
+    for field in ("platform", "group"):
+        for name in sorted({str(example.metadata[field]) for example, _ in hits if example.metadata.get(field)}):
+            some = [value for example, value in hits if str(example.metadata.get(field)) == name]
+            metrics[f"action_acc_{name}"] = _mean(some)
     wrong = [not screen_box.box_format(texts[:1], [example], [0], 0)[0] for example, texts in predictions]
     return metrics | {"wrong_format": float(sum(wrong))}
 
