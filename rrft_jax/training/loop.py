@@ -3,7 +3,7 @@ evaluate, export."""
 
 import fnmatch
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,9 @@ from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
+from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.critic import without_head
 from rrft_jax.training.held_out import evaluate_held_out
@@ -246,9 +248,18 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
     return evaluate_held_out(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
-        lambda: asked_to_stop(outside.stop), run.task.set_metrics,
+        lambda: asked_to_stop(outside.stop), lambda predictions: run.task.set_metrics(_as_read(run, predictions)),
         lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
     )  # fmt: skip
+
+
+def _as_read(run: Run, predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Predictions with their places in the task's own convention, where the metric's options say that completions have
+    them in another."""
+    options = run.config.reward_options.get(run.task.metric, {})
+    limits = options.get("min_pixels", run.processor.min_pixels), options.get("max_pixels", run.processor.max_pixels)
+    read = place_reader(run.task, options.get("coordinates", ""), *limits)
+    return [Prediction(example, [read(text, example) for text in texts]) for example, texts in predictions]
 
 
 def asked_to_stop(stop: GracefulStop) -> bool:
