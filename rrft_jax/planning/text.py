@@ -199,7 +199,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     blocks = [
         [
-            ("parameters, trained (float32)", plan.parameters),
+            (f"parameters, trained ({config.model.trained_dtype})", plan.parameters),
             ("parameters, frozen", plan.frozen),
             *([("reference policy, besides what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)", plan.optimizer),
