@@ -105,5 +105,9 @@ def render(data: dict[str, Any], scripts: Sequence[str]) -> str:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Within a script element the parser looks for </script and <!-- alone, and neither is left.
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    own = {name: (ASSETS / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    own = {"css": asset("page.css"), "js": asset("common.js") + asset("page.js")}
     return environment.get_template("page.html").render(**data, data=text, scripts=scripts, own=own)
+
+
+def asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
