@@ -121,7 +121,8 @@ def run() -> int:
     keep_programs(_CACHE.value)
     quiet_pillow()
     require_devices()
-    chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
+    named = benchmarks.choose_benchmarks(_BENCHMARK.value)
+    chosen = sources.of_folder(named, _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()
     endpoint = _endpoint() if _ENDPOINT.value else None

@@ -11,7 +11,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.evaluation.endpoint import Unanswered
 from rrft_jax.evaluation.predictions import Predictions
 from rrft_jax.evaluation.questions import Answerer, Question
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.files import write_atomic
 from rrft_jax.parallel.processes import all_gather_objects, is_writer, run_on_all
@@ -54,7 +54,7 @@ def run_benchmark(
                 if store:
                     example = by_id[reply.id].without_images()
                     texts = [read(text, example) for text in reply.texts]
-                    scores = score(task, texts, [example] * len(texts), verify=verify)
+                    scores = score_answers(task, texts, [example] * len(texts), verify=verify)
                     store.add(prediction(example, reply, scores))
                 done.add(reply.id)
                 on_reply(len(done & set(names)))

@@ -12,6 +12,7 @@ from absl import logging
 from jax import process_count, set_mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.task_choice import settle_task
 from rrft_jax.config.upgrade import upgrade
 from rrft_jax.files import write_lines
 from rrft_jax.parallel.placement import to_devices
@@ -39,7 +40,6 @@ from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.setup import set_up
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
-from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 # Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
@@ -231,7 +231,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
                     journal.note(note)
                 noted = noted or note
             journal.update(step, drawn | record)
-            check_finite(state, config)
+            check_finite(state, config.train.max_skipped)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 journal.flush()
                 save(checkpoints, state, feed.in_flight(), accuracy)
@@ -312,10 +312,10 @@ def _counters(record: Mapping[str, float], state: TrainState, run: Run) -> dict[
     return {"num_tokens": state.num_tokens, "tokens_per_second": speed}
 
 
-def check_finite(state: TrainState, config: ConfigDict) -> None:
-    """Raises DivergedError after config.train.max_skipped updates in a row that were not finite."""
+def check_finite(state: TrainState, max_skipped: int) -> None:
+    """Raises DivergedError after so many updates in a row that were not finite."""
     skipped = int(state.arrays["skipped"])
-    if skipped >= config.train.max_skipped:
+    if skipped >= max_skipped:
         if not is_writer():
             raise ElsewhereError(f"step {state.step}: the run diverged, as process 0 says")
         raise DivergedError(

@@ -57,7 +57,7 @@ def _record(example: Example) -> Example:
     metadata |= {"action": write_action(action, whole=False), "size": list(size)}
     return replace(
         example, problem=generator.question(example.problem, history) if history else example.problem,
-        answer=write_action(generator.in_thousandths(action, size)), metadata=metadata,
+        answer=write_action(generator.action_in_thousandths(action, size)), metadata=metadata,
     )  # fmt: skip
 
 
