@@ -100,7 +100,8 @@ def cell_of(name: str, method: str, seed: int, workdir: Path) -> dict:
     config, done = (json.loads((workdir / file).read_text()) for file in ("config.json", "DONE"))
     versions = json.loads((workdir / VERSIONS).read_text())
     cell = {
-        "task": name, "method": method, "seed": seed, "init": Path(config["init"]).name, "git": versions.get("git"),
+        "task": name, "method": method, "seed": seed, "init": Path(config["init"]).name, 
+        "commit": (versions["git"] or {}).get("commit", ""), "cores": versions["cores"], "jax": versions["jax"],
         "steps": config["train"]["steps"], "prompts": config["train"]["prompts"],
         "group": config["rollout"]["group"] if method == "grpo" else 1,
         "peak": config["optimizer"]["schedule"]["peak"], "questions": HELD_OUT,
