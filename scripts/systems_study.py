@@ -41,7 +41,7 @@ flags.DEFINE_float("minutes", 0.0, "Begin no further run after so many minutes; 
 
 HELD_OUT = 128  # pictures of each held-out set
 BASE_SEED = 0  # none of the seeds after it, so that no run sees the base's own pictures again
-STEPS, PROMPTS, GROUP, PEAK = 20, 8, 8, 2e-4  # of GRPO; steps, prompts and peak of its control too
+STEPS, PROMPTS, GROUP, PEAK = 30, 16, 8, 2e-4  # of GRPO; steps, prompts and peak of its control too
 TOWER = ("^vision/",)
 
 
@@ -100,7 +100,8 @@ def cell_of(name: str, method: str, seed: int, workdir: Path) -> dict:
     config, done = (json.loads((workdir / file).read_text()) for file in ("config.json", "DONE"))
     versions = json.loads((workdir / VERSIONS).read_text())
     cell = {
-        "task": name, "method": method, "seed": seed, "init": Path(config["init"]).name, "git": versions.get("git"),
+        "task": name, "method": method, "seed": seed, "init": Path(config["init"]).name,
+        "commit": (versions["git"] or {}).get("commit", ""), "cores": versions["cores"], "jax": versions["jax"],
         "steps": config["train"]["steps"], "prompts": config["train"]["prompts"],
         "group": config["rollout"]["group"] if method == "grpo" else 1,
         "peak": config["optimizer"]["schedule"]["peak"], "questions": HELD_OUT,
