@@ -13,6 +13,7 @@ from rrft_jax.data.sources import (
     geometry3k,
     gsm8k,
     lisa,
+    preferences,
     reason_rft,
     refspatial,
     screenspot,
@@ -132,6 +133,7 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
                 "MIT",
                 "Cobbe et al., Training Verifiers to Solve Math Word Problems, 2021 (arXiv 2110.14168)",
             ),
+            DataSource("preferences", preferences.find, "your own preferences: prompt, chosen, rejected, rationale"),
             DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
             DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),
         )
