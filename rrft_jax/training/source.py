@@ -71,8 +71,8 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     buckets = Buckets(**config.buckets)
     probe = [make(config.seed, i, "train", "in") for i in range(64)]
     ask = task.prompt_fn(config.prompt, marks=processor.image_mark is not None)
-    sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
-    prompt = lambda e: Prompt(ask(e))  # noqa: E731
+    sizes = [measure(processor, ask(e), [image_size(i) for i in e.images], e.system, e.history) for e in probe]
+    prompt = lambda e: whole_conversation(ask, e, True)  # noqa: E731
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
     bucket = buckets.choose(largest, f"{task.name}, generated")
     B = config.train.prompts
