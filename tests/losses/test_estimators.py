@@ -107,6 +107,14 @@ def test_by_hand():
     np.testing.assert_allclose(run("reinforce_pp", mask=mask), [[root, -root, -root, 0]], rtol=1e-6)
 
 
+def test_a_row_that_only_fills_and_one_without_a_greedy_reward_count_nowhere_in_remax():
+    rewards = np.array([[1, 0], [5, 5], [1, 0]], np.float32)
+    weight, greedy = np.array([[1, 1], [0, 0], [1, 1]], np.float32), np.array([0.25, 2, NAN], np.float32)
+    found, stats = estimate(rewards, weight, {"greedy": lambda: greedy}, estimator="remax")
+    np.testing.assert_array_equal(found, [[0.75, -0.25], [0, 0], [0, 0]])
+    assert float(stats["reward_greedy"]) == 0.25
+
+
 def verl_gae(rewards, values, mask, gamma, lam):
     """verl's loop from the last token to the first, without its whitening."""
     later, running, out = 0.0, 0.0, np.zeros_like(rewards)
