@@ -21,6 +21,7 @@ from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.training.batches import HostBatch, make_batch
 
 FINISHED = 3  # place in what `_arrays` gives
+FEW = 8  # tokens: the first ones of an answer that is cut off may be the same whatever is seen
 
 
 def partners(sizes: Sequence[Sequence[tuple[int, int]]]) -> list[int]:
@@ -69,11 +70,13 @@ class Exchange:
         self._own = _arrays(batch, drawn)
 
     def metrics(self, params: dict, batch: HostBatch) -> dict[str, float]:
-        """images/exchanged: questions asked again whose own answer came to an end; images/right: of these, answered
-        right with their own picture; images/still_right: with the other one too; images/log_prob_change: by how many
-        nats the log-prob of a token moves at most, on average over the questions. Empty where there is none."""
+        """images/exchanged: questions asked again whose own answer ended or has FEW tokens; images/right: of these,
+        answered right with their own picture; images/still_right: with the other one too; images/log_prob_change: by
+        how many nats the log-prob of a token moves at most, on average over the questions. Empty where there is none.
+        """
         other = _arrays(batch, self._generate(params, batch.prompts))
-        rows = np.flatnonzero((batch.row_weight > 0) & batch.layout.owned & self._own[FINISHED])
+        long = self._own[FINISHED] | (self._own[1].sum(-1) >= FEW)
+        rows = np.flatnonzero((batch.row_weight > 0) & batch.layout.owned & long)
         texts = [decode(self._processor, tokens[i]) for tokens, *_ in (self._own, other) for i in rows]
         examples = [batch.examples[i].without_images() for i in rows]
         scores = np.zeros((2, len(rows)))
