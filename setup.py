@@ -49,7 +49,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"rrft-{name.replace('_', '-')}=rrft_jax.programs:{name}"
-            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve")
+            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve", "chat", "demo")
         ]
     },
     install_requires=[

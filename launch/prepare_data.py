@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from rrft_jax.data.records import Problem, RecordError, list_problems
 from rrft_jax.data.sources.common import TASKS, Found, Part
+from rrft_jax.data.sources.episodes import LEVELS
 from rrft_jax.data.sources.geometry3k import ANSWERS
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 
@@ -41,6 +42,10 @@ _IMAGE_ROOT = flags.DEFINE_string("image_root", None, "Where image paths start; 
 _CATEGORIES = flags.DEFINE_string(
     "categories", None, "coco: only these, by commas, or few_shot, novel, lvis_rare; !novel: all but these."
 )
+_LEVEL = flags.DEFINE_enum(
+    "level", None, LEVELS, "android_control, gui_odyssey: ask with the goal alone (high, default), or with the step's "
+    "instruction too (low).",
+)  # fmt: skip
 _ANSWERS = flags.DEFINE_enum("answers", None, ANSWERS, "geometry3k: ask for a choice's letter (default) or its number.")
 _PER_SCENE = flags.DEFINE_integer("per_scene", None, "super_clevr: questions made from a scene (default 16).", 1)
 _SEED = flags.DEFINE_integer("seed", None, "super_clevr: which questions are made (default 0).", 0)
@@ -97,6 +102,7 @@ def prepare() -> None:
         "task": _TASK,
         "image_root": _IMAGE_ROOT,
         "categories": _CATEGORIES,
+        "level": _LEVEL,
         "answers": _ANSWERS,
         "per_scene": _PER_SCENE,
         "seed": _SEED,

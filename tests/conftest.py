@@ -1,5 +1,17 @@
-"""Functions of these rooms are checked against their annotations as they are called, the shapes of arrays included."""
+"""What holds for every test.
 
+Functions of some rooms are checked against their annotations as they are called, the shapes of arrays included.
+Compiled programs are kept for one session, for the hundreds of processes that tests start compile the same ones.
+Hypothesis has no limit of time, for an example takes ten times as long on a busy machine.
+"""
+
+import atexit
+import gc
+import os
+import shutil
+import tempfile
+
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 import tests.typechecks  # noqa: F401  (named in the hook as text)
@@ -10,3 +22,18 @@ install_import_hook(
     ["rrft_jax.losses", "rrft_jax.models", "rrft_jax.rollout", *(f"rrft_jax.training.{name}" for name in ARRAYS)],
     "tests.typechecks.check",
 )
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    programs = tempfile.mkdtemp(prefix="rrft-programs-")
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+def pytest_collection_finish():
+    """All tests and libraries are left alone by the collector, which otherwise goes through them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

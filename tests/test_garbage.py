@@ -7,12 +7,6 @@ import pytest
 from rrft_jax.compilation import kept_for_good
 
 
-@pytest.fixture(autouse=True)
-def thawed():
-    yield
-    gc.unfreeze()
-
-
 def test_what_is_made_inside_is_never_looked_at_again():
     before = gc.get_freeze_count()
     with kept_for_good():

@@ -1,4 +1,3 @@
-import time
 from fractions import Fraction
 
 import pytest
@@ -7,6 +6,7 @@ from hypothesis import strategies as st
 
 from rrft_jax.answers.choices import choice
 from rrft_jax.answers.compare import Undecided, decide, value_of
+from tests.timing import within
 
 RIGHT = [
     ("4", "4"), ("5.0", "5"), ("04", "4"), ("4.", "4"), ("$4$", "4"), ("4", "$4$"), ("**4**", "4"), ("\\boxed{4}", "4"),
@@ -74,12 +74,10 @@ def test_any_text_gets_a_result(text):
 
 
 def test_long_texts_cost_linear_time():
-    start = time.process_time()
     for text in (" " * 5000 + "4$", "-" * 5000 + "4", "answer" + " " * 5000, "a " * 3000, "1," * 3000, "(" * 5000):
         for gold in ("4", "A", "x", "yes"):
-            decide(text, gold)
-            decide(text[-2000:], gold)
-    assert time.process_time() - start < 1
+            within(0.5, decide, text, gold)
+            within(0.5, decide, text[-2000:], gold)
 
 
 def test_the_last_sentence_of_a_long_text_may_state_the_answer():

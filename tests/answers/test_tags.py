@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from rrft_jax.answers.tags import (
     split_completion,
     split_thought,
 )
+from tests.timing import within
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,6 @@ UNITS = ["<answer>", "</answer>", "<think>", "</think>", "<answer>\n", "<answer>
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_reading_tags_takes_linear_time(unit):
-    start = time.process_time()
     for text in (unit * 20_000, unit * 20_000 + "</answer>", "<think>" + unit * 20_000 + "</think><answer>4</answer>"):
-        extract_answer(text)
-        split_completion(text)
-        published_answer(text)
-        published_answer_of_a_line(text)
-    assert time.process_time() - start < 5
+        for read in (extract_answer, split_completion, published_answer, published_answer_of_a_line):
+            within(1, read, text)

@@ -53,7 +53,8 @@ def test_every_cell_has_its_seed_in_both_stages_and_enough_evaluations_for_the_g
                     assert config.eval.every <= 10
 
 
-def test_a_stopped_training_names_a_command_that_knows_its_workdir(program, trained, tmp_path):
+def test_a_stopped_training_names_a_command_that_knows_its_workdir(program, trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # the command would begin with it
     program.train(Cell("counting", "reason_rft_zero", 1), tmp_path)
     words = shlex.split(resume_hint(trained[0][2], tmp_path))
     assert words[1:] == ["launch/train.py", "--config=configs/reason_rft_zero.py:counting", "--config.seed=1",

@@ -1,7 +1,6 @@
 """Answers in \\boxed{}: the original's numbers, the spec's table, and readings of our own."""
 
 import json
-import time
 
 import pytest
 
@@ -9,6 +8,7 @@ from rrft_jax.answers import boxed
 from rrft_jax.rewards import registry
 from tests.golden import golden_path
 from tests.rewards.helpers import example, score
+from tests.timing import within
 
 PAPER = [registry.get("boxed_accuracy_paper"), registry.get("boxed_format_paper")]
 
@@ -68,7 +68,5 @@ def test_our_own_reading():
 def test_long_texts_take_no_time():
     for piece in (" <", "</think>", "\\boxed{", "<think>", " ", "{"):
         text = "<think>" + piece * 30_000
-        start = time.process_time()
         for name in ("boxed_accuracy", "boxed_accuracy_paper", "boxed_format", "boxed_format_paper"):
-            assert len(registry.get(name)([text], [example("4")], [0], 0)) == 1
-        assert time.process_time() - start < 1.0, piece
+            assert len(within(1.0, registry.get(name), [text], [example("4")], [0], 0)) == 1

@@ -10,6 +10,7 @@ from rrft_jax.rewards import Pool, reward_set, symbolic
 from rrft_jax.rewards.values import SetupError
 from tests.rewards import helpers
 from tests.rewards.helpers import example, tagged
+from tests.timing import tried_again
 
 HOSTILE = "\\sin(9^{9^{9^{9}}})"  # math-verify does not return from it
 
@@ -65,15 +66,17 @@ def test_results_come_in_order(pool):
         (helpers.raise_or_square, "ValueError: unlucky"),
     ],
 )
+@tried_again
 def test_one_bad_item_costs_no_other(pool, function, said):
     start = time.monotonic()
     outcomes = pool.map(function, [(i,) for i in range(30)])
     assert values(outcomes) == [None if i == 13 else i * i for i in range(30)]
     assert said in outcomes[13].error
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # the item would sleep or spin for longer
     assert values(pool.map(helpers.square, [(3,)])) == [9]
 
 
+@tried_again
 def test_several_hanging_items_are_cut_one_by_one(pool):
     outcomes = pool.map(helpers.sleep_or_square, [(13,), (2,), (13,), (3,)])
     assert values(outcomes) == [None, 4, None, 9]
@@ -84,9 +87,9 @@ def test_workers_that_died_while_idle_are_replaced():
     with Pool(1, initializer=nothing) as pool:
         (pid,) = pids(pool)
         os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: not alive(pid), 5)
+        assert wait_until(lambda: not alive(pid), 30)
         assert values(pool.map(helpers.square, [(i,) for i in range(10)])) == [i * i for i in range(10)]
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
 
 def test_memory_is_limited_and_results_must_travel(pool):
@@ -128,7 +131,7 @@ def test_a_forgotten_pool_ends_its_workers():
     pool = Pool(1, initializer=nothing)
     running = pids(pool)
     del pool
-    assert wait_until(lambda: not any(map(alive, running)), 5)
+    assert wait_until(lambda: not any(map(alive, running)), 30)
 
 
 def test_hostile_answers_lose_their_value_and_nothing_else():
@@ -190,5 +193,5 @@ def test_a_program_leaves_no_worker_behind(tmp_path, ending, imports, last):
         errors = process.communicate(timeout=120)[1]  # seconds; a program that hangs would wait for ever
     finally:
         process.kill()
-    assert wait_until(lambda: not any(map(alive, running)), 5)
+    assert wait_until(lambda: not any(map(alive, running)), 30)
     assert ending != signal.SIGINT or "KeyboardInterrupt" in errors

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from rrft_jax.serving.connection import Connection
+from tests.timing import tried_again
 from tests.web import LOUD, running
 
 PATIENCE = 0.5
@@ -97,6 +98,7 @@ def test_a_drip_does_not_keep_it_open(connect, first):
     assert time.monotonic() - begun < SLACK
 
 
+@tried_again
 def test_a_slow_but_steady_body_is_waited_for(connect):
     connection = connect()
     connection.sendall(HEAD + b"Content-Length: 4000\r\n\r\n")
@@ -109,6 +111,7 @@ def test_a_slow_but_steady_body_is_waited_for(connect):
         assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
 
 
+@tried_again
 def test_the_rest_of_a_refused_request_is_read_so_that_the_connection_serves_on(connect):
     connection = connect()
     connection.sendall(HEAD.replace(b"/ ", b"/refuse ") + b"Content-Length: 6\r\n\r\nabc")

@@ -1,7 +1,5 @@
 """Where a text ends: stop texts across pieces, limits, EOS."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +8,7 @@ from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.serving.protocol import Choice
 from rrft_jax.serving.text import answer_pieces, until_stop
+from tests.timing import within
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +48,9 @@ def test_long_stop_texts_take_linear_time():
     """Whatever the text is, each character is looked at a few times: 3 million here, where a search that starts anew
     looks at 3 billion."""
     stop = ("a" * 999 + "b", "a" * 500 + "b" + "a" * 499, "ab" * 500)
-    begun = time.process_time()
     for pieces in (["a"] * 500_000, ["a" * 500] * 1000, ["ab" * 499 + "c"] * 500):
-        got, stopped = drain(until_stop(pieces, stop))
+        got, stopped = within(5, lambda pieces: drain(until_stop(pieces, stop)), pieces)
         assert "".join(got) == "".join(pieces) and not stopped
-    assert time.process_time() - begun < 10
     got, stopped = drain(until_stop(["a"] * 2000 + ["b", "c"], stop))
     assert "".join(got) == "a" * 1001 and stopped
 

@@ -73,4 +73,4 @@ def test_groups_in_parts_run_the_tower_once():
 
 def test_parts_must_divide_the_group():
     with pytest.raises(ValueError, match="train.group_chunks=3 must divide the 2 completions"):
-        chunked_gradient(3)(random_params(), {}, example_batch())
+        jax.eval_shape(chunked_gradient(3), random_params(), {}, example_batch())

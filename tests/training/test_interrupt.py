@@ -13,7 +13,7 @@ from rrft_jax.run.resume import resume_hint
 from rrft_jax.training.interrupt import GracefulStop
 
 
-def wait_until(happened, seconds=10):
+def wait_until(happened, seconds=30):
     deadline = time.monotonic() + seconds
     while not happened() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -86,7 +86,7 @@ def test_a_real_process_stops_between_steps(number, code):
     child = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     os.kill(child.pid, number)
-    out, err = child.communicate(timeout=20)
+    out, err = child.communicate(timeout=50)
     assert out == "saving\n" and child.returncode == code and "saving after this step" in err
 
 
@@ -98,7 +98,7 @@ def test_a_second_ctrl_c_ends_a_real_process_at_once():
     os.kill(child.pid, signal.SIGINT)
     assert child.stdout.readline() == "saving\n"
     os.kill(child.pid, signal.SIGINT)
-    err = child.communicate(timeout=20)[1]
+    err = child.communicate(timeout=50)[1]
     assert child.returncode == 130 and "stopped at once" in err and "Traceback" not in err
 
 

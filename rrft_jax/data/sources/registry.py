@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from rrft_jax.data.sources import (
+    android_control,
     clevr_math,
     coco,
     geometry3k,
     gsm8k,
+    gui_odyssey,
     lisa,
     reason_rft,
     refspatial,
@@ -115,6 +117,22 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
                 "https://github.com/inclusionAI/UI-Venus",
                 "see its homepage",
                 "Gu et al., UI-Venus Technical Report, 2025 (arXiv 2508.10833)",
+            ),
+            DataSource(
+                "android_control",
+                android_control.find,
+                "AndroidControl: the next action on a phone",
+                "https://github.com/google-research/google-research/tree/master/android_control",
+                "see its homepage",
+                "Li et al., On the Effects of Data Scale on UI Control Agents, 2024 (arXiv 2406.03679)",
+            ),
+            DataSource(
+                "gui_odyssey",
+                gui_odyssey.find,
+                "GUI-Odyssey: the next action across the apps of a phone",
+                "https://github.com/OpenGVLab/GUI-Odyssey",
+                "see its homepage",
+                "Lu et al., GUI Odyssey, 2024 (arXiv 2406.08451)",
             ),
             DataSource(
                 "refspatial",

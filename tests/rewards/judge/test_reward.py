@@ -15,6 +15,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.rewards.judge.cache import FILE
 from rrft_jax.rewards.values import SetupError
+from tests.timing import tried_again
 from tests.web import WAIT, running, serving
 
 # What a response makes the server say or do.
@@ -57,7 +58,7 @@ class Server:
 
 
 def judged_by(at, **options):
-    options = {"url": at, "model": "m", "k": 1, "timeout": 1.0, "attempts": 1, **options}
+    options = {"url": at, "model": "m", "k": 1, "timeout": WAIT, "attempts": 1, **options}
     return chosen_rewards({"llm_judge": 2.0}, (), {"llm_judge": options}, tokenize=list)
 
 
@@ -85,10 +86,11 @@ def test_scores_come_from_the_server_and_equal_answers_are_asked_once(server):
     assert "the reference" in sent["messages"][-1]["content"]
 
 
+@tried_again
 def test_faults_cost_their_completion_alone(server):
     texts = ["good", "SLOW", "PAGE", "BUSY", "HTMLTEXT", "PROSE", "HIGH", "NAN", "LIST", "EMPTY", "good too", "HIGH"]
     start = time.monotonic()
-    scored = score(judged_by(server.url), texts)
+    scored = score(judged_by(server.url, timeout=1.0), texts)
     assert time.monotonic() - start < 10
     assert [f.position for f in scored.failures] == [1, 2, 3] == list(scored.unscored)
     for failure, said in zip(scored.failures, ("no reply within 1 s", "malformed reply", "500: busy"), strict=True):
