@@ -56,8 +56,9 @@ async function addFiles(files) {
   });
   const own = [...files].filter((file) => file.type.startsWith("image/"));
   if (!own.length) return;
+  const urls = await Promise.all(own.map(read)), others = state.scene ? [] : state.pictures;
   if (state.scene) { $("question").value = ""; $("answer").value = ""; } // they were about the scene
-  setPictures([...(state.scene ? [] : state.pictures), ...await Promise.all(own.map(read))], null);
+  setPictures([...others, ...urls], null);
 }
 
 // ---- The answers

@@ -22,6 +22,7 @@ from rrft_jax.data.sources import (
     tables,
     trance,
     visual_rft,
+    webdataset,
 )
 from rrft_jax.data.sources.common import TASKS, Found
 
@@ -152,6 +153,7 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
             ),
             DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
             DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),
+            DataSource("webdataset", webdataset.find, "your own tar files, as WebDataset writes them"),
         )
     }
 )
