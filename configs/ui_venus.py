@@ -6,10 +6,11 @@
 
 The bundled model has not seen these tasks: teach it first, configs/cot_sft.py:screen, and give init=its workdir.
 paper: the published settings of the 7B model (pixels of the resized picture as coordinates). Any field:
---config.train.steps=200. What is not named here is at its default in rrft_jax/config/defaults.py; 2b, 7b, data= and
-runlocal change what rrft_jax/config/recipes.py says.
+--config.train.steps=200. What is not named here stands in rrft_jax/config/: nano.py, then defaults.py; what 2b, 7b,
+data= and runlocal change, in recipes.py.
 """
 
+from rrft_jax.config.nano import grpo
 from rrft_jax.config.recipes import finish, start
 
 TASKS = ("screen", "navigation")
@@ -18,24 +19,13 @@ PIXELS = {"min_pixels": 2_000_000, "max_pixels": 4_800_000}
 
 def get_config(arg=None):
     config, task, given = start(arg, TASKS)  # with the task's rewards
-    config.algorithm = "grpo"
-    config.prompt = "cot"
+    grpo(config, task)  # sampling, advantages, loss, Adam, lengths: rrft_jax/config/nano.py
     config.seed = 0
-
-    config.train.update({"steps": 100, "prompts": 16, "minibatches": 1, "rollout_epochs": 1, "micro_batches": 4})
-    config.rollout.update({"group": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0})
-    config.rollout.max_completion_length = task.shapes.completion
-    config.buckets = {"prompt": (task.shapes.prompt,), "images": (task.shapes.images,), "patches": (64,)}
-
-    config.advantages.update({"scale": "group", "ddof": 1, "epsilon": 1e-4})
-    config.loss.update({"surrogate": "on_policy", "aggregation": "sequence_mean_token_mean"})
-    config.loss.update({"beta": 0.04, "kl_estimator": "k3", "entropy_coefficient": 0.0})
-    config.optimizer.update({"b1": 0.9, "b2": 0.98, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0})
-    config.optimizer.schedule.update({"name": "linear", "peak": 2e-4, "warmup_steps": 5})
-    config.model.update({"dtype": "float32", "remat": "dots"})
-
+    config.train.update({"steps": 100, "prompts": 16, "micro_batches": 4})
+    config.rollout.group = 8
+    config.loss.beta = 0.04
+    config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
     config.eval.update({"every": 20, "examples": 128, "batch": 64})
-    config.checkpoint.update({"every": 25, "keep_last": 1, "keep_best": 1})
     config = finish(config, given)
     if given.paper:
         screen = given.task == "screen"

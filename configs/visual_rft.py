@@ -5,11 +5,12 @@
     python launch/train.py --config=configs/visual_rft.py:detection,7b,paper,init=/ckpt/7b,data=/data/coco_base65
 
 The bundled model has not seen these tasks: teach it first, configs/cot_sft.py:detection, and give init=its workdir.
-paper: the published settings. Any field: --config.train.steps=200. What is not named here is at its default in
-rrft_jax/config/defaults.py; 2b, 7b, data= and runlocal change what rrft_jax/config/recipes.py says.
+paper: the published settings. Any field: --config.train.steps=200. What is not named here stands in rrft_jax/config/:
+nano.py, then defaults.py; what 2b, 7b, data= and runlocal change, in recipes.py.
 """
 
 from rrft_jax.config.command_line import ConfigError
+from rrft_jax.config.nano import grpo
 from rrft_jax.config.recipes import finish, start
 
 TASKS = ("detection", "classification", "grounding")
@@ -18,28 +19,18 @@ CLASSES = 24  # of the generated pictures
 
 def get_config(arg=None):
     config, task, given = start(arg, TASKS, shots=0)  # with the task's rewards
-    config.algorithm = "grpo"
-    config.prompt = "cot"
+    grpo(config, task)  # sampling, advantages, loss, Adam, lengths: rrft_jax/config/nano.py
     config.seed = 0
     if given.shots:
         if given.task != "classification" or given.data:
             raise ConfigError("config argument shots: it counts generated pictures of a class; records have their own")
         config.data.range = (0, CLASSES * given.shots)
 
-    config.train.update({"steps": 100, "prompts": 16, "minibatches": 1, "rollout_epochs": 1, "micro_batches": 4})
-    config.rollout.update({"group": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0})
-    config.rollout.max_completion_length = task.shapes.completion
-    config.buckets = {"prompt": (task.shapes.prompt,), "images": (task.shapes.images,), "patches": (64,)}
-
-    config.advantages.update({"scale": "group", "ddof": 1, "epsilon": 1e-4})
-    config.loss.update({"surrogate": "on_policy", "aggregation": "sequence_mean_token_mean"})
-    config.loss.update({"beta": 0.04, "kl_estimator": "k3", "entropy_coefficient": 0.0})
-    config.optimizer.update({"b1": 0.9, "b2": 0.98, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0})
-    config.optimizer.schedule.update({"name": "linear", "peak": 2e-4, "warmup_steps": 5})
-    config.model.update({"dtype": "float32", "remat": "dots"})
-
+    config.train.update({"steps": 100, "prompts": 16, "micro_batches": 4})
+    config.rollout.group = 8
+    config.loss.beta = 0.04
+    config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
     config.eval.update({"every": 20, "examples": 128, "batch": 64})
-    config.checkpoint.update({"every": 25, "keep_last": 1, "keep_best": 1})
     config = finish(config, given)
     if given.paper:  # lr 1e-6, beta 0.04 and TRL's defaults are those of `finish`
         few = given.task == "detection" and given.size == "7b"

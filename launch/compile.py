@@ -4,6 +4,7 @@
     python launch/compile.py --config=configs/grpo_counting.py --topology=cpu:8 --json=report.json
     python launch/compile.py --config=configs/grpo_counting.py:7b --topology=local
     python launch/compile.py --config=configs/grpo_counting.py:2b --topology=v5e:4x4 --plan
+    python launch/compile.py --config=configs/grpo_counting.py:qwen2.5-vl-7b,24gb --topology=gpu:24 --plan
 
 TPU topologies need the `tpu` extra (libtpu), no TPU. --plan compiles nothing and prints what launch/train.py --dry-run
 would print there, in seconds. The exit code is 1 where a program, or the plan, does not fit the chip.
@@ -23,7 +24,10 @@ from rrft_jax.config.command_line import parse_flags
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _CONFIG = config_flags.DEFINE_config_file("config", help_string="Config file, with its argument: FILE.py[:arg].")
-_TOPOLOGY = flags.DEFINE_string("topology", "local", "v5e:4x4, v5p:2x2x4, v6e:2x4, ...; cpu:8; or local devices.")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "local", "v5e:4x4, v5p:2x2x4, v6e:2x4, ...; cpu:8; local devices; with --plan also gpu:24, a card of "
+    "24 GB, or gpu:80x8.",
+)  # fmt: skip
 _JSON = flags.DEFINE_string("json", None, "File for the reports as JSON.")
 _PROGRAMS = flags.DEFINE_list("programs", ["sample", "reference", "step"], "Which of them to compile.")
 _SIZES = flags.DEFINE_string("model_config", None, "config.json of the model, instead of that of config.init.")
@@ -50,6 +54,7 @@ def main(_) -> int:
 
 def run(config, devices, chip) -> int:
     """Compiles, prints each report as it comes, and returns the exit code."""
+    from rrft_jax.parallel.chips import StandIn
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.planning.compile import check, compile_programs, to_dict
     from rrft_jax.planning.device_memory import make_plan
@@ -64,6 +69,10 @@ def run(config, devices, chip) -> int:
     sizes = read_sizes(config.init, _SIZES.value)
     if _PLAN.value:
         return dry_run(config, sizes, devices, chip.hbm, chip.name)
+    if isinstance(devices[0], StandIn):
+        raise ValueError(
+            f"--topology={_TOPOLOGY.value}: compiling for a GPU needs one (--topology=local); give --plan for the plan"
+        )
     mesh = make_mesh(**config.mesh, devices=devices, kv_heads=sizes.num_kv_heads)
     check(_PROGRAMS.value)
     check_config(config)

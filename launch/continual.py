@@ -1,80 +1,93 @@
 """Trains on tasks one after the other and measures all of them after each: accuracy matrix, average, forgetting.
 
-    python launch/continual.py --recipe=configs/continual.py --tasks=counting,structure,spatial --workdir=workdirs/seq
-    python launch/continual.py --recipe=configs/cot_sft.py --workdir=workdirs/seq_sft -- --config.train.steps=60
+    python launch/continual.py --tasks=counting,structure,spatial --workdir=workdirs/seq
+    python launch/continual.py --recipe=configs/continual.py:sft --workdir=workdirs/seq_sft -- --config.seed=1
+    python launch/continual.py --mixture --workdir=workdirs/all -- --config.train.steps=60
 
-Each stage is launch/train.py --config=RECIPE:TASK from the result of the stage before, in WORKDIR/stage_1, stage_2,
-..., then launch/evaluate.py, greedy, on the first column of every task (its generated questions). What stands behind
-`--` goes to every training. WORKDIR/matrix.json and matrix.md hold A[i][k], the accuracy on task k after stage i. The
-same command resumes: finished stages and answered questions are not done again.
+Each stage is a training with --recipe and the task, from the result of the stage before, in WORKDIR/stage_1, stage_2,
+...; then every task's first column is answered greedily (generated questions), and KL to the base is measured on drawn
+answers. What stands behind `--` goes to every training. --mixture: one stage, whose batches hold all tasks.
+WORKDIR/matrix.json and matrix.md hold A[i][k], the accuracy on task k after stage i. The same command resumes: finished
+stages and answered questions are not done again.
 """
 
-import json
-import subprocess
+import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
-_RECIPE = flags.DEFINE_string("recipe", "configs/continual.py", "A config file that takes a task as its argument.")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+_RECIPE = flags.DEFINE_string("recipe", "configs/continual.py", "A config file that takes a task; FILE.py or FILE:arg.")
 _TASKS = flags.DEFINE_list("tasks", ["counting", "structure", "spatial"], "Short names of the tasks, in their order.")
+_MIXTURE = flags.DEFINE_bool("mixture", False, "One training on all tasks at once, in place of a sequence.")
 _INIT = flags.DEFINE_string("init", "nano", "What the first stage starts from.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the stages live.", required=True)
 _LIMIT = flags.DEFINE_integer("limit", 200, "Questions of each task.", 1)
-_NEW = flags.DEFINE_integer("max_new_tokens", 128, "Longest answer in tokens, when measured.", 1)
-_FOLDER = Path(__file__).parent
+_SAMPLES = flags.DEFINE_integer("kl_samples", 1, "Answers to each question that KL to the base is measured on.", 1)
+_NEW = flags.DEFINE_integer("max_new_tokens", 0, "Longest measured answer in tokens; 0: by the task.", 0)
+_BASE = flags.DEFINE_string("base", "", "Folder for what is measured of --init, which sequences may share.")
+_CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 
 
 def main(argv: list[str]) -> int:
-    from rrft_jax.evaluation.forgetting import as_table, average_accuracy, forgetting_measure
-    from rrft_jax.files import write_atomic
+    logging.set_verbosity(logging.WARNING)
+    from rrft_jax.compilation import keep_programs
+    from rrft_jax.evaluation.sequence import Measuring, run_sequence
     from rrft_jax.tasks.registry import get_task
 
+    keep_programs(_CACHE.value)
     try:
-        tasks = [get_task(name, "--tasks") for name in _TASKS.value]
-        if missing := [task.name for task in tasks if not task.benchmarks]:
-            raise ValueError(f"--tasks: {', '.join(missing)} has no benchmark to measure it by")
-        if len({task.name for task in tasks}) < len(tasks):
-            raise ValueError(f"--tasks={','.join(_TASKS.value)}: name each task once")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if foreign := [arg for arg in argv[1:] if not arg.startswith("--config.")]:
+            raise ValueError(f"{foreign[0]}: behind -- stand fields of the trainings, --config.field=value")
+        tasks = tuple(get_task(name, "--tasks") for name in _TASKS.value)
+        stages = ["+".join(_TASKS.value)] if _MIXTURE.value else list(_TASKS.value)
+        prompt = configured(stages[0], argv).prompt
+        measuring = Measuring(tasks, _LIMIT.value, prompt, _SAMPLES.value, _NEW.value)
+        for stage in stages:  # all of them before the first one starts
+            configured(stage, argv)
+        workdir = Path(_WORKDIR.value).expanduser()
+        base = Path(_BASE.value).expanduser() if _BASE.value else workdir / "base"
+        train = lambda stage, init, folder: trained(stage, init, folder, argv)  # noqa: E731
+        say = lambda text: print(text, flush=True)  # noqa: E731
+        code = run_sequence(stages, _INIT.value, train, workdir, measuring, base, say)
+    except (ValueError, OSError, RuntimeError) as error:  # the last: a training that diverged
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
-    workdir, matrix, init = Path(_WORKDIR.value).expanduser(), [], _INIT.value
-    for i, alias in enumerate(_TASKS.value, 1):
-        stage = workdir / f"stage_{i}"
-        config = [f"--config={_RECIPE.value}:{alias}", f"--config.init={init}"]
-        code = _launch("train.py", *config, *argv[1:], f"--workdir={stage}")
-        if code or not (stage / "DONE").exists():
-            return code
-        row = []
-        for other in tasks:
-            name = other.benchmarks[0].name
-            code = _launch(
-                "evaluate.py", f"--checkpoint={stage}", f"--benchmark={name}", f"--limit={_LIMIT.value}",
-                "--decoding=greedy", f"--max_new_tokens={_NEW.value}", f"--output={stage / 'tasks' / name}",
-            )  # fmt: skip
-            if code:
-                return code
-            numbers = json.loads((stage / "tasks" / name / f"{name}.json").read_text())
-            row.append(100 * numbers["exact"]["mean"])
-        matrix.append(row)
-        init = str(stage)
-    found = {
-        "tasks": [task.name for task in tasks], "matrix": matrix, "average_accuracy": average_accuracy(matrix),
-        "forgetting_measure": forgetting_measure(matrix), "questions": _LIMIT.value,
-    }  # fmt: skip
-    write_atomic(workdir / "matrix.json", (json.dumps(found, indent=1) + "\n").encode())
-    text = as_table(matrix, [task.name for task in tasks])
-    write_atomic(workdir / "matrix.md", (text + "\n").encode())
-    print(text)
-    return 0
+    except KeyboardInterrupt:
+        code = 130
+    if code:
+        print("\nstopped; the same command resumes from here", file=sys.stderr)
+    return code
 
 
-def _launch(program: str, *arguments: str) -> int:
-    command: Sequence[str] = (sys.executable, str(_FOLDER / program), *arguments)
-    print(" ".join(command[1:]), flush=True)
-    return subprocess.run(command, check=False).returncode
+def source(stage: str) -> str:
+    """FILE:task,arg of --recipe=FILE:arg."""
+    file, _, arg = _RECIPE.value.partition(":")
+    return f"{file}:{','.join(filter(None, (f'task={stage}', arg)))}"
+
+
+def configured(stage: str, argv: list[str]):
+    """The config of a stage with the fields behind `--`."""
+    from rrft_jax.config.command_line import load_config, parse_config_overrides, with_config_files
+
+    name = with_config_files(["", f"--config={source(stage)}"])[1].partition("=")[2]
+    config = load_config(name)
+    config.update_from_flattened_dict(parse_config_overrides(config, argv))
+    return config
+
+
+def trained(stage: str, init: str, folder: Path, argv: list[str]) -> int:
+    """One training in this process."""
+    from rrft_jax.run.clock import cpu_seconds
+    from rrft_jax.training.stages import run
+
+    config = configured(stage, argv)
+    config.init = init
+    # A stopped training prints how to resume it: the command of this training alone, which has its workdir.
+    command = ["launch/train.py", f"--config={source(stage)}", *argv[1:], f"--config.init={init}"]
+    return run(config, folder, command, began=cpu_seconds())
 
 
 if __name__ == "__main__":

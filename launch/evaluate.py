@@ -40,6 +40,7 @@ _DATA = flags.DEFINE_string(
 )
 _SPLIT = flags.DEFINE_string("split", "", "Of your own records in --data_dir: this split; default: test, if any.")
 _IMAGE_ROOT = flags.DEFINE_string("image_root", "", "Of your own records: where image paths start.")
+_COLUMNS = flags.DEFINE_list("columns", [], "Of your own records: fields under other names, such as answer=label.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
@@ -59,10 +60,16 @@ _MESH = flags.DEFINE_enum("mesh", "data", ["data", "fsdp", "fsdp+tensor"], "How 
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 _MIN_PIXELS = flags.DEFINE_integer("min_pixels", None, "Smallest area of a picture; default: the checkpoint's.")
 _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area of a picture; default: the checkpoint's.")
+_COORDINATES = flags.DEFINE_enum(
+    "coordinates", None, ["pixels", "resized", "thousandths", "unit"], "What answers give places in, if not in what "
+    "the task prompts for. resized: pixels of the picture that the model sees, as Qwen2.5-VL; an endpoint needs "
+    "--min_pixels and --max_pixels then.",
+)  # fmt: skip
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _OF_ENDPOINT = ("model", "api_key_env", "concurrency", "requests_per_minute", "timeout", "leave_out", "max_tokens_name")
 _START, _HEARTBEAT = 300, 100  # seconds, as launch/train.py waits for other processes
-_OF_CHECKPOINT = ("batch", "mesh", "dtype", "min_pixels", "max_pixels")
+_OF_CHECKPOINT = ("batch", "mesh", "dtype")
+_PIXELS = ("min_pixels", "max_pixels")  # of a checkpoint, and of an endpoint whose answers are in resized pixels
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +122,8 @@ def run() -> int:
     keep_programs(_CACHE.value)
     quiet_pillow()
     require_devices()
-    chosen = sources.of_folder(benchmarks.choose(_BENCHMARK.value), _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
+    named = benchmarks.choose_benchmarks(_BENCHMARK.value)
+    chosen = sources.of_folder(named, _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()
     endpoint = _endpoint() if _ENDPOINT.value else None
@@ -123,7 +131,8 @@ def run() -> int:
         print("note: the key goes to --endpoint without encryption; use https:// where others share the network",
               file=sys.stderr)  # fmt: skip
     directory = None if endpoint else resolve_init(_CHECKPOINT.value, "--checkpoint")
-    asked = _DATA.value, _LIMIT.value, prompt, _STRICT.value, _SPLIT.value, _IMAGE_ROOT.value
+    readers = {b.name: _reader(b.task, directory) for b in chosen}
+    asked = _DATA.value, _LIMIT.value, prompt, _STRICT.value, _SPLIT.value, _IMAGE_ROOT.value, _COLUMNS.value
     questions = {b.name: sources.questions(b, *asked) for b in chosen}
     if _DRY.value:
         print(_dry_report(questions, endpoint, decoding))
@@ -141,7 +150,8 @@ def run() -> int:
             with tqdm(total=len(examples), desc=name, file=sys.stderr, disable=None if is_writer() else True) as bar:
                 show = lambda done, bar=bar: bar.update(done - bar.n)  # noqa: E731
                 results[name] = run_benchmark(
-                    name, benchmark.task, examples, ask, answerer, folder, in_pool(pool), ks, about, show
+                    name, benchmark.task, examples, ask, answerer, folder, in_pool(pool), ks, about, show,
+                    readers[name],
                 )
     if any(results.values()):  # process 0
         # What other commands left in the folder is of the same model, asked in the same way (`same_evaluation`).
@@ -161,9 +171,13 @@ def _check_flags() -> None:
     if bool(_CHECKPOINT.value) == bool(_ENDPOINT.value) or bool(_ENDPOINT.value) != bool(_MODEL.value):
         raise ValueError("give either --checkpoint, or --endpoint with --model")
     kind, others = ("endpoint", _OF_CHECKPOINT) if _ENDPOINT.value else ("checkpoint", _OF_ENDPOINT)
+    resized = bool(_ENDPOINT.value) and _COORDINATES.value == "resized"
+    if resized and not all(flags.FLAGS[name].present for name in _PIXELS):
+        raise ValueError("--coordinates=resized: give --min_pixels and --max_pixels too, as the endpoint resizes")
+    others = (*others, *(() if _CHECKPOINT.value or resized else _PIXELS))
     if unread := [f"--{name}" for name in others if flags.FLAGS[name].present]:
         raise ValueError(f"{', '.join(unread)}: of no use with --{kind}, leave it out")
-    for flag in (_STRICT, _SPLIT, _IMAGE_ROOT):
+    for flag in (_STRICT, _SPLIT, _IMAGE_ROOT, _COLUMNS):
         if flag.value and not _DATA.value:
             raise ValueError(f"--{flag.name} is about the records of --data_dir: leave it out")
 
@@ -205,8 +219,25 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
         "data_dir": _DATA.value, "prompt": prompt, "template": template_digest(prompt),
         "decoding": asdict(decoding), "dtype": _DTYPE.value,
         **({"split": _SPLIT.value} if _SPLIT.value else {}),
+        **({"coordinates": _COORDINATES.value} if _COORDINATES.value else {}),
         "min_pixels": _MIN_PIXELS.value, "max_pixels": _MAX_PIXELS.value, "leave_out": sorted(_LEAVE_OUT.value),
     }  # fmt: skip
+
+
+def _reader(task, directory: Path | None):
+    """(text, example) -> the text as it is scored."""
+    from rrft_jax.data.sizes import MAX_PIXELS, MIN_PIXELS, SIDE
+    from rrft_jax.processing.processor import load_processor
+    from rrft_jax.tasks.localised import place_reader
+
+    limits = _MIN_PIXELS.value or MIN_PIXELS, _MAX_PIXELS.value or MAX_PIXELS, SIDE
+    if directory and _COORDINATES.value == "resized":
+        made = load_processor(directory, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
+        limits = made.min_pixels, made.max_pixels, made.patch_size * made.merge_size
+    try:
+        return place_reader(task, _COORDINATES.value or "", *limits)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
 
 
 def _endpoint():

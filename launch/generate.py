@@ -8,18 +8,13 @@ Without --question, every line of standard input is a question about the same im
 """
 
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from absl import app, flags, logging
 
-from rrft_jax.data.example import Example
 from rrft_jax.tasks.registry import AUTO, get_task, question_templates
-from rrft_jax.tasks.texts import fill
 
-LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
 )
@@ -42,21 +37,6 @@ _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keep
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 
-def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str]:
-    """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
-    from rrft_jax.run.workdir import VERSIONS, trained_with
-
-    workdir = Path(checkpoint).expanduser()
-    if template is None and (workdir / VERSIONS).is_file():
-        name, prompt, folder = trained_with(workdir)
-        task = get_task(name)
-        ask = task.prompt_fn(prompt, bool(folder))
-        # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
-        return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
-    name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
-    return lambda question: question if name == "none" else fill(question_templates()[name], question)
-
-
 def questions() -> Iterator[str]:
     if _QUESTION.value is not None:
         yield _QUESTION.value
@@ -66,39 +46,22 @@ def questions() -> Iterator[str]:
     yield from filter(None, map(str.strip, sys.stdin))
 
 
-def read_image(path: str):
-    """The PIL image of a file, its pixels read: a damaged file is refused before the model is loaded."""
-    from rrft_jax.data.decoding import open_image, quiet_pillow
-
-    quiet_pillow()
-    try:
-        return open_image(path)
-    except FileNotFoundError:
-        raise ValueError(f"--image={path}: no such file") from None
-    except OSError as error:
-        raise ValueError(f"--image={path}: not a readable image ({getattr(error, 'reason', '') or error})") from None
-
-
 def answer_all() -> None:
-    import jax
-    import numpy as np
-
     from rrft_jax.compilation import keep_programs
+    from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.evaluation.answer import make_answer
-    from rrft_jax.models.weights import load_params
+    from rrft_jax.evaluation.asking import load_to_ask, make_prompt_fn, read_image
     from rrft_jax.parallel.processes import require_devices
-    from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.rollout.sampling import Sampling
 
     keep_programs(_CACHE.value)
+    quiet_pillow()
     require_devices()
     sampling = Sampling(_TEMPERATURE.value, _TOP_K.value, _TOP_P.value)
-    images = [read_image(path) for path in _IMAGE.value]
-    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
+    # A damaged file is refused before the model is loaded.
+    images = [read_image(path, f"--image={path}") for path in _IMAGE.value]
+    model, params, processor = load_to_ask(_CHECKPOINT.value, _DTYPE.value, _MIN_PIXELS.value, _MAX_PIXELS.value)
     ask = make_prompt_fn(_CHECKPOINT.value, _TEMPLATE.value)
-    model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
-    adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
-    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
     answer = make_answer(model, params, processor, sampling, _MAX_NEW_TOKENS.value, _SEED.value)
     for number, question in enumerate(questions()):
         for piece in answer(ask(question), images, _SYSTEM.value, number):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from rrft_jax.data.records import Problem, RecordError, list_problems
 from rrft_jax.data.sources.common import TASKS, Found, Part
+from rrft_jax.data.sources.episodes import LEVELS
 from rrft_jax.data.sources.geometry3k import ANSWERS
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 
@@ -34,13 +35,17 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Delete what was prepared bef
 _LISTED = flags.DEFINE_integer("listed", 20, "How many bad records are printed; skipped.jsonl lists them all.", 0)
 # Each of these is for some sources only, and refused by the others.
 _TASK = flags.DEFINE_string(
-    "task", None, f"reason_rft: only this task; jsonl, parquet: the task of all records. {', '.join(TASKS)}, or your "
-    "own, my_task.py:TASK.",
+    "task", None, "reason_rft: only this task; jsonl, parquet, webdataset: the task of all records. "
+    f"{', '.join(TASKS)}, or your own, my_task.py:TASK.",
 )  # fmt: skip
 _IMAGE_ROOT = flags.DEFINE_string("image_root", None, "Where image paths start; not of every source.")
 _CATEGORIES = flags.DEFINE_string(
     "categories", None, "coco: only these, by commas, or few_shot, novel, lvis_rare; !novel: all but these."
 )
+_LEVEL = flags.DEFINE_enum(
+    "level", None, LEVELS, "android_control, gui_odyssey: ask with the goal alone (high, default), or with the step's "
+    "instruction too (low).",
+)  # fmt: skip
 _ANSWERS = flags.DEFINE_enum("answers", None, ANSWERS, "geometry3k: ask for a choice's letter (default) or its number.")
 _PER_SCENE = flags.DEFINE_integer("per_scene", None, "super_clevr: questions made from a scene (default 16).", 1)
 _SEED = flags.DEFINE_integer("seed", None, "super_clevr: which questions are made (default 0).", 0)
@@ -97,6 +102,7 @@ def prepare() -> None:
         "task": _TASK,
         "image_root": _IMAGE_ROOT,
         "categories": _CATEGORIES,
+        "level": _LEVEL,
         "answers": _ANSWERS,
         "per_scene": _PER_SCENE,
         "seed": _SEED,

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     from rrft_jax.compilation import keep_programs
     from rrft_jax.evaluation.figures import check_installed
     from rrft_jax.evaluation.reproduction import cells, read_results, run_cell, table_tasks
-    from rrft_jax.evaluation.reproduction_report import write_report
+    from rrft_jax.evaluation.reproduction_report import write_reproduction
 
     keep_programs(_CACHE.value)
     # A result of four steps must not be taken for one of the table.
@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
         found = read_results(results)
         if not found:
             raise ValueError(f"--results={results} holds no result yet: run without --report_only")
-        print(write_report(found, results))
+        print(write_reproduction(found, results))
     except (ValueError, OSError, RuntimeError) as error:  # the last: a training that diverged
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2

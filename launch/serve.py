@@ -7,7 +7,6 @@ docs/serving.md shows how to ask it. Ctrl-C finishes what was begun and stops; a
 """
 
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -38,41 +37,23 @@ _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keep
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_LAST_WAIT = 5.0  # seconds for the model's thread after a second Ctrl-C
-
-
-def listen() -> socket.socket:
-    """The bound socket: an address that cannot be had is known before the model is loaded."""
-    family = socket.AF_INET6 if ":" in _HOST.value else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST.value, _PORT.value))
-    except OSError as error:
-        listener.close()
-        address = f"--host={_HOST.value} --port={_PORT.value}"
-        raise ValueError(f"{address}: cannot listen there ({error.strerror}); choose another") from None
-    return listener
 
 
 def serve() -> int:
     try:
         import starlette  # noqa: F401 - looked for first, so that nothing is loaded in vain
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install -e '.[serve]'") from None
-    import jax
-    import numpy as np
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.data.decoding import quiet_pillow
-    from rrft_jax.models.weights import load_params
+    from rrft_jax.evaluation.asking import load_to_ask
     from rrft_jax.parallel.processes import require_devices
-    from rrft_jax.pretrained import adapter_of, load_parts, resolve_init
     from rrft_jax.serving.app import make_app
-    from rrft_jax.serving.connection import Connection
     from rrft_jax.serving.engine import Engine
     from rrft_jax.serving.hosts import host_check
+    from rrft_jax.serving.listening import listen, run_server
     from rrft_jax.serving.prepare import Limits
     from rrft_jax.serving.programs import DecodePrograms
     from rrft_jax.serving.text import answer_pieces
@@ -81,45 +62,23 @@ def serve() -> int:
         trusted = host_check(_HOST.value, _ALLOWED_HOSTS.value)
     except ValueError as error:
         raise ValueError(f"--allowed_hosts: {error}") from None
-    listener = listen()
+    listener = listen(_HOST.value, _PORT.value)
     keep_programs(_CACHE.value)
     quiet_pillow()
     require_devices()
-    directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
-    model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)
+    model, params, processor = load_to_ask(_CHECKPOINT.value, _DTYPE.value, _MIN_PIXELS.value, _MAX_PIXELS.value)
     limits = Limits(
         model.config.max_position_embeddings, _MAX_NEW_TOKENS.value, _MAX_ROWS.value, _MAX_IMAGES.value,
         _MAX_MB.value * 2**20,
     )  # fmt: skip
-    adapter = adapter_of(_CHECKPOINT.value, directory, model.config)
-    params = jax.device_put(load_params(directory, model.config, np.dtype(model.compute_dtype), adapter))
     programs = DecodePrograms(model, params, processor, _MAX_PROGRAMS.value)
     engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows, _MAX_WAITING.value)
     name = _NAME.value or Path(_CHECKPOINT.value).expanduser().absolute().name
 
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig, frame):
-            engine.stop()  # now, and not once all that waits has been answered
-            super().handle_exit(sig, frame)
-
-    # Its warnings are about requests of clients, who have been told.
-    config = uvicorn.Config(
-        make_app(engine, processor, name, limits, trusted), http=Connection, ws="none", log_level="error",
-        access_log=False, proxy_headers=False,
-    )  # fmt: skip
-    host, port = listener.getsockname()[:2]
     if _HOST.value not in _LOOPBACK:
-        print(f"note: {host} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
-    listener.listen(config.backlog)  # whoever reads the next line can connect
-    print(f"serving {name} on http://{f'[{host}]' if ':' in host else host}:{port}/v1 (Ctrl-C stops)", flush=True)
-    try:
-        Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:  # the signal once more, after everything has been put away
-        pass
-    engine.stop()
-    if not engine.join(_LAST_WAIT):
-        os._exit(130)  # the thread is inside a program, which nothing can interrupt
-    return 130
+        print(f"note: {_HOST.value} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
+    app_of_model = make_app(engine, processor, name, limits, trusted)
+    return run_server(app_of_model, engine, listener, f"serving {name} on {{url}}/v1 (Ctrl-C stops)")
 
 
 def main(argv: list[str]) -> int:

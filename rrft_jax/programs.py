@@ -38,6 +38,14 @@ def serve() -> None:
     _run("serve")
 
 
+def chat() -> None:
+    _run("chat")
+
+
+def demo() -> None:
+    _run("demo")
+
+
 def _run(name: str) -> None:
     file = folder_of("launch") / f"{name}.py"
     # As if it were started by its path: other processes of a run, and the command that resumes it, are named by it.

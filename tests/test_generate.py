@@ -72,8 +72,8 @@ def test_default_template_is_that_of_the_training(tmp_path):
         (workdir / "versions.json").write_text("{}")
         (workdir / "config.json").write_text(json.dumps({"task": task, "prompt": prompt, "data": {"folder": ""}}))
     code = (
-        "import json, runpy, sys; "
-        "make = runpy.run_path('launch/generate.py', run_name='imported')['make_prompt_fn']; "
+        "import json, sys; "
+        "from rrft_jax.evaluation.asking import make_prompt_fn as make; "
         "print(json.dumps([make(place, None)(q) for place, q in json.loads(sys.argv[1])]))"
     )
     counted, figure, choice = "Q?", "Find x.", "Find x. Choices: A: 10, B: 20, C: 30, D: 40."

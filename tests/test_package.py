@@ -71,14 +71,14 @@ def test_version_and_python(options):
 def test_extras(options):
     extras = options["extras_require"]
     own = {"hub", "wandb", "trackio", "mlflow", "quantized"}
-    assert set(extras) == {"tpu", "cuda", "serve", "plots", "report", "test", "parity", "bench"} | own
+    assert set(extras) == {"tpu", "cuda", "serve", "plots", "report", "test", "parity", "bench", "docs"} | own
     assert not any("torch" in r for r in [*options["install_requires"], *extras["test"]])
     assert "torch==2.13.0" in extras["parity"] and "torch==2.13.0" in (ROOT / "Makefile").read_text()
 
 
 def test_lock_covers_what_is_installed(options, lock):
     wanted = {canonical(r) for r in options["install_requires"]}
-    wanted |= {canonical(r) for name in ("test", "parity", "bench") for r in options["extras_require"][name]}
+    wanted |= {canonical(r) for name in ("test", "parity", "bench", "docs") for r in options["extras_require"][name]}
     assert wanted - set(lock) == {"torch"}
     assert not any(re.match(r"torch$|triton|nvidia|cuda|jax-cuda|libtpu", name) for name in lock)
 

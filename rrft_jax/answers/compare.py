@@ -16,7 +16,7 @@ from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
 from rrft_jax.answers.expression import Node
 from rrft_jax.answers.formulas import Undecided, same_formula
 from rrft_jax.answers.markup import folded, plain
-from rrft_jax.answers.statement import Statement, read
+from rrft_jax.answers.statement import Statement, read_statement
 from rrft_jax.answers.tokens import Unreadable
 from rrft_jax.answers.units import LETTERS
 from rrft_jax.answers.words import WORDS, says
@@ -40,18 +40,18 @@ def decide(answer: str, gold: str) -> bool | Undecided:
     if folded(short) == folded(wanted):
         return True
     if functions.is_sequence(wanted):
-        return functions.same(functions.read_only(short), functions.read(wanted))
+        return functions.same(functions.read_only(short), functions.read_functions(wanted))
     letter = choice_reference(gold)
     if letter:
         return choice(answer) == letter
     if WORDS.fullmatch(wanted) and says(conclusion(answer), wanted):
         return True
     try:
-        reference = read(gold)
+        reference = read_statement(gold)
     except Unreadable:
         return same_formula(short, wanted)
     try:
-        stated = read(answer)
+        stated = read_statement(answer)
     except Unreadable:
         return same_formula(short, wanted)
     return _same(stated, reference)
@@ -60,7 +60,7 @@ def decide(answer: str, gold: str) -> bool | Undecided:
 def value_of(text: str) -> Fraction | None:
     """The rational number that a text states, units aside: "5", "3/4", "There are 4 cubes.", "10 cm"; else None."""
     try:
-        statement = read(text)
+        statement = read_statement(text)
         value = evaluate(statement.parts[-1]) if statement.kind == "value" else None
     except (Unreadable, NotExact, Undefined):
         return None

@@ -50,7 +50,7 @@ def read_detections(text: str) -> list[Detection] | None:
             return None
         x1, y1, x2, y2 = (float(x) for x in position.groups())
         found.append(Detection((x1, y1, x2, y2), float(confidence[1])))
-    return once(found) if found else None
+    return distinct(found) if found else None
 
 
 def read_published_detections(text: str) -> list[Detection] | None:
@@ -72,10 +72,10 @@ def read_published_detections(text: str) -> list[Detection] | None:
         return None
     detections = [_detection(value) for value in values]
     found = [detection for detection in detections if detection is not None]
-    return once(found) if len(found) == len(detections) else None
+    return distinct(found) if len(found) == len(detections) else None
 
 
-def once(detections: Sequence[Detection]) -> list[Detection]:
+def distinct(detections: Sequence[Detection]) -> list[Detection]:
     """Without those whose box came before."""
     first: dict[tuple, Detection] = {}
     for detection in detections:

@@ -24,7 +24,7 @@ class Function(NamedTuple):
     value: str | None
 
 
-def read(text: str) -> list[Function]:
+def read_functions(text: str) -> list[Function]:
     """The functions of a text in order, repeats included, in one spelling.
 
     Tolerated: case, quotes, spaces around names and arguments, "front-left" or "front left" for front_left, an escaped
@@ -43,7 +43,7 @@ def read(text: str) -> list[Function]:
 
 def is_sequence(text: str) -> bool:
     """Whether a text is functions and nothing else, but for punctuation."""
-    found = read(text)
+    found = read_functions(text)
     named = all("_" in function.name for function in found)  # a point P(2, 3) is none
     return bool(readable(found)) and named and not re.search(r"\w", _CALL.sub("", text.replace("\\_", "_")))
 
@@ -51,7 +51,7 @@ def is_sequence(text: str) -> bool:
 def read_only(text: str) -> list[Function]:
     """The functions of a text that says nothing else than that they are its answer; none of another text."""
     around = re.findall(r"[^\W\d_]+(?:'[a-z]+)?", _CALL.sub(" ", text.replace("\\_", "_")).casefold())
-    return read(text) if all(word in _AROUND for word in around) else []
+    return read_functions(text) if all(word in _AROUND for word in around) else []
 
 
 def readable(functions: Sequence[Function]) -> list[Function]:

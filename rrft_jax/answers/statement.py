@@ -53,7 +53,7 @@ _RELATIONS = frozenset({"<", ">", "<=", ">=", "!="})
 _CONTAINERS = {"(": ")]", "[": "])", "{": "}", "{.": (".}",), "<": ">"}
 
 
-def read(text: str) -> Statement:
+def read_statement(text: str) -> Statement:
     """The statement of a text, its markup and surrounding words taken off. Unreadable where any of it is not known."""
     tokens = tokenize(_with_signs(conclusion(text)))
     if not tokens or [token.text for token in tokens[:2]] == ["0", "x"]:

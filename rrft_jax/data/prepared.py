@@ -38,7 +38,7 @@ class PreparedPicture:
         return _get(self.rows, self.row)[PICTURES][self.place]
 
 
-def listing(folder: str | Path, split: str) -> Path:
+def listing_file(folder: str | Path, split: str) -> Path:
     """The file that holds, a line per row of the split, the row without its pictures as JSON."""
     return Path(folder) / f"records_{split}.jsonl"
 
@@ -53,7 +53,7 @@ def open_prepared(folder: str | Path, split: str) -> tuple[Example, ...]:
     if split not in builder.info.splits:
         there = ", ".join(sorted(builder.info.splits))
         raise ValueError(f"{folder} has no split {split!r}; it holds {there}: set config.data.split")
-    return _listed(listing(folder, split), builder.as_data_source(split=split, decoders={PICTURES: _encoded()}))
+    return _listed(listing_file(folder, split), builder.as_data_source(split=split, decoders={PICTURES: _encoded()}))
 
 
 def prepared_splits(folder: str | Path) -> tuple[str, ...]:

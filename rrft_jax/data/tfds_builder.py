@@ -30,7 +30,7 @@ import tensorflow_datasets as tfds
 from rrft_jax.data.encoded_image import EncodedImage, encode_image
 from rrft_jax.data.example import Example
 from rrft_jax.data.pictures import picture_key
-from rrft_jax.data.prepared import PICTURES, SKIPPED, listing
+from rrft_jax.data.prepared import PICTURES, SKIPPED, listing_file
 from rrft_jax.data.records import Problem, RecordError, list_problems
 from rrft_jax.data.sources.common import Item, Part
 from rrft_jax.data.sources.registry import DataSource
@@ -185,7 +185,7 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _examples(self, split: str, items: Iterator[Item], store: Store) -> Iterator[tuple[int, dict]]:
         # data_path is the incomplete folder here: lists appear together with the data.
-        with listing(self.data_path, split).open("a", encoding="utf-8") as listed:
+        with listing_file(self.data_path, split).open("a", encoding="utf-8") as listed:
             for number, item in enumerate(itertools.islice(items, SHARD)):
                 self._tick(1)
                 row = store.row(item, self.written[split]) if isinstance(item, Example) else item

@@ -7,8 +7,8 @@ import jax
 from rrft_jax.data.index import Bucket
 from rrft_jax.models.protocol import Model
 from rrft_jax.processing.buckets import collate
-from rrft_jax.processing.encoded import Size
-from rrft_jax.processing.processor import Processor, encode_prompt
+from rrft_jax.processing.encoded import EncodedPrompt, Size
+from rrft_jax.processing.processor import Processor, encode_chat, encode_prompt
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.rollout.stream import make_stream
@@ -24,11 +24,32 @@ def make_answer(
     The text of `sample` with jax.random.key(seed) and prompt_id `number`. Questions that fall into the same bucket of
     sizes share their compiled programs. ValueError for a prompt that leaves no room for the answer.
     """
+    speak = _make_speak(model, params, processor, sampling, max_new_tokens, seed)
+
+    def answer(text: str, images: Sequence = (), system: str | None = None, number: int = 0) -> Iterator[str]:
+        return speak(encode_prompt(processor, text, images, system=system), number)
+
+    return answer
+
+
+def make_reply(
+    model: Model, params: dict, processor: Processor, sampling: Sampling, max_new_tokens: int, seed: int = 0
+) -> Callable[[Sequence[tuple[str, Sequence]], int], Iterator[str]]:
+    """reply(turns, number) -> pieces of the next answer in a conversation, as they come; the rest as in `make_answer`.
+
+    turns: (role, parts) as `encode_chat` takes them, the user's last.
+    """
+    speak = _make_speak(model, params, processor, sampling, max_new_tokens, seed)
+    return lambda turns, number: speak(encode_chat(processor, turns), number)
+
+
+def _make_speak(
+    model: Model, params: dict, processor: Processor, sampling: Sampling, max_new_tokens: int, seed: int
+) -> Callable[[EncodedPrompt, int], Iterator[str]]:
     stream = make_stream(make_decoder(model, processor, max_new_tokens, sampling=sampling))
     key = jax.random.key(seed)
 
-    def answer(text: str, images: Sequence = (), system: str | None = None, number: int = 0) -> Iterator[str]:
-        encoded = encode_prompt(processor, text, images, system=system)
+    def speak(encoded: EncodedPrompt, number: int) -> Iterator[str]:
         longest = model.config.max_position_embeddings
         if len(encoded.tokens) + max_new_tokens > longest:
             raise ValueError(
@@ -38,7 +59,7 @@ def make_answer(
         prompts = collate([encoded], [number], bucket_for(encoded.size, processor.merge_size), processor.pad_token_id)
         return text_pieces(processor, stream(params, prompts, key))
 
-    return answer
+    return speak
 
 
 def bucket_for(size: Size, merge_size: int) -> Bucket:

@@ -26,7 +26,7 @@ def benchmarks() -> tuple[Benchmark, ...]:
     return tuple(Benchmark(task, column) for task in tasks().values() for column in task.benchmarks)
 
 
-def choose(name: str) -> Sequence[Benchmark]:
+def choose_benchmarks(name: str) -> Sequence[Benchmark]:
     """The benchmark of that name, those of a task (a name, an alias or a reference), or "all": those of the paper.
 
     ValueError lists the near names.

@@ -15,7 +15,7 @@ import numpy as np
 
 from rrft_jax.data.decoding import open_image
 from rrft_jax.evaluation.questions import Answerer, Question, Reply
-from rrft_jax.processing.chat import Prompt, place
+from rrft_jax.processing.chat import Prompt, place_pictures
 from rrft_jax.remote.client import Choice, Client, Trouble, import_openai
 from rrft_jax.remote.endpoint import Decoding, Endpoint, EndpointError, read_key
 
@@ -71,7 +71,7 @@ def request_seed(seed: int, number: int, sample: int) -> int:
 def messages_of(question: Question) -> list[dict]:
     """The messages of a question, its images as PNG data URLs where `place` has them."""
     pictures = [{"type": "image_url", "image_url": {"url": png_url(image)}} for image in question.images]
-    turns = place(Prompt(question.text, question.history), pictures)
+    turns = place_pictures(Prompt(question.text, question.history), pictures)
     messages: list[dict] = [{"role": "system", "content": question.system}] if question.system is not None else []
     for role, parts in turns:
         listed = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]

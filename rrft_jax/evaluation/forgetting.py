@@ -19,14 +19,24 @@ def forgetting_measure(matrix: Matrix) -> float:
     return sum(rows[-1][k] - rows[k][k] for k in earlier) / len(earlier) if earlier else 0.0
 
 
-def as_table(matrix: Matrix, tasks: Sequence[str]) -> str:
-    """Markdown: a row per stage, and the two measures below; what was not measured stays empty."""
+def as_table(
+    matrix: Matrix, tasks: Sequence[str], stages: Sequence[str] = (), before: Sequence[float] = ()
+) -> str:
+    """Markdown: a row per stage, and the two measures below; what was not measured stays empty.
+
+    stages: names of the rows, by default the tasks; where they are not as many, there is no forgetting measure, and the
+    average is that of the last row. before: accuracy of each task before the first stage.
+    """
     lines = ["| after | " + " | ".join(tasks) + " |", "| --- |" + " --- |" * len(tasks)]
-    for task, row in zip(tasks, matrix, strict=True):
+    rows = ([("nothing", before)] if before else []) + list(zip(stages or tasks, matrix, strict=True))
+    for name, row in rows:
         cells = [f"{value:.2f}" for value in row] + [""] * (len(tasks) - len(row))
-        lines.append(f"| {task} | " + " | ".join(cells) + " |")
-    measures = f"average accuracy {average_accuracy(matrix):.2f}, forgetting measure {forgetting_measure(matrix):+.2f}"
-    return "\n".join([*lines, "", measures])
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    if len(matrix) == len(tasks):
+        average, measure = average_accuracy(matrix), f", forgetting measure {forgetting_measure(matrix):+.2f}"
+    else:
+        average, measure = sum(matrix[-1]) / len(tasks), ""
+    return "\n".join([*lines, "", f"average accuracy {average:.2f}{measure}"])
 
 
 def _checked(matrix: Matrix) -> list[list[float]]:

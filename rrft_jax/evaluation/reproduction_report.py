@@ -17,7 +17,7 @@ SCORES = {"strict_score": "strict score", "paper_score": "paper's score"}
 REPORT = "table.md"
 
 
-def write_report(results: Sequence[Result], folder: Path) -> str:
+def write_reproduction(results: Sequence[Result], folder: Path) -> str:
     """Writes table.md and the figures into `folder`; returns the text."""
     seeds = sorted({r["seed"] for r in results})
     questions = sorted({r["questions"] for r in results})

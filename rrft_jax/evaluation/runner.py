@@ -11,7 +11,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.evaluation.endpoint import Unanswered
 from rrft_jax.evaluation.predictions import Predictions
 from rrft_jax.evaluation.questions import Answerer, Question
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.files import write_atomic
 from rrft_jax.parallel.processes import all_gather_objects, is_writer, run_on_all
@@ -29,13 +29,15 @@ def run_benchmark(
     verify: Verify,
     ks: Sequence[int] = (),
     about: Mapping[str, Any] = MappingProxyType({}),
-    on_reply: Callable[[int], None] = lambda done: None,
+    on_reply: Callable[[int], object] = lambda done: None,
+    read: Callable[[str, Example], str] = lambda text, example: text,
 ) -> dict[str, Any]:
     """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.
 
     about: what the questions are, stored with the numbers. Questions that <name>.jsonl has are not asked again;
     ValueError where it has one of them with another text or reference. on_reply(n): called with the number of questions
-    that are done. Every process of a run calls this function; process 0 scores and writes.
+    that are done. read(text, example): an answer as it is scored (`tasks.localised.place_reader`); stored as it came.
+    Every process of a run calls this function; process 0 scores and writes.
     """
     names = [example.id for example in examples]
     if len(set(names)) < len(names):
@@ -51,7 +53,8 @@ def run_benchmark(
             for reply in answerer(open_ones):
                 if store:
                     example = by_id[reply.id].without_images()
-                    scores = score(task, reply.texts, [example] * len(reply.texts), verify=verify)
+                    texts = [read(text, example) for text in reply.texts]
+                    scores = score_answers(task, texts, [example] * len(texts), verify=verify)
                     store.add(prediction(example, reply, scores))
                 done.add(reply.id)
                 on_reply(len(done & set(names)))
@@ -63,7 +66,8 @@ def run_benchmark(
         if not records:
             raise ValueError(f"benchmark {name}: no question was answered; the first failure: {_first(failures)}")
         numbers = {"benchmark": name, **about, **summarise(records, ks)}
-        answered = [Prediction(by_id[record["id"]].without_images(), record["texts"]) for record in records]
+        pairs = [(by_id[record["id"]].without_images(), record["texts"]) for record in records]
+        answered = [Prediction(example, [read(text, example) for text in texts]) for example, texts in pairs]
         if whole := task.set_metrics(answered):
             numbers["set_metrics"] = whole
         if len(records) < len(names):

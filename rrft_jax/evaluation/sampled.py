@@ -42,12 +42,7 @@ def make_answerer(
 
     def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""
-        mine = [questions[i % len(questions)] for i in layout.prompt_of.tolist()]
-        encoded = {q.number: encode_prompt(processor, q.text, q.images, (), q.system, q.history) for q in mine}
-        prompts = collate(
-            [encoded[q.number] for q in mine], [q.number for q in mine], bucket, processor.pad_token_id,
-            [q.id for q in mine],
-        )  # fmt: skip
+        prompts = collated(processor, bucket, [questions[i % len(questions)] for i in layout.prompt_of.tolist()])
         return generate(params, to_devices(prompts, mesh), key)
 
     def read(rollouts: Rollouts, questions: Sequence[Question]) -> list[Reply]:
@@ -65,7 +60,8 @@ def make_answerer(
 
     def answer(questions: Sequence[Question]) -> Iterator[Reply]:
         waiting = None
-        for bucket, chunk in _batches(processor, model.config.max_position_embeddings, decoding, questions, batch):
+        positions = model.config.max_position_embeddings
+        for bucket, chunk in question_batches(processor, positions, decoding.max_new_tokens, questions, batch):
             submitted = submit(bucket, chunk), chunk
             if waiting:  # read while the devices work on the next batch
                 yield from read(*waiting)
@@ -76,10 +72,20 @@ def make_answerer(
     return answer
 
 
-def _batches(
-    processor: Processor, positions: int, decoding: Decoding, questions: Sequence[Question], batch: int
+def collated(processor: Processor, bucket: Bucket, questions: Sequence[Question]) -> Prompts:
+    """A row for each question, which may be named several times; its number is the prompt's id."""
+    encoded = {q.number: encode_prompt(processor, q.text, q.images, (), q.system, q.history) for q in questions}
+    return collate(
+        [encoded[q.number] for q in questions], [q.number for q in questions], bucket, processor.pad_token_id,
+        [q.id for q in questions],
+    )  # fmt: skip
+
+
+def question_batches(
+    processor: Processor, positions: int, max_new_tokens: int, questions: Sequence[Question], batch: int
 ) -> Iterator[tuple[Bucket, list[Question]]]:
-    """Questions of one bucket of sizes at a time, small ones first."""
+    """At most `batch` questions of one bucket of sizes at a time, small ones first. ValueError names a question that
+    leaves no room for an answer of max_new_tokens in the model's positions."""
     by_bucket: dict[Bucket, list[Question]] = {}
     for question in questions:
         try:
@@ -89,9 +95,9 @@ def _batches(
             raise ValueError(f"question {question.id}: {error}") from error
         except ValueError as error:
             raise ValueError(f"question {question.id}: {error}; replace its picture or leave the record out") from error
-        if size.prompt_tokens + decoding.max_new_tokens > positions:
+        if size.prompt_tokens + max_new_tokens > positions:
             raise ValueError(
-                f"question {question.id}: {size.prompt_tokens} prompt tokens and {decoding.max_new_tokens} new ones "
+                f"question {question.id}: {size.prompt_tokens} prompt tokens and {max_new_tokens} new ones "
                 f"exceed the model's {positions} positions: lower --max_new_tokens or --max_pixels"
             )
         by_bucket.setdefault(bucket_for(size, processor.merge_size), []).append(question)

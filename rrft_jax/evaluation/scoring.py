@@ -36,7 +36,7 @@ class Score:
     error: str | None = None
 
 
-def score(task: Task, texts: Sequence[str], examples: Sequence[Example], *, verify: Verify) -> list[Score]:
+def score_answers(task: Task, texts: Sequence[str], examples: Sequence[Example], *, verify: Verify) -> list[Score]:
     """One Score per text, answering the example of its place, as `task.scorer` says.
 
     verify: runs symbolic checks, such as `symbolic.in_pool(pool)`, under the pool's time limit.

@@ -88,7 +88,7 @@ class GRPOLoss:
             check(field, lambda x: x > 0, "positive")
         for field in ("delta", "dual_clip"):
             check(field, lambda x: x is None or x > 1, "None or greater than 1")
-            if field not in outside.options(outside.find_surrogate(self.surrogate)):
+            if field not in outside.function_options(outside.find_surrogate(self.surrogate)):
                 check(field, lambda x: x is None, f"None with surrogate {self.surrogate!r} (only 'clipped' reads it)")
         for field in ("importance_cap", "off_policy_threshold"):
             check(field, lambda x: x is None or x > 0, "None or positive")

@@ -20,7 +20,7 @@ from rrft_jax.losses.estimators import ESTIMATORS, INPUTS, inputs
 from rrft_jax.losses.surrogate import SURROGATES, Advantages, LogProbs, Ratio
 
 
-def options(function: Callable) -> dict[str, inspect.Parameter]:
+def function_options(function: Callable) -> dict[str, inspect.Parameter]:
     """The options of a surrogate or an estimator, by name: what has a default, or is keyword-only."""
     parameters = inspect.signature(function).parameters.items()
     is_option = lambda p: p.kind is p.KEYWORD_ONLY or p.default is not p.empty  # noqa: E731
@@ -35,7 +35,8 @@ def find_surrogate(name: str) -> Callable:
 def policy_loss(name: str, ratio: Ratio, log_probs: LogProbs, advantages: Advantages, fields: Mapping[str, Any]) -> Any:
     """The surrogate called `name` with those of the options `fields` that it takes; shapes as in `surrogate`."""
     function = find_surrogate(name)
-    return function(ratio, log_probs, advantages, **{key: fields[key] for key in options(function) if key in fields})
+    options = {key: fields[key] for key in function_options(function) if key in fields}
+    return function(ratio, log_probs, advantages, **options)
 
 
 def check_surrogate(name: str, fields: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ def find_estimator(name: str) -> Callable:
     return _function(name, ESTIMATORS, "estimator", "config.advantages.estimator")
 
 
-def estimate(
+def estimate_advantages(
     rewards: Shaped[HostOrDevice, "B G"],
     row_weight: Shaped[HostOrDevice, "B G"],
     given: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
@@ -116,8 +117,8 @@ def _estimate(
 def _taken(function: Callable, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of config.advantages that the estimator takes; the fields of another one may stand there with their
     defaults."""
-    taken = options(function)
-    others = {key: p.default for other in ESTIMATORS.values() for key, p in options(other).items()}
+    taken = function_options(function)
+    others = {key: p.default for other in ESTIMATORS.values() for key, p in function_options(other).items()}
     for key, value in fields.items():
         if key not in taken and (key not in others or value != others[key]):
             raise ValueError(
@@ -135,7 +136,7 @@ def _function(name: str, known: Mapping[str, Callable], what: str, field: str) -
 
 
 def _check_defaults(function: Callable, field: str, fields: Mapping[str, Any], group: str) -> None:
-    lacking = [key for key, p in options(function).items() if p.default is p.empty and key not in fields]
+    lacking = [key for key, p in function_options(function).items() if p.default is p.empty and key not in fields]
     if lacking:
         raise ValueError(
             f"{field} ({doors.definition(function)}): give {', '.join(lacking)} a default; {group} has "

@@ -12,7 +12,7 @@ import numpy as np
 from rrft_jax.fields import flag, text
 from rrft_jax.files import read_json_object, shown
 from rrft_jax.models import lora
-from rrft_jax.models.files import StoredTensor, fingerprint, open_tensors, read_metadata, write_tensors
+from rrft_jax.models.files import StoredTensor, open_tensors, read_metadata, values_digest, write_tensors
 from rrft_jax.models.names import TensorNames
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
@@ -104,7 +104,7 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
         "inference_mode": True,
     }
     # One entry alone: safetensors writes several in an order of its own, and equal runs would leave unequal files.
-    write_tensors(tensors, directory / WEIGHTS, {BASE: fingerprint(base, names)})
+    write_tensors(tensors, directory / WEIGHTS, {BASE: values_digest(base, names)})
     (directory / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
 
 
@@ -160,7 +160,7 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
             f"{problems[0]}; give its own base as init{', or merge it with PEFT' if few else ''}"
         )
     known = read_metadata(directory / WEIGHTS).get(BASE)
-    if known and known != fingerprint(base, names):
+    if known and known != values_digest(base, names):
         raise ValueError(
             f"{directory / WEIGHTS}: an adapter of another base than {base} ({named}): the sizes fit, the weights are "
             "others; give its own base as init"

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -31,11 +32,24 @@ TPUS = {
 }
 # Shapes that can be rented, smallest first. Other devices come in any power of two.
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+# What the driver shows of the smallest common card of a size in GB (T4; L4 and A10G; A100; A100, H100; H200).
+CARDS = {16: 14.56, 24: 22.03, 40: 39.39, 80: 79.1, 141: 139.7}
+CARD_SHARE = 0.95  # of it that XLA takes with XLA_PYTHON_CLIENT_MEM_FRACTION=.95 (docs/gpu.md)
 SLICES = {
     "v5e": _FLAT,
     "v6e": _FLAT,
     "v5p": ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8"),
 }
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A stand-in for a device, with the fields that a plan reads; nothing is compiled for it."""
+
+    id: int
+    platform: str
+    device_kind: str = "stand-in"
+    process_index: int = 0
 
 
 def slices(kind: str) -> list[tuple[str, int]]:
@@ -45,9 +59,10 @@ def slices(kind: str) -> list[tuple[str, int]]:
     return [(f"{kind}:{shape}", math.prod(map(int, shape.split("x")))) for shape in SLICES[kind]]
 
 
-def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:
+def topology_devices(topology: str) -> tuple[list[Any], Chip]:
     """Devices of "v5e:4x4" (libtpu, no TPU needed), "cpu:8" (fake ones, see `prepare`) or "local" (those found here).
 
+    "gpu:24" is one card of 24 GB and "gpu:80x8" eight of 80 GB, as `StandIn`s: to plan for, not to compile.
     Raises ValueError for a name that is not known and RuntimeError, with the remedy, where libtpu is not installed.
     """
     kind, _, shape = topology.partition(":")
@@ -60,10 +75,12 @@ def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:
         if len(devices) < int(shape):
             raise ValueError(f"topology {topology}: the process has {len(devices)} CPU devices; see prepare()")
         return devices[: int(shape)], Chip("cpu", 0)
+    if kind == "gpu":
+        return _cards(topology, shape)
     if kind not in TPUS or not re.fullmatch(r"\d+(x\d+)+", shape):
         raise ValueError(
             f"topology={topology!r}: give KIND:SHAPE with KIND one of {', '.join(TPUS)}, such as v5e:4x4; cpu:8 for "
-            "eight fake devices; or local"
+            "eight fake devices; gpu:24 for a card of 24 GB; or local"
         )
     from jax.experimental import topologies
 
@@ -75,6 +92,16 @@ def topology_devices(topology: str) -> tuple[list[jax.Device], Chip]:
             "the tpu extra (pip install -c requirements.lock -e '.[tpu]') and a shape that exists"
         ) from error
     return list(described.devices), TPUS[kind]
+
+
+def _cards(topology: str, shape: str) -> tuple[list[StandIn], Chip]:
+    size, _, count = shape.partition("x")
+    if not size.isdigit() or int(size) not in CARDS or not (count or "1").isdigit() or count == "0":
+        raise ValueError(
+            f"topology={topology!r}: give gpu:SIZE, a card of {', '.join(map(str, CARDS))} GB, or gpu:SIZExCOUNT"
+        )
+    usable = int(CARDS[int(size)] * CARD_SHARE * GIB)
+    return [StandIn(number, "gpu") for number in range(int(count or 1))], Chip(f"GPU of {size} GB", usable)
 
 
 def prepare(topology: str) -> None:

@@ -49,7 +49,7 @@ class Layout:
         return f"{self.prompts} prompts a step on {self.rows} rows: {', '.join(parts)}" if parts else ""
 
 
-def whole(prompts: int) -> Layout:
+def one_row_each(prompts: int) -> Layout:
     """One row per prompt, all of them here."""
     return Layout(prompts, prompts, 1, np.arange(prompts), np.ones(prompts, bool))
 

@@ -111,6 +111,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     part = update.rows // batch_shards(mesh) // update.micro_batches  # rows of one device at a time
     group = shapes.layout.group // update.split
     trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
+    numbers = trained // (2 if config.model.trained_dtype == "bfloat16" else 4)
     weights = _decoding_weights(config, shapes, mesh, family_of(sizes).param_axes)
     rollout = evaluation = None
     algorithm = get_algorithm(config.algorithm)
@@ -130,8 +131,8 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
         rollout=rollout,
         evaluation=evaluation,
-        # One gradient, and with several micro-batches the sum that it is added to.
-        gradients=trained * (1 + (update.micro_batches > 1)),
+        # One gradient, and with several micro-batches the float32 sum that it is added to.
+        gradients=trained + (update.micro_batches > 1) * numbers * 4,
         activations=activation_bytes(config, sizes, mesh, part, group),
         # Float32 logits of a chunk, their exponentials and their gradient.
         logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
@@ -256,13 +257,17 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
 
 def _decoding_weights(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
     """The decoder in the compute dtype, quantised kernels as they are, not split over fsdp: see
-    `models.sharding.gathered`."""
+    `models.sharding.gathered`. Layers are copied out of their stack; what else is whole already, in the dtype that is
+    wanted, is not."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path({"language": shapes.params["language"]}):
         name = "/".join(k.key for k in path)
         spec = param_spec(name, leaf.shape, whole, axes)
         as_it_is = quantized.is_scale(name) or jnp.issubdtype(leaf.dtype, jnp.integer)
-        width = bytes_of(leaf.dtype if as_it_is else jnp.dtype(config.model.dtype))
+        dtype = leaf.dtype if as_it_is else jnp.dtype(config.model.dtype)
+        if dtype == leaf.dtype and mesh.shape["fsdp"] == 1 and not name.startswith("language/layers/"):
+            continue
+        width = bytes_of(dtype)
         total += math.ceil(math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape)) * width)
     return total

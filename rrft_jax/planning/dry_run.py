@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
+from rrft_jax.config.task_choice import settle_task
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.published_sizes import SIZES
 from rrft_jax.parallel.chips import GIB, Chip
@@ -17,7 +18,6 @@ from rrft_jax.pretrained import read_sizes, resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.stages import check_stages
-from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 

@@ -100,7 +100,7 @@ def make_shapes(
     if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
         reference = from_paths(base | leaf_paths(copied))
-    layout = step_layout(config, algorithm.group(config), mesh)
+    layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
     batch = _batch(config, algorithm, sizes, mesh, layout.update)
     drawn = batch
     if layout.drawn is not layout.update:
@@ -118,6 +118,7 @@ def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     base, kept = leaf_paths(abstract_params(sizes)), config.model.frozen_dtype
     trained = trained_paths(config, base)
     trainable = {path: x for path, x in base.items() if path in trained}
+    as_trained = {path: jax.ShapeDtypeStruct(x.shape, config.model.trained_dtype) for path, x in trainable.items()}
 
     def as_kept(leaves: dict) -> dict:
         found: dict = {}
@@ -129,9 +130,9 @@ def _weights(config: ConfigDict, sizes: Sizes) -> tuple[dict, dict, dict]:
     copied = as_kept(base if config.reference else trainable)
     if config.lora.rank:
         adapter = adapter_shapes(base, read(config, "lora").settings())
-        trainable = {path: x for path, x in adapter.items() if is_trained(path)}
+        as_trained = {path: x for path, x in adapter.items() if is_trained(path)}
         frozen |= {path: x for path, x in adapter.items() if not is_trained(path)}
-    return from_paths(trainable), from_paths(frozen), from_paths(copied)
+    return from_paths(as_trained), from_paths(frozen), from_paths(copied)
 
 
 def _sharded(tree: Any, shardings: Any) -> Any:

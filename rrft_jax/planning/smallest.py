@@ -1,25 +1,13 @@
 """The smallest slice that a run fits on, by the plan, with stand-ins for its devices."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.models.protocol import Sizes
-from rrft_jax.parallel.chips import GIB, Chip, slices
+from rrft_jax.parallel.chips import GIB, Chip, StandIn, slices
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.device_memory import make_plan
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """A stand-in for a device, with the fields that a plan reads."""
-
-    id: int
-    platform: str
-    device_kind: str = "stand-in"
-    process_index: int = 0
 
 
 def smallest_fit(config: ConfigDict, sizes: Sizes, chip: Chip, platform: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.models.attention import choose
 from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import family_of
@@ -26,7 +27,7 @@ SHOWN = 5
 def headline(config: ConfigDict, sizes: Sizes, mesh: Mesh, chip: Chip) -> str:
     """What is compiled, for what."""
     bucket, axes = largest_bucket(config), " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    layout = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    layout = step_layout(read(config, "train"), get_algorithm(config.algorithm).group(config), mesh)
     group, parts = layout.group, layout.update.micro_batches
     stage = "stage 2 of 2 (stage 1 has a recipe of its own; --plan plans both): " if config.stage1 else ""
     return (
@@ -99,7 +100,7 @@ def evaluation_note(plan: MemoryPlan, chip: Chip) -> str:
 def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
     """Settings that would lower memory and are not at their end yet, with what each costs."""
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
-    step = step_layout(config, get_algorithm(config.algorithm).group(config), mesh)
+    step = step_layout(read(config, "train"), get_algorithm(config.algorithm).group(config), mesh)
     layout = step.update
     rows, members = layout.rows // layout.micro_batches, step.group // layout.split
     tips = []
@@ -198,7 +199,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
     axes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     blocks = [
         [
-            ("parameters, trained (float32)", plan.parameters),
+            (f"parameters, trained ({config.model.trained_dtype})", plan.parameters),
             ("parameters, frozen", plan.frozen),
             *([("reference policy, besides what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)", plan.optimizer),

@@ -57,7 +57,7 @@ class Prompt:
         return "\n".join(f"[{role}] {text}" for role, text in turns)
 
 
-def place(
+def place_pictures(
     prompt: Prompt, pictures: Sequence[Any], mark: str | None = None, films: Sequence[Any] = ()
 ) -> list[tuple[str, list]]:
     """(role, parts) of each turn but the system's, where a part is a text or one of `pictures` or `films`.

@@ -21,7 +21,7 @@ from rrft_jax.processing.chat import (
     Turn,
     Visual,
     chat_tokens,
-    place,
+    place_pictures,
     plain_tokenizer,
     render,
     reply_tokens,
@@ -245,7 +245,8 @@ def _turns(
     if processor.timestamps:
         films = [_stamped(processor, grid, seconds) for grid, seconds in zip(videos, times, strict=True)]
     turns = [] if prompt.system is None else [Turn("system", (prompt.system,))]
-    return turns + [Turn(role, tuple(parts)) for role, parts in place(prompt, pictures, processor.image_mark, films)]
+    placed = place_pictures(prompt, pictures, processor.image_mark, films)
+    return turns + [Turn(role, tuple(parts)) for role, parts in placed]
 
 
 def _visual(processor: Processor, token: str, grid: Grid) -> Visual:

@@ -46,7 +46,7 @@ CHARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 HIDDEN = ("eval*/questions",)
 
 
-def columns(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+def metric_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     """Metric -> float64[n] steps and values of those that are finite, and how many were not."""
     found: dict[str, tuple[list, list]] = {}
     for record in records:

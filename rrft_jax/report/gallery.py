@@ -13,7 +13,7 @@ STEPS = 40  # of a run's gallery: the first, the last, and others evenly between
 SIDE = 384  # pixels of the longer side of a picture in the page
 
 
-class Pictures:
+class EmbeddedPictures:
     """Each picture once, as a data URL; `of` gives its number."""
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class Pictures:
         return self._numbers[path.name]
 
 
-def gallery(workdir: Path, run: int, pictures: Pictures) -> tuple[list[dict[str, Any]], int]:
+def gallery(workdir: Path, run: int, pictures: EmbeddedPictures) -> tuple[list[dict[str, Any]], int]:
     """The logged groups of a run, and how many of its steps were left out."""
     steps = _steps(workdir / FOLDER)
     kept = _evenly(steps)
     return _groups(workdir, FOLDER, lambda step: step in kept, run, pictures), len(steps) - len(kept)
 
 
-def held_out(workdir: Path, run: int, pictures: Pictures) -> list[dict[str, Any]]:
+def held_out(workdir: Path, run: int, pictures: EmbeddedPictures) -> list[dict[str, Any]]:
     """The held-out questions of a run, each with its answers by step: question, answers [{step, text, ...}]."""
     kept = _evenly(_steps(workdir / HELD_OUT))
     questions: dict[tuple[str, str], dict[str, Any]] = {}
@@ -56,7 +56,7 @@ def held_out(workdir: Path, run: int, pictures: Pictures) -> list[dict[str, Any]
 
 
 def _groups(
-    workdir: Path, folder: str, wanted: Callable[[int], bool], run: int, pictures: Pictures
+    workdir: Path, folder: str, wanted: Callable[[int], bool], run: int, pictures: EmbeddedPictures
 ) -> list[dict[str, Any]]:
     root = workdir / folder
     found = []

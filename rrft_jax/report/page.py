@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rrft_jax.files import write_atomic
 from rrft_jax.report import about
-from rrft_jax.report.curves import charts, columns
-from rrft_jax.report.gallery import Pictures, gallery, held_out
+from rrft_jax.report.curves import charts, metric_columns
+from rrft_jax.report.gallery import EmbeddedPictures, gallery, held_out
 from rrft_jax.run.diagnosis import replay
 from rrft_jax.run.metrics import read_metrics
 
@@ -62,10 +62,10 @@ def plotting_scripts() -> list[str]:
 
 def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
     """All that the page shows, as JSON values."""
-    runs, pictures = about.runs_of(workdirs), Pictures()
+    runs, pictures = about.runs_of(workdirs), EmbeddedPictures()
     paths, names = [run["path"] for run in runs], [run["name"] for run in runs]
     records = [list(read_metrics(path)) for path in paths]
-    metrics = list(map(columns, records))
+    metrics = list(map(metric_columns, records))
     configs = list(map(about.config_of, paths))
     groups, questions, warnings, tables = [], [], [], []
     for number, (path, name) in enumerate(zip(paths, names, strict=True)):
@@ -105,5 +105,9 @@ def render(data: dict[str, Any], scripts: Sequence[str]) -> str:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Within a script element the parser looks for </script and <!-- alone, and neither is left.
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    own = {name: (ASSETS / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    own = {"css": asset("page.css"), "js": asset("common.js") + asset("page.js")}
     return environment.get_template("page.html").render(**data, data=text, scripts=scripts, own=own)
+
+
+def asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")

@@ -86,5 +86,5 @@ def boxed_format_paper(
     return Values(float(boxed.published_format(boxed.published_text(text))) for text in completions)
 
 
-def _value(verdict: bool | Undecided) -> float | Check:
-    return Check(verdict.gold, verdict.answer, whole=True) if isinstance(verdict, Undecided) else float(verdict)
+def _value(result: bool | Undecided) -> float | Check:
+    return Check(result.gold, result.answer, whole=True) if isinstance(result, Undecided) else float(result)

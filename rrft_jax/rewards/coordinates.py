@@ -9,6 +9,7 @@ Gold is kept in original pixels with the picture's size; a reward converts what 
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rrft_jax.data.example import Example
 
 CONVENTIONS = ("pixels", "resized", "thousandths", "unit")
+_N = r"\s{0,8}([-+]?\d{1,9}(?:\.\d{0,9})?)\s{0,8}"
+_PLACE = re.compile(rf"[\[(]{_N},{_N}(?:,{_N},{_N})?[\])]")  # a point or a box
 
 
 class Frame(NamedTuple):
@@ -33,12 +36,14 @@ class Frame(NamedTuple):
         return math.hypot(self.width, self.height)
 
 
-def frame(width: float, height: float, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS) -> Frame:
-    """The frame of a picture under an image processor with these limits. ValueError for a size without an area, and as
-    `resized` raises."""
+def frame(
+    width: float, height: float, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS, side: int = SIDE
+) -> Frame:
+    """The frame of a picture under an image processor with these limits and visual tokens of `side` pixels. ValueError
+    for a size without an area, and as `resized` raises."""
     if not (width > 0 and height > 0):
         raise ValueError(f"a picture of {width}x{height} pixels has no area")
-    high, wide = resized(int(height), int(width), SIDE, min_pixels, max_pixels)
+    high, wide = resized(int(height), int(width), side, min_pixels, max_pixels)
     return Frame(width, height, wide, high)
 
 
@@ -67,6 +72,20 @@ def convert(values: Sequence[float], source: str, target: str, frame: Frame) -> 
 def written(values: Iterable[float], convention: str) -> tuple[str, ...]:
     """Coordinates as a completion writes them: three decimals for `unit`, else whole numbers."""
     return tuple(f"{value:.3f}" if convention == "unit" else str(math.floor(value + 0.5)) for value in values)
+
+
+def rewrite(text: str, source: str, target: str, frame: Frame) -> str:
+    """A text whose points and boxes, two or four numbers in brackets, are of one convention, with them in another. Such
+    numbers that are all -1, which say that there is no place, stay; whole numbers that change get decimals."""
+
+    def change(found: re.Match) -> str:
+        numbers = [float(number) for number in found.groups() if number is not None]
+        if all(number == -1 for number in numbers):
+            return found[0]
+        said = ", ".join(f"{value:.6f}" for value in convert(numbers, source, target, frame))
+        return f"{found[0][0]}{said}{found[0][-1]}"
+
+    return _PLACE.sub(change, text)
 
 
 def _scale(convention: str, frame: Frame) -> tuple[float, float]:

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rrft_jax.answers.functions import Function, read, read_paper, readable
+from rrft_jax.answers.functions import Function, read_functions, read_paper, readable
 from rrft_jax.answers.tags import extract_answer, published_answer
 from rrft_jax.rewards import transforms
 from rrft_jax.rewards.symbolic import settle
@@ -61,12 +61,12 @@ def penalty_paper(
 def answered(completion: str) -> list[Function]:
     """The functions of a completion's answer; none where it gives no answer."""
     answer = extract_answer(completion)
-    return read(answer.text) if answer else []
+    return read_functions(answer.text) if answer else []
 
 
 def wanted(example: "Example") -> list[Function]:
     """The functions of the reference; ValueError where it holds none, or one that cannot be read."""
-    found = read(gold_text(example))
+    found = read_functions(gold_text(example))
     if not found or readable(found) != found:
         raise ValueError(
             f"example {example.id}: answer {example.answer!r} is no sequence of functions such as "
@@ -77,7 +77,7 @@ def wanted(example: "Example") -> list[Function]:
 
 def _score(completions: Sequence[str], examples: "Sequence[Example]", credits: Credits) -> Values:
     def judge(completion: str, example: "Example") -> float:
-        return transforms.credit(answered(completion), wanted(example), credits, transforms.best)
+        return transforms.partial_credit(answered(completion), wanted(example), credits, transforms.best)
 
     unread = [i for i, text in enumerate(completions) if not readable(answered(text))]
     values = settle(judge, completions, examples)
@@ -87,6 +87,6 @@ def _score(completions: Sequence[str], examples: "Sequence[Example]", credits: C
 def _paper(completions: Sequence[str], examples: "Sequence[Example]", credits: Credits) -> Values:
     def judge(completion: str, example: "Example") -> float:
         answer, gold = published_answer(completion).text, gold_answer(example)
-        return transforms.credit(read_paper(answer), read_paper(gold), credits, transforms.in_passes)
+        return transforms.partial_credit(read_paper(answer), read_paper(gold), credits, transforms.in_passes)
 
     return settle(judge, completions, examples)

@@ -77,11 +77,6 @@ def l1(a: Sequence[float], b: Sequence[float]) -> float:
     return sum(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def l2(a: Sequence[float], b: Sequence[float]) -> float:
-    """The distance in a straight line."""
-    return math.dist(a, b)
-
-
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     """The cosine of the angle between two vectors; 0 where one has no length."""
     lengths = math.hypot(*a) * math.hypot(*b)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MEASURES = ("diagonal", "pixels")
 READERS = {"tolerant": read_action, "published": read_published_action}
 NEAR, FAR = 0.04, 0.14  # ours, in shares of the diagonal
+REPORTS = ("Finished", "CallUser")  # whose text, where gold has none, is free
 
 
 def action_format(
@@ -88,7 +89,7 @@ def action_coordinates(
         if gold.name == "Drag":
             return alpha * (_stepped(distance("start"), near, far) + _stepped(distance("end"), near, far)) / 2
         if gold.name == "Scroll":
-            same = direction(said) == direction(gold) != ""
+            same = same_direction(said, gold, pixels)
             if not gold.point("start"):
                 return 1.5 * beta * same
             starts = distance("start") < start
@@ -135,28 +136,49 @@ def action_step(
     max_pixels: int = MAX_PIXELS,
 ) -> Values:
     """Step success: 1.0 where the type is right, every gold point is met within FAR of the diagonal, a scroll's
-    direction is right, and a text has F1 0.5 or more; else 0.0. Where the record has the element's `box`, a click must
-    lie in it instead."""
+    direction is right, and a text has F1 0.5 or more; else 0.0. The text of Finished and CallUser is free where gold
+    has none. Where the record has the element's `box`, a click must lie in it instead."""
 
     def judge(said: Action, gold: Action, example: "Example") -> float:
         box = example.metadata.get("box")
         points = [(name, point) for name in ("box", "start", "end") if (point := gold.point(name))]
+        frame = frame_of(example, min_pixels, max_pixels) if points else None
+        pixels = lambda point: convert(point, coordinates, "pixels", frame) if frame else point  # noqa: E731
         if gold.name == "Scroll":
-            return float(direction(said) == direction(gold) != "")
+            return float(same_direction(said, gold, pixels))
         for name, point in points:
-            frame = frame_of(example, min_pixels, max_pixels)
-            x, y = convert(said.point(name) or (math.inf, math.inf), coordinates, "pixels", frame)
+            x, y = pixels(said.point(name) or (math.inf, math.inf))
             if box is not None and name == "box":
                 right = box[0] <= x <= box[2] and box[1] <= y <= box[3]
             else:
-                right = math.dist((x, y), point) <= FAR * frame.diagonal
+                right = frame is not None and math.dist((x, y), point) <= FAR * frame.diagonal
             if not right:
                 return 0.0
         if "app" in gold.values:
             return float(_words(said.values["app"]) == _words(gold.values["app"]))
-        return float("content" not in gold.values or word_f1(said.values["content"], gold.values["content"]) >= 0.5)
+        if "content" not in gold.values or gold.name in REPORTS and not gold.values["content"]:
+            return 1.0
+        return float(word_f1(said.values["content"], gold.values["content"]) >= 0.5)
 
     return _score(completions, examples, parser, judge)
+
+
+def grounded(text: str, example: "Example") -> float | None:
+    """Grounding of one step: 1.0 where the point of a click or a long press lies in the element's box (`box` or
+    `element`) or within 0.14 of gold in shares of the sides, the rule of AndroidInTheWild and GUI-Odyssey, else 0.0,
+    whichever of the two is said. None where the gold action is neither. In thousandths."""
+    gold = gold_action(example)
+    point = gold.point("box")
+    if point is None:
+        return None
+    said, frame = said_action(text), frame_of(example)
+    mine = said.point("box") if said else None
+    if mine is None:
+        return 0.0
+    x, y = convert(mine, "thousandths", "pixels", frame)
+    box = example.metadata.get("box") or example.metadata.get("element")
+    inside = box is not None and box[0] <= x <= box[2] and box[1] <= y <= box[3]
+    return float(inside or math.hypot((x - point[0]) / frame.width, (y - point[1]) / frame.height) <= FAR)
 
 
 def gold_action(example: "Example") -> Action:
@@ -177,12 +199,21 @@ def said_action(text: str, parser: str = "tolerant") -> Action | None:
     return READERS[parser](split_reply(text)[1])
 
 
-def direction(action: Action) -> str:
-    """Where a scroll goes on the screen: of its points, the sign and name of the longer axis; else its word."""
+def same_direction(said: Action, gold: Action, pixels: Callable[[Sequence[float]], Sequence[float]]) -> bool:
+    """Whether two scrolls go the same way: by their points, or where gold has only a word by the words."""
+    if not gold.point("start"):
+        return said.values.get("direction", "") == gold.values.get("direction", "") != ""
+    return direction(said, pixels) == direction(gold) != ""
+
+
+def direction(action: Action, pixels: Callable[[Sequence[float]], Sequence[float]] = lambda point: point) -> str:
+    """Where a scroll goes on the screen: of its points, the sign and name of the axis along which it goes further in
+    pixels; else its word. pixels: converts its points."""
     start, end = action.point("start"), action.point("end")
     if not (start and end):
         return action.values.get("direction", "")
-    dx, dy = end[0] - start[0], end[1] - start[1]
+    (x1, y1), (x2, y2) = pixels(start), pixels(end)
+    dx, dy = x2 - x1, y2 - y1
     if not dx and not dy:
         return ""
     return ("+x" if dx > 0 else "-x") if abs(dx) > abs(dy) else ("+y" if dy > 0 else "-y")

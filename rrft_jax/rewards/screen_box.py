@@ -54,7 +54,7 @@ def in_box(
     """
 
     def decide(text: str, example: "Example") -> float:
-        gold, numbers = gold_box(example), _read(text)
+        gold, numbers = gold_pixels(example), _read(text)
         refuses = numbers == REFUSAL
         if gold is None or refuses:
             return float(gold is None and refuses)
@@ -70,7 +70,7 @@ def in_box(
     return Values(values, values.errors, unread)
 
 
-def gold_box(example: "Example") -> Box | None:
+def gold_pixels(example: "Example") -> Box | None:
     """The gold box in original pixels; None where no element fits. ValueError where the record has neither."""
     value = example.metadata.get("box", "none")
     box = as_box(value)

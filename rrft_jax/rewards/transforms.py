@@ -24,7 +24,7 @@ PENALTY = Credits(1.0, -0.25, -0.25, -0.5)
 Matching = Callable[[Sequence[Function], Sequence[Function], Credits], float]
 
 
-def credit(
+def partial_credit(
     predicted: Sequence[Function],
     wanted: Sequence[Function],
     credits: Credits,

@@ -20,12 +20,12 @@ class Waiter:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(self, given: Any) -> Future:
-        """Starts what a reward gave (`is_pending`); the future holds its values, as `settle` says."""
+        """Starts what a reward gave (`is_pending`); the future holds its values, as `await_values` says."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_serve, args=(self._loop,), name="rewards", daemon=True).start()
             weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
-        return asyncio.run_coroutine_threadsafe(settle(given), self._loop)
+        return asyncio.run_coroutine_threadsafe(await_values(given), self._loop)
 
 
 def is_async(reward: Callable) -> bool:
@@ -39,7 +39,7 @@ def is_pending(given: Any) -> bool:
     return inspect.isawaitable(given) or isinstance(given, list | tuple) and any(map(inspect.isawaitable, given))
 
 
-async def settle(given: Any) -> Any:
+async def await_values(given: Any) -> Any:
     """The values, all coroutines awaited together. One in the list that raises leaves its exception in its place."""
     if inspect.isawaitable(given):
         given = await given

@@ -130,7 +130,7 @@ def _no_spread(records: Sequence, evaluations: Sequence, limit: Threshold) -> st
         return ""
     return (
         f"in {values.mean():.0%} of the groups of the last {limit.steps} steps all rewards are equal (mean "
-        f"{rewards.mean():.3g}), so there is nothing to learn from. Where that is the least reward, the questions are "
+        f"{rewards.mean():.3g}), so there is nothing to learn from. Where that is the lowest reward, the questions are "
         "too hard: easier ones, partial credit, or supervised fine-tuning first; where it is the greatest, harder "
         "ones. A larger config.rollout.group or config.rollout.temperature makes members differ"
     )

@@ -34,6 +34,7 @@ from rrft_jax.serving.protocol import (
 )
 
 _RETRY_AFTER = 1  # seconds
+_MORE_HOSTS = "if it is, start it with --allowed_hosts"
 _READ_ON = 8  # times the allowed size are read and dropped: a client that is still sending does not see the refusal
 
 
@@ -61,12 +62,12 @@ def make_app(
         return asked, prepare(asked, processor, limits)
 
     async def chat(request: Request) -> Response:
-        body = await _body(request, limits.max_bytes)
+        body = await read_body(request, limits.max_bytes)
         try:
             with engine.place():
                 asked, work = await run_sync(read, body, limiter=threads)
         except Busy as busy:
-            raise _api_error(busy) from None
+            raise api_error(busy) from None
         del body
         events: asyncio.Queue[Event] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -78,7 +79,7 @@ def make_app(
         try:
             job = engine.submit(work, emit)  # nothing has run since the place was left, so it is still free
         except Busy as busy:  # the server is stopping
-            raise _api_error(busy) from None
+            raise api_error(busy) from None
         head = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), name
         prompt_tokens = len(work.prompt.tokens)
         if asked.stream:
@@ -105,9 +106,6 @@ def make_app(
         engine.stop()
         await run_sync(engine.join)
 
-    handlers: dict[Any, Callable[..., Any]] = {
-        ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure
-    }  # fmt: skip
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
@@ -115,31 +113,31 @@ def make_app(
             Route("/v1/models/{id:path}", model),
             Route("/health", health),
         ],
-        exception_handlers=handlers,
-        middleware=[Middleware(_Door, trusted=trusted)],
+        exception_handlers=exception_handlers(),
+        middleware=[Middleware(Door, trusted=trusted)],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a redirect goes to whatever host the request names
     return app
 
 
-class _Door:
+class Door:
     """Lets in what comes under a trusted name; a path with slashes at its end is the one without."""
 
-    def __init__(self, app: ASGIApp, trusted: Callable[[str], bool]):
-        self._app, self._trusted = app, trusted
+    def __init__(self, app: ASGIApp, trusted: Callable[[str], bool], advice: str = _MORE_HOSTS):
+        self._app, self._trusted, self._advice = app, trusted, advice
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         # HTTP/1.0 has none, and no browser asks without.
         if (host := Headers(scope=scope).get("host")) is not None and not self._trusted(host):
-            what = f"{host[:80]!r} is not a name of this server: if it is, start it with --allowed_hosts"
+            what = f"{host[:80]!r} is not a name of this server: {self._advice}"
             return await _response(ApiError(403, what))(scope, receive, send)
         await self._app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """The body, of at most `most` bytes: no more than that is ever held."""
     # A page in a browser may post a plain form to any address, but not JSON without asking first.
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
@@ -168,7 +166,7 @@ async def _answers(request: Request, job: Job, events: asyncio.Queue) -> Any:
         if not result.done():
             raise ApiError(499, "the client has left")
         if isinstance(result.result(), Exception):
-            raise _api_error(result.result())
+            raise api_error(result.result())
         return result.result()
     finally:
         job.cancel()
@@ -191,7 +189,7 @@ async def _events(
         while isinstance(item := await events.get(), str):
             yield event(chunk(*head, {"content": item}) | usage)
         if isinstance(item, Exception):
-            yield event(_api_error(item).body)
+            yield event(api_error(item).body)
             return
         yield event(chunk(*head, {}, item[0].reason) | usage)
         if asked.include_usage:
@@ -201,7 +199,7 @@ async def _events(
         job.cancel()
 
 
-def _api_error(error: Exception) -> ApiError:
+def api_error(error: Exception) -> ApiError:
     """What a client is told; the engine has logged the rest."""
     if isinstance(error, Busy):
         return ApiError(503, str(error), code="overloaded", retry_after=_RETRY_AFTER)
@@ -211,6 +209,10 @@ def _api_error(error: Exception) -> ApiError:
 def _response(error: ApiError) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONResponse(error.body, error.status, headers)
+
+
+def exception_handlers() -> dict[Any, Callable[..., Any]]:
+    return {ApiError: _refusal, HTTPException: _http_refusal, Exception: _failure}
 
 
 async def _refusal(request: Request, error: ApiError) -> Response:

@@ -1,13 +1,15 @@
 """What tasks whose answers are places in a picture share: checks of their records, and coordinates as texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rrft_jax.answers.tags import split_thought
 from rrft_jax.data.decoding import PictureError, image_size, open_image
 from rrft_jax.data.example import Example
+from rrft_jax.data.sizes import SIDE
 from rrft_jax.rewards.boxes import Box, as_box
-from rrft_jax.rewards.coordinates import convert, frame, size_of, written
+from rrft_jax.rewards.coordinates import CONVENTIONS, Frame, convert, frame, rewrite, size_of, written
+from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import ans_target
 
 THINKING = "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags."
@@ -68,3 +70,27 @@ def in_shares(point: Sequence[float], size: Sequence[int]) -> tuple[float, float
     """A pixel point in shares of the sides, to three decimals."""
     x, y = convert(point, "pixels", "unit", frame(*size))
     return round(x, 3), round(y, 3)
+
+
+def written_in(convention: str) -> Callable[[str, str, Frame], str]:
+    """`Task.rewrite` of a task whose answers have all their places in brackets, in this convention."""
+    return lambda text, source, frame: rewrite(text, source, convention, frame)
+
+
+def place_reader(
+    task: Task, coordinates: str, min_pixels: int, max_pixels: int, side: int = SIDE
+) -> Callable[[str, Example], str]:
+    """(text, example) -> the text as the task's rewards read it, for answers whose places are in `coordinates`; "" for
+    the task's own convention.
+
+    The limits and the side of a visual token, in pixels, are of the image processor of whoever answers: they decide
+    what a resized pixel is. ValueError for an unknown convention and for a task whose answers hold no places.
+    """
+    if not coordinates:
+        return lambda text, example: text
+    if coordinates not in CONVENTIONS:
+        raise ValueError(f"coordinates={coordinates!r}: choose one of {', '.join(CONVENTIONS)}")
+    change = task.rewrite
+    if change is None:
+        raise ValueError(f"coordinates={coordinates}: answers of {task.name} hold no places in a picture, leave it out")
+    return lambda text, example: change(text, coordinates, frame(*size_of(example), min_pixels, max_pixels, side))

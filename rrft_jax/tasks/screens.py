@@ -33,7 +33,7 @@ class Element:
         return (x1 + x2) / 2, (y1 + y2) / 2
 
 
-def draw(elements: Sequence[Element], size: int = UNIT) -> np.ndarray:
+def draw_screen(elements: Sequence[Element], size: int = UNIT) -> np.ndarray:
     """uint8[size, size, 3]: the screen."""
     scale = size / UNIT
     page = Image.new("RGB", (size, size), (247, 247, 250))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rrft_jax.data.example import IMAGE_MARK, Example
+from rrft_jax.rewards.coordinates import Frame
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.texts import (
     ans_target,
@@ -111,6 +112,9 @@ class Task:
 
     record: from a record to the example that is trained on, most often the same one; raises ValueError for a record
     that the task's rewards cannot score, which is then listed and left out.
+
+    rewrite: (text, convention, frame) -> an answer whose places in the picture are in that convention
+    (`rewards.coordinates`) as one in the convention that the rewards read; None: answers hold no places.
     """
 
     name: str
@@ -131,6 +135,7 @@ class Task:
     held_out: Mapping[str, HeldOut] = _mapping()
     benchmarks: tuple[Column, ...] = ()
     record: Callable[[Example], Example] = lambda example: example
+    rewrite: Callable[[str, str, Frame], str] | None = None
     shapes: Shapes = Shapes()
     stages: Stages = Stages()
     pretraining: Pretraining | None = None

@@ -12,13 +12,12 @@ from rrft_jax.models.protocol import Model
 from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.processor import Processor
 from rrft_jax.rewards import RewardSet
+from rrft_jax.run.progress import Shown
 from rrft_jax.tasks.task import Task
-from rrft_jax.training.batches import Ask, whole_conversation
+from rrft_jax.training.batches import PromptFn, whole_conversation
 from rrft_jax.training.critic import Critic
 from rrft_jax.training.programs import Programs
 from rrft_jax.training.source import Source
-
-Shown = Sequence[tuple[str, str, str]]  # (label, metric, format) of the progress bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +50,9 @@ class Algorithm:
     advantages: Callable[[ConfigDict], Callable] | None
     check: Callable[[ConfigDict, Task], None]
     check_example: Callable[[ConfigDict, Task, Processor], Callable[[Example], object]]
-    prompt: Callable[[ConfigDict], Callable[[Ask, Example, bool], Prompt]] = lambda config: whole_conversation
+    prompt: Callable[[ConfigDict], Callable[[PromptFn, Example, bool], Prompt]] = lambda config: whole_conversation
     feed: Callable[..., Any]
-    shown: Callable[[ConfigDict, Task], Shown]
+    shown: Callable[[ConfigDict, Task], Sequence[Shown]]
     critic: Callable[[ConfigDict], Critic | None] = lambda config: None
     preset: Mapping[str, Any] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_prompt
 
 Layouts = Callable[[int], Layout]
-Ask = Callable[[Example], str]  # the user's text with the question of an example
+PromptFn = Callable[[Example], str]  # the user's text with the question of an example
 KEPT = 1 << 30  # bytes of held-out batches that a process keeps, of all sets; those beyond are made at each evaluation
 
 
@@ -60,7 +60,7 @@ def make_batch(
     return HostBatch(tuple(each(examples)), tuple(map(str, each(asked))), prompts, weight, layout)
 
 
-def whole_conversation(ask: Ask, example: Example, training: bool) -> Prompt:
+def whole_conversation(ask: PromptFn, example: Example, training: bool) -> Prompt:
     """The question as `ask` puts it, and all that was said before."""
     del training  # it is asked alike
     return Prompt(ask(example), example.history, example.system)

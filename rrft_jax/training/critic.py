@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.config.groups import read
 from rrft_jax.training.optimizer import make_optimizer
+from rrft_jax.training.rounding import rounding
 
 HEAD = "value_head"  # the branch of the trainable tree, next to the model's own
 
@@ -47,7 +48,7 @@ class HoldState(NamedTuple):
 
 
 def hold(first: int) -> optax.GradientTransformation:
-    """Nothing moves in the `first` updates; the optimizer's averages go on."""
+    """The parameters do not move in the `first` updates; the optimizer's moving averages do."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, HoldState]:
         del params
@@ -60,10 +61,12 @@ def hold(first: int) -> optax.GradientTransformation:
 def optimizer_for(
     config: ConfigDict, critic: Critic | None = None
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimizer of a run and the policy's schedule: `make_optimizer`'s, and one like it for the critic's head,
-    which clips its gradient on its own."""
+    """The optimizer of a run and the policy's schedule: `make_optimizer`'s, rounding at random where parameters are
+    bfloat16, and one like it for the critic's head, which clips its gradient on its own."""
     settings = read(config, "optimizer")
     policy, schedule = make_optimizer(settings, config.train.steps)
+    if config.model.trained_dtype == "bfloat16":
+        policy = rounding(policy)
     if critic is None:
         return policy, schedule
     own = replace(settings, schedule=replace(settings.schedule, peak=critic.peak))

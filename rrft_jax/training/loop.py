@@ -3,7 +3,7 @@ evaluate, export."""
 
 import fnmatch
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from absl import logging
 from jax import process_count, set_mesh
 from ml_collections import ConfigDict
 
+from rrft_jax.config.task_choice import settle_task
 from rrft_jax.config.upgrade import upgrade
 from rrft_jax.files import write_lines
 from rrft_jax.parallel.placement import to_devices
@@ -27,7 +28,9 @@ from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
+from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.critic import without_head
 from rrft_jax.training.held_out import evaluate_held_out
@@ -37,7 +40,6 @@ from rrft_jax.training.preset_choice import settle_preset
 from rrft_jax.training.setup import set_up
 from rrft_jax.training.state import TrainState, restore, save
 from rrft_jax.training.step import make_state
-from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 # Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
@@ -229,7 +231,7 @@ def _loop(run: Run, state: TrainState, outside: Outside) -> None:
                     journal.note(note)
                 noted = noted or note
             journal.update(step, drawn | record)
-            check_finite(state, config)
+            check_finite(state, config.train.max_skipped)
             if step % config.checkpoint.every == 0 or step == total or accuracy is not None:
                 journal.flush()
                 save(checkpoints, state, feed.in_flight(), accuracy)
@@ -246,9 +248,18 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
     return evaluate_held_out(
         greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
-        lambda: asked_to_stop(outside.stop), run.task.set_metrics,
+        lambda: asked_to_stop(outside.stop), lambda predictions: run.task.set_metrics(_as_read(run, predictions)),
         lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
     )  # fmt: skip
+
+
+def _as_read(run: Run, predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Predictions with their places in the task's own convention, where the metric's options say that completions have
+    them in another."""
+    options = run.config.reward_options.get(run.task.metric, {})
+    limits = options.get("min_pixels", run.processor.min_pixels), options.get("max_pixels", run.processor.max_pixels)
+    read = place_reader(run.task, options.get("coordinates", ""), *limits)
+    return [Prediction(example, [read(text, example) for text in texts]) for example, texts in predictions]
 
 
 def asked_to_stop(stop: GracefulStop) -> bool:
@@ -301,10 +312,10 @@ def _counters(record: Mapping[str, float], state: TrainState, run: Run) -> dict[
     return {"num_tokens": state.num_tokens, "tokens_per_second": speed}
 
 
-def check_finite(state: TrainState, config: ConfigDict) -> None:
-    """Raises DivergedError after config.train.max_skipped updates in a row that were not finite."""
+def check_finite(state: TrainState, max_skipped: int) -> None:
+    """Raises DivergedError after so many updates in a row that were not finite."""
     skipped = int(state.arrays["skipped"])
-    if skipped >= config.train.max_skipped:
+    if skipped >= max_skipped:
         if not is_writer():
             raise ElsewhereError(f"step {state.step}: the run diverged, as process 0 says")
         raise DivergedError(

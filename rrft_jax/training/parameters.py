@@ -61,7 +61,8 @@ def parameter_count(tree: dict) -> int:
 
 @dataclass(frozen=True)
 class Weights:
-    """Parameters on the mesh. trainable: float32; frozen: in config.model.frozen_dtype, see `models/quantized.py`.
+    """Parameters on the mesh. trainable: in config.model.trained_dtype, adapters float32; frozen: in
+    config.model.frozen_dtype, see `models/quantized.py`.
 
     reference: the policy at the start, or config.reference with arrays of its own; None where the loss does not look at
     it. That at the start shares the arrays of `frozen`: with LoRA it is the base without the adapter's leaves and costs
@@ -118,10 +119,11 @@ def trained_paths(config: ConfigDict, shapes: Mapping[str, Any]) -> set[str]:
 
 
 def loaded_dtypes(config: ConfigDict, shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """The dtype in which each of the model's own parameters, by path, is read: float32 where it is trained; of frozen
-    kernels it may be a scheme of `quantized.SCHEMES`."""
-    trained, frozen = trained_paths(config, shapes), config.model.frozen_dtype
-    return {path: jnp.dtype("float32") if path in trained else dtype_of(path, frozen) for path in shapes}
+    """The dtype in which each of the model's own parameters, by path, is read: config.model.trained_dtype where it is
+    trained; of frozen kernels it may be a scheme of `quantized.SCHEMES`."""
+    trained, kept = trained_paths(config, shapes), config.model
+    own = jnp.dtype(kept.trained_dtype)
+    return {path: own if path in trained else dtype_of(path, kept.frozen_dtype) for path in shapes}
 
 
 def _copies(leaves: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
@@ -138,6 +140,14 @@ def check_trained(config: ConfigDict) -> None:
     frozen = config.model.frozen_dtype
     if frozen not in ("float32", "bfloat16", *SCHEMES):
         raise ValueError(f"config.model.frozen_dtype={frozen!r}: choose float32, bfloat16, {' or '.join(SCHEMES)}")
+    kept = config.model.trained_dtype
+    if kept not in ("float32", "bfloat16"):
+        raise ValueError(f"config.model.trained_dtype={kept!r}: choose float32 or bfloat16")
+    if kept != "float32" and config.lora.rank:
+        raise ValueError(
+            f"config.model.trained_dtype={kept} is for the model's own parameters: adapters (config.lora.rank) are "
+            "float32, they are small"
+        )
     if frozen in SCHEMES and config.lora.rank == 0:
         raise ValueError(
             f"config.model.frozen_dtype={frozen} is for a base that is not trained: give config.lora.rank, or "

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ml_collections import ConfigDict
 
 from rrft_jax.arrays import HostOrDevice
+from rrft_jax.config.groups import Train
 from rrft_jax.losses.outside import reads_greedy
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
@@ -130,12 +131,11 @@ def make_programs(
     )
 
 
-def step_layout(config: ConfigDict, group: int, mesh: Mesh) -> StepLayout:
+def step_layout(train: Train, group: int, mesh: Mesh) -> StepLayout:
     """The layout of a step whose prompts have `group` completions each.
 
     Raises ValueError where config.train.minibatches, micro_batches or group_chunks do not divide what there is.
     """
-    train = config.train
     if train.prompts % train.minibatches:
         raise ValueError(
             f"config.train.minibatches={train.minibatches} must divide the {train.prompts} prompts of a batch "

@@ -68,7 +68,7 @@ class Scored:
         return self.batch, self.metrics, self.groups
 
 
-def members(config: ConfigDict) -> int:
+def completions_per_prompt(config: ConfigDict) -> int:
     """The completions of a prompt: config.rollout.group, and a last one decoded greedily where the estimator compares
     with its reward. That one takes no part in the loss."""
     return config.rollout.group + reads_greedy(config.advantages.estimator)
@@ -90,7 +90,7 @@ def draw_batch(
     reference_params: None where the loss has no KL penalty; the reference pass is left out, and the metric kl with it.
     stored: rollouts that an earlier session drew, as `by_prompt` returned them, in place of new ones.
     """
-    layout, G = host.layout, members(config)
+    layout, G = host.layout, completions_per_prompt(config)
     prompts = to_devices(host.prompts, mesh)
     if stored is not None:
         rollouts = _on_rows(stored, layout, mesh)
@@ -171,7 +171,7 @@ def score_batch(
 
     own = score_part(processor, rewards, host, tokens, mask, finished, drawn.t, known)
     parts = all_gather_objects(own)
-    whole = merge_parts(parts, layout, members(config))
+    whole = merge_parts(parts, layout, completions_per_prompt(config))
     everything = whole.first_members(G)
     clock.lap("reward")  # before the device is asked, which may be busy with an update
     failures = sum(part.failures for part in parts)

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
@@ -28,7 +29,7 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     """The run, and its trainable parameters on the mesh. config.train.epochs becomes a number of steps in `config`."""
     task, algorithm = get_task(config.task), get_algorithm(config.algorithm)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
-    layout = step_layout(config, algorithm.group(config), mesh)
+    layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
     model, processor = load_init(config)
     count = parameter_count(abstract_params(model.config))
     platform = jax.devices()[0].platform

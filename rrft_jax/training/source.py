@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import Data, read
 from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.folder import read_folder
@@ -17,7 +18,7 @@ from rrft_jax.data.instances import check_kept, read_counts
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
-from rrft_jax.parallel.layout import Layout, whole
+from rrft_jax.parallel.layout import Layout, one_row_each
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.encoded import Size
@@ -25,7 +26,16 @@ from rrft_jax.processing.processor import Processor, measure
 from rrft_jax.processing.proposal import filled, propose
 from rrft_jax.tasks.records import taken
 from rrft_jax.tasks.task import Task
-from rrft_jax.training.batches import KEPT, Ask, Batches, HostBatch, Layouts, in_batches, make_batch, whole_conversation
+from rrft_jax.training.batches import (
+    KEPT,
+    Batches,
+    HostBatch,
+    Layouts,
+    PromptFn,
+    in_batches,
+    make_batch,
+    whole_conversation,
+)
 
 Check = Callable[[Example], object]
 
@@ -92,7 +102,7 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
 
 def folder_source(
     config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check,
-    asked: Callable[[Ask, Example, bool], Prompt], longest: int,
+    asked: Callable[[PromptFn, Example, bool], Prompt], longest: int,
 ) -> Source:
     """The records of `data.folder.read_folder`; those of a share of the pictures are held out.
 
@@ -104,7 +114,7 @@ def folder_source(
     ask = task.prompt_fn(config.prompt, real=True, marks=processor.image_mark is not None)
     pixels: Counter[tuple[int, int]] = Counter()
 
-    numbers = _shared_out(examples, config)
+    numbers = _shared_out(examples, read(config, "data"), config.eval.examples)
     held_ids = {examples[n].id for n in numbers[0].tolist()}
     prompt = lambda example: asked(ask, example, example.id not in held_ids)  # noqa: E731
 
@@ -184,15 +194,15 @@ def digest_of(examples: Iterable[Example]) -> str:
     return found.hexdigest()[:16]
 
 
-def _shared_out(examples: Sequence[Example], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers int64[K] of the records held out, and of those to train on.
+def _shared_out(examples: Sequence[Example], data: Data, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers int64[K] of the records held out, `most` of them at the most, and of those to train on.
 
     Of all records, before any is left out as too long or without a target: the stages of a recipe leave out different
     ones, and must agree on which records each of them has.
     """
-    out = hold_out(examples, min(round(len(examples) * config.data.held_out), config.eval.examples))
+    out = hold_out(examples, min(round(len(examples) * data.held_out), most))
     training = np.setdiff1d(np.arange(len(examples)), out)
-    return out, training[chosen(len(training), *config.data.range)]
+    return out, training[chosen(len(training), *data.range)]
 
 
 def _padding(index: Index, buckets: Buckets) -> str:
@@ -216,8 +226,8 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 
 
 def make_source(
-    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = whole,
-    trainable: Check = lambda example: None, asked: Callable[[Ask, Example, bool], Prompt] = whole_conversation,
+    config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = one_row_each,
+    trainable: Check = lambda example: None, asked: Callable[[PromptFn, Example, bool], Prompt] = whole_conversation,
     longest: int = sys.maxsize,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
@@ -226,7 +236,7 @@ def make_source(
     Buckets(**config.buckets).check_merged(processor.merge_size**2)
     mark = IMAGE_MARK if config.processor.images == "in_question" else None
     processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    common = config, task, processor, step or whole(config.train.prompts), held
+    common = config, task, processor, step or one_row_each(config.train.prompts), held
     if config.data.folder:
         return folder_source(*common, trainable, asked, longest)
     return generated_source(*common)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from rrft_jax.config.task_choice import settle_task
 from rrft_jax.parallel.processes import print_once, run_on_all
 from rrft_jax.run.clock import cpu_seconds
 from rrft_jax.run.resume import resume_hint
@@ -11,7 +12,6 @@ from rrft_jax.run.workdir import DONE, STAGE1, flatten
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.loop import asked_to_stop, train
 from rrft_jax.training.preset_choice import settle_preset
-from rrft_jax.training.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 
 

@@ -12,7 +12,7 @@ from rrft_jax.run.metrics import from_json, to_json
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.feed import InFlight
 from rrft_jax.training.rewarding import RewardResults
-from rrft_jax.training.rollouts import members
+from rrft_jax.training.rollouts import completions_per_prompt
 
 IN_FLIGHT, UNEVALUATED = "in_flight", "unevaluated"  # in a checkpoint's arrays and host state, in its host state
 
@@ -86,7 +86,7 @@ def _arrays(found: InFlight) -> dict[str, Any]:
 
 
 def _blank(config: ConfigDict, rewards: int, critic: bool) -> InFlight:
-    B, G, C = config.train.prompts, members(config), config.rollout.max_completion_length
+    B, G, C = config.train.prompts, completions_per_prompt(config), config.rollout.max_completion_length
     tokens, flags, scores = (np.empty((B, G, C), dtype) for dtype in (np.int32, bool, np.float32))
     entropy = scores if config.loss.top_entropy < 1 else None
     rollouts = Rollouts(

@@ -52,7 +52,7 @@ def split_micro_batches(batch: Any, count: int) -> Any:
 
 
 def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) -> Callable:
-    """gradient(trainable, frozen, batch) -> (loss, metrics, gradient), the same whatever `micro_batches` is.
+    """gradient(trainable, frozen, batch) -> (loss, metrics, float32 gradient), the same whatever `micro_batches` is.
 
     forward(trainable, frozen, batch) -> Scores; loss_fn(scores, batch.targets) -> (terms, metrics). The weight of a
     term never depends on parameters, so the weights of the whole batch are known before the first micro-batch; each
@@ -70,7 +70,7 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
 
     def whole(trainable: dict, frozen: dict, batch: Any) -> tuple[jax.Array, Any, Any]:
         (value, metrics), gradient = differentiate(trainable, frozen, batch, None)
-        return value, metrics, gradient
+        return value, metrics, jax.tree.map(lambda x: x.astype(jnp.float32), gradient)
 
     def in_parts(trainable: dict, frozen: dict, batch: Any) -> tuple[jax.Array, Any, Any]:
         # Any scores give the weights. Asking the model for their shapes would trace it once more.
@@ -83,7 +83,8 @@ def make_gradient(forward: Callable, loss_fn: Callable, micro_batches: int = 1) 
             (value, metrics), gradient = differentiate(trainable, frozen, part, weights)
             return jax.tree.map(jnp.add, carry, (value, gradient)), metrics
 
-        start = (jnp.float32(0), jax.tree.map(jnp.zeros_like, trainable))
+        # Added up in float32, also where parameters, and so the gradients of a part, are bfloat16.
+        start = (jnp.float32(0), jax.tree.map(lambda x: jnp.zeros_like(x, dtype=jnp.float32), trainable))
         (value, gradient), metrics = jax.lax.scan(add, start, split_micro_batches(batch, micro_batches))
         return value, T.merge_stacked(metrics), gradient
 

@@ -7,7 +7,7 @@ import pytest
 
 from rrft_jax.answers.compare import Undecided, decide
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.rewards.accuracy import accuracy
 from rrft_jax.rewards.symbolic import verify_here
 from rrft_jax.tasks.registry import get_task
@@ -38,7 +38,7 @@ def test_an_answer_earns_1_where_all_of_it_is_understood_and_right_and_else_noth
     earned = accuracy(texts, examples, list(range(len(texts))), 0)
     assert not earned.errors
     assert [row for row in zip(texts, golds, expected, earned, strict=True) if row[2] != row[3]] == []
-    strict = [one.strict_score for one in score(get_task(TASK), texts, examples, verify=_only_strict)]
+    strict = [one.strict_score for one in score_answers(get_task(TASK), texts, examples, verify=_only_strict)]
     assert strict == list(earned)
 
 

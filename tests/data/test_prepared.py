@@ -14,7 +14,7 @@ from PIL import Image
 
 from rrft_jax.data import tfds_builder
 from rrft_jax.data.decoding import open_image
-from rrft_jax.data.prepared import SKIPPED, find_prepared, listing, open_prepared, read_prepared
+from rrft_jax.data.prepared import SKIPPED, find_prepared, listing_file, open_prepared, read_prepared
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.registry import SOURCES, find_parts
@@ -69,7 +69,7 @@ def test_a_picture_of_many_questions_is_stored_once(tmp_path):
 
 def test_a_listing_that_is_not_of_the_data_is_named(tmp_path):
     (where, _, _), _ = prepared(tmp_path, "super_clevr", SUPER_CLEVR)
-    file = listing(where, "train")
+    file = listing_file(where, "train")
     lines = file.read_text().splitlines(keepends=True)
     for text, said in (
         ("".join(lines[:-1]), "lists 47 records of the 48 there are"),

@@ -1,20 +1,19 @@
 """RIF-RFT's instance filter and the measures of continual post-training, by hand."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.instances import Counts, check_kept, keeps, read_counts
+from rrft_jax.evaluation import sequence
 from rrft_jax.evaluation.forgetting import as_table, average_accuracy, forgetting_measure
 from rrft_jax.evaluation.instances import count_right, histogram
 from rrft_jax.evaluation.questions import Reply
+from rrft_jax.evaluation.sequence import Measuring, run_sequence
 from rrft_jax.rewards import registry
+from rrft_jax.tasks.registry import get_task
 
 
 def test_measures_by_hand():
@@ -83,49 +82,42 @@ def score_b(reward, example, texts):
     return list(reward(list(texts), [example] * len(texts), [0] * len(texts), 0))
 
 
-TRAIN = """
-import pathlib, sys
-of = dict(arg.removeprefix("--").split("=", 1) for arg in sys.argv[1:])
-stage = pathlib.Path(of["workdir"])
-stage.mkdir(parents=True, exist_ok=True)
-with open(stage.parent / "trained.txt", "a") as log:
-    print(of["config"], of["config.init"], of.get("config.loss.beta"), file=log)
-if (stage.parent / "stop").exists() and stage.name == "stage_2":
-    sys.exit(130)
-(stage / "DONE").write_text("{}")
-"""
-EVALUATE = """
-import json, pathlib, sys
-of = dict(arg.removeprefix("--").split("=", 1) for arg in sys.argv[1:])
-out = pathlib.Path(of["output"])
-out.mkdir(parents=True, exist_ok=True)
-stage = int(pathlib.Path(of["checkpoint"]).name[-1])
-table = [[80, 10, 10], [70, 60, 10], [65, 55, 50]]
-value = table[stage - 1][["counting_id", "structure_id", "spatial_id"].index(of["benchmark"])]
-(out / (of["benchmark"] + ".json")).write_text(json.dumps({"exact": {"mean": value / 100}}))
-"""
+def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    tasks = tuple(get_task(name) for name in ("counting", "structure", "spatial"))
+    table = {"nano": [20, 10, 0], "stage_1": [80, 10, 10], "stage_2": [70, 60, 10], "stage_3": [65, 55, 50]}
+    trained = []
 
+    def measured(checkpoint, base, folder, measuring, announce):
+        assert (base, folder) == ("nano", tmp_path / "b" if checkpoint == "nano" else Path(checkpoint) / "measured")
+        row = zip(measuring.tasks, table[Path(checkpoint).name], strict=True)
+        return {"tasks": {task.name: {"accuracy": value / 100, "kl": value / 10} for task, value in row}}
 
-def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_stopped(tmp_path):
-    root = Path(__file__).parents[2]
-    shutil.copy(root / "launch" / "continual.py", tmp_path)
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "evaluate.py").write_text(EVALUATE)
-    (tmp_path / "seq").mkdir()
-    command = [sys.executable, "continual.py", f"--workdir={tmp_path / 'seq'}", "--", "--config.loss.beta=0"]
-    run = lambda: subprocess.run(  # noqa: E731
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    def train(stage, init, folder):
+        trained.append((stage, init))
+        if stage == "structure" and len(trained) == 2:
+            return 130
+        folder.mkdir(exist_ok=True)
+        (folder / "DONE").write_text('{"cpu_seconds": 1.5}')
+        return 0
+
+    monkeypatch.setattr(sequence, "measured", measured)
+    said = []
+    run = lambda: run_sequence(  # noqa: E731
+        ["counting", "structure", "spatial"], "nano", train, tmp_path, Measuring(tasks, 8), tmp_path / "b", said.append
     )
-    (tmp_path / "seq" / "stop").touch()
-    assert run().returncode == 130 and not (tmp_path / "seq" / "matrix.json").exists()
-    (tmp_path / "seq" / "stop").unlink()
-    done = run()
-    assert done.returncode == 0, done.stderr
-    trained = (tmp_path / "seq" / "trained.txt").read_text().splitlines()
-    assert trained[-3:] == [
-        "configs/continual.py:counting nano 0", f"configs/continual.py:structure {tmp_path}/seq/stage_1 0",
-        f"configs/continual.py:spatial {tmp_path}/seq/stage_2 0",
-    ]  # fmt: skip
-    found = json.loads((tmp_path / "seq" / "matrix.json").read_text())
+    assert run() == 130 and not (tmp_path / "matrix.json").exists()
+    assert run() == 0
+    one, two = (str(tmp_path / f"stage_{n}") for n in (1, 2))
+    assert trained[2:] == [("counting", "nano"), ("structure", one), ("spatial", two)]
+    found = json.loads((tmp_path / "matrix.json").read_text())
     assert found["matrix"][2] == pytest.approx([65, 55, 50]) and found["forgetting_measure"] == pytest.approx(-10)
-    assert "average accuracy 56.67, forgetting measure -10.00" in done.stdout
+    assert found["training_cpu_seconds"] == [1.5, 1.5, 1.5]
+    assert "| nothing | 20.00 | 10.00 | 0.00 |" in said[-1] and "forgetting measure -10.00" in said[-1]
+    assert said[-1].endswith("structure 7.00 / 6.00 / 1.00; spatial 6.50 / 5.50 / 5.00")
+    assert run_sequence(["all"], "nano", train, tmp_path, Measuring(tasks, 8), tmp_path / "b", said.append) == 0
+    alone = json.loads((tmp_path / "matrix.json").read_text())  # one training on all tasks: nothing was learnt before
+    assert alone["forgetting_measure"] is None and alone["average_accuracy"] == pytest.approx(100 / 3)
+    with pytest.raises(ValueError, match="name each task once"):
+        Measuring((tasks[0], tasks[0]), 8)
+    with pytest.raises(ValueError, match="vqa: no benchmark with generated questions"):
+        Measuring((get_task("vqa"),), 8)

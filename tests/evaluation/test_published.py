@@ -2,7 +2,7 @@
 
 import pytest
 
-from rrft_jax.evaluation.benchmarks import choose
+from rrft_jax.evaluation.benchmarks import choose_benchmarks
 from rrft_jax.evaluation.published import PARTS, ROWS, comparable
 
 # The AVG columns of the older table, in its order: counting, structure, spatial.
@@ -24,7 +24,7 @@ def mean(*values):
 
 
 def scores(row, task):
-    return [row.scores[b.name] for b in choose("all") if b.name.startswith(task)]
+    return [row.scores[b.name] for b in choose_benchmarks("all") if b.name.startswith(task)]
 
 
 def test_every_row_agrees_with_the_published_averages_by_one_of_their_rules():

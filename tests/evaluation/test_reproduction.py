@@ -15,7 +15,7 @@ import pytest
 from rrft_jax.config.command_line import load_config
 from rrft_jax.evaluation import reproduction
 from rrft_jax.evaluation.reproduction import METHODS, Cell, cells, read_results, run_cell, table_tasks
-from rrft_jax.evaluation.reproduction_report import cost_table, gap_table, score_table, write_report
+from rrft_jax.evaluation.reproduction_report import cost_table, gap_table, score_table, write_reproduction
 from rrft_jax.run.metrics import make_record
 
 
@@ -77,10 +77,10 @@ def test_costs_and_gaps():
 
 
 def test_the_report_is_the_same_bytes_each_time_and_draws_its_figures(tmp_path):
-    once = write_report(RESULTS, tmp_path)
+    once = write_reproduction(RESULTS, tmp_path)
     figures = {p.name: p.read_bytes() for p in tmp_path.glob("*.svg")}
     assert set(figures) == {"data_efficiency.svg", "length.svg", "rewards.svg"}
-    assert write_report(RESULTS, tmp_path) == once == (tmp_path / "table.md").read_text()
+    assert write_reproduction(RESULTS, tmp_path) == once == (tmp_path / "table.md").read_text()
     assert {p.name: p.read_bytes() for p in tmp_path.glob("*.svg")} == figures
     assert "![Mean rewards over steps of GRPO](rewards.svg)" in once
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,9 @@ from rrft_jax.data.example import Example
 from rrft_jax.evaluation.endpoint import Unanswered
 from rrft_jax.evaluation.questions import Reply
 from rrft_jax.evaluation.runner import run_benchmark
+from rrft_jax.rewards.boxes import NUMBER
 from rrft_jax.rewards.symbolic import verify_here
+from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
 
 COUNTING = get_task("visual_counting")
@@ -46,6 +49,49 @@ def test_numbers_of_a_whole_benchmark(tmp_path):
     assert json.loads((tmp_path / "counting_id.json").read_text()) == numbers
     lines = [json.loads(line) for line in (tmp_path / "counting_id.jsonl").read_text().splitlines()]
     assert [line["texts"] for line in lines] == [texts[f"e{i}"] for i in range(6)]
+
+
+@pytest.mark.parametrize("name", ["detection", "grounding", "screen", "navigation", "referring"])
+def test_answers_in_resized_pixels_are_converted_before_they_are_scored(name, tmp_path):
+    """Qwen2.5-VL's convention. The model sees pictures of 140x84 pixels as 84x56: each axis has a scale of its own."""
+    task, wide, high, seen = get_task(name), 140, 84, (84, 56)
+    full = (1.0, 1.0) if name == "referring" else (1000.0, 1000.0)
+    anew = lambda place: re.sub(  # noqa: E731
+        rf"(?<=[\[(]){NUMBER}(?:, ?{NUMBER})+(?=[\])])",
+        lambda found: ", ".join(
+            f"{float(x) * seen[i % 2] / full[i % 2]:.3f}" for i, x in enumerate(found[0].split(","))
+        ),
+        place,
+    )  # fmt: skip
+    examples, texts = [], {}
+    for i in range(24):
+        made = task.make(0, i, "test", "in")
+        if made.answer != "[-1,-1]":
+            places = {key: made.metadata[key] for key in ("box", "boxes", "point") if made.metadata.get(key)}
+            stretched = {key: _stretched(place, wide / 112, high / 112) for key, place in places.items()}
+            action = made.metadata.get("action")
+            stretched |= {"action": _pixels_of(made.answer, wide, high)} if action else {}
+            metadata = {key: v for key, v in made.metadata.items() if key != "mask"}
+            examples.append(replace(made, metadata=metadata | stretched | {"size": [wide, high]}))
+            texts[made.id] = [task.targets["ans"](made).replace(made.answer, anew(made.answer))]
+    read = place_reader(task, "resized", 3136, 56 * 112)
+    numbers = run_benchmark("x", task, examples, ask, answerer(texts, []), tmp_path, verify_here, read=read)
+    assert numbers["exact"]["mean"] == 1.0, numbers
+    assert all(v == 1.0 for key, v in numbers["set_metrics"].items() if key not in ("wrong_format",)), numbers
+    raw = run_benchmark("y", task, examples, ask, answerer(texts, []), tmp_path, verify_here)
+    assert raw["exact"]["mean"] < 0.9
+
+
+def _stretched(value, x, y):
+    if isinstance(value[0], list | tuple):
+        return [_stretched(each, x, y) for each in value]
+    return [v * (y if i % 2 else x) for i, v in enumerate(value)]
+
+
+def _pixels_of(answer, wide, high):
+    """An action in thousandths, written in pixels of a picture."""
+    scale = lambda found: f"({int(found[1]) * wide / 1000:.2f}, {int(found[2]) * high / 1000:.2f})"  # noqa: E731
+    return re.sub(r"\((\d+), (\d+)\)", scale, answer)
 
 
 def test_an_interrupted_benchmark_asks_each_question_once(tmp_path):

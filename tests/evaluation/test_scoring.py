@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import Check, in_pool, verify_here
 from rrft_jax.rewards.values import Outcome
@@ -21,7 +21,7 @@ S2_SORTED = "change_color(2, red), change_size(7, large)"
 
 
 def scored(task, text, answer, verify=verify_here):
-    return score(task, [text], [Example("e0", task.name, "?", answer)], verify=verify)[0]
+    return score_answers(task, [text], [Example("e0", task.name, "?", answer)], verify=verify)[0]
 
 
 def both(task, text, answer):
@@ -134,21 +134,21 @@ def test_what_cannot_be_scored_says_why_and_costs_no_other():
     # As the worker pool answers where a check overruns: nothing here depends on how fast the machine is.
     overrun = lambda checks: [Outcome(error="TimeoutError: took over 5 s") for _ in checks]  # noqa: E731
     examples = [Example(f"e{i}", STRUCTURE.name, "?", "\\frac{1}{2}") for i in range(2)]
-    slow, equal = score(STRUCTURE, ["<answer>\\sin 9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
+    slow, equal = score_answers(STRUCTURE, ["<answer>\\sin 9!!</answer>", "\\frac{1}{2}"], examples, verify=overrun)
     assert slow.paper_score is slow.strict_score is slow.exact is None and slow.error == "TimeoutError: took over 5 s"
     assert (equal.paper_score, equal.strict_score, equal.error) == (1.0, 1.0, None)
     bad = scored(SPATIAL, S2, "no function")
     assert (bad.paper_score, bad.strict_score, bad.exact, bad.answer_type) == (0.0, None, None, "0")
     assert "e0" in bad.error and "no sequence of functions" in bad.error
-    assert score(COUNTING, [], [], verify=verify_here) == []
+    assert score_answers(COUNTING, [], [], verify=verify_here) == []
 
 
 def test_checks_run_in_the_worker_pool():
     texts, answers = ["<answer>\\frac{2}{4}</answer>", "<answer>\\sqrt{8}</answer>"], ["0.5", "2\\sqrt{2}"]
     examples = [Example("e", STRUCTURE.name, "?", answer) for answer in answers]
     with Pool(1, item_limit_s=60, initializer=symbolic.load) as pool:
-        rows = score(STRUCTURE, texts, examples, verify=in_pool(pool))
-    assert rows == score(STRUCTURE, texts, examples, verify=verify_here)
+        rows = score_answers(STRUCTURE, texts, examples, verify=in_pool(pool))
+    assert rows == score_answers(STRUCTURE, texts, examples, verify=verify_here)
     assert [row.strict_score for row in rows] == [1.0, 1.0]
 
 
@@ -169,7 +169,7 @@ def test_a_reference_completion_has_full_score_and_a_wrong_one_has_not(task, tho
     task = get_task(task)
     examples = [Example("e0", task.name, "?", ", ".join(gold))] * 2
     texts = [f"<think>\n{thought}\n</think>\n<answer>\n{', '.join(answer)}\n</answer>" for answer in (gold, other)]
-    right, wrong = score(task, texts, examples, verify=verify_here)
+    right, wrong = score_answers(task, texts, examples, verify=verify_here)
     assert (right.paper_score, right.strict_score, right.exact) == (1.0, 1.0, 1.0) and right.format_strict
     equal = set(gold) == set(other)
     assert (wrong.paper_score == 1.0) == (wrong.strict_score == 1.0) == (wrong.exact == 1.0) == equal

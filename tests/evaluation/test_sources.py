@@ -8,7 +8,7 @@ import pytest
 
 from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
-from rrft_jax.evaluation.benchmarks import benchmarks, choose
+from rrft_jax.evaluation.benchmarks import benchmarks, choose_benchmarks
 from rrft_jax.evaluation.endpoint import messages_of
 from rrft_jax.evaluation.runner import to_questions
 from rrft_jax.evaluation.sources import of_folder, prompt_of, questions, template_digest
@@ -86,12 +86,13 @@ def test_records_of_ones_own_are_one_benchmark_of_their_task(tmp_path, name):
     """Whatever their file is called: the paper's numbers are of other questions."""
     folder = str(own(tmp_path, name))
     for asked, column in (("visual_counting", "counting_records"), ("all", "vqa"), ("vqa", "vqa")):
-        (benchmark,) = of_folder(choose(asked), asked, folder)
+        (benchmark,) = of_folder(choose_benchmarks(asked), asked, folder)
         examples, ask, about = questions(benchmark, folder, 0, "zero_shot")
         assert benchmark.name == column and [e.id for e in examples] == ["a", "b"]
         assert about["source"] == "records" and "How many?" in ask(examples[0])
-    assert of_folder(choose("counting_id"), "counting_id", folder) == choose("counting_id")  # who names it means it
-    (benchmark,) = of_folder(choose("all"), "all", str(own(tmp_path, name, task="counting")))
+    named = choose_benchmarks("counting_id")
+    assert of_folder(named, "counting_id", folder) == named  # who names it means it
+    (benchmark,) = of_folder(choose_benchmarks("all"), "all", str(own(tmp_path, name, task="counting")))
     assert benchmark.name == "counting_records"
 
 
@@ -100,7 +101,7 @@ def test_whatever_a_training_reads_is_evaluated(tmp_path):
     found = find_parts("jsonl", own(tmp_path), task="visual_counting")
     where, *_ = build(SOURCES["jsonl"], found.parts, tmp_path / "out", tmp_path)
     for place in (where, tmp_path / "out", tmp_path / "mine.jsonl"):
-        (benchmark,) = of_folder(choose("visual_counting"), "visual_counting", str(place))
+        (benchmark,) = of_folder(choose_benchmarks("visual_counting"), "visual_counting", str(place))
         assert len(questions(benchmark, str(place), 0, "cot").examples) == 2
     (tmp_path / "split").mkdir()
     for split in ("train", "test"):
@@ -117,15 +118,15 @@ def test_whatever_a_training_reads_is_evaluated(tmp_path):
 
 def test_the_published_files_stay_the_columns_of_the_paper(folder, tmp_path):
     for asked in ("all", "visual_counting", "structure_perception"):
-        assert of_folder(choose(asked), asked, folder) == choose(asked)
-        assert of_folder(choose(asked), asked, "") == choose(asked)
+        assert of_folder(choose_benchmarks(asked), asked, folder) == choose_benchmarks(asked)
+        assert of_folder(choose_benchmarks(asked), asked, "") == choose_benchmarks(asked)
 
 
 def test_a_conversation_is_asked_with_all_that_was_said(tmp_path):
     said = [("system", "Count."), ("user", "<image>Q1"), ("assistant", "1"), ("user", "Q2"), ("assistant", "2")]
     turns = [{"role": role, "content": text} for role, text in said]
     own(tmp_path, messages=turns, problem=None, answer=None)
-    (benchmark,) = of_folder(choose("vqa"), "vqa", str(tmp_path))
+    (benchmark,) = of_folder(choose_benchmarks("vqa"), "vqa", str(tmp_path))
     examples, ask, _ = questions(benchmark, str(tmp_path), 1, "ans")
     (question,) = to_questions(examples, ask)
     system, first, answer, last = messages_of(question)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.answers.functions import read
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.answers.functions import read_functions
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.rewards import reward_set
 from rrft_jax.rewards.symbolic import verify_here
 from rrft_jax.tasks.registry import get_task, tasks
@@ -53,15 +53,15 @@ def test_a_reference_completion_earns_everything(name, domain, index):
     assert {n: row[0] for n, row in rows.items()} == dict.fromkeys(rows, 1.0)
     answers = {n: row[1] for n, row in rows.items() if not n.startswith("format")}
     assert answers == dict.fromkeys(answers, 1.0)
-    for one in score(get_task(name), [cot, direct], [example] * 2, verify=verify_here):
+    for one in score_answers(get_task(name), [cot, direct], [example] * 2, verify=verify_here):
         assert (one.paper_score, one.strict_score, one.exact, one.error) == (1.0, 1.0, 1.0, None)
 
 
 def wrong_of(example, other):
     """An answer of the task's kind that is not right: another example's, or one that is off by a little."""
     if example.task == "spatial_transformation":
-        gold = read(example.answer)
-        there = read(other.answer)
+        gold = read_functions(example.answer)
+        there = read_functions(other.answer)
         return [text for text, calls in (
             (other.answer, there),
             (example.answer.rpartition(", change_")[0], gold[:-1]),
@@ -89,5 +89,5 @@ def test_a_wrong_answer_earns_less(name, domain, index, other):
         tolerant = ("format", "format_paper", "math_accuracy", "math_accuracy_paper")  # 60 is near enough to 61
         for n in rows.keys() - set(tolerant):
             assert max(rows[n]) < 1.0, (n, answer, example.answer)
-        for one in score(get_task(name), [text, answer], [example] * 2, verify=verify_here):
+        for one in score_answers(get_task(name), [text, answer], [example] * 2, verify=verify_here):
             assert one.paper_score < 1.0 and one.strict_score < 1.0 and one.exact == 0.0, (answer, example.answer)

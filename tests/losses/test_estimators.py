@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, total
 from rrft_jax.losses.gae import gae
-from rrft_jax.losses.outside import check_estimator, estimate
+from rrft_jax.losses.outside import check_estimator, estimate_advantages
 from tests.models.build import quick_jit
 
 NAN = np.nan
@@ -85,7 +85,7 @@ def test_against_loops_with_missing_rewards_and_rows_that_only_fill(name, data):
         "mask": lambda: np.arange(C) < fill(lengths, 0)[..., None],
         "parts": lambda: fill(parts, 1), "weights": lambda: weights, "greedy": lambda: fill(greedy, 0),
     }  # fmt: skip
-    found, _ = estimate(fill(rewards, 0), weight.astype(np.float32), inputs, estimator=name, gamma=gamma)
+    found, _ = estimate_advantages(fill(rewards, 0), weight.astype(np.float32), inputs, estimator=name, gamma=gamma)
     found = np.asarray(found, float)
     assert np.all(found[B] == 0) and found.ndim == (3 if gamma != 1 else 2)
     wanted = expected(name, rewards, lengths, parts, weights, greedy, gamma)
@@ -98,7 +98,7 @@ def test_against_loops_with_missing_rewards_and_rows_that_only_fill(name, data):
 def test_by_hand():
     rewards, ones = np.array([[1.0, 0.0, 0.0, NAN]], np.float32), np.ones((1, 4), np.float32)
     run = lambda name, **inputs: np.asarray(  # noqa: E731
-        estimate(rewards, ones, {k: lambda v=v: v for k, v in inputs.items()}, estimator=name)[0]
+        estimate_advantages(rewards, ones, {k: lambda v=v: v for k, v in inputs.items()}, estimator=name)[0]
     )
     np.testing.assert_allclose(run("rloo"), [[1, -0.5, -0.5, 0]])
     np.testing.assert_allclose(run("remax", greedy=np.array([0.25], np.float32)), [[0.75, -0.25, -0.25, 0]])

@@ -5,7 +5,7 @@ import pytest
 
 from rrft_jax.losses import GRPOLoss, grpo_loss, total
 from rrft_jax.losses.advantages import group_advantages
-from rrft_jax.losses.outside import check_estimator, estimate
+from rrft_jax.losses.outside import check_estimator, estimate_advantages
 from tests.losses.batches import random_batch
 
 FILE = """
@@ -83,7 +83,8 @@ def test_an_estimator_from_a_file_replaces_the_advantages_and_keeps_the_metrics(
     rewards = np.array([[0.0, 1.0, 3.0], [2.0, 2.0, 5.0], [9.0, 9.0, 9.0]], np.float32)
     weight = np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0]], np.float32)
     name = f"{file}:above_median"
-    advantages, statistics = estimate(rewards, weight, estimator=name, step=2.0, scale="group", ddof=1, epsilon=1e-4)
+    options = dict(step=2.0, scale="group", ddof=1, epsilon=1e-4)
+    advantages, statistics = estimate_advantages(rewards, weight, estimator=name, **options)
     np.testing.assert_array_equal(advantages, [[-2, 0, 2], [0, 0, 2], [0, 0, 0]])
     own = group_advantages(rewards, row_weight=weight)[1]
     assert {name: float(statistics[name]) for name in own} == pytest.approx({k: float(v) for k, v in own.items()})
@@ -92,7 +93,7 @@ def test_an_estimator_from_a_file_replaces_the_advantages_and_keeps_the_metrics(
 
 def test_the_registered_estimator_is_called_with_its_options():
     rewards, weight = np.array([[0.0, 2.0], [3.0, 7.0]], np.float32), np.ones((2, 2), np.float32)
-    advantages, _ = estimate(rewards, weight, estimator="grpo", scale="none", ddof=0, epsilon=1.0)
+    advantages, _ = estimate_advantages(rewards, weight, estimator="grpo", scale="none", ddof=0, epsilon=1.0)
     np.testing.assert_array_equal(advantages, [[-1, 1], [-2, 2]])
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.parallel.layout import plan, spread, whole
+from rrft_jax.parallel.layout import one_row_each, plan, spread
 from rrft_jax.parallel.mesh import make_mesh
 
 
@@ -30,7 +30,7 @@ def test_rows_and_splits(prompts, group, shards, rows, split):
 
 def test_whole_and_plan_on_one_device():
     mesh = make_mesh(devices=jax.devices()[:1])
-    for layout in (whole(14), plan(mesh, 14, 8)):
+    for layout in (one_row_each(14), plan(mesh, 14, 8)):
         assert layout.micro_batches == 1
         assert (layout.prompts, layout.rows, layout.split, layout.describe()) == (14, 14, 1, "")
         np.testing.assert_array_equal(layout.mine, np.arange(14))

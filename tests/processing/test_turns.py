@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrft_jax.processing.chat import Prompt, place
+from rrft_jax.processing.chat import Prompt, place_pictures
 from rrft_jax.processing.processor import encode_chat, encode_completion, encode_prompt, encode_replies, measure
 
 RED, BLUE = (Image.new("RGB", size, color) for size, color in (((56, 56), "red"), ((84, 56), "blue")))
@@ -42,17 +42,17 @@ def test_pictures_go_where_their_marks_are(nano):
 
 def test_marks_that_are_not_as_many_as_the_pictures_are_plain_text():
     """Readers of records list those; here it is what somebody typed."""
-    assert place(Prompt("What does <image> mean?"), []) == [("user", ["What does <image> mean?"])]
-    assert place(Prompt("<image> or <image>?"), ["p"]) == [("user", ["p", "<image> or <image>?"])]
-    assert place(Prompt("Is <image> red?"), ["p"]) == [("user", ["Is ", "p", " red?"])]
-    assert place(Prompt("<image>"), ["p"]) == [("user", ["p"])]
-    assert place(Prompt("a #b#", (("user", "#"), ("assistant", "#"))), ["p", "q"], "#") == [
+    assert place_pictures(Prompt("What does <image> mean?"), []) == [("user", ["What does <image> mean?"])]
+    assert place_pictures(Prompt("<image> or <image>?"), ["p"]) == [("user", ["p", "<image> or <image>?"])]
+    assert place_pictures(Prompt("Is <image> red?"), ["p"]) == [("user", ["Is ", "p", " red?"])]
+    assert place_pictures(Prompt("<image>"), ["p"]) == [("user", ["p"])]
+    assert place_pictures(Prompt("a #b#", (("user", "#"), ("assistant", "#"))), ["p", "q"], "#") == [
         ("user", ["p"]), ("assistant", ["#"]), ("user", ["a ", "q", "b#"])
     ]  # fmt: skip
-    assert place(Prompt("a # b"), ["p"], "#", ["film"]) == [("user", ["film", "a ", "p", " b"])]
-    assert place(Prompt("a"), ["p"], films=["film"]) == [("user", ["p", "film", "a"])]
+    assert place_pictures(Prompt("a # b"), ["p"], "#", ["film"]) == [("user", ["film", "a ", "p", " b"])]
+    assert place_pictures(Prompt("a"), ["p"], films=["film"]) == [("user", ["p", "film", "a"])]
     with pytest.raises(ValueError, match="has 1 # for 2 images"):
-        place(Prompt("a # b"), ["p", "q"], "#")
+        place_pictures(Prompt("a # b"), ["p", "q"], "#")
 
 
 @pytest.mark.parametrize("name", ["qwen", "nano"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.report import page
-from rrft_jax.report.curves import CHARTS, POINTS, charts, columns, thinned
+from rrft_jax.report.curves import CHARTS, POINTS, charts, metric_columns, thinned
 from tests.report.made import ATTACK, make_run
 
 
@@ -23,7 +23,7 @@ def test_a_long_curve_keeps_its_ends_and_every_peak():
 
 def test_metrics_share_charts_by_kind_and_one_of_no_kind_has_its_own():
     names = ["rewards/a/mean", "rewards/b/mean", "mine/thing", "eval_ood/accuracy", "eval/questions"]
-    made = charts([columns([{"step": 1, "time": 0.0, **dict.fromkeys(names, 1.0)}])])
+    made = charts([metric_columns([{"step": 1, "time": 0.0, **dict.fromkeys(names, 1.0)}])])
     titles = {chart["title"]: [series["name"] for series in chart["series"]] for chart in made}
     assert titles == {
         "Reward by function": ["rewards/a/mean", "rewards/b/mean"],

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.answers.functions import Function, is_sequence, read, read_paper, same
+from rrft_jax.answers.functions import Function, is_sequence, read_functions, read_paper, same
 from rrft_jax.rewards import RewardSet, Weighted, reward_set
 from rrft_jax.rewards import functions as rewards
 from rrft_jax.rewards.accuracy import accuracy
 from rrft_jax.rewards.caption_format import caption_format
-from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, best, credit, in_passes
+from rrft_jax.rewards.transforms import FULL_ONLY, PARTIAL, PENALTY, best, in_passes, partial_credit
 from tests.rewards.helpers import example, score, tagged
 
 S2 = "change_size(7, large), change_color(2, red)"
@@ -33,27 +33,28 @@ DEFAULTS = (rewards.functions, rewards.full, rewards.penalty)
     ],
 )
 def test_spellings_of_one_answer(text):
-    assert read(text) == [LARGE, RED]
+    assert read_functions(text) == [LARGE, RED]
     assert [score(reward, tagged(text), S2) for reward in (*DEFAULTS, accuracy)] == [[1.0]] * 4
 
 
 @pytest.mark.parametrize("value", ["front-left", "front_left", "front left", "Front-Left", "'front-left'"])
 def test_directions(value):
-    assert read(f"change_position(0, {value})") == [Function("change_position", "0", "front_left")]
+    assert read_functions(f"change_position(0, {value})") == [Function("change_position", "0", "front_left")]
     assert score(accuracy, tagged(f"change_position(0, {value})"), "change_position(0, front_left)") == [1.0]
 
 
 def test_calls_that_cannot_be_read_are_claims_without_arguments():
-    assert read("change_size(7 large), change_color(2, red)") == [Function("change_size", None, None), RED]
-    assert read("change_position(1, left, 2)") == [Function("change_position", None, None)]
-    assert read("the cube (large), f(x), change_size, large") == []
+    assert read_functions("change_size(7 large), change_color(2, red)") == [Function("change_size", None, None), RED]
+    assert read_functions("change_position(1, left, 2)") == [Function("change_position", None, None)]
+    assert read_functions("the cube (large), f(x), change_size, large") == []
     assert score(rewards.functions, tagged("change_size(7 large), change_color(2, red)"), S2) == [0.625]
     assert score(accuracy, tagged("change_color(2, red), change_size()"), "change_color(2, red)") == [0.0]
 
 
 def test_a_long_answer_is_read_in_linear_time():
-    assert read("a" * 300_000) == read("a-" * 150_000) == read("a " * 150_000) == read_paper("a" * 300_000) == []
-    assert read("f(" * 150_000) == [] and len(read_paper("f(a, b) " * 10_000)) == 10_000
+    assert read_functions("a" * 300_000) == read_functions("a-" * 150_000) == read_functions("a " * 150_000) == []
+    assert read_paper("a" * 300_000) == []
+    assert read_functions("f(" * 150_000) == [] and len(read_paper("f(a, b) " * 10_000)) == 10_000
 
 
 def test_what_a_reference_of_functions_is():
@@ -77,7 +78,7 @@ def test_13_14_repeats_cost_their_share():
         assert score(reward, tagged(five), "change_size(7, large)") == pytest.approx([0.2])
         assert score(reward, tagged(f"change_size(7, large), {S2}"), S2) == pytest.approx([2 / 3])
     once, twice = [LARGE, RED], [LARGE, RED, RED]
-    assert credit(twice, once, PARTIAL, best, repeats_cost=False) == 1.0
+    assert partial_credit(twice, once, PARTIAL, best, repeats_cost=False) == 1.0
 
 
 def test_15_the_greatest_partial_credit_counts():
@@ -182,7 +183,7 @@ def test_best_is_the_best_of_all_matchings(ours, theirs, random):
         shuffled = random.sample(ours, len(ours))
         assert not ours or not theirs or best(shuffled, theirs, credits) == best(theirs, shuffled, credits) == got
     assert wanted[0] >= in_passes(ours, theirs, PARTIAL)
-    assert credit(ours, theirs, FULL_ONLY, in_passes) == credit(ours, theirs, FULL_ONLY, best)
+    assert partial_credit(ours, theirs, FULL_ONLY, in_passes) == partial_credit(ours, theirs, FULL_ONLY, best)
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,14 +13,17 @@ from rrft_jax.answers.actions import ACTIONS, Action, read_action, read_publishe
 from rrft_jax.answers.detections import read_detections, read_published_detections
 from rrft_jax.answers.perceptions import read_perceptions
 from rrft_jax.rewards.boxes import Box, as_box, giou, iou, iou_table, match, read_boxes
-from rrft_jax.rewards.coordinates import CONVENTIONS, convert, frame, written
+from rrft_jax.rewards.coordinates import CONVENTIONS, convert, frame, rewrite, written
 from rrft_jax.rewards.points import Region, mask_share, read_points, text_points
+from rrft_jax.tasks.ui_navigation.generator import rewritten
 from tests.rewards.hostile import hostile_texts
 from tests.timing import within
 
 PARSERS = (
     read_detections, read_published_detections, read_action, read_published_action, split_reply, read_perceptions,
     read_boxes, read_points, lambda text: text_points(text, 640, 480),
+    lambda text: rewrite(text, "resized", "unit", frame(640, 480)),
+    lambda text: rewritten(text, "resized", frame(640, 480)),
 )  # fmt: skip
 UNITS = [
     "{'Position': [1, 2, 3, 4], 'Confidence': 0.5}, ", "[", "{", "(", "((1,2),", "[1,", "1", "9,", "'", '"', "}, ", "]",

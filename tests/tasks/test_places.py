@@ -113,6 +113,15 @@ def test_gold_earns_everything_and_a_corrupted_answer_less(name, domain, index, 
     assert whole and all(v == 1.0 for n, v in whole.items() if n not in ("wrong_format",)), whole
 
 
+def test_a_scroll_keeps_its_direction_in_a_narrow_picture():
+    """Its longer axis is that of the pixels: in thousandths of 100x400 pixels it is the other one."""
+    gold = {"action": "Scroll(start=(20, 200), end=(60, 260))", "size": [100, 400]}
+    example = Example("s", "ui_navigation", "Down.", "-", (), None, gold)
+    text = "<think>.</think><action>Scroll(start=(200, 500), end=(600, 650))</action>"
+    rows = rewards_of("navigation", [text], example)
+    assert (rows["action_step"], rows["action_coordinates"]) == ([1.0], [1.5])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_is_a_function_of_its_address(name):
     again = get_task(name).make(3, 7, "test", "in")

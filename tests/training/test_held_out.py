@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.data.example import Example
-from rrft_jax.parallel.layout import whole
+from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
@@ -32,7 +32,8 @@ def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {
             Example(f"e{i}", "visual_counting", "How many?", answer) for i, (_, answer, _) in enumerate(rows)
         )
         weight = np.array([w for *_, w in rows], np.float32)
-        return HostBatch(examples, ("How many?",) * len(rows), [text for text, *_ in rows], weight, whole(len(rows)))
+        texts = [text for text, *_ in rows]
+        return HostBatch(examples, ("How many?",) * len(rows), texts, weight, one_row_each(len(rows)))
 
     def generate(params, texts):
         assert params == {"the": "parameters"}

@@ -252,9 +252,9 @@ def test_an_unfinished_run_is_no_init(workdir, tmp_path):
 
 def test_too_many_updates_that_are_not_finite():
     config = load_config(runs.GRPO)
-    check_finite(TrainState({"skipped": np.int32(config.train.max_skipped - 1)}, [], 12), config)
+    check_finite(TrainState({"skipped": np.int32(config.train.max_skipped - 1)}, [], 12), config.train.max_skipped)
     with pytest.raises(DivergedError, match="step 12: 10 updates in a row were not finite"):
-        check_finite(TrainState({"skipped": np.int32(config.train.max_skipped)}, [], 12), config)
+        check_finite(TrainState({"skipped": np.int32(config.train.max_skipped)}, [], 12), config.train.max_skipped)
 
 
 @pytest.fixture(scope="module")

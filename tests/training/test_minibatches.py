@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.config.groups import read
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
 from rrft_jax.losses.terms import Scores, Targets, total
-from rrft_jax.parallel.layout import Layout, whole
+from rrft_jax.parallel.layout import Layout, one_row_each
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.training.algorithms.grpo import GRPO
 from rrft_jax.training.minibatches import Minibatches, padded, select
@@ -121,7 +122,7 @@ def moved():
     config.loss.update({"surrogate": "clipped", "beta": 0.0})
     config.optimizer.schedule.update({"peak": 2e-3, "warmup_steps": 0})
     vocabulary = SimpleNamespace(vocab_tokens=59, eos_token_ids=EOS, pad_token_id=PAD)
-    layout = StepLayout(4, whole(2), whole(2))
+    layout = StepLayout(4, one_row_each(2), one_row_each(2))
     with mock.patch.object(jax, "jit", quick_jit):
         programs = make_programs(config, GRPO.loss(config), MODEL, vocabulary, layout)
     params, prompts = random_params(), text_prompts()
@@ -189,7 +190,7 @@ def test_what_cannot_act_is_refused_with_what_would_let_it_act(fields, message):
 
     def check():
         check_config(config)
-        step_layout(config, GRPO.group(config), make_mesh(devices=jax.devices()[:1]))
+        step_layout(read(config, "train"), GRPO.group(config), make_mesh(devices=jax.devices()[:1]))
 
     with pytest.raises(ValueError, match=message):
         check()

@@ -14,10 +14,10 @@ from PIL import Image
 from rrft_jax.config.command_line import load_config
 from rrft_jax.config.groups import read
 from rrft_jax.evaluation import questions, sources
-from rrft_jax.evaluation.benchmarks import choose
+from rrft_jax.evaluation.benchmarks import choose_benchmarks
 from rrft_jax.losses import Scores, Targets, grpo_loss, total
 from rrft_jax.models.paths import leaf_paths
-from rrft_jax.parallel.layout import whole
+from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.images import shrunk
 from rrft_jax.processing.processor import load_processor
@@ -57,7 +57,7 @@ def test_1_drawn_from_a_tempered_truncated_distribution_and_scored_under_the_pla
     config = load("grpo_counting", "paper")
     config.rollout.update({"group": 2, "max_completion_length": 6})
     vocabulary = SimpleNamespace(vocab_tokens=59, eos_token_ids=EOS, pad_token_id=PAD)
-    layout = StepLayout(config.rollout.group, whole(2), whole(2))
+    layout = StepLayout(config.rollout.group, one_row_each(2), one_row_each(2))
     programs = make_programs(config, GRPO.loss(config), MODEL, vocabulary, layout)
     params, prompts = random_params(), text_prompts()
     drawn = jax.tree.map(np.asarray, programs.sample(params, prompts, jax.random.key(0)))
@@ -160,7 +160,7 @@ def test_27_published_decoding_with_a_seed_and_loud_about_what_is_missing(tmp_pa
     paper = questions.PAPER
     assert (paper.temperature, paper.top_p, paper.top_k, paper.max_new_tokens) == (0.1, 0.9, 50, 768)
     assert (paper.seed, paper.samples) == (0, 1)
-    (benchmark,) = choose("structure_ood")
+    (benchmark,) = choose_benchmarks("structure_ood")
     with pytest.raises((ValueError, OSError), match=str(tmp_path)):
         sources.questions(benchmark, str(tmp_path), 0, "cot")
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrft_jax.config.command_line import load_config
-from rrft_jax.parallel.layout import whole
+from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.clock import Clock
-from rrft_jax.training import feed, resampling
-from rrft_jax.training.resampling import ResampledFeed, chosen_groups, teaching
+from rrft_jax.training import feed
+from rrft_jax.training.algorithms import resampling
+from rrft_jax.training.algorithms.resampling import ResampledFeed, chosen_groups, teaching
 from rrft_jax.training.rewarding import RewardResults
 from rrft_jax.training.rollouts import Drawn, Scored
 from rrft_jax.training.validate import check_config
@@ -42,7 +43,7 @@ def make_feed(clock, monkeypatch, rewards, seen, in_flight=None, draws=3):
         monkeypatch.setattr(module, "by_prompt", lambda drawn: drawn.rollouts)
 
     def batch(numbers):
-        return SimpleNamespace(numbers=np.array(numbers), layout=whole(2))
+        return SimpleNamespace(numbers=np.array(numbers), layout=one_row_each(2))
 
     def draw(params, host, t, stored=None):
         seen.append((host.numbers.tolist(), stored is not None))

@@ -1,22 +1,9 @@
-"use strict";
-// All text from the data becomes text nodes; nothing here writes HTML.
+// Behind common.js, in one script.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const COLOURS = ["#2f7fd1", "#e07b00", "#12936c", "#c94f9c", "#8a6fd1", "#b08a00", "#3aa6c4", "#d1493f"];
 const DASHES = ["solid", "dashed", "dotted", "dotdash", "dashdot"]; // a legend shows the last two as the two before
 const shown = data.runs.map(() => true);
-const NAMES = { class: "className", for: "htmlFor" };
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.includes("-") || name === "role") element.setAttribute(name, value);
-    else element[NAMES[name] || name] = value;
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
-const number = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(4))));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const stepRange = (x) => (x.length ? x[x.length - 1] - x[0] : 0);
 
@@ -155,62 +142,10 @@ function startCurves() {
   });
 }
 
-// ---- Pictures with boxes and points
-function shapes(value, scale) { // nested lists of numbers: 2 are a point, 4 a box; in pixels of the picture
-  if (!Array.isArray(value)) return [];
-  if (!value.every((x) => typeof x === "number")) return value.flatMap((x) => shapes(x, scale));
-  return value.length === 2 || value.length === 4 ? [value.map((x, k) => x * scale[k % 2])] : [];
-}
-// Tasks write coordinates in four ways. How far apart the gold answer's numbers and its pixels are tells which.
-function scaleOf(answer, gold) {
-  for (const told of saidIn(answer)) {
-    const same = gold.find((shape) => shape.length === told.length);
-    const last = told.length - 2;
-    if (same && told[last] > 0 && told[last + 1] > 0) return [same[last] / told[last], same[last + 1] / told[last + 1]];
-  }
-  return [1, 1];
-}
-function saidIn(text) { // of what is answered, not of what is thought
-  const answer = /<answer>([^]*?)(<\/answer>|$)/.exec(text);
-  const found = (answer ? answer[1] : text).matchAll(/[[(]\s*(-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?)+)\s*[\])]/g);
-  return [...found].map((match) => match[1].split(",").map(Number));
-}
-function pictureOf(group, place, texts) {
-  const picture = data.pictures[group.pictures[place]];
-  const box = make("div", { class: "picture" }, make("img", { src: picture.url, alt: `picture ${place + 1} of ${group.id}`, loading: "lazy" }));
-  const { size, ...places } = group.metadata;
-  const known = Array.isArray(size) && size.length === 2 ? [picture.width / size[0], picture.height / size[1]] : [1, 1];
-  const gold = shapes(Object.values(places), known);
-  if (place || !Object.keys(places).length) return box;
-  const said = scaleOf(group.answer, gold);
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  const add = (shape, kind) => {
-    const [x, y, right, bottom] = shape, isBox = shape.length === 4;
-    const mark = document.createElementNS(svg.namespaceURI, isBox ? "rect" : "circle");
-    const fields = isBox ? { x: Math.min(x, right), y: Math.min(y, bottom), width: Math.abs(right - x), height: Math.abs(bottom - y) } : { cx: x, cy: y, r: Math.max(picture.width, picture.height) / 50 };
-    for (const [name, value] of Object.entries({ ...fields, class: kind })) mark.setAttribute(name, value);
-    svg.append(mark);
-  };
-  for (const text of texts) for (const shape of shapes(saidIn(text), said)) add(shape, "said");
-  for (const shape of gold) add(shape, "gold");
-  box.append(svg);
-  return box;
-}
-
 // ---- Completions
-function chips(one, label) {
-  const chip = (text, kind = "") => make("span", { class: `chip ${kind}` }, text);
-  const { advantage } = one;
-  return make("div", { class: "chips" }, label ? chip(label) : null, chip(`reward ${number(one.reward)}`),
-    ...Object.entries(one.rewards).map(([name, value]) => chip(`${name} ${number(value)}`)),
-    advantage === null ? null : chip(`advantage ${advantage > 0 ? "+" : ""}${number(advantage)}`, advantage > 0 ? "up" : advantage < 0 ? "down" : ""),
-    one.length === null ? null : chip(`${one.length} tokens`), one.finished === false ? chip("cut off", "cut") : null);
-}
 function card(group, completions, labels) {
   const several = data.runs.length > 1 ? `${data.runs[group.run].name}, ` : "";
-  const pictures = make("div", {}, ...group.pictures.map((_, k) => pictureOf(group, k, completions.map((one) => one.text))));
+  const pictures = make("div", {}, ...group.pictures.map((_, k) => pictureOf(data.pictures[group.pictures[k]], group, k, completions.map((one) => one.text))));
   const head = [`${several}step ${group.step}`, group.task, group.id, `answer: ${group.answer}`];
   return make("article", { class: "card", tabIndex: 0 },
     make("div", { class: "head" }, ...head.filter(Boolean).map((text) => make("span", {}, text))), pictures,

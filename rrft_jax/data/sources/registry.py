@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from rrft_jax.data.sources import (
+    android_control,
     clevr_math,
     coco,
     geometry3k,
     gsm8k,
+    gui_odyssey,
     lisa,
     reason_rft,
     refspatial,
@@ -20,6 +22,7 @@ from rrft_jax.data.sources import (
     tables,
     trance,
     visual_rft,
+    webdataset,
 )
 from rrft_jax.data.sources.common import TASKS, Found
 
@@ -117,6 +120,22 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
                 "Gu et al., UI-Venus Technical Report, 2025 (arXiv 2508.10833)",
             ),
             DataSource(
+                "android_control",
+                android_control.find,
+                "AndroidControl: the next action on a phone",
+                "https://github.com/google-research/google-research/tree/master/android_control",
+                "see its homepage",
+                "Li et al., On the Effects of Data Scale on UI Control Agents, 2024 (arXiv 2406.03679)",
+            ),
+            DataSource(
+                "gui_odyssey",
+                gui_odyssey.find,
+                "GUI-Odyssey: the next action across the apps of a phone",
+                "https://github.com/OpenGVLab/GUI-Odyssey",
+                "see its homepage",
+                "Lu et al., GUI Odyssey, 2024 (arXiv 2406.08451)",
+            ),
+            DataSource(
                 "refspatial",
                 refspatial.find,
                 "RefSpatial-Bench: points within masks",
@@ -134,6 +153,7 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
             ),
             DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
             DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),
+            DataSource("webdataset", webdataset.find, "your own tar files, as WebDataset writes them"),
         )
     }
 )

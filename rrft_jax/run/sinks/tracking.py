@@ -87,3 +87,15 @@ class Sent:
         temporary = self._file.with_name(f"{self._file.name}.tmp-{os.getpid()}")
         temporary.write_text(json.dumps({"id": self._id, "last": self._last}))
         os.replace(temporary, self._file)
+
+
+def unsent(
+    sent: Sent, package: Any, step: int, scalars: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """What a tracker whose package has `Table` and `Image`, as that of Weights & Biases does, logs at this step."""
+    values: dict[str, Any] = dict(finite(scalars)) if scalars and sent.new(step, "scalars") else {}
+    for name, rows in tables.items():
+        if rows and sent.new(step, name):
+            columns, cells = table(rows, package.Image)
+            values[name] = package.Table(columns=columns, data=cells)
+    return values

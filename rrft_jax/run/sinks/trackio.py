@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrft_jax.run.sinks.tracking import PROJECT, Sent, finite, public, table
+from rrft_jax.run.sinks.tracking import PROJECT, Sent, public, unsent
 
 
 class Trackio:
@@ -25,12 +25,7 @@ class Trackio:
         )  # fmt: skip
 
     def write(self, step: int, scalars: Mapping[str, float], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        values: dict[str, Any] = dict(finite(scalars)) if scalars and self._sent.new(step, "scalars") else {}
-        for name, rows in tables.items():
-            if rows and self._sent.new(step, name):
-                columns, cells = table(rows, self._trackio.Image)
-                values[name] = self._trackio.Table(columns=columns, data=cells)
-        if values:
+        if values := unsent(self._sent, self._trackio, step, scalars, tables):
             self._run.log(values, step=step)
 
     def cut_back(self, step: int) -> None:

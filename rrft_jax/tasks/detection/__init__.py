@@ -9,7 +9,7 @@ from rrft_jax.rewards import detection as rewards
 from rrft_jax.rewards.boxes import Box
 from rrft_jax.tasks.detection import generator, prompts
 from rrft_jax.tasks.detection.average_precision import Query, mean_average_precision
-from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths, one_line_target
+from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths, one_line_target, written_in
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.task import Column, HeldOut, Prediction, Shapes, Task
 from rrft_jax.tasks.texts import ans_target
@@ -76,5 +76,6 @@ TASK = Task(
         Column(name="detection_id", title="Scenes"), Column(name="detection_ood", title="Vehicles", domain="out"),
     ),
     record=_record,
+    rewrite=written_in("thousandths"),
     shapes=Shapes(prompt=96, images=1, completion=168),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from rrft_jax.data.example import Example
 from rrft_jax.rewards import grounding as rewards
 from rrft_jax.rewards.boxes import Box, iou
-from rrft_jax.tasks.localised import THINKING, checked_box, checked_size, in_thousandths, one_line_target
+from rrft_jax.tasks.localised import THINKING, checked_box, checked_size, in_thousandths, one_line_target, written_in
 from rrft_jax.tasks.reasoning_grounding import generator
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.task import Column, HeldOut, Prediction, Shapes, Task
@@ -79,5 +79,6 @@ TASK = Task(
         Column(name="grounding_id", title="Scenes"), Column(name="grounding_ood", title="Vehicles", domain="out"),
     ),
     record=_record,
+    rewrite=written_in("thousandths"),
     shapes=Shapes(prompt=88, images=1, completion=64),
 )  # fmt: skip

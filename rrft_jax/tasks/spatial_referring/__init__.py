@@ -11,7 +11,7 @@ from rrft_jax.data.decoding import open_image
 from rrft_jax.data.example import Example
 from rrft_jax.rewards import pointing as rewards
 from rrft_jax.rewards.points import mask_share, read_points, text_points
-from rrft_jax.tasks.localised import THINKING, checked_point, checked_size, in_shares
+from rrft_jax.tasks.localised import THINKING, checked_point, checked_size, in_shares, written_in
 from rrft_jax.tasks.scenes.extent import from_spans
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.spatial_referring import generator
@@ -111,5 +111,6 @@ TASK = Task(
         Column(name="referring_id", title="Scenes"), Column(name="referring_ood", title="Vehicles", domain="out"),
     ),
     record=_record,
+    rewrite=written_in("unit"),
     shapes=Shapes(prompt=168, images=1, completion=256),
 )  # fmt: skip

@@ -29,7 +29,7 @@ TASK = Task(
     metric="functions",
     scorer=Scorer(
         strict=functions.functions, exact=accuracy, paper=scoring.paper_credit, key=scoring.functions_key,
-        answer_type=scoring.count,
+        answer_type=scoring.function_count,
     ),
     make=generator.example,
     image_size=generator.IMAGE_SIZE,

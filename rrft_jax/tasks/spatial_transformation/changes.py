@@ -92,7 +92,7 @@ def readings(before: tuple[Thing, ...], after: tuple[Thing, ...]) -> np.ndarray:
     return np.append(totals[:1], totals[1:][totals[1:] < 100])
 
 
-def sample(rng: np.random.Generator) -> Transformation:
+def sample_transformation(rng: np.random.Generator) -> Transformation:
     """Draws how many functions, which attributes and which values, then scenes and objects until these allow them.
 
     What is returned has one shortest reading, its own.

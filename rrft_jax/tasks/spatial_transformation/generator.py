@@ -7,7 +7,7 @@ import numpy as np
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.scenes.render import render
 from rrft_jax.tasks.scenes.things import Thing, View, listing, place
-from rrft_jax.tasks.spatial_transformation.changes import SPOKEN, Transformation, answer, sample
+from rrft_jax.tasks.spatial_transformation.changes import SPOKEN, Transformation, answer, sample_transformation
 from rrft_jax.tasks.spatial_transformation.reasoning import chain_of_thought, question
 from rrft_jax.tasks.spatial_transformation.scene import CENTRE, DOMAINS
 from rrft_jax.tasks.streams import stream
@@ -78,7 +78,7 @@ def transformation(seed: int, index: int, split: str = "train", domain: str = "i
     """What `example` draws before rendering. ValueError for an unknown domain."""
     if domain not in DOMAINS:
         raise ValueError(f"domain {domain!r} of the spatial task is not one of {', '.join(DOMAINS)}")
-    return sample(stream(NAME, seed, index, split, domain))
+    return sample_transformation(stream(NAME, seed, index, split, domain))
 
 
 def _pictures(drawn: Transformation, domain: str) -> tuple[Picture, Picture]:

@@ -1,6 +1,6 @@
 """How answers of the spatial task are scored: the published score, the spelling for votes, the kind of a question."""
 
-from rrft_jax.answers.functions import read, read_paper, readable
+from rrft_jax.answers.functions import read_functions, read_paper, readable
 from rrft_jax.answers.tags import published_answer_of_a_line
 from rrft_jax.data.example import Example
 from rrft_jax.rewards import transforms
@@ -12,7 +12,7 @@ def paper_credit(text: str, example: Example) -> float:
     """The published scorer of the spatial task: partial credit as in the training reward, but repeats cost nothing, and
     an answer that spans lines is not found, so that the functions named in the thought are scored along with it."""
     answer, gold = read_paper(published_answer_of_a_line(text)), read_paper(gold_answer(example))
-    return transforms.credit(answer, gold, transforms.PARTIAL, transforms.in_passes, repeats_cost=False)
+    return transforms.partial_credit(answer, gold, transforms.PARTIAL, transforms.in_passes, repeats_cost=False)
 
 
 def functions_key(text: str) -> str | None:
@@ -21,6 +21,6 @@ def functions_key(text: str) -> str | None:
     return ", ".join(sorted(f"{f.name}({f.object}, {f.value})" for f in found)) or None
 
 
-def count(example: Example) -> str:
+def function_count(example: Example) -> str:
     """The number of functions in the reference."""
-    return str(len(readable(read(str(example.answer)))))
+    return str(len(readable(read_functions(str(example.answer)))))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from rrft_jax.tasks.structure_perception.drafting import arrow, in_angle, placed, polar
-from rrft_jax.tasks.structure_perception.problem import Problem, minus, numbers, split, take_away
+from rrft_jax.tasks.structure_perception.problem import Exercise, label_numbers, minus, split, take_away
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 ASK = "Find angle x."
@@ -31,19 +31,19 @@ def named(parts: list[int], hidden: int, unknown: str = "x", mark: str = "") -> 
     return [unknown if i == hidden else f"{part}{mark}" for i, part in enumerate(parts)]
 
 
-def line(rng: np.random.Generator) -> Problem:
+def line(rng: np.random.Generator) -> Exercise:
     """Two or three angles on a straight line."""
     parts, hidden = parts_of(rng, 180, int(rng.integers(2, 4)), 140)
     return _fan(parts, hidden, "Line", 180)
 
 
-def point(rng: np.random.Generator) -> Problem:
+def point(rng: np.random.Generator) -> Exercise:
     """Three angles around a point."""
     parts, hidden = parts_of(rng, 360, 3, 170)
     return _fan(parts, hidden, "Point", 360)
 
 
-def _fan(parts: list[int], hidden: int, name: str, total: int) -> Problem:
+def _fan(parts: list[int], hidden: int, name: str, total: int) -> Exercise:
     texts = named(parts, hidden)
 
     def pose(rng: np.random.Generator) -> Sketch:
@@ -54,10 +54,10 @@ def _fan(parts: list[int], hidden: int, name: str, total: int) -> Problem:
         return Sketch(name, tuple((vertex, end) for end in ends), tuple(labels))
 
     answer = parts[hidden]
-    return Problem(ASK, pose, lambda labels: take_away(total, numbers(labels)), answer, TENS)
+    return Exercise(ASK, pose, lambda labels: take_away(total, label_numbers(labels)), answer, TENS)
 
 
-def parallel(rng: np.random.Generator) -> Problem:
+def parallel(rng: np.random.Generator) -> Exercise:
     """Two parallel lines and a transversal: one angle of the first crossing given, one of the second asked for."""
     acute = 5 * int(rng.integers(10, 16))
     # Wedges of a crossing, counter-clockwise from the line's direction: acute, obtuse, acute, obtuse.
@@ -88,4 +88,4 @@ def parallel(rng: np.random.Generator) -> Problem:
 
     same = roles[0] == roles[1]
     steps = [f"x = {values[1]}."] if same else [minus(180, values[0])]
-    return Problem(ASK, pose, lambda labels: steps, values[1], int(rng.choice([5, 10])))
+    return Exercise(ASK, pose, lambda labels: steps, values[1], int(rng.choice([5, 10])))

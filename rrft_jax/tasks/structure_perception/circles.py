@@ -8,7 +8,7 @@ import numpy as np
 from rrft_jax.tasks.structure_perception.angles import ASK, TENS
 from rrft_jax.tasks.structure_perception.drafting import arc, beside, dot, in_angle, polar
 from rrft_jax.tasks.structure_perception.figure import FRAME, Point
-from rrft_jax.tasks.structure_perception.problem import Problem, over, plus
+from rrft_jax.tasks.structure_perception.problem import Exercise, over, plus
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 
@@ -20,7 +20,7 @@ def centred(rng: np.random.Generator, least: float, most: float) -> tuple[Point,
     return (float(x), float(y)), float(radius)
 
 
-def radius(rng: np.random.Generator) -> Problem:
+def radius(rng: np.random.Generator) -> Exercise:
     """The diameter of a circle whose radius is drawn, or the other way round."""
     if rng.integers(2):
         known = 5 * int(rng.integers(4, 13))
@@ -41,10 +41,10 @@ def radius(rng: np.random.Generator) -> Problem:
         label = beside(str(known), start, end, away, role, 0.12 if role == "radius" else 0.03)
         return Sketch("Circle", (arc(centre, size), dot(centre), (start, end)), (label,))
 
-    return Problem(question, pose, lambda labels: steps, answer, spread)
+    return Exercise(question, pose, lambda labels: steps, answer, spread)
 
 
-def inscribed(rng: np.random.Generator) -> Problem:
+def inscribed(rng: np.random.Generator) -> Exercise:
     """The angles over one arc, seen from the centre and from the edge."""
     edge = 5 * int(rng.integers(9, 16))
     wants_edge = bool(rng.integers(2))
@@ -64,5 +64,5 @@ def inscribed(rng: np.random.Generator) -> Problem:
         return Sketch("Circle", (arc(centre, size), (a, centre, b), (a, top, b)), labels)
 
     if wants_edge:
-        return Problem(ASK, pose, lambda labels: [over(2 * edge, 2)], edge, 5)
-    return Problem(ASK, pose, lambda labels: [plus(edge, edge)], 2 * edge, TENS)
+        return Exercise(ASK, pose, lambda labels: [over(2 * edge, 2)], edge, 5)
+    return Exercise(ASK, pose, lambda labels: [plus(edge, edge)], 2 * edge, TENS)

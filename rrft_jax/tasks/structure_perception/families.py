@@ -6,9 +6,9 @@ from types import MappingProxyType
 import numpy as np
 
 from rrft_jax.tasks.structure_perception import angles, circles, foreign_angles, foreign_lengths, lengths, triangles
-from rrft_jax.tasks.structure_perception.problem import Problem
+from rrft_jax.tasks.structure_perception.problem import Exercise
 
-Family = Callable[[np.random.Generator], Problem]
+Family = Callable[[np.random.Generator], Exercise]
 IN = {
     "line": angles.line,
     "point": angles.point,

@@ -15,14 +15,14 @@ from rrft_jax.tasks.structure_perception.drafting import (
     unit,
 )
 from rrft_jax.tasks.structure_perception.foreign_lengths import ask
-from rrft_jax.tasks.structure_perception.problem import Problem, minus, over, plus
+from rrft_jax.tasks.structure_perception.problem import Exercise, minus, over, plus
 from rrft_jax.tasks.structure_perception.settle import Sketch
 from rrft_jax.tasks.structure_perception.triangles import corners
 
 DEGREES = "°"
 
 
-def kite(rng: np.random.Generator) -> Problem:
+def kite(rng: np.random.Generator) -> Exercise:
     """A kite's two side angles are equal; a side angle, or the top one, is asked for."""
     top, side = (TENS * int(a) for a in (rng.integers(7, 13), rng.integers(8, 13)))
     bottom = 360 - top - 2 * side
@@ -51,12 +51,12 @@ def kite(rng: np.random.Generator) -> Problem:
 
     if wants_side:
         steps = [minus(360, top), minus(360 - top, bottom), over(2 * side, 2)]
-        return Problem(question, pose, lambda labels: steps, side, TENS)
+        return Exercise(question, pose, lambda labels: steps, side, TENS)
     steps = [plus(side, side), minus(360, 2 * side), minus(360 - 2 * side, bottom)]
-    return Problem(question, pose, lambda labels: steps, top, TENS)
+    return Exercise(question, pose, lambda labels: steps, top, TENS)
 
 
-def cyclic(rng: np.random.Generator) -> Problem:
+def cyclic(rng: np.random.Generator) -> Exercise:
     """Opposite angles of a quadrilateral whose corners are on a circle make 180."""
     given = 5 * int(rng.integers(12, 25))
     letter, question = ask(rng)
@@ -71,10 +71,10 @@ def cyclic(rng: np.random.Generator) -> Problem:
         labels = (in_angle(f"{given}{DEGREES}", a, b, d), in_angle(letter, c, b, d))
         return Sketch("Cyclic", (arc(centre, size), closed(a, b, c, d)), labels, (a, b, c, d))
 
-    return Problem(question, pose, lambda labels: [minus(180, given)], 180 - given, 5)
+    return Exercise(question, pose, lambda labels: [minus(180, given)], 180 - given, 5)
 
 
-def exterior(rng: np.random.Generator) -> Problem:
+def exterior(rng: np.random.Generator) -> Exercise:
     """An exterior angle is the sum of the two inner angles far from it; it, or one of those, is asked for."""
     a, b = (5 * int(v) for v in rng.integers(10, 16, size=2))
     if a + b > 125:
@@ -95,5 +95,5 @@ def exterior(rng: np.random.Generator) -> Problem:
         return Sketch("Exterior angle", (closed(one, other, third), (third, end)), labels, (one, other, third))
 
     if hidden == 2:
-        return Problem(question, pose, lambda labels: [plus(a, b)], a + b, 5)
-    return Problem(question, pose, lambda labels: [minus(a + b, b)], a, 5)
+        return Exercise(question, pose, lambda labels: [plus(a, b)], a + b, 5)
+    return Exercise(question, pose, lambda labels: [minus(a + b, b)], a, 5)

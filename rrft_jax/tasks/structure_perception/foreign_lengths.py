@@ -12,7 +12,7 @@ from rrft_jax.tasks.structure_perception.drafting import (
     right_angle,
     tick,
 )
-from rrft_jax.tasks.structure_perception.problem import Problem, minus, over, plus, times
+from rrft_jax.tasks.structure_perception.problem import Exercise, minus, over, plus, times
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 LETTERS = ("y", "n", "k")
@@ -27,7 +27,7 @@ def ask(rng: np.random.Generator) -> tuple[str, str]:
     return letter, ASKS[int(rng.integers(len(ASKS)))].format(letter)
 
 
-def pythagoras(rng: np.random.Generator) -> Problem:
+def pythagoras(rng: np.random.Generator) -> Exercise:
     """Two sides of a right triangle with integer sides given, the third asked for."""
     triples = [(k, tuple(k * side for side in sides)) for sides, factors in TRIPLES for k in factors]
     factor, (a, b, c) = triples[int(rng.integers(len(triples)))]
@@ -49,10 +49,10 @@ def pythagoras(rng: np.random.Generator) -> Problem:
         steps = [times(a, a), times(b, b), plus(a * a, b * b), times(c, c), f"{letter} = {c}."]
     else:
         steps = [times(c, c), times(a, a), minus(c * c, a * a), times(b, b), f"{letter} = {b}."]
-    return Problem(question, pose, lambda labels: steps, (a, b, c)[hidden], factor)
+    return Exercise(question, pose, lambda labels: steps, (a, b, c)[hidden], factor)
 
 
-def trapezoid(rng: np.random.Generator) -> Problem:
+def trapezoid(rng: np.random.Generator) -> Exercise:
     """The midsegment is the mean of the parallel sides; it, or one of them, is asked for."""
     top = TENS * int(rng.integers(2, 7))
     bottom = top + TENS * int(rng.integers(2, 5))
@@ -82,10 +82,10 @@ def trapezoid(rng: np.random.Generator) -> Problem:
         steps = [plus(top, bottom), over(top + bottom, 2)]
     else:
         steps = [plus(mean, mean), minus(2 * mean, top)]
-    return Problem(question, pose, lambda labels: steps, (top, mean, bottom)[hidden], 5)
+    return Exercise(question, pose, lambda labels: steps, (top, mean, bottom)[hidden], 5)
 
 
-def midline(rng: np.random.Generator) -> Problem:
+def midline(rng: np.random.Generator) -> Exercise:
     """The segment between the middles of two sides of a triangle is half as long as the third side."""
     half = 5 * int(rng.integers(4, 11))
     hidden = with_unknown(rng, 2)
@@ -105,4 +105,4 @@ def midline(rng: np.random.Generator) -> Problem:
         return Sketch("Midline", (closed(a, b, top), (m, n), *marks), labels, (a, b, top))
 
     steps = [plus(half, half)] if hidden else [over(2 * half, 2)]
-    return Problem(question, pose, lambda labels: steps, (half, 2 * half)[hidden], 10 if hidden else 5)
+    return Exercise(question, pose, lambda labels: steps, (half, 2 * half)[hidden], 10 if hidden else 5)

@@ -8,8 +8,8 @@ from rrft_jax.data.example import Example
 from rrft_jax.tasks.streams import stream
 from rrft_jax.tasks.structure_perception.families import FAMILIES
 from rrft_jax.tasks.structure_perception.figure import FRAME, STYLES, Figure, render
-from rrft_jax.tasks.structure_perception.problem import Problem, show
-from rrft_jax.tasks.structure_perception.settle import settle
+from rrft_jax.tasks.structure_perception.problem import Exercise, show
+from rrft_jax.tasks.structure_perception.settle import legible_figure
 
 NAME = "structure_perception"
 DOMAINS = tuple(FAMILIES)
@@ -63,7 +63,7 @@ def figure_of(seed: int, index: int, split: str = "train", domain: str = "in", k
 
 def _drawn(
     seed: int, index: int, split: str, domain: str, kind: str | None
-) -> tuple[str, Problem, Figure, Sequence[str]]:
+) -> tuple[str, Exercise, Figure, Sequence[str]]:
     """Family, problem, figure and the choices, () for a numeric question."""
     if domain not in FAMILIES:
         raise ValueError(f"domain {domain!r} of the structure task is not one of {', '.join(FAMILIES)}")
@@ -75,12 +75,12 @@ def _drawn(
     family = kind or drawn
     while True:  # the labels of a narrow figure may find no room: draw another of the family
         problem = families[family](rng)
-        figure = settle(rng, problem.pose)
+        figure = legible_figure(rng, problem.pose)
         if figure is not None:
             return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
 
 
-def _choices(rng: np.random.Generator, problem: Problem) -> list[str]:
+def _choices(rng: np.random.Generator, problem: Exercise) -> list[str]:
     """Four ascending values of equal distance, the answer at a uniformly drawn place."""
     below = int(rng.integers(len(LETTERS)))
     return [show(problem.answer + (i - below) * problem.spread) for i in range(len(LETTERS))]

@@ -17,19 +17,19 @@ from rrft_jax.tasks.structure_perception.drafting import (
     tick,
 )
 from rrft_jax.tasks.structure_perception.figure import Label
-from rrft_jax.tasks.structure_perception.problem import Problem, add_up, numbers, over, plus, times
+from rrft_jax.tasks.structure_perception.problem import Exercise, add_up, label_numbers, over, plus, times
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 PERIMETER, AREA = "Find the perimeter.", "Find the area."
 REGULAR = {4: "Square", 5: "Pentagon", 6: "Hexagon"}
 
 
-def perimeter(rng: np.random.Generator) -> Problem:
+def perimeter(rng: np.random.Generator) -> Exercise:
     """Of a triangle with three sides given, of a rectangle with two, of a regular polygon with one."""
     return (_three_sides, _rectangle_around, _regular)[int(rng.integers(3))](rng)
 
 
-def _three_sides(rng: np.random.Generator) -> Problem:
+def _three_sides(rng: np.random.Generator) -> Exercise:
     while True:
         sides = [TENS * int(side) for side in rng.integers(2, 8, size=3)]
         if 2 * max(sides) < 0.9 * sum(sides):
@@ -46,7 +46,7 @@ def _three_sides(rng: np.random.Generator) -> Problem:
         ]  # fmt: skip
         return Sketch("Triangle", (closed(a, b, c),), tuple(labels))
 
-    return Problem(PERIMETER, pose, lambda labels: add_up(numbers(labels)), sum(sides), TENS)
+    return Exercise(PERIMETER, pose, lambda labels: add_up(label_numbers(labels)), sum(sides), TENS)
 
 
 def _sides_of_rectangle(rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
@@ -70,16 +70,16 @@ def _rectangle(width: int, height: int) -> Callable[[np.random.Generator], Sketc
     return pose
 
 
-def _rectangle_around(rng: np.random.Generator) -> Problem:
+def _rectangle_around(rng: np.random.Generator) -> Exercise:
     w, h = (5 * side for side in _sides_of_rectangle(rng, 2, 16))
 
     def work(labels: Sequence[Label]) -> list[str]:
-        return [*add_up(numbers(labels)), plus(w + h, w + h)]
+        return [*add_up(label_numbers(labels)), plus(w + h, w + h)]
 
-    return Problem(PERIMETER, _rectangle(w, h), work, 2 * (w + h), TENS)
+    return Exercise(PERIMETER, _rectangle(w, h), work, 2 * (w + h), TENS)
 
 
-def _regular(rng: np.random.Generator) -> Problem:
+def _regular(rng: np.random.Generator) -> Exercise:
     count, side = int(rng.choice(list(REGULAR))), int(rng.integers(4, 13))
 
     def pose(rng: np.random.Generator) -> Sketch:
@@ -89,20 +89,20 @@ def _regular(rng: np.random.Generator) -> Problem:
         marks = [m for i in range(count) for m in tick(points[i - 1], points[i], size=3)]
         return Sketch(REGULAR[count], (closed(*points), *marks), (label,))
 
-    return Problem(PERIMETER, pose, lambda labels: [times(count, side)], count * side, count)
+    return Exercise(PERIMETER, pose, lambda labels: [times(count, side)], count * side, count)
 
 
-def area(rng: np.random.Generator) -> Problem:
+def area(rng: np.random.Generator) -> Exercise:
     """Of a rectangle, or of a triangle with base and height."""
     return (_rectangle_inside, _base_and_height)[int(rng.integers(2))](rng)
 
 
-def _rectangle_inside(rng: np.random.Generator) -> Problem:
+def _rectangle_inside(rng: np.random.Generator) -> Exercise:
     w, h = _sides_of_rectangle(rng, 3, 12)  # the longer is at least 4: three smaller choices fit below the answer
-    return Problem(AREA, _rectangle(w, h), lambda labels: [times(*numbers(labels))], w * h, min(w, h))
+    return Exercise(AREA, _rectangle(w, h), lambda labels: [times(*label_numbers(labels))], w * h, min(w, h))
 
 
-def _base_and_height(rng: np.random.Generator) -> Problem:
+def _base_and_height(rng: np.random.Generator) -> Exercise:
     while True:
         base, height = _sides_of_rectangle(rng, 4, 12)
         if base * height % 2 == 0:
@@ -122,6 +122,6 @@ def _base_and_height(rng: np.random.Generator) -> Problem:
         return Sketch("Triangle", lines, labels, rivals=(middle(a, top), middle(b, top)))
 
     def work(labels: Sequence[Label]) -> list[str]:
-        return [times(*numbers(labels)), over(base * height, 2)]
+        return [times(*label_numbers(labels)), over(base * height, 2)]
 
-    return Problem(AREA, pose, work, base * height // 2, even // 2)
+    return Exercise(AREA, pose, work, base * height // 2, even // 2)

@@ -14,7 +14,7 @@ Number = int | Fraction
 
 
 @dataclass(frozen=True)
-class Problem:
+class Exercise:
     """What a family draws; the figure's pose is drawn afterwards.
 
     question: without choices; it never holds a number of the figure. pose: draws one figure, legible or not.
@@ -39,7 +39,7 @@ def show(value: Number) -> str:
     return f"{float(value):.1f}"
 
 
-def numbers(labels: Sequence[Label]) -> list[int]:
+def label_numbers(labels: Sequence[Label]) -> list[int]:
     """The values of the labels that are numbers, in their order."""
     texts = [label.text.rstrip("°") for label in labels]
     return [int(text) for text in texts if text.isdigit()]

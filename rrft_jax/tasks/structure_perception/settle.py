@@ -42,7 +42,7 @@ class Sketch:
     rivals: tuple[Point, ...] = ()
 
 
-def settle(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketch]) -> Figure | None:
+def legible_figure(rng: np.random.Generator, pose: Callable[[np.random.Generator], Sketch]) -> Figure | None:
     """The best of a few legible figures that `pose` draws, its labels in reading order; None if it draws none.
 
     Best: labels near to the centres of their visual tokens and to what they measure.

@@ -7,7 +7,7 @@ import numpy as np
 from rrft_jax.tasks.structure_perception.angles import ASK, TENS, named, parts_of
 from rrft_jax.tasks.structure_perception.drafting import closed, in_angle, placed, polar, tick
 from rrft_jax.tasks.structure_perception.figure import Point
-from rrft_jax.tasks.structure_perception.problem import Problem, minus, numbers, over, plus, take_away
+from rrft_jax.tasks.structure_perception.problem import Exercise, label_numbers, minus, over, plus, take_away
 from rrft_jax.tasks.structure_perception.settle import Sketch
 
 
@@ -17,7 +17,7 @@ def corners(angles: tuple[float, ...]) -> list[Point]:
     return [polar((0.0, 0.0), 1.0, turn) for turn in (90.0, 90.0 + 2 * c, 90.0 + 2 * c + 2 * a)]
 
 
-def triangle(rng: np.random.Generator) -> Problem:
+def triangle(rng: np.random.Generator) -> Exercise:
     """Two angles given, the third asked for."""
     parts, hidden = parts_of(rng, 180, 3, 100)
     texts = named(parts, hidden)
@@ -28,10 +28,10 @@ def triangle(rng: np.random.Generator) -> Problem:
         labels = [in_angle(text, *side) for text, side in zip(texts, sides, strict=True)]
         return Sketch("Triangle", (closed(a, b, c),), tuple(labels))
 
-    return Problem(ASK, pose, lambda labels: take_away(180, numbers(labels)), parts[hidden], TENS)
+    return Exercise(ASK, pose, lambda labels: take_away(180, label_numbers(labels)), parts[hidden], TENS)
 
 
-def isosceles(rng: np.random.Generator) -> Problem:
+def isosceles(rng: np.random.Generator) -> Exercise:
     """Equal sides are ticked; from the angle at the apex to one at the base, or back."""
     apex = TENS * int(rng.integers(4, 10))
     base = (180 - apex) // 2
@@ -52,11 +52,11 @@ def isosceles(rng: np.random.Generator) -> Problem:
         )
 
     if wants_base:
-        return Problem(ASK, pose, lambda labels: [minus(180, apex), over(180 - apex, 2)], base, 5)
-    return Problem(ASK, pose, lambda labels: [plus(base, base), minus(180, 2 * base)], apex, TENS)
+        return Exercise(ASK, pose, lambda labels: [minus(180, apex), over(180 - apex, 2)], base, 5)
+    return Exercise(ASK, pose, lambda labels: [plus(base, base), minus(180, 2 * base)], apex, TENS)
 
 
-def quadrilateral(rng: np.random.Generator) -> Problem:
+def quadrilateral(rng: np.random.Generator) -> Exercise:
     """Three angles given, the fourth asked for."""
     parts, hidden = parts_of(rng, 360, 4, 130, 60)
     texts = named(parts, hidden)
@@ -66,7 +66,7 @@ def quadrilateral(rng: np.random.Generator) -> Problem:
         labels = [in_angle(text, points[i], points[i - 1], points[(i + 1) % 4]) for i, text in enumerate(texts)]
         return Sketch("Quadrilateral", (closed(*points),), tuple(labels))
 
-    return Problem(ASK, pose, lambda labels: take_away(360, numbers(labels)), parts[hidden], TENS)
+    return Exercise(ASK, pose, lambda labels: take_away(360, label_numbers(labels)), parts[hidden], TENS)
 
 
 def _four_corners(rng: np.random.Generator, angles: list[int]) -> list[Point]:

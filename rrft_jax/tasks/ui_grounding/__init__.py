@@ -8,7 +8,7 @@ from types import MappingProxyType
 from rrft_jax.data.example import Example
 from rrft_jax.rewards import screen_box
 from rrft_jax.rewards.boxes import read_boxes
-from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths
+from rrft_jax.tasks.localised import checked_box, checked_size, in_thousandths, written_in
 from rrft_jax.tasks.scoring import Scorer
 from rrft_jax.tasks.task import Column, HeldOut, Prediction, Shapes, Task
 from rrft_jax.tasks.texts import ans_target
@@ -51,12 +51,17 @@ def _record(example: Example) -> Example:
 
 
 def summarise(predictions: Sequence[Prediction]) -> Mapping[str, float]:
-    """ScreenSpot's metrics: action_acc over all, text_acc and icon_acc by `ui_type`, wrong_format."""
+    """ScreenSpot's metrics: action_acc over all, text_acc and icon_acc by `ui_type`, action_acc_<name> by `platform`
+    and `group` where records have them, wrong_format."""
     hits = [(example, screen_box.in_box(texts[:1], [example], [0], 0)[0] or 0.0) for example, texts in predictions]
     metrics = {"action_acc": _mean([value for _, value in hits])}
     for kind in ("text", "icon"):
         some = [value for example, value in hits if example.metadata.get("ui_type") == kind]
         metrics |= {f"{kind}_acc": _mean(some)} if some else {}
+    for field in ("platform", "group"):
+        for name in sorted({str(example.metadata[field]) for example, _ in hits if example.metadata.get(field)}):
+            some = [value for example, value in hits if str(example.metadata.get(field)) == name]
+            metrics[f"action_acc_{name}"] = _mean(some)
     wrong = [not screen_box.box_format(texts[:1], [example], [0], 0)[0] for example, texts in predictions]
     return metrics | {"wrong_format": float(sum(wrong))}
 
@@ -91,5 +96,6 @@ TASK = Task(
         Column(name="screen_id", title="Screens"), Column(name="screen_ood", title="Other words", domain="out"),
     ),
     record=_record,
+    rewrite=written_in("thousandths"),
     shapes=Shapes(prompt=64, images=1, completion=24),
 )  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 
 from rrft_jax.data.example import Example
 from rrft_jax.tasks.localised import in_thousandths
-from rrft_jax.tasks.screens import COLOURS, ICONS, UNIT, Element, draw, pixels
+from rrft_jax.tasks.screens import COLOURS, ICONS, UNIT, Element, draw_screen, pixels
 from rrft_jax.tasks.streams import stream
 
 NAME = "ui_grounding"
@@ -33,7 +33,7 @@ def example(seed: int, index: int, split: str = "train", domain: str = "in", ima
         task=NAME,
         problem=instruction(chosen),
         answer=answer,
-        images=(draw(shown, image_size),),
+        images=(draw_screen(shown, image_size),),
         metadata={
             "question_type": "icon" if chosen.kind == "icon" else "text", "index": index, "split": split,
             "domain": domain, "box": box, "size": size,

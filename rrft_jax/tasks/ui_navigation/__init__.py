@@ -57,12 +57,13 @@ def _record(example: Example) -> Example:
     metadata |= {"action": write_action(action, whole=False), "size": list(size)}
     return replace(
         example, problem=generator.question(example.problem, history) if history else example.problem,
-        answer=write_action(generator.in_thousandths(action, size)), metadata=metadata,
+        answer=write_action(generator.action_in_thousandths(action, size)), metadata=metadata,
     )  # fmt: skip
 
 
 def summarise(predictions: Sequence[Prediction]) -> Mapping[str, float]:
-    """AndroidControl's and GUI-Odyssey's metrics: type accuracy and step success rate, the latter by action too."""
+    """AndroidControl's and GUI-Odyssey's metrics: type accuracy, grounding (of clicks and long presses) and step
+    success rate, the latter by action too."""
     examples, texts = [p.example for p in predictions], [p.texts[0] for p in predictions]
     types = rewards.action_type(texts, examples, range(len(texts)), 0)
     steps = rewards.action_step(texts, examples, range(len(texts)), 0)
@@ -70,7 +71,10 @@ def summarise(predictions: Sequence[Prediction]) -> Mapping[str, float]:
     for example, value in zip(examples, steps, strict=True):
         by_type.setdefault(rewards.gold_action(example).name, []).append(value or 0.0)
     mean = lambda values: sum(v or 0.0 for v in values) / len(values)  # noqa: E731
-    return {"type_accuracy": mean(types), "step_success": mean(steps)} | {
+    places = [rewards.grounded(text, example) for text, example in zip(texts, examples, strict=True)]
+    pointed = [value for value in places if value is not None]
+    grounding = {"grounding": mean(pointed)} if pointed else {}
+    return {"type_accuracy": mean(types), **grounding, "step_success": mean(steps)} | {
         f"step_success_{name}": mean(values) for name, values in sorted(by_type.items())
     }
 
@@ -101,5 +105,6 @@ TASK = Task(
         Column(name="navigation_id", title="Steps"), Column(name="navigation_ood", title="Other words", domain="out"),
     ),
     record=_record,
+    rewrite=generator.rewritten,
     shapes=Shapes(prompt=176, images=1, completion=80),
 )  # fmt: skip

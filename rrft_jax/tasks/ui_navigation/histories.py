@@ -144,5 +144,5 @@ def _line(step: Record, thought: str) -> str:
     action = read_action(write_action(_action(step), whole=False))
     assert action is not None  # what was written comes back
     said = thought or " ".join(str(step.get("cot") or "").split())
-    done = write_action(generator.in_thousandths(action, size_of(as_example(step))))
+    done = write_action(generator.action_in_thousandths(action, size_of(as_example(step))))
     return (f"<think>{said}</think>" if said else "") + f"<action>{done}</action>"

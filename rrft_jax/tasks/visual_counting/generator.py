@@ -4,7 +4,7 @@ from rrft_jax.data.example import Example
 from rrft_jax.tasks.scenes.render import render
 from rrft_jax.tasks.scenes.things import listing
 from rrft_jax.tasks.streams import stream
-from rrft_jax.tasks.visual_counting.questions import Question, answer, sample_question
+from rrft_jax.tasks.visual_counting.questions import CountingQuestion, answer, sample_question
 from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
 from rrft_jax.tasks.visual_counting.scene import DOMAINS, Domain, Scene, sample_scene
 
@@ -25,7 +25,7 @@ def example(
 
 def scene_and_question(
     seed: int, index: int, split: str = "train", domain: str = "in", kind: str | None = None
-) -> tuple[Scene, Question]:
+) -> tuple[Scene, CountingQuestion]:
     """What `example` draws before rendering, for tests and tools."""
     where = _domain(domain)
     rng = stream(NAME, seed, index, split, domain)
@@ -42,7 +42,7 @@ def _domain(name: str) -> Domain:
     return DOMAINS[name]
 
 
-def example_of(scene: Scene, question: Question, name: str, index: int, split: str, image_size: int) -> Example:
+def example_of(scene: Scene, question: CountingQuestion, name: str, index: int, split: str, image_size: int) -> Example:
     """A scene and a question of it as an Example called `name`. index, split: for its metadata."""
     return Example(
         id=name,

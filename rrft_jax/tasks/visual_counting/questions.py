@@ -60,7 +60,7 @@ EVERYTHING = Phrase()
 
 
 @dataclass(frozen=True)
-class Question:
+class CountingQuestion:
     """Remove every object of each phrase in `removed`, add `added` objects of `addition`, then count `asked`."""
 
     kind: str
@@ -73,29 +73,31 @@ class Question:
         return " ".join([*_sentences(self), ASKS[self.kind].format(asked=self.asked.text())])
 
 
-def _sentences(question: Question) -> list[str]:
+def _sentences(question: CountingQuestion) -> list[str]:
     removals = [f"Subtract all {phrase.text()}." for phrase in question.removed]
     if not question.added:
         return removals
     return [*removals, f"Add {question.added} {question.addition.text(question.added)}."]
 
 
-def kept(things: tuple[Thing, ...], question: Question) -> list[Thing]:
+def kept(things: tuple[Thing, ...], question: CountingQuestion) -> list[Thing]:
     """The objects that survive every removal, in their order."""
     return [thing for thing in things if not any(phrase.matches(thing) for phrase in question.removed)]
 
 
-def counted(things: tuple[Thing, ...], question: Question) -> list[Thing]:
+def counted(things: tuple[Thing, ...], question: CountingQuestion) -> list[Thing]:
     """The survivors that the question asks about, in their order."""
     return [thing for thing in kept(things, question) if question.asked.matches(thing)]
 
 
-def answer(things: tuple[Thing, ...], question: Question) -> int:
+def answer(things: tuple[Thing, ...], question: CountingQuestion) -> int:
     """The exact answer. Added objects count whenever the phrase that names them implies the one asked for."""
     return len(counted(things, question)) + (question.added if question.addition.implies(question.asked) else 0)
 
 
-def sample_question(rng: np.random.Generator, things: tuple[Thing, ...], kind: str | None = None) -> Question | None:
+def sample_question(
+    rng: np.random.Generator, things: tuple[Thing, ...], kind: str | None = None
+) -> CountingQuestion | None:
     """Draws a question that refers to objects which are there; None if the scene allows none of that kind.
 
     Several candidates are drawn and one *answer* among theirs is picked first, which widens the distribution of
@@ -107,7 +109,7 @@ def sample_question(rng: np.random.Generator, things: tuple[Thing, ...], kind: s
     # A scene may not allow the kind that was drawn (two equal objects and no contrast): then the next one is tried.
     order = [kind] if kind else [kinds[i] for i in rng.choice(len(kinds), len(kinds), False, list(WEIGHTS.values()))]
     for name in order:
-        found: dict[int, list[Question]] = {}
+        found: dict[int, list[CountingQuestion]] = {}
         drawn = 0
         for _ in range(ATTEMPTS):
             question = _MAKERS[name](rng, things)
@@ -147,31 +149,31 @@ def _wider(rng: np.random.Generator, phrase: Phrase) -> Phrase:
     return Phrase(tuple(value if value and rng.random() < 0.5 else None for value in phrase.values))
 
 
-def _addition(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question | None:
+def _addition(rng: np.random.Generator, things: tuple[Thing, ...]) -> CountingQuestion | None:
     asked = EVERYTHING if rng.random() < 0.4 else _phrase(rng, _pick(rng, things), (0.7, 0.3))
     added = int(rng.integers(1, MAX_ADDED + 1))
     named = _phrase(rng, _pick(rng, things), (0.2, 0.5, 0.3))
     # Keep what is asked for inside what is added, so that the sum is not a trick.
     merged = Phrase(tuple(a or n for a, n in zip(asked.values, named.values, strict=True)))
-    question = Question("addition", (), added, merged, asked)
+    question = CountingQuestion("addition", (), added, merged, asked)
     return question if answer(things, question) <= MAX_ANSWER else None
 
 
-def _subtraction(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question | None:
+def _subtraction(rng: np.random.Generator, things: tuple[Thing, ...]) -> CountingQuestion | None:
     removed = _phrase(rng, _pick(rng, things))
     asked = EVERYTHING if rng.random() < 0.6 else _wider(rng, removed)
-    question = Question("subtraction", (removed,), 0, EVERYTHING, asked)
+    question = CountingQuestion("subtraction", (removed,), 0, EVERYTHING, asked)
     return question if asked != removed and kept(things, question) else None
 
 
-def _adversarial(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question | None:
+def _adversarial(rng: np.random.Generator, things: tuple[Thing, ...]) -> CountingQuestion | None:
     removed = _phrase(rng, _pick(rng, things))
     asked = _phrase(rng, _pick(rng, things), (0.75, 0.25))
-    question = Question("adversarial", (removed,), 0, EVERYTHING, asked)
+    question = CountingQuestion("adversarial", (removed,), 0, EVERYTHING, asked)
     return question if not asked.implies(removed) and not removed.implies(asked) and kept(things, question) else None
 
 
-def _multihop(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question | None:
+def _multihop(rng: np.random.Generator, things: tuple[Thing, ...]) -> CountingQuestion | None:
     first = _phrase(rng, _pick(rng, things))
     rest = [thing for thing in things if not first.matches(thing)]
     if not rest:
@@ -180,15 +182,15 @@ def _multihop(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question |
     if first.implies(second):
         return None
     asked = EVERYTHING if rng.random() < 0.6 else _phrase(rng, _pick(rng, things), (1.0,))
-    question = Question("multihop", (first, second), 0, EVERYTHING, asked)
+    question = CountingQuestion("multihop", (first, second), 0, EVERYTHING, asked)
     # An asked kind that a removal empties by name alone could be answered without looking.
     blind = any(asked.implies(phrase) for phrase in question.removed)
     return question if not blind and kept(things, question) else None
 
 
-def _count(rng: np.random.Generator, things: tuple[Thing, ...]) -> Question | None:
+def _count(rng: np.random.Generator, things: tuple[Thing, ...]) -> CountingQuestion | None:
     asked = EVERYTHING if rng.random() < 0.15 else _phrase(rng, _pick(rng, things), (0.7, 0.3))
-    return Question("count", (), 0, EVERYTHING, asked)
+    return CountingQuestion("count", (), 0, EVERYTHING, asked)
 
 
 _MAKERS = {

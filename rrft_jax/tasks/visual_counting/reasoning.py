@@ -9,12 +9,12 @@ question; nothing has to be looked up by position, which is what makes the text 
 import re
 
 from rrft_jax.tasks.scenes.things import Thing, name
-from rrft_jax.tasks.visual_counting.questions import Question, answer
+from rrft_jax.tasks.visual_counting.questions import CountingQuestion, answer
 
 GONE, LEFT, OTHER = "gone", "left", "no"
 
 
-def judgements(things: tuple[Thing, ...], question: Question) -> list[str]:
+def judgements(things: tuple[Thing, ...], question: CountingQuestion) -> list[str]:
     """For each object: LEFT for every subtraction it survives, then GONE, OTHER, or its number among those counted."""
     words, number = [], 0
     for thing in things:
@@ -30,7 +30,7 @@ def judgements(things: tuple[Thing, ...], question: Question) -> list[str]:
     return words
 
 
-def chain_of_thought(things: tuple[Thing, ...], question: Question) -> str:
+def chain_of_thought(things: tuple[Thing, ...], question: CountingQuestion) -> str:
     """The working that leads to the answer; its last word is the answer."""
     words = judgements(things, question)
     steps = "Objects: " + ", ".join(f"{name(thing)} {word}" for thing, word in zip(things, words, strict=True)) + "."

@@ -1,30 +1,39 @@
 """GRPO and its relatives: groups of sampled completions, rewards, advantages within the group."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ml_collections import ConfigDict
 
+from rrft_jax.config.groups import read
 from rrft_jax.data.loader import make_loader
 from rrft_jax.doors import is_reference
 from rrft_jax.losses.advantages import SCALES
 from rrft_jax.losses.estimators import OF_ONE
 from rrft_jax.losses.grpo import GRPOLoss, grpo_loss
-from rrft_jax.losses.outside import check_estimator, estimate, find_surrogate, options
+from rrft_jax.losses.outside import check_estimator, estimate_advantages, find_surrogate, function_options
 from rrft_jax.losses.surrogate import SURROGATES
 from rrft_jax.losses.trl import LOSS_TYPES
 from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.clock import Clock
+from rrft_jax.run.progress import Shown
 from rrft_jax.tasks.task import Task
-from rrft_jax.training.algorithm import Algorithm, Run, Shown
+from rrft_jax.training.algorithm import Algorithm, Run
+from rrft_jax.training.algorithms.resampling import ResampledFeed
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.feed import InFlight, RolloutFeed
 from rrft_jax.training.minibatches import Minibatches, padded
 from rrft_jax.training.programs import step_layout
-from rrft_jax.training.resampling import ResampledFeed
 from rrft_jax.training.rewarding import RewardResults
-from rrft_jax.training.rollouts import Drawn, Scored, draw_batch, members, samples_what_it_scores, score_batch
+from rrft_jax.training.rollouts import (
+    Drawn,
+    Scored,
+    completions_per_prompt,
+    draw_batch,
+    samples_what_it_scores,
+    score_batch,
+)
 from rrft_jax.training.step import Batch
 
 MORE_UPDATES = (
@@ -79,10 +88,11 @@ def check(config: ConfigDict, task: Task, least_group: int = 2) -> None:
         raise ValueError(
             f"config.rollout.group={rollout.group}: {estimator.upper()} compares the members of a group, give >= 2"
         )
-    if members(config) % config.train.group_chunks:
-        more = ", and one decoded greedily" if members(config) > rollout.group else ""
+    completions = completions_per_prompt(config)
+    if completions % config.train.group_chunks:
+        more = ", and one decoded greedily" if completions > rollout.group else ""
         raise ValueError(
-            f"config.train.group_chunks={config.train.group_chunks} must divide the {members(config)} completions of a "
+            f"config.train.group_chunks={config.train.group_chunks} must divide the {completions} completions of a "
             f"prompt (config.rollout.group{more})"
         )
     try:
@@ -125,8 +135,8 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
         for name in sorted(changed & {"surrogate", "aggregation"}):
             refuse(name, f"config.loss.type={config.loss.type} decides it; leave one of them out")
     cap_of_type = {"epsilon_high"} if config.loss.type == "cispo" else set()
-    taken = set(options(find_surrogate(loss.surrogate)))
-    of_some = {name: other for other, function in SURROGATES.items() for name in options(function)}
+    taken = set(function_options(find_surrogate(loss.surrogate)))
+    of_some = {name: other for other, function in SURROGATES.items() for name in function_options(function)}
     for name in sorted(changed & of_some.keys() - taken - cap_of_type):
         refuse(name, f"only config.loss.surrogate={of_some[name]} reads it, and this is {loss.surrogate}")
     if not off_policy and not is_reference(loss.surrogate):
@@ -152,10 +162,10 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
 
 def advantages(config: ConfigDict) -> Callable:
     """(rewards, row_weight, inputs) -> (advantages, statistics), by config.advantages."""
-    return partial(estimate, **config.advantages)
+    return partial(estimate_advantages, **config.advantages)
 
 
-def shown(config: ConfigDict, task: Task) -> Shown:
+def shown(config: ConfigDict, task: Task) -> Sequence[Shown]:
     """Reward, the task's own measure, KL and speed."""
     del config
     return (
@@ -178,7 +188,7 @@ def feed(
     then: what an algorithm makes of a scored batch.
     """
     config, parts = run.config, minibatches(run.config)
-    layout = step_layout(config, run.algorithm.group(config), run.mesh)
+    layout = step_layout(read(config, "train"), run.algorithm.group(config), run.mesh)
 
     def part(batch: Batch, t: int, update: int) -> Batch:
         if parts.count == 1:
@@ -211,7 +221,7 @@ def feed(
 GRPO = Algorithm(
     name="grpo",
     samples=True,
-    group=members,
+    group=completions_per_prompt,
     updates=lambda config: minibatches(config).updates,
     reference=lambda config: bool(config.loss.beta),
     loss=lambda config: partial(grpo_loss, config=loss_config(config)),

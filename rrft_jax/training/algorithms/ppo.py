@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rrft_jax.config.groups import read
-from rrft_jax.losses.outside import estimate
+from rrft_jax.losses.outside import estimate_advantages
 from rrft_jax.losses.ppo import PPOLoss, credit, ppo_loss
 from rrft_jax.run.clock import Clock
 from rrft_jax.tasks.task import Task
@@ -62,7 +62,7 @@ _credit = jax.jit(credit, static_argnums=4)
 def _rewards(rewards, row_weight, inputs):
     """Rewards as they are, NaN where missing, with the statistics of groups: the critic gives credit later."""
     del inputs
-    return rewards, estimate(rewards, row_weight)[1]
+    return rewards, estimate_advantages(rewards, row_weight)[1]
 
 
 PPO = replace(

@@ -17,7 +17,7 @@ from rrft_jax.processing.processor import Processor, encode_completion, encode_r
 from rrft_jax.run.clock import Clock
 from rrft_jax.tasks.task import Task
 from rrft_jax.training.algorithm import Algorithm, Run
-from rrft_jax.training.batches import Ask, HostBatch, whole_conversation
+from rrft_jax.training.batches import HostBatch, PromptFn, whole_conversation
 from rrft_jax.training.feed import Feed
 from rrft_jax.training.step import Batch
 
@@ -69,11 +69,11 @@ def reference_tokens(
     return ids, own
 
 
-def _prompt(config: ConfigDict, ask: Ask, example: Example, training: bool) -> Prompt:
+def _prompt(turns: str, ask: PromptFn, example: Example, training: bool) -> Prompt:
     """Conversations of several turns as they stand; their first question alone where all answers are trained on."""
     if not example.history:
         return whole_conversation(ask, example, training)
-    if training and config.sft.turns == "all":
+    if training and turns == "all":
         return Prompt(example.history[0][1], (), example.system)
     return Prompt(example.problem, example.history, example.system)
 
@@ -115,7 +115,7 @@ SFT = Algorithm(
     advantages=None,
     check=_check,
     check_example=lambda config, task, processor: partial(reference_tokens, config, task, processor),
-    prompt=lambda config: partial(_prompt, config),
+    prompt=lambda config: partial(_prompt, config.sft.turns),
     feed=_feed,
     shown=lambda config, task: (
         ("loss", "loss", "{:.4f}"), ("grad", "grad_norm", "{:.2f}"), ("tok/s", "tokens_per_second", "{:,.0f}")

@@ -106,6 +106,10 @@ def test_screenspot(folder):
     assert [example.answer for example in examples] == ["[100,100,500,500]", "[-1,-1]"]
     assert [problem.split(":")[0] for problem in problems] == [f"desktop.json, record {n}" for n in (1, 2, 3)]
     assert "outside its picture of 100x50" in problems[0] and "its picture has 100x50 pixels" in problems[1]
+    write(folder, "desktop.json", [{**good, "platform": "web"}, {**good, "platform": "ios", "bbox": [60, 5, 90, 25]}])
+    examples, _ = read("screenspot", folder)
+    numbers = get_task("screen").set_metrics([Prediction(example, ("[100,100,500,500]",)) for example in examples])
+    assert (numbers["action_acc_ios"], numbers["action_acc_web"], numbers["action_acc"]) == (0.0, 1.0, 0.5)
 
 
 def test_refspatial(folder):
@@ -129,7 +133,9 @@ def test_refspatial(folder):
     assert "100x40 pixels and its picture 100x50" in problems[0] and "rgb_path 'none.png'" in problems[1]
 
 
-@pytest.mark.parametrize("source", ["visual_rft", "coco", "lisa", "screenspot", "refspatial"])
+@pytest.mark.parametrize(
+    "source", ["visual_rft", "coco", "lisa", "screenspot", "refspatial", "android_control", "gui_odyssey"]
+)
 def test_an_empty_folder_is_told_what_it_should_hold(source, tmp_path):
     with pytest.raises(FileNotFoundError, match="it should hold"):
         find_parts(source, tmp_path)

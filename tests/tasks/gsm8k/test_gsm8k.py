@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rrft_jax.data.sources.common import read_part
 from rrft_jax.data.sources.registry import find_parts
-from rrft_jax.evaluation.benchmarks import choose
+from rrft_jax.evaluation.benchmarks import choose_benchmarks
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.texts import cot_target
 
@@ -27,7 +27,7 @@ def test_real_records_become_examples_that_their_own_solutions_answer():
         assert list(task.scorer.strict(replies, examples, range(10), 0)) == [right] * 10
     assert task.scorer.key("so 1,018.50") == task.scorer.key("$1018.5") != task.scorer.key("1018")
     assert task.prompt_fn("cot")(examples[1]).startswith("A robe takes 2 bolts of blue fiber")
-    assert [b.name for b in choose("gsm8k")] == ["gsm8k"]
+    assert [b.name for b in choose_benchmarks("gsm8k")] == ["gsm8k"]
 
 
 def test_records_that_cannot_be_used_are_named(tmp_path):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.benchmarks import choose
-from rrft_jax.evaluation.scoring import score
+from rrft_jax.evaluation.benchmarks import choose_benchmarks
+from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.evaluation.sources import questions
 from rrft_jax.rewards.symbolic import verify_here
 from rrft_jax.tasks.registry import get_task
@@ -101,11 +101,11 @@ def test_open_questions_and_choices_have_prompts_of_their_own():
 
 def test_scores():
     texts = ["<think>t</think><answer>B</answer>", "B", "<think>t</think><answer>A</answer>"]
-    found = score(TASK, texts, [example("Which? A. x B. y", "B")] * 3, verify=verify_here)
+    found = score_answers(TASK, texts, [example("Which? A. x B. y", "B")] * 3, verify=verify_here)
     assert [(s.strict_score, s.paper_score, s.answer, s.answer_type) for s in found] == [
         (1.0, 1.0, "B", "choice"), (1.0, 1.0, "B", "choice"), (0.0, 0.0, "A", "choice"),
     ]  # fmt: skip
-    (said,) = score(TASK, ["<answer>Red</answer>"], [example("What colour?", "red")], verify=verify_here)
+    (said,) = score_answers(TASK, ["<answer>Red</answer>"], [example("What colour?", "red")], verify=verify_here)
     assert (said.strict_score, said.answer_type) == (1.0, "open")
 
 
@@ -116,7 +116,7 @@ def test_a_folder_of_records_is_its_benchmark(tmp_path):
         {"id": "c", "image": [], "problem": "How many?", "answer": "3", "task": "visual_counting"},
     ]
     (tmp_path / "mine.json").write_text(json.dumps(records))
-    (benchmark,) = choose("vqa")
+    (benchmark,) = choose_benchmarks("vqa")
     examples, ask, about = questions(benchmark, str(tmp_path), 0, "zero_shot")
     assert [(e.id, e.answer) for e in examples] == [("a", "B")] and "B. dog" in ask(examples[0])
     assert about["source"] == "records" and len(about["skipped"]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rrft_jax.config.command_line import load_config
-from rrft_jax.training.task_choice import settle_task
+from rrft_jax.config.task_choice import settle_task
 from rrft_jax.training.validate import check_config
 from tests.tasks.test_records import write
 
