@@ -45,7 +45,7 @@ def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str
         ask = task.prompt_fn(prompt, bool(folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))
-    name = template or (get_task(AUTO).prompts["cot"] if checkpoint == "nano" else "none")
+    name = template or (str(get_task(AUTO).prompts["cot"]) if checkpoint == "nano" else "none")
     return lambda question: question if name == "none" else fill(question_templates()[name], question)
 
 
