@@ -40,6 +40,7 @@ _DATA = flags.DEFINE_string(
 )
 _SPLIT = flags.DEFINE_string("split", "", "Of your own records in --data_dir: this split; default: test, if any.")
 _IMAGE_ROOT = flags.DEFINE_string("image_root", "", "Of your own records: where image paths start.")
+_COLUMNS = flags.DEFINE_list("columns", [], "Of your own records: fields under other names, such as answer=label.")
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at bad records of --data_dir instead of leaving them out.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "The first so many questions of each benchmark; 0: all, 500 if generated.", 0)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for <benchmark>.json and <benchmark>.jsonl.", required=True)
@@ -131,7 +132,7 @@ def run() -> int:
               file=sys.stderr)  # fmt: skip
     directory = None if endpoint else resolve_init(_CHECKPOINT.value, "--checkpoint")
     readers = {b.name: _reader(b.task, directory) for b in chosen}
-    asked = _DATA.value, _LIMIT.value, prompt, _STRICT.value, _SPLIT.value, _IMAGE_ROOT.value
+    asked = _DATA.value, _LIMIT.value, prompt, _STRICT.value, _SPLIT.value, _IMAGE_ROOT.value, _COLUMNS.value
     questions = {b.name: sources.questions(b, *asked) for b in chosen}
     if _DRY.value:
         print(_dry_report(questions, endpoint, decoding))
@@ -176,7 +177,7 @@ def _check_flags() -> None:
     others = (*others, *(() if _CHECKPOINT.value or resized else _PIXELS))
     if unread := [f"--{name}" for name in others if flags.FLAGS[name].present]:
         raise ValueError(f"{', '.join(unread)}: of no use with --{kind}, leave it out")
-    for flag in (_STRICT, _SPLIT, _IMAGE_ROOT):
+    for flag in (_STRICT, _SPLIT, _IMAGE_ROOT, _COLUMNS):
         if flag.value and not _DATA.value:
             raise ValueError(f"--{flag.name} is about the records of --data_dir: leave it out")
 
@@ -267,10 +268,10 @@ def _dry_report(questions: dict, endpoint, decoding) -> str:
 def _sampler(directory: Path, decoding):
     import jax.numpy as jnp
 
-    from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.registry import read_config
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.pretrained import adapter_of, load_for_inference, load_parts
+    from rrft_jax.rollout.answering import make_answerer
 
     mesh = make_mesh(preset=_MESH.value, kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value, min_pixels=_MIN_PIXELS.value, max_pixels=_MAX_PIXELS.value)

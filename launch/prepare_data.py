@@ -35,8 +35,8 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Delete what was prepared bef
 _LISTED = flags.DEFINE_integer("listed", 20, "How many bad records are printed; skipped.jsonl lists them all.", 0)
 # Each of these is for some sources only, and refused by the others.
 _TASK = flags.DEFINE_string(
-    "task", None, f"reason_rft: only this task; jsonl, parquet: the task of all records. {', '.join(TASKS)}, or your "
-    "own, my_task.py:TASK.",
+    "task", None, "reason_rft: only this task; jsonl, parquet, webdataset: the task of all records. "
+    f"{', '.join(TASKS)}, or your own, my_task.py:TASK.",
 )  # fmt: skip
 _IMAGE_ROOT = flags.DEFINE_string("image_root", None, "Where image paths start; not of every source.")
 _CATEGORIES = flags.DEFINE_string(

@@ -1,17 +1,18 @@
-"""Histories of navigation records from what the current policy thinks (UI-Venus), once an epoch. Three commands:
+"""Histories of navigation records from what the current policy thinks (UI-Venus), once an epoch. Two commands:
 
-    python launch/evaluate.py --checkpoint=workdirs/mine --benchmark=navigation_id --data_dir=steps.jsonl \\
-        --prompt=cot --samples=8 --temperature=1 --top_p=1 --top_k=0 --output=rollouts/epoch1
-    python launch/refine_histories.py --records=steps.jsonl --rollouts=rollouts/epoch1/navigation_id.jsonl \\
+    python launch/refine_histories.py --records=steps.jsonl --checkpoint=workdirs/mine --samples=8 \\
         --pools=pools.json --output=epoch2/steps.jsonl
     python launch/train.py --config=configs/ui_venus.py:navigation,data=epoch2,init=workdirs/mine
 
-The first draws completions and resumes where it was stopped. The second keeps the thoughts whose action is right in
---pools, which grow from epoch to epoch, puts one a step into the histories of later steps, and adds variants of steps
-with rare actions. It reads and writes files alone, and gives the same again when it is repeated.
+The first draws completions of the checkpoint for every step, by launch/evaluate.py, into epoch2_rollouts/;
+interrupted, the same command resumes. It keeps the thoughts whose action is right in --pools, which grow
+from epoch to epoch, puts one a step into the histories of later steps, and adds variants of steps with rare actions.
+With --rollouts, predictions that launch/evaluate.py has left, it reads and writes files alone. Repeated, it gives the
+same again.
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _RECORDS = flags.DEFINE_string(
     "records", None, "JSON Lines: id, image, problem, answer, size, episode, step.", required=True
 )
 _ROLLOUTS = flags.DEFINE_list("rollouts", [], "Predictions of launch/evaluate.py on these records, several by commas.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "The current policy, whose completions are drawn first.")
+_SAMPLES = flags.DEFINE_integer("samples", 8, "Completions a step, at temperature 1.", 1)
+_NEW = flags.DEFINE_integer("max_new_tokens", 128, "Longest completion in tokens.", 1)
 _POOLS = flags.DEFINE_string("pools", None, "File of the pools; made if it is not there.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON Lines to write: the records with their histories.", required=True)
 _LENGTH = flags.DEFINE_integer("length", _HOW.length, "Words that a thought in a history should have.", 1)
@@ -52,15 +56,16 @@ def run() -> int:
     if len(ids) < len(records):
         raise ValueError(f"{_RECORDS.value}: ids are missing or stand there twice; give each record its own")
     pools, read = histories.read_pools(Path(_POOLS.value)), 0
-    for file in _ROLLOUTS.value:
+    files = [*_ROLLOUTS.value, *([_drawn()] if _CHECKPOINT.value else [])]
+    for file in files:
         for reply in _lines(Path(file), "id and texts"):
             record = ids.get(str(reply.get("id")))
             if record is not None and isinstance(reply.get("texts"), list):
                 found = histories.thoughts([str(t) for t in reply["texts"]], histories.as_example(record))
                 pools = histories.merged(pools, str(record["id"]), found)
                 read += 1
-    if _ROLLOUTS.value and not read:
-        raise ValueError(f"--rollouts={','.join(_ROLLOUTS.value)}: no step of {_RECORDS.value} is in it")
+    if files and not read:
+        raise ValueError(f"--rollouts={','.join(map(str, files))}: no step of {_RECORDS.value} is in it")
     how = histories.Refinement(_LENGTH.value, _KEEP.value, tuple(_RARE.value), _VARIANTS.value, _SEED.value)
     out = histories.refined(records, pools, how)
     histories.write_pools(Path(_POOLS.value), pools)
@@ -70,6 +75,22 @@ def run() -> int:
     print(f"{len(records)} steps, {read} with completions, {covered} with a pool of {mean:.1f} thoughts on average")
     print(f"wrote {_OUTPUT.value}: {len(out)} records, {len(out) - len(records)} of them variants of rare actions")
     return 0
+
+
+def _drawn() -> Path:
+    """The predictions of the checkpoint for the records, which launch/evaluate.py draws, or resumes to draw. OSError
+    where it stops: it has said why."""
+    epoch = Path(_OUTPUT.value).absolute().parent  # whose folders a training reads for records
+    folder = epoch.with_name(f"{epoch.name}_rollouts")
+    command = [
+        sys.executable, str(Path(__file__).with_name("evaluate.py")), "--benchmark=navigation_id", "--prompt=cot",
+        f"--checkpoint={_CHECKPOINT.value}", f"--data_dir={_RECORDS.value}", f"--samples={_SAMPLES.value}",
+        "--temperature=1", "--top_p=1", "--top_k=0", f"--max_new_tokens={_NEW.value}", f"--seed={_SEED.value}",
+        f"--output={folder}",
+    ]  # fmt: skip
+    if code := subprocess.run(command, check=False).returncode:
+        raise OSError(f"launch/evaluate.py stopped with exit code {code}; the same command resumes it")
+    return folder / "navigation_id.jsonl"
 
 
 def _lines(path: Path, fields: str) -> list[dict]:

@@ -22,10 +22,14 @@ def write_lines(file: Path, values: Sequence[Any]) -> None:
 def write_atomic(file: Path, content: bytes) -> None:
     """The file is there whole or not at all, whatever kills the process or the machine."""
     temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    with open(temporary, "wb") as f:
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
+    try:
+        with open(temporary, "wb") as f:
+            f.write(content)
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as error:  # a full disk, whose error names no file
+        temporary.unlink(missing_ok=True)
+        raise type(error)(error.errno, error.strerror, str(file)) from None
     os.replace(temporary, file)
     folder = os.open(file.parent, os.O_RDONLY)
     try:

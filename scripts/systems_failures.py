@@ -51,7 +51,7 @@ def _grounding(text: str, example: Example) -> str:
 
 
 def _screen(text: str, example: Example) -> str:
-    gold, found = screen_box.gold_box(example), grounding.read_boxes(text)
+    gold, found = screen_box.gold_pixels(example), grounding.read_boxes(text)
     refuses = text.replace(" ", "").strip() == "[-1,-1]"
     if gold is None or refuses:
         return "absent"

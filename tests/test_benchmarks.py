@@ -278,7 +278,9 @@ def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
 
     from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig, VisionConfig
 
-    vision = VisionConfig(1, 4, 1, 4, in_channels=1, patch_size=2, temporal_patch_size=1)
+    vision = VisionConfig(
+        depth=1, embed_dim=4, num_heads=1, hidden_size=4, in_channels=1, patch_size=2, temporal_patch_size=1
+    )
     config = Qwen2VLConfig(16, 4, 8, 2, 2, 1, 2, (1, 0, 0), vision, 0, 1, 2, 3)
     s = Shapes(B=3, G=2, P=10, C=4, I=2, n=8)
     kv, rest = 2 * (2 * 4 * 2), 2 * (4 * 4 + 4 * 4 + 3 * 4 * 8)  # k and v; q; o; gate, up and down

@@ -5,6 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rrft_jax.data.sources.hub import is_hub
+from rrft_jax.data.sources.webdataset import is_pattern
 from rrft_jax.tasks.records import task_of_folder
 from rrft_jax.tasks.registry import AUTO, GENERAL, get_task
 
@@ -27,8 +28,8 @@ def _settle(config: ConfigDict) -> str:
     if is_hub(folder):
         config.task = GENERAL
         return f"config.task: {GENERAL}, as for any set of the hub; --config.task={first}, or another, in place of it"
-    if not folder or not Path(folder).expanduser().exists():  # whoever reads it says that it is not there
-        return ""
+    if not folder or not (is_pattern(folder) or Path(folder).expanduser().exists()):
+        return ""  # whoever reads it says that it is not there
     named, why = task_of_folder(folder, first, config.data.image_root)
     if named in (first, GENERAL):
         config.task = named

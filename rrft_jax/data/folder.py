@@ -1,7 +1,8 @@
 """Reads the records that `data=` or `--data_dir` names: one function for training and evaluation.
 
     a data set of launch/prepare_data.py, or a folder above it
-    FILE or FOLDER with lists (*.json), a record a line (*.jsonl) or tables (*.parquet)
+    FILE or FOLDER with lists (*.json), a record a line (*.jsonl), tables (*.parquet) or WebDataset's files (*.tar)
+    a pattern of the latter, such as shards/train-{000..012}.tar
     Reason-RFT-CoT-Dataset as downloaded, with train_jsons/ or pictures in zips
 
 Of a folder that holds training and test files, only those of the split that is asked for are read.
@@ -9,7 +10,7 @@ Of a folder that holds training and test files, only those of the split that is 
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +27,15 @@ from rrft_jax.data.records import (
 )
 from rrft_jax.data.sources import reason_rft
 from rrft_jax.data.sources.common import read_part, split_name
-from rrft_jax.data.sources.hub import is_hub, read_hub
+from rrft_jax.data.sources.hub import check_columns, is_hub, read_hub, renamed
 from rrft_jax.data.sources.tables import Row, jsonl_rows, parquet_rows, pictures_for
+from rrft_jax.data.sources.webdataset import ENDING as TAR
+from rrft_jax.data.sources.webdataset import expanded, is_pattern, refuse_streams, tar_pictures, tar_rows
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
 FOR_TRAINING = (TRAIN, "")
 FOR_EVALUATION = (TEST, VALIDATION, "", TRAIN)
-ENDINGS = (".json", ".jsonl", ".parquet")
+ENDINGS = (".json", ".jsonl", ".parquet", TAR)
 MAX_TABLES = 4 * 2**30  # bytes of Parquet files, whose pictures stay in memory
 _WORDS = {
     TRAIN: {"train", "training"},
@@ -51,17 +54,19 @@ def read_folder(
 
     split: its name; empty: the first of `wanted` that exists, where "" stands for files named after no split. strict:
     raise a RecordError that lists every problem instead of skipping the records that have one. image_root: where image
-    paths start, absolute or relative to the folder. columns: FIELD=COLUMN, of hf: alone. Raises FileNotFoundError or
-    ValueError that says what can be read.
+    paths start, absolute or relative to the folder. columns: FIELD=COLUMN, of records that are not prepared. Raises
+    FileNotFoundError or ValueError that says what can be read.
     """
     if is_hub(folder):
         if image_root:
             raise ValueError(f"config.data.image_root: {folder} holds its pictures itself; leave it empty")
         return read_hub(str(folder), task, split, strict, columns, lambda there: split_among(there, wanted))
-    if columns:
-        raise ValueError(f"config.data.columns is for data=hf:...; {folder} is read by the fields of its records")
+    refuse_streams(str(folder))
     folder = Path(folder).expanduser()
-    if (prepared := find_prepared(folder, task)) is not None:
+    prepared = find_prepared(folder, task)
+    if columns and (prepared is not None or is_published(folder)):
+        raise ValueError(f"config.data.columns: {folder} is read by the fields of its records; leave it empty")
+    if prepared is not None:
         if image_root:
             raise ValueError(f"config.data.image_root: {prepared} holds its pictures itself; leave it empty")
         splits = prepared_splits(prepared)
@@ -75,7 +80,7 @@ def read_folder(
             there = ", ".join(parts) or list_problems(found.problems, 20) or "none of this task"
             raise ValueError(f"{folder} has no split {name!r} of {task}; it holds {there}: {_NAME_ONE}")
         return replace(read_part(parts[name], strict), notes=_note(name, tuple(parts)))
-    return read_records(folder, task, image_root or None, strict, split, wanted)
+    return read_records(folder, task, image_root or None, strict, split, wanted, columns)
 
 
 def split_among(there: Sequence[str], wanted: Sequence[str]) -> str | None:
@@ -95,7 +100,7 @@ def is_published(folder: Path) -> bool:
 
 def read_records(
     folder: str | Path, task: str = "", image_root: str | Path | None = None, strict: bool = False, split: str = "",
-    wanted: Sequence[str] = FOR_TRAINING,
+    wanted: Sequence[str] = FOR_TRAINING, columns: Sequence[str] = (),
 ) -> Records:
     """As `read_folder`, of a file or of a folder with record files, in the order of their names.
 
@@ -103,22 +108,24 @@ def read_records(
     in both. Raises FileNotFoundError for a missing folder or image root, RecordError where no record is left.
     """
     folder = Path(folder).expanduser()
-    files = record_files(folder)
+    files, mapping = record_files(folder), check_columns(columns)
     files, aside = _of_split(files, split, wanted, folder)
     tables = sum(path.stat().st_size for path in files if path.suffix == ".parquet")
     if tables > MAX_TABLES:
         command = _PREPARE.format(folder).replace("...", f"parquet --task={task}")
         size = f"{tables / 2**30:.1f} GiB of Parquet files"
         raise ValueError(f"{folder}: {size} are too much to keep in memory; prepare them once:\n  {command}")
-    top = folder.parent if folder.is_file() else folder
+    top = folder if folder.is_dir() else folder.parent
     root = "" if image_root is None else str(Path(image_root).expanduser())
     if root and not (top / root).is_dir():
         raise FileNotFoundError(f"image root {top / root} does not exist; it is absolute or relative to {top}")
 
     examples, problems, first_seen = [], [], {}
     for path in files:
-        pictures = pictures_for(path.parent, top, root)
-        for number, row in _rows(path):
+        pictures = tar_pictures(path) if path.suffix == TAR else pictures_for(path.parent, top, root)
+        for number, row in _rows(path, mapping):
+            if mapping and isinstance(row, dict) and path.suffix != TAR:
+                row = _renamed(row, mapping, path.name, number)
             if isinstance(row, Problem):
                 problems.append(row)
                 continue
@@ -142,18 +149,22 @@ def record_files(folder: Path) -> list[Path]:
     if folder.is_file() and folder.suffix in ENDINGS:
         return [folder]
     kinds = ", ".join(f"*{ending}" for ending in ENDINGS)
+    if is_pattern(str(folder)) and (files := [path for path in expanded(str(folder)) if path.suffix == TAR]):
+        if missing := next((path for path in files if not path.is_file()), None):
+            raise FileNotFoundError(f"data={folder}: {missing} does not exist; get it, or name those that are there")
+        return files
     if not folder.is_dir():
         what = "is no record file" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"data folder {folder} {what}; name a file or a folder of records ({kinds})")
     files = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
-    files = files or sorted(path for path in folder.glob("*/*") if path.suffix in (".jsonl", ".parquet"))
+    files = files or sorted(path for path in folder.glob("*/*") if path.suffix in (".jsonl", ".parquet", TAR))
     if not files:
         there = Counter(path.suffix or "without an ending" for path in folder.iterdir() if path.is_file())
         listed = ", ".join(f"{count} {ending}" for ending, count in there.most_common(5))
         others = f"; it holds {listed}" if listed else ""
         raise FileNotFoundError(
-            f"data folder {folder} holds no *.json (a list of records), *.jsonl (one a line) or *.parquet{others}. "
-            f"Write your records so, or read a published data set once:\n  {_PREPARE.format(folder)}"
+            f"data folder {folder} holds no *.json (a list of records), *.jsonl (one a line), *.parquet or *.tar"
+            f"{others}. Write your records so, or read a published data set once:\n  {_PREPARE.format(folder)}"
         )
     return files
 
@@ -193,10 +204,19 @@ def _note(name: str, there: Sequence[str]) -> tuple[str, ...]:
     return (f"split {name} is read, of {', '.join(there)}",) if len(there) > 1 else ()
 
 
-def _rows(path: Path) -> Iterator[Row | tuple[int, object]]:
+def _renamed(row: dict, mapping: Mapping[str, str], file: str, number: int) -> dict | Problem:
+    try:
+        return renamed(row, mapping)
+    except ValueError as error:
+        return Problem(file, record_name(row, number), "missing field", str(error))
+
+
+def _rows(path: Path, mapping: Mapping[str, str]) -> Iterator[Row | tuple[int, object]]:
     if path.suffix == ".jsonl":
         return jsonl_rows(path, None)
     if path.suffix == ".parquet":
         return parquet_rows(path, None)
+    if path.suffix == TAR:
+        return tar_rows(path, None, mapping)
     records, wrong = load_list(path)
     return enumerate((*wrong, *records))

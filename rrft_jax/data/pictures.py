@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 MAX_BYTES = 2**28  # of a picture in an archive, where a few kilobytes can stand for any number
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -71,13 +71,17 @@ class Archive:
 
     def __init__(self, path: Path):
         """Raises ValueError where the file is no complete zip archive."""
-        self.path = path
+        self._path = path
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             message = f"{path}: not a complete zip archive ({error}); get it again or unpack it next to itself"
             raise ValueError(message) from error
         self._members = frozenset(self._zip.namelist())
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     def find(self, name: str) -> ZipPicture | None:
         name = name.removeprefix("./").lstrip("/")
@@ -88,14 +92,26 @@ class Archive:
         return None
 
 
+class Named(Protocol):
+    """Stored pictures by their names in one file."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def find(self, name: str, /) -> Any:
+        """None where there is none of this name."""
+        ...
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Finds pictures by the names that records give them: in folders first, then in archives, in the order given."""
 
     roots: Sequence[Path]
-    archives: Sequence[Archive] = ()
+    archives: Sequence[Named] = ()
 
-    def find(self, name: str) -> str | ZipPicture | None:
+    def find(self, name: str) -> Any:
+        """The path of a file, a stored picture, or None."""
         for root in self.roots:
             if _is_file(path := root / name):
                 return str(path)

@@ -63,7 +63,11 @@ def _values(feature: bytes) -> list:
             elif kind == 2:
                 values += struct.unpack(f"<{len(value) // 4}f", value) if isinstance(value, bytes) else [value]
             else:
-                values += [_signed(v) for v in (_packed(value) if isinstance(value, bytes) else [value])]
+                numbers = _packed(value) if isinstance(value, bytes) else [value]
+                for read in numbers:
+                    if not isinstance(read, int):
+                        raise ValueError("a list of integers has another number")
+                    values.append(_signed(read))
     return values
 
 

@@ -29,7 +29,7 @@ def run_benchmark(
     verify: Verify,
     ks: Sequence[int] = (),
     about: Mapping[str, Any] = MappingProxyType({}),
-    on_reply: Callable[[int], None] = lambda done: None,
+    on_reply: Callable[[int], object] = lambda done: None,
     read: Callable[[str, Example], str] = lambda text, example: text,
 ) -> dict[str, Any]:
     """Leaves <name>.jsonl (a line per question) and <name>.json (the numbers) in `folder`; returns the numbers.

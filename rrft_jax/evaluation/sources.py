@@ -35,14 +35,14 @@ class Asked(NamedTuple):
 
 def questions(
     benchmark: Benchmark, folder: str, limit: int, prompt: str, strict: bool = False, split: str = "",
-    image_root: str = "",
+    image_root: str = "", columns: Sequence[str] = (),
 ) -> Asked:
     """The examples of a benchmark and how they are asked.
 
     folder: where the published test files are, as downloaded or prepared, or of a column without a published file the
     records, of the split of that name, else the test split; empty: generated. limit: only the first so many; 0: all,
     and GENERATED of what is generated. Bad records are skipped and counted, or with `strict` an error. Raises
-    ValueError where the folder does not hold the benchmark.
+    ValueError where the folder does not hold the benchmark. image_root, columns: as of `read_folder`.
     """
     task, column = benchmark.task, benchmark.column
     if not folder:
@@ -51,9 +51,10 @@ def questions(
         examples = [task.make(0, i, SPLIT, column.domain) for i in range(limit or GENERATED)]
         return Asked(examples, task.prompt_fn(prompt), {"source": "generated", "limit": limit, "skipped": []})
     if not column.file:
-        records = _own(benchmark, folder, strict, split, image_root)
-    elif split or image_root:
-        flag = f"--split={split}" if split else f"--image_root={image_root}"
+        records = _own(benchmark, folder, strict, split, image_root, columns)
+    elif split or image_root or columns:
+        flags = {"split": split, "image_root": image_root, "columns": ",".join(columns)}
+        flag = next(f"--{name}={value}" for name, value in flags.items() if value)
         raise ValueError(f"{flag} is of records of your own, and {benchmark.name} is a published column: leave it out")
     elif prepared := find_prepared(folder, task.name):
         records = _prepared(benchmark, prepared, strict)
@@ -91,10 +92,12 @@ def _prepared(benchmark: Benchmark, folder: Path, strict: bool) -> Records:
     return read_prepared(folder, benchmark.task.name, benchmark.column.split, strict)
 
 
-def _own(benchmark: Benchmark, folder: str, strict: bool, split: str, image_root: str) -> Records:
+def _own(
+    benchmark: Benchmark, folder: str, strict: bool, split: str, image_root: str, columns: Sequence[str]
+) -> Records:
     """Records of the user's own: whatever `data=` of a training may name, its test split where there is one."""
     task = benchmark.task
-    found = read_folder(folder, task.name, split, image_root, strict, FOR_EVALUATION)
+    found = read_folder(folder, task.name, split, image_root, strict, FOR_EVALUATION, columns)
     for note in found.notes:
         logging.warning("%s: %s", benchmark.name, note)
     examples, refused = taken(task, found.examples)

@@ -1,5 +1,6 @@
 """LoRA adapters in PEFT's format: adapter_config.json and adapter_model.safetensors, written and read back."""
 
+import hashlib
 import json
 import logging
 import math
@@ -12,7 +13,7 @@ import numpy as np
 from rrft_jax.fields import flag, text
 from rrft_jax.files import read_json_object, shown
 from rrft_jax.models import lora
-from rrft_jax.models.files import StoredTensor, fingerprint, open_tensors, read_metadata, write_tensors
+from rrft_jax.models.files import StoredTensor, open_tensors, read_metadata, values_digest, write_tensors
 from rrft_jax.models.names import TensorNames
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.protocol import Sizes
@@ -54,6 +55,13 @@ def weights_file(directory: str | Path) -> Path:
         remedy = f"save it with PEFT again, {older.name} is not read" if older.is_file() else "copy it there as well"
         raise FileNotFoundError(f"{path} not found: a LoRA adapter is {CONFIG} and {WEIGHTS} in one folder; {remedy}")
     return path
+
+
+def fingerprint_of(directory: str | Path) -> str:
+    """A digest of both files of an adapter, whole, since they are small."""
+    digest = hashlib.sha256((Path(directory).expanduser() / CONFIG).read_bytes())
+    digest.update(weights_file(directory).read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def check_files(directory: str | Path) -> None:
@@ -104,7 +112,7 @@ def save_adapter(directory: str | Path, params: Mapping, base: Path) -> None:
         "inference_mode": True,
     }
     # One entry alone: safetensors writes several in an order of its own, and equal runs would leave unequal files.
-    write_tensors(tensors, directory / WEIGHTS, {BASE: fingerprint(base, names)})
+    write_tensors(tensors, directory / WEIGHTS, {BASE: values_digest(base, names)})
     (directory / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
 
 
@@ -160,7 +168,7 @@ def read_adapter(directory: str | Path, config: Sizes, base: Path) -> dict[str, 
             f"{problems[0]}; give its own base as init{', or merge it with PEFT' if few else ''}"
         )
     known = read_metadata(directory / WEIGHTS).get(BASE)
-    if known and known != fingerprint(base, names):
+    if known and known != values_digest(base, names):
         raise ValueError(
             f"{directory / WEIGHTS}: an adapter of another base than {base} ({named}): the sizes fit, the weights are "
             "others; give its own base as init"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rrft_jax.fields import count, field, flag, number, section_of, text, token_id, token_ids
-from rrft_jax.models.sizes import ModelSizes
+from rrft_jax.files import shown
+from rrft_jax.models.sizes import ModelSizes, TowerSizes
 
 LAYERS, ROWS = 2**12, 2**24  # more than any model has
 
@@ -82,11 +83,33 @@ def check_acts(language: dict, vision: dict, path: Path, tower: str) -> None:
         raise ValueError(f"{path}: hidden_act {acts} of decoder and tower is not {('silu', tower)} as released")
 
 
-def tower_theta(vision: dict, path: Path) -> float:
-    return float(number(section_of(vision, path, "rope_parameters"), path, "rope_theta", default=10000.0))
+def tower_sizes(
+    vision: dict, path: Path, *, width: str, patch: int, depth: int | None = None, heads: int | None = None
+) -> dict[str, Any]:
+    """Arguments of `TowerSizes`. width: what the file calls the width of a patch; patch, depth, heads: patch_size,
+    depth and num_heads where the file says none, None: it has to."""
+    given = {name: {} if value is None else {"default": value} for name, value in (("depth", depth), ("heads", heads))}
+    return dict(
+        depth=count(vision, path, "depth", most=LAYERS, **given["depth"]),
+        embed_dim=count(vision, path, width),
+        num_heads=count(vision, path, "num_heads", **given["heads"]),
+        in_channels=count(vision, path, "in_channels", "in_chans", default=3),
+        patch_size=count(vision, path, "patch_size", default=patch),
+        temporal_patch_size=count(vision, path, "temporal_patch_size", default=2),
+        spatial_merge_size=count(vision, path, "spatial_merge_size", default=2),
+        rope_theta=float(number(section_of(vision, path, "rope_parameters"), path, "rope_theta", default=10000.0)),
+    )
 
 
-def special_tokens(sizes: ModelSizes) -> dict[str, Any]:
+def block_numbers(vision: dict, path: Path, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """A list of numbers of blocks of the tower."""
+    numbers = field(vision, path, name, default=default)
+    if not isinstance(numbers, list | tuple) or any(type(i) is not int or i < 0 for i in numbers):
+        raise ValueError(f"{path}: {name} is {shown(numbers)}, a list of numbers of blocks is wanted")
+    return tuple(numbers)
+
+
+def special_token_fields(sizes: ModelSizes) -> dict[str, Any]:
     """Fields of the outer level, as every layout has them."""
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id", "tie_word_embeddings")
     return {name: getattr(sizes, name) for name in names}
@@ -115,12 +138,18 @@ def decoder_fields(sizes: ModelSizes) -> dict[str, Any]:
     }
 
 
+def tower_fields(vision: TowerSizes, width: str, act: str) -> dict[str, Any]:
+    """Fields of vision_config that every layout has. width: what it calls the width of a patch; act: hidden_act."""
+    names = ("depth", "num_heads", "in_channels", "patch_size", "temporal_patch_size", "spatial_merge_size")
+    return {**{name: getattr(vision, name) for name in names}, width: vision.embed_dim, "hidden_act": act}
+
+
 def flat_layout(sizes: ModelSizes, architecture: str, dtype: str, vision: dict[str, Any]) -> dict[str, Any]:
     """The published flat layout, which every transformers release with these models reads."""
     return {
         "architectures": [architecture],
         "model_type": sizes.model_type,
-        **special_tokens(sizes),
+        **special_token_fields(sizes),
         **decoder_fields(sizes),
         "rope_theta": sizes.rope_theta,
         "rope_scaling": {"type": "mrope", "mrope_section": list(sizes.mrope_section)},

@@ -96,7 +96,7 @@ def read_metadata(file: Path) -> dict[str, str]:
         raise _damaged(file, str(error)) from error
 
 
-def fingerprint(directory: Path, names: TensorNames) -> str:
+def values_digest(directory: Path, names: TensorNames) -> str:
     """A digest of the first values (up to 64) of every tensor: the same however the weights are cut into shards.
 
     It tells one base from another by reading a few kilobytes; it is no protection against tampering.

@@ -19,7 +19,7 @@ from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models import lora
 
 SCHEMES = ("int8", "nf4")
-BESIDE = "bfloat16"  # what is not a kernel keeps this dtype: embeddings, norms, biases
+UNQUANTIZED = "bfloat16"  # what is not a kernel keeps this dtype: embeddings, norms, biases
 SCALE = "_scale"  # behind the path of the kernel
 BLOCK = 64
 _CODES = {"int8": jnp.dtype("int8"), "nf4": jnp.dtype("uint4")}
@@ -30,7 +30,7 @@ def dtype_of(path: str, frozen_dtype: str) -> Any:
     if frozen_dtype not in SCHEMES:
         return jnp.dtype(frozen_dtype)
     kernel = path.endswith("/kernel") and path != f"{lora.EXCLUDED}/kernel"
-    return frozen_dtype if kernel else jnp.dtype(BESIDE)
+    return frozen_dtype if kernel else jnp.dtype(UNQUANTIZED)
 
 
 def shapes(path: str, shape: tuple[int, ...], kept: Any) -> dict[str, jax.ShapeDtypeStruct]:

@@ -5,6 +5,32 @@ from dataclasses import dataclass
 from rrft_jax.models.protocol import VisionSizes
 
 
+@dataclass(frozen=True, kw_only=True)
+class TowerSizes:
+    """What the towers of several families have; a family adds its own, among them the widths of MLP and features.
+
+    embed_dim: width of a patch; patch_size: pixels a side; temporal_patch_size: frames; spatial_merge_size: patches a
+    side that become one feature.
+    """
+
+    depth: int
+    embed_dim: int
+    num_heads: int
+    in_channels: int = 3
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    spatial_merge_size: int = 2
+    rope_theta: float = 10000.0
+
+    @property
+    def patch_dim(self) -> int:
+        return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+
 @dataclass(frozen=True)
 class ModelSizes:
     """What `protocol.Sizes` asks for; a family adds its `model_type`, and the checks of what it alone has."""

@@ -1,6 +1,7 @@
 """What vision towers share: patches of one image or frame pair per slot, attention inside the slot, equal blocks."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Key, Shaped
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.attention import attend_whole
 from rrft_jax.models.dense_attention import attend_in_parts
-from rrft_jax.models.layers import Dense
+from rrft_jax.models.layers import Dense, LayerNorm, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import VisionSizes
 from rrft_jax.models.rope import rotate
@@ -100,6 +101,48 @@ def attend_slot(
     if backend == "xla":
         return attend_in_parts(q[:, None], k[:, None], v[:, None], mask[:, None, None, :])[:, 0]
     return attend_whole(backend, q, k, v, mask)
+
+
+class LayerNormBlock(nn.Module):
+    """A block with LayerNorm, an MLP of two layers and attention to the whole slot."""
+
+    config: VisionSizes
+    act: Callable[[jax.Array], jax.Array]  # of the MLP
+    dtype: Any = jnp.float32
+    backend: str = "xla"  # a name in attention.BACKENDS
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[HostOrDevice, "S n E"],
+        mask: Shaped[HostOrDevice, "S n"],
+        cos: Float[HostOrDevice, "S n half"],
+        sin: Float[HostOrDevice, "S n half"],
+    ) -> Float[Array, "S n E"]:
+        """S slots; half is A/2."""
+        c, dtype = self.config, self.dtype
+        norm, attend = LayerNorm(dtype=dtype, name="norm1"), partial(attend_slot, self.backend, mask)
+        x = attention(x, norm, c.num_heads, cos, sin, attend, dtype)
+        h = Dense(c.intermediate_size, dtype=dtype, name="fc1")(LayerNorm(dtype=dtype, name="norm2")(x))
+        return x + Dense(c.embed_dim, dtype=dtype, name="fc2")(self.act(h))
+
+
+def init_tower(
+    v: VisionSizes,
+    block: nn.Module,
+    merger: nn.Module,
+    patch_key: Key[Array, ""],
+    blocks_key: Key[Array, ""],
+    merger_key: Key[Array, ""],
+    patch_bias: bool = False,
+) -> dict:
+    """Random float32 parameters of what every tower has: patch embedding, blocks and merger."""
+    rope = (1, 4, v.embed_dim // v.num_heads // 2)
+    return {
+        "patch_embed": init_module(PatchEmbed(v.embed_dim, use_bias=patch_bias), patch_key, (1, 4, v.patch_dim)),
+        "blocks": init_stack(block, v.depth, blocks_key, (1, 4, v.embed_dim), (1, 4), rope, rope),
+        "merger": init_module(merger, merger_key, (1, v.spatial_merge_size**2, v.embed_dim)),
+    }
 
 
 def flat_slots(x: Shaped[HostOrDevice, "B I ..."]) -> Shaped[HostOrDevice, "slots ..."]:

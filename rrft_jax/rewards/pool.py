@@ -1,9 +1,9 @@
 """Worker processes with a hard time limit per item, for checks that may never return.
 
-A worker that overruns or crashes is killed and replaced; its item gets a reason in place of a value, and the
-rest of the batch is computed. Workers are fresh interpreters that import the reward code alone: neither the main
-program (`multiprocessing` would run it again, with everything it imports) nor a fork of a process that holds JAX
-threads. POSIX only.
+A worker that overruns or crashes is killed and replaced; its item gets a reason in place of a value, and the rest of
+the batch is computed. An item whose worker died is tried once more: it may have been killed from outside. Workers are
+fresh interpreters that import the reward code alone: neither the main program (`multiprocessing` would run it again,
+with everything it imports) nor a fork of a process that holds JAX threads. POSIX only.
 """
 
 import os
@@ -23,6 +23,7 @@ from typing import Any
 from rrft_jax.rewards.values import Outcome, SetupError
 
 _ITEMS_PER_CHUNK = 16
+_START = -1  # in place of an item's position
 _DEAD = float("-inf")  # the deadline of a worker whose process has ended
 
 
@@ -93,6 +94,7 @@ class Pool:
     def _map(self, function: Callable[..., Any], items: Sequence[Sequence[Any]]) -> list[Outcome]:
         todo = deque(enumerate(items))
         outcomes: list[Outcome | None] = [None] * len(items)
+        again: set[int] = set()  # positions that are tried a second time; _START for the start of a worker
         give_up = time.monotonic() + self._batch_limit_s
         chunk = max(1, min(_ITEMS_PER_CHUNK, -(-len(items) // (2 * self._size))))
         while todo or any(worker.items for worker in self._workers):
@@ -103,7 +105,7 @@ class Pool:
                     if not self._send(worker, function, sent):
                         todo.extendleft(reversed(sent))
             self._listen(outcomes, give_up)
-            self._cut(outcomes, todo, give_up)
+            self._cut(outcomes, todo, give_up, again)
         return [outcome for outcome in outcomes if outcome is not None]  # each has one by now
 
     def _start(self, wanted: int) -> None:
@@ -166,14 +168,22 @@ class Pool:
             outcomes[position] = Outcome(*content)
         worker.deadline = time.monotonic() + self._item_limit_s
 
-    def _cut(self, outcomes: list[Outcome | None], todo: deque, give_up: float) -> None:
-        """Kill what is dead or overdue, fail the item it was at, and put the rest of its chunk back."""
+    def _cut(self, outcomes: list[Outcome | None], todo: deque, give_up: float, again: set[int]) -> None:
+        """Kill what is dead or overdue, fail the item it was at, and put the rest of its chunk back.
+
+        What died is tried again, unless it was.
+        """
         now = time.monotonic()
         for worker in self._watched():
             if now < min(worker.deadline, give_up if worker.items else float("inf")):
                 continue
             self._workers.remove(worker)
             code = _end(worker, patience_s=0.1 if worker.deadline == _DEAD else 0.0)
+            place = worker.items[0][0] if worker.items else _START
+            if worker.deadline == _DEAD and place not in again and (worker.ready or code < 0):
+                again.add(place)
+                todo.extendleft(reversed(worker.items))
+                continue
             if not worker.ready:
                 raise SetupError(f"a reward worker did not start (exit code {code}): its error output says why")
             if worker.items:

@@ -151,7 +151,7 @@ def action_step(
             if box is not None and name == "box":
                 right = box[0] <= x <= box[2] and box[1] <= y <= box[3]
             else:
-                right = math.dist((x, y), point) <= FAR * frame.diagonal
+                right = frame is not None and math.dist((x, y), point) <= FAR * frame.diagonal
             if not right:
                 return 0.0
         if "app" in gold.values:

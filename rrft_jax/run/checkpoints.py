@@ -29,6 +29,7 @@ from rrft_jax.fields import section_of, text
 from rrft_jax.files import read_json_object, shown, write_atomic
 from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.run.checksums import array_form, checksums
+from rrft_jax.run.room import free_bytes, is_full, quiet_threads, wanted_room
 
 TRASH, ABOUT = ".deleted", "_CHECKPOINT_METADATA"
 METRIC = "eval/accuracy"  # the name under which a step's metric is stored
@@ -136,20 +137,20 @@ class Checkpoints:
         items = {
             "state": ocp.args.StandardSave(flat), "host": ocp.args.JsonSave(host), "checksums": ocp.args.JsonSave(sums),
         }  # fmt: skip
-        self._check_room(step, sum(leaf.nbytes for leaf in flat.values()))
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+        what, wanted = f"the checkpoint of step {step}", sum(leaf.nbytes for leaf in flat.values())
+        wanted += wanted // 20 + 2**20  # Orbax's own files beside the arrays
+        if free_bytes(self.directory) < wanted:
+            raise CheckpointError(wanted_room(what, wanted, self.directory))
+        try:
+            with quiet_threads():
+                self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)
+        except Exception as error:  # of many kinds, as the storage libraries have them
+            if not is_full(error):
+                raise
+            self._remove_unfinished()  # what was written takes room that the next attempt needs
+            raise CheckpointError(wanted_room(what, wanted, self.directory)) from error
         self._empty_trash()
         return True
-
-    def _check_room(self, step: int, wanted: int) -> None:
-        """Before Orbax begins: its threads report a full disk in dozens of tracebacks."""
-        wanted += wanted // 20 + 2**20  # Orbax's own files beside the arrays
-        free = shutil.disk_usage(self.directory).free
-        if free < wanted:
-            raise CheckpointError(
-                f"the checkpoint of step {step} takes {wanted / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are free "
-                f"at {self.directory}: make room there, then resume."
-            )
 
     def add_metric(self, step: int, metric: float) -> None:
         """Gives a step that was saved without a metric the held-out accuracy that was measured since, and removes the
@@ -270,7 +271,7 @@ class Checkpoints:
         """Removes what a killed save left. Orbax can too, but in a thread that may outlast the start of the run."""
         if jax.process_index() == 0 and not self._read_only:
             for leftover in self.directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
-                shutil.rmtree(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)  # a thread of a save that failed may still write there
 
     def _named(self, step: int | None) -> str:
         return "" if step is None else f" of step {step}"

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,8 +41,16 @@ class MetricsWriter:
                 "Call cut_back(checkpoint step) when resuming, and write once a step."
             )
         record = make_record(step, metrics, time.time())
-        handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
-        handle.flush()
+        size = handle.tell()
+        try:
+            handle.write((json.dumps(record, allow_nan=False) + "\n").encode())
+            handle.flush()
+        except OSError as error:  # a full disk, whose error names no file
+            self._handle = None
+            with suppress(OSError):  # closing tries to write the rest again
+                handle.close()
+            os.truncate(self._file, size)
+            raise type(error)(error.errno, error.strerror, str(self._file)) from None
         self._last = step
 
     def cut_back(self, step: int) -> int:

@@ -85,7 +85,7 @@ def _answer(reply: Callable, turns: Sequence[Turn], number: int, write: Callable
 
 
 @contextmanager
-def stopped_by_interrupt() -> Generator[Callable[[], bool]]:
+def stopped_by_interrupt() -> Generator[Callable[[], bool], None, None]:
     """Ctrl-C sets what stopped() says instead of raising: an exception amid a device program would leave buffers that
     were given away. A second one raises, for a program that never comes back."""
     pressed = threading.Event()

@@ -56,7 +56,7 @@ def rounding(inner: optax.GradientTransformation, seed: int = 0) -> optax.Gradie
     parameters, they give the rounded ones. Random bits are addressed by (seed, number of the update, leaf).
     """
 
-    def update(updates: Any, state: RoundedState, params: Any = None) -> tuple[Any, RoundedState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, RoundedState]:
         key, number = jax.random.fold_in(jax.random.key(seed), state.count), itertools.count()
 
         def as_before(new: Any, old: Any) -> Any:
@@ -72,7 +72,10 @@ def rounding(inner: optax.GradientTransformation, seed: int = 0) -> optax.Gradie
 
         return jax.tree.map(step, updates, params, wide), RoundedState(state.count + 1, kept)
 
-    return optax.GradientTransformation(lambda params: RoundedState(jnp.int32(0), inner.init(params)), update)
+    def init(params: Any) -> RoundedState:
+        return RoundedState(jnp.zeros((), jnp.int32), inner.init(params))
+
+    return optax.GradientTransformation(init, update)
 
 
 def _widened(x: Any) -> Any:

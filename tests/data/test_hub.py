@@ -77,8 +77,11 @@ def test_what_needs_no_package(tmp_path, monkeypatch):
     assert as_record({"question": "q", "solution": "s", "image": b"x"}, {}, "set", 7) == {
         "id": "set-000007", "problem": "q", "answer": "s", "image": b"x",
     }  # fmt: skip
-    with pytest.raises(ValueError, match="config.data.columns is for data=hf:"):
-        read_folder(tmp_path, "vqa", columns=("problem=query",))
+    lines = [{"id": 1, "query": "q", "problem": "other", "answer": "s", "image": []}, {"id": 2, "problem": "q"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records = read_folder(tmp_path, "vqa", columns=("problem=query",))
+    assert [(e.id, e.problem) for e in records.examples] == [("1", "q")]
+    assert "problem=query: there is no such column; there are id, problem" in str(records.problems[0])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="needs the package datasets: pip install datasets$"):
         read_hub("hf:some/set@train", "vqa", "", False, (), lambda there: None)

@@ -79,8 +79,10 @@ def test_against_loops_with_missing_rewards_and_rows_that_only_fill(name, data):
     greedy = data.draw(arrays(np.float32, B, elements=NUMBERS))
     gamma = data.draw(st.sampled_from([1.0, 0.5])) if name == "reinforce_pp" else 1.0
     weights = np.array([1.0, 0.25], np.float32)
-    fill = lambda x, axis: np.concatenate([x, np.full_like(x.take([0], axis), 3)], axis)  # noqa: E731
-    weight = fill(np.ones_like(rewards), 0) * (np.arange(B + 1) < B)[:, None]
+    # The row that only fills has unequal values, which would teach something if it counted.
+    more = lambda x: (np.arange(x.size) % 3 + 1).reshape(x.shape).astype(x.dtype)  # noqa: E731
+    fill = lambda x, axis: np.concatenate([x, more(x.take([0], axis))], axis)  # noqa: E731
+    weight = np.repeat(np.arange(B + 1) < B, G).reshape(B + 1, G)
     inputs = {
         "mask": lambda: np.arange(C) < fill(lengths, 0)[..., None],
         "parts": lambda: fill(parts, 1), "weights": lambda: weights, "greedy": lambda: fill(greedy, 0),
@@ -105,6 +107,14 @@ def test_by_hand():
     mask = np.arange(2) < np.array([[2, 1, 1, 2]])[..., None]  # returns 1, 1, 0, 0: mean 1/2, variance 1/3
     root = np.sqrt(3) / 2
     np.testing.assert_allclose(run("reinforce_pp", mask=mask), [[root, -root, -root, 0]], rtol=1e-6)
+
+
+def test_a_row_that_only_fills_and_one_without_a_greedy_reward_count_nowhere_in_remax():
+    rewards = np.array([[1, 0], [5, 5], [1, 0]], np.float32)
+    weight, greedy = np.array([[1, 1], [0, 0], [1, 1]], np.float32), np.array([0.25, 2, NAN], np.float32)
+    found, stats = estimate_advantages(rewards, weight, {"greedy": lambda: greedy}, estimator="remax")
+    np.testing.assert_array_equal(found, [[0.75, -0.25], [0, 0], [0, 0]])
+    assert float(stats["reward_greedy"]) == 0.25
 
 
 def verl_gae(rewards, values, mask, gamma, lam):

@@ -16,7 +16,7 @@ from rrft_jax.models.adapter import (
     read_adapter,
     save_adapter,
 )
-from rrft_jax.models.files import fingerprint
+from rrft_jax.models.files import values_digest
 from rrft_jax.models.lora import LoRA
 from rrft_jax.models.paths import from_paths, leaf_paths
 from rrft_jax.models.weights import load_params, save_params, tensor_names
@@ -101,9 +101,9 @@ def test_merged_while_reading_and_while_writing(adapter, base, tmp_path):
 
 def test_the_fingerprint_is_of_the_weights_not_of_the_files(base, tmp_path):
     save_params(tmp_path / "cut", TINY, load_params(base), dtype="float32", shard_bytes=20_000)
-    assert fingerprint(tmp_path / "cut", NAMES) == fingerprint(base, NAMES)
+    assert values_digest(tmp_path / "cut", NAMES) == values_digest(base, NAMES)
     save_params(tmp_path / "other", TINY, tiny_params(seed=1), dtype="float32")
-    assert fingerprint(tmp_path / "other", NAMES) != fingerprint(base, NAMES)
+    assert values_digest(tmp_path / "other", NAMES) != values_digest(base, NAMES)
 
 
 def one_line(adapter, config, base, *words):

@@ -62,7 +62,9 @@ def test_batches_of_training_and_of_the_held_out_sets():
     patch = NANO.vision.patch_dim * 4 + 1 + 2 * 4  # values, mask, row and column
     prompt = 4 + 88 * (4 + 1 + 3 * 4) + 4 + 64 * patch
     assert host(config).batches == 3 * 4 * prompt
-    assert host(config).held_out == 2 * 3 * 8 * prompt  # in-domain and out-of-domain, three batches of 8 each
+    # In-domain and out-of-domain, three batches of 8 each, and one with exchanged pictures.
+    assert host(config).held_out == (2 * 3 + 1) * 8 * prompt
+    config.log.exchanged_pictures = False
     config.data.folder = "somewhere"  # one set of records
     assert host(config).held_out == 3 * 8 * prompt
     # Beyond KEPT: what there is room for, a batch that is in use and one being made.

@@ -1,6 +1,7 @@
 """Shared by the reward tests; top-level functions here can be sent to a worker."""
 
 import os
+import signal
 import sys
 import time
 
@@ -48,6 +49,15 @@ def crash_or_square(x):
     if x == 13:
         os._exit(7)
     return x * x
+
+
+def killed_once(x, folder):
+    """Its process is killed from outside the first time."""
+    try:
+        os.mkdir(f"{folder}/{x}")
+    except FileExistsError:
+        return x * x
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def raise_or_square(x):

@@ -92,6 +92,11 @@ def test_workers_that_died_while_idle_are_replaced():
     assert time.monotonic() - start < 60
 
 
+def test_an_item_whose_worker_was_killed_is_tried_again(pool, tmp_path):
+    items = [(x, str(tmp_path)) for x in range(4)]
+    assert values(pool.map(helpers.killed_once, items)) == [0, 1, 4, 9]
+
+
 def test_memory_is_limited_and_results_must_travel(pool):
     assert "MemoryError" in pool.map(helpers.hoard, [(64,)])[0].error
     assert pool.map(helpers.unpicklable, [(1,)])[0].error

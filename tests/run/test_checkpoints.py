@@ -1,6 +1,7 @@
 import hashlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -254,7 +255,7 @@ def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatc
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, {"x": jnp.zeros(1000)}, {})
         free = SimpleNamespace(free=2**20 + 4199)  # 4,000 bytes, a twentieth and a MiB of Orbax's own are asked for
-        monkeypatch.setattr("rrft_jax.run.checkpoints.shutil.disk_usage", lambda path: free)
+        monkeypatch.setattr("rrft_jax.run.room.shutil.disk_usage", lambda path: free)
         with pytest.raises(CheckpointError, match="takes 1.0 MiB, and 1.0 MiB are free at .* make room there"):
             checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
         free.free += 1
@@ -268,3 +269,19 @@ def test_processes_agree_whether_or_not_a_faster_one_has_made_the_folder(tmp_pat
     for _ in range(2):  # the second finds what the first has made
         Checkpoints(tmp_path / "checkpoints").close()
     assert len(calls) == 2
+
+
+def test_a_disk_that_fills_during_a_save_is_one_line(tmp_path, capfd):
+    values = jnp.asarray(np.random.default_rng(0).standard_normal(2**20, np.float32))  # which do not compress
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"x": values}, {})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # a real error of a real write
+        try:
+            with pytest.raises(CheckpointError, match=r"step 2 takes 5.2 MiB, and .* MiB are free at .*: make room"):
+                checkpoints.save(2, {"x": values}, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (checkpoints.restore()[0]["x"] == values).all()
+        checkpoints.save(2, {"x": values}, {})
+    assert "Traceback" not in "".join(capfd.readouterr())

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from rrft_jax.files import write_atomic
 from rrft_jax.run.journal import Journal
 from rrft_jax.run.metrics import MetricsWriter, from_json, make_record, read_metrics, to_json
 
@@ -123,3 +125,21 @@ def test_a_killed_process_loses_no_written_step(tmp_path):
     with journal(tmp_path) as writer:
         writer.cut_back(20)
     assert [e[1] for e in events(tmp_path)] == list(range(21))
+
+
+def test_a_full_disk_leaves_whole_lines_and_names_the_file(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.write(0, {"a": 1.0})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+    try:
+        with pytest.raises(OSError, match="metrics.jsonl"):
+            writer.write(1, {"a": 2.0})
+        writer.close()
+        with pytest.raises(OSError, match="'.*/x'"):
+            write_atomic(tmp_path / "x", bytes(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [record["a"] for record in read_metrics(tmp_path)] == [1.0] and os.listdir(tmp_path) == ["metrics.jsonl"]
+    writer.write(1, {"a": 3.0})
+    assert [record["a"] for record in read_metrics(tmp_path)] == [1.0, 3.0]

@@ -17,7 +17,7 @@ from rrft_jax.data.decoding import PictureError, image_size
 from rrft_jax.data.pictures import BytesPicture
 from rrft_jax.data.records import Problem
 from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder, split_name
-from rrft_jax.data.sources.episodes import TASK, Step, check_level, records
+from rrft_jax.data.sources.episodes import TASK, RecordedStep, check_level, step_records
 from rrft_jax.data.tfrecord import read_examples
 from rrft_jax.data.values import parse_records
 
@@ -92,7 +92,7 @@ def _episode(file: str, number: int, name: str, example: dict[str, list], level:
     text = lambda value: value.decode(errors="replace") if isinstance(value, bytes) else str(value)  # noqa: E731
     screens, told = example["screenshots"], example["step_instructions"]
 
-    def steps() -> Iterator[Step | Problem]:
+    def steps() -> Iterator[RecordedStep | Problem]:
         for place, said in enumerate(example["actions"]):
             here = f"{where}, step {place}"
             try:
@@ -106,9 +106,9 @@ def _episode(file: str, number: int, name: str, example: dict[str, list], level:
             except (IndexError, PictureError, ValueError, TypeError, OSError) as error:
                 yield Problem(file, here, "bad step", f"{error}; get the file again or leave the step out")
                 continue
-            yield Step(picture, (width, height), action, text(told[place]) if place < len(told) else "", {})
+            yield RecordedStep(picture, (width, height), action, text(told[place]) if place < len(told) else "", {})
 
-    yield from records(file, number, name, text(goal[0]).strip(), steps(), level)
+    yield from step_records(file, number, name, text(goal[0]).strip(), steps(), level)
 
 
 def read_json_action(value: Any, width: int, height: int) -> Action:

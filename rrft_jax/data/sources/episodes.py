@@ -14,7 +14,7 @@ LEVELS = ("high", "low")  # what a step is asked with: the goal, or with it the 
 
 
 @dataclass(frozen=True)
-class Step:
+class RecordedStep:
     """picture: as `Example.images` has them. size: its (width, height). action: with points in pixels. instruction: of
     this step alone. more: metadata."""
 
@@ -30,8 +30,8 @@ def check_level(level: str) -> None:
         raise ValueError(f"--level={level!r} is none of {', '.join(LEVELS)}")
 
 
-def records(
-    file: str, number: int, episode: str, goal: str, steps: Iterable[Step | Problem], level: str
+def step_records(
+    file: str, number: int, episode: str, goal: str, steps: Iterable[RecordedStep | Problem], level: str
 ) -> Iterator[Item]:
     """A record for each step that can be read. number: the episode's place in the file. The history of a step holds the
     steps before it that could be read, points in thousandths."""

@@ -18,7 +18,7 @@ from rrft_jax.data.decoding import PictureError, image_size
 from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import Problem
 from rrft_jax.data.sources.common import Found, Item, Part, once, read_json_file, source_folder, split_name
-from rrft_jax.data.sources.episodes import TASK, Step, check_level, records
+from rrft_jax.data.sources.episodes import TASK, RecordedStep, check_level, step_records
 
 _KEYS = {"HOME": "PressHome", "BACK": "PressBack", "APPSELECT": "PressRecent"}
 _ENDS = {"COMPLETE": "Finished", "INCOMPLETE": "CallUser", "IMPOSSIBLE": "CallUser"}
@@ -69,10 +69,10 @@ def _items(files: Sequence[Path], pictures: Pictures, level: str) -> Iterator[It
             yield (Problem(path.name, "", "missing field", message),)
         else:
             read = (_step(path.name, place, step, pictures) for place, step in enumerate(steps))
-            yield from records(path.name, 0, str(value.get("episode_id") or path.stem), goal.strip(), read, level)
+            yield from step_records(path.name, 0, str(value.get("episode_id") or path.stem), goal.strip(), read, level)
 
 
-def _step(file: str, place: int, step: Any, pictures: Pictures) -> Step | Problem:
+def _step(file: str, place: int, step: Any, pictures: Pictures) -> RecordedStep | Problem:
     where = f"step {place}"
     name = step.get("screenshot") if isinstance(step, dict) else None
     picture = pictures.find(name) if isinstance(name, str) and name else None
@@ -86,7 +86,7 @@ def _step(file: str, place: int, step: Any, pictures: Pictures) -> Step | Proble
         return Problem(file, where, "bad step", f"{error}; correct or remove the step")
     told = step.get("low_level_instruction")
     more = {"element": box} if box else {}
-    return Step(picture, (width, height), action, told if isinstance(told, str) else "", more)
+    return RecordedStep(picture, (width, height), action, told if isinstance(told, str) else "", more)
 
 
 def _action(kind: Any, info: Any, size: tuple[int, int]) -> Action:

@@ -74,12 +74,7 @@ def read_hub(
 
 def as_record(row: Mapping[str, Any], mapping: Mapping[str, str], label: str, number: int) -> dict[str, Any]:
     """A row with the fields of a record. mapping: field -> column, before NAMES. ValueError names a missing column."""
-    record = dict(row)
-    for name, column in mapping.items():
-        if column not in record:
-            there = ", ".join(row)
-            raise ValueError(f"config.data.columns={name}={column}: there is no such column; there are {there}")
-        record[name] = record.pop(column)
+    record = renamed(row, mapping)
     talks = isinstance(record.get("messages"), list) or isinstance(record.get("prompt"), list)
     for name, others in NAMES.items():
         if record.get(name) is None and not (talks and name == "problem"):
@@ -91,6 +86,17 @@ def as_record(row: Mapping[str, Any], mapping: Mapping[str, str], label: str, nu
     if record.get("image") is None and record.get("images") is None:
         record["images"] = []
     return {"id": f"{label}-{number:06d}"} | {name: value for name, value in record.items() if value is not None}
+
+
+def renamed(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
+    """The row with the columns of `mapping` (field -> column) under the fields' names. ValueError as of `as_record`."""
+    for name, column in mapping.items():
+        if column not in row:
+            there = ", ".join(row)
+            raise ValueError(f"config.data.columns={name}={column}: there is no such column; there are {there}")
+    taken = {column: row[column] for column in mapping.values()}
+    rest = {name: value for name, value in row.items() if name not in taken}
+    return rest | {name: taken[column] for name, column in mapping.items()}
 
 
 def _open(

@@ -15,6 +15,7 @@ from rrft_jax.data.sources import (
     gsm8k,
     gui_odyssey,
     lisa,
+    preferences,
     reason_rft,
     refspatial,
     screenspot,
@@ -22,6 +23,7 @@ from rrft_jax.data.sources import (
     tables,
     trance,
     visual_rft,
+    webdataset,
 )
 from rrft_jax.data.sources.common import TASKS, Found
 
@@ -150,8 +152,10 @@ SOURCES: Mapping[str, DataSource] = MappingProxyType(
                 "MIT",
                 "Cobbe et al., Training Verifiers to Solve Math Word Problems, 2021 (arXiv 2110.14168)",
             ),
+            DataSource("preferences", preferences.find, "your own preferences: prompt, chosen, rejected, rationale"),
             DataSource("jsonl", tables.find_jsonl, "your own JSON Lines files"),
             DataSource("parquet", tables.find_parquet, "your own Parquet files, as HuggingFace datasets writes them"),
+            DataSource("webdataset", webdataset.find, "your own tar files, as WebDataset writes them"),
         )
     }
 )

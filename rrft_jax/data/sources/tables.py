@@ -7,6 +7,7 @@ file's folder, else at FOLDER. The image column of a Parquet file holds bytes, {
 them, paths, or a list of these.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -17,21 +18,27 @@ from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import IMAGE_FOLDERS, Problem, parse_record, record_name
 from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, read_lines, split_name, unknown_task
 
+_NUMBERED = re.compile(r"[-_]\d+$")  # train-000.tar, one of several of a split
+
 # One row: its number, and its record or what is wrong with it.
 Row = tuple[int, dict | Problem]
 
 
 def find_jsonl(folder: str | Path, task: str = "", image_root: str = "") -> Found:
     """task: of all records; without it each record names its own. image_root: where image paths start."""
-    return _find(folder, "jsonl", jsonl_rows, task, image_root)
+    return find_tables(folder, "jsonl", jsonl_rows, task, image_root)
 
 
 def find_parquet(folder: str | Path, task: str = "", image_root: str = "") -> Found:
     """As `find_jsonl`."""
-    return _find(folder, "parquet", parquet_rows, task, image_root)
+    return find_tables(folder, "parquet", parquet_rows, task, image_root)
 
 
-def _find(folder: str | Path, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str) -> Found:
+def find_tables(
+    folder: str | Path, ending: str, read: Callable[..., Iterator[Row]], task: str, image_root: str,
+    own: Callable[[Path], Pictures] | None = None,
+) -> Found:  # fmt: skip
+    """The parts of all files with this ending. read: the rows of one. own: where it holds its pictures itself."""
     folder = Path(folder).expanduser()
     files = [folder] if folder.is_file() else sorted(folder.glob(f"*.{ending}")) + sorted(folder.glob(f"*/*.{ending}"))
     if not files:
@@ -40,10 +47,10 @@ def _find(folder: str | Path, ending: str, read: Callable[..., Iterator[Row]], t
     image_root = str(Path(image_root).expanduser()) if image_root else ""
     if image_root and not (folder / image_root).is_dir():
         raise FileNotFoundError(f"--image_root={folder / image_root} does not exist; it is relative to {folder}")
-    pictures = {path: pictures_for(path.parent, folder, image_root) for path in files}
+    pictures = {path: own(path) if own else pictures_for(path.parent, folder, image_root) for path in files}
     groups: dict[str, list[Path]] = {}
     for path in files:
-        groups.setdefault(split_name(path.stem), []).append(path)
+        groups.setdefault(split_name(_NUMBERED.sub("", path.stem) if own else path.stem), []).append(path)
     parts, problems = [], []
     for split, paths in groups.items():
         # One quick pass for the tasks that are there, and for the rows that belong to none.

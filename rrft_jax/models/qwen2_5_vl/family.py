@@ -3,7 +3,8 @@
 import numpy as np
 
 from rrft_jax.models.positions import mrope_positions
-from rrft_jax.models.protocol import Family, SpecialTokens
+from rrft_jax.models.protocol import Family
+from rrft_jax.models.published import TOKENS
 from rrft_jax.models.qwen2_5_vl.config import Qwen25VLConfig, config_from_dict, config_to_dict
 from rrft_jax.models.qwen2_5_vl.model import Qwen25VL
 from rrft_jax.models.qwen2_5_vl.names import tensor_names
@@ -23,7 +24,7 @@ FAMILY = Family(
     make_model=Qwen25VL,
     tensor_names=tensor_names,
     param_axes=PARAM_AXES,
-    tokens=SpecialTokens("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>"),
+    tokens=TOKENS,
     positions=mrope_positions,
     pixel_limits=(56 * 56, 28 * 28 * 16384),
     frame_interval=frame_interval,

@@ -14,12 +14,12 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 from rrft_jax.arrays import HostOrDevice
 from rrft_jax.models.features import TOWER
 from rrft_jax.models.language import rematerialised
-from rrft_jax.models.layers import Dense, RMSNorm, applied, init_module, init_stack
+from rrft_jax.models.layers import Dense, RMSNorm, applied
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.qwen2_5_vl.config import VisionConfig
 from rrft_jax.models.qwen2_5_vl.windows import PADDING, attend_windows, back, in_order, windows_of
 from rrft_jax.models.rope import vision_rope
-from rrft_jax.models.tower import Merger, PatchEmbed, attend_slot, attention, flat_slots, of_prompts
+from rrft_jax.models.tower import Merger, PatchEmbed, attend_slot, attention, flat_slots, init_tower, of_prompts
 from rrft_jax.parallel.mesh import constrain
 
 EPS = 1e-6  # of every norm of the tower, whatever config.json says of the decoder's
@@ -71,13 +71,7 @@ class VisionTower:
         return Merger(v.spatial_merge_size**2, v.out_hidden_size, partial(RMSNorm, EPS), self.dtype)
 
     def init(self, patch_key: Key[Array, ""], blocks_key: Key[Array, ""], merger_key: Key[Array, ""]) -> dict:
-        v = self.config
-        rope = (1, 4, v.head_dim // 2)
-        return {
-            "patch_embed": init_module(PatchEmbed(v.embed_dim), patch_key, (1, 4, v.patch_dim)),
-            "blocks": init_stack(VisionBlock(v), v.depth, blocks_key, (1, 4, v.embed_dim), (1, 4), rope, rope),
-            "merger": init_module(self.merger, merger_key, (1, 4, v.embed_dim)),
-        }
+        return init_tower(self.config, VisionBlock(self.config), self.merger, patch_key, blocks_key, merger_key)
 
     def encode(self, params: dict, prompts: Prompts) -> tuple[Float[Array, "B features D"], tuple[()]]:
         v, dtype = self.config, self.dtype

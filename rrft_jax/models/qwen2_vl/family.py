@@ -1,7 +1,8 @@
 """Qwen2-VL, as the registry finds it."""
 
 from rrft_jax.models.positions import mrope_positions
-from rrft_jax.models.protocol import Family, SpecialTokens
+from rrft_jax.models.protocol import Family
+from rrft_jax.models.published import TOKENS
 from rrft_jax.models.qwen2_vl.config import config_from_dict, config_to_dict
 from rrft_jax.models.qwen2_vl.model import Qwen2VL
 from rrft_jax.models.qwen2_vl.names import tensor_names
@@ -14,7 +15,7 @@ FAMILY = Family(
     make_model=Qwen2VL,
     tensor_names=tensor_names,
     param_axes=PARAM_AXES,
-    tokens=SpecialTokens("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>"),
+    tokens=TOKENS,
     positions=mrope_positions,
     pixel_limits=(56 * 56, 28 * 28 * 16384),
 )

@@ -1,27 +1,11 @@
 """What HuggingFace directories of a Qwen2-VL call its parameters."""
 
 from rrft_jax.models.names import TensorNames
-from rrft_jax.models.published import ALIASES, LAYER, TODAY, module_names, stacked
+from rrft_jax.models.published import names_of_both_layouts
 from rrft_jax.models.qwen2_vl.config import Qwen2VLConfig
-from rrft_jax.models.tower import patch_shape
 
-_BLOCK = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "qkv": "attn.qkv",
-    "proj": "attn.proj",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
-_TOWER = {
-    "patch_embed/proj": "patch_embed.proj",
-    "merger/ln_q": "merger.ln_q",
-    "merger/fc1": "merger.mlp.0",
-    "merger/fc2": "merger.mlp.2",
-    **stacked("blocks", "blocks", _BLOCK),
-}
+MLP = {"fc1": "mlp.fc1", "fc2": "mlp.fc2"}
 
 
 def tensor_names(config: Qwen2VLConfig) -> TensorNames:
-    modules = module_names(LAYER, _TOWER, "model", "visual")
-    return TensorNames(modules, {"vision/patch_embed/proj": patch_shape(config.vision)}, ALIASES, TODAY)
+    return names_of_both_layouts(MLP, config.vision)

@@ -1,7 +1,8 @@
 """Qwen3-VL, dense, as the registry finds it."""
 
 from rrft_jax.models.positions import mrope_positions
-from rrft_jax.models.protocol import Family, SpecialTokens
+from rrft_jax.models.protocol import Family
+from rrft_jax.models.published import TOKENS
 from rrft_jax.models.qwen3_vl.config import config_from_dict, config_to_dict
 from rrft_jax.models.qwen3_vl.model import AXES, Qwen3VL
 from rrft_jax.models.qwen3_vl.names import tensor_names
@@ -13,7 +14,7 @@ FAMILY = Family(
     make_model=Qwen3VL,
     tensor_names=tensor_names,
     param_axes=AXES,
-    tokens=SpecialTokens("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>"),
+    tokens=TOKENS,
     positions=mrope_positions,
     pixel_limits=(256 * 256, 4096 * 4096),
     timestamps=True,

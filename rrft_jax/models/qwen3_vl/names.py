@@ -1,18 +1,11 @@
 """What HuggingFace directories of a Qwen3-VL call its parameters: as transformers' modules today."""
 
 from rrft_jax.models.names import TensorNames
-from rrft_jax.models.published import LAYER, module_names, stacked
+from rrft_jax.models.published import BLOCK, LAYER, module_names, stacked
 from rrft_jax.models.qwen3_vl.config import Qwen3VLConfig
 from rrft_jax.models.tower import patch_shape
 
-_BLOCK = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "qkv": "attn.qkv",
-    "proj": "attn.proj",
-    "fc1": "mlp.linear_fc1",
-    "fc2": "mlp.linear_fc2",
-}
+_BLOCK = {**BLOCK, "fc1": "mlp.linear_fc1", "fc2": "mlp.linear_fc2"}
 _MERGER = {"ln_q": "norm", "fc1": "linear_fc1", "fc2": "linear_fc2"}
 _TOWER = {
     "patch_embed/proj": "patch_embed.proj",

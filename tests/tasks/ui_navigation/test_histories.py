@@ -105,3 +105,27 @@ def test_the_command_gives_records_that_the_task_takes_and_repeats_itself(tmp_pa
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.returncode == 2 and "no step of" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_draws_completions_of_a_checkpoint_itself(tmp_path):
+    """One step, nano: its completions lie next to the output, and the same command draws nothing again."""
+    from PIL import Image
+
+    made = get_task("navigation").make(0, 0, "train", "in")
+    Image.fromarray(made.images[0]).save(tmp_path / "s.png")
+    row = {"id": "s0", "image": "s.png", "problem": "Go back.", "answer": "PressBack()", "size": [112, 112],
+           "episode": "s", "step": 0, "cot": "Back."}  # fmt: skip
+    (tmp_path / "steps.jsonl").write_text(json.dumps(row) + "\n")
+    command = [sys.executable, "launch/refine_histories.py", f"--records={tmp_path}/steps.jsonl", "--checkpoint=nano",
+               "--samples=2", "--max_new_tokens=8", f"--pools={tmp_path}/pools.json",
+               f"--output={tmp_path}/out/steps.jsonl"]  # fmt: skip
+    drawn = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        drawn.append((tmp_path / "out_rollouts" / "navigation_id.jsonl").read_text())
+    assert drawn[0] == drawn[1] and len(json.loads(drawn[0])["texts"]) == 2
+    assert "1 steps, 1 with completions" in done.stdout
