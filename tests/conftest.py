@@ -11,8 +11,7 @@ import os
 import shutil
 import tempfile
 
-import jax
-import pytest
+import jax  # noqa: F401  (before what is set below)
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -39,11 +38,3 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-@pytest.fixture
-def quick_programs(monkeypatch):
-    """What the package jits during the test compiles quickly, as the tests' own programs do."""
-    from tests.models.build import quick_jit
-
-    monkeypatch.setattr(jax, "jit", quick_jit)

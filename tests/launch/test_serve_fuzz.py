@@ -68,7 +68,7 @@ def fuzz(seed, count):
 
 
 def test_mutated_requests():
-    fuzz(seed=0, count=100)
+    fuzz(seed=0, count=200)
 
 
 @pytest.mark.slow

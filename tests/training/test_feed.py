@@ -1,5 +1,6 @@
 """One step ahead: which parameters draw what, and a run that is killed with completions in flight."""
 
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -114,6 +115,20 @@ def test_old_log_probs_are_those_of_the_parameters_that_drew(temperature):
                 assert (np.abs(score(past[t]) - old).max() > 1e-3) == (t > 0)
                 clipped.append(float(metrics["clip_ratio/region_mean"]))
             assert clipped[0] == 0 < max(clipped)
+
+
+@pytest.mark.slow
+def test_killed_with_completions_in_flight(launcher, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = (*runs.TINY, *AHEAD, "--config.optimizer.schedule.peak=1e-3")
+    launcher.run(whole, *options)
+    process = launcher.start(parts, *options)
+    assert runs.stop_when(process, lambda: runs.steps_written(parts) >= 3, signal.SIGKILL) == -signal.SIGKILL
+    output = launcher.run(parts, *options)
+    assert f"resuming {parts} at step 2 of {runs.STEPS}" in output
+    # Restored completions lie on the devices like drawn ones.
+    assert output.count("Compiling jit(step)") == 1
+    runs.assert_same_result(parts, whole)
 
 
 @pytest.mark.slow

@@ -216,7 +216,6 @@ def test_killed_between_two_updates_of_one_batch_with_the_next_in_flight(launche
     assert runs.stop_when(process, lambda: runs.steps_written(parts) >= 3, signal.SIGKILL) == -signal.SIGKILL
     output = launcher.run(parts, *options)
     assert "4 updates on each batch of prompts" in output and "resuming" in output
-    assert output.count("Compiling jit(step)") == 1  # restored completions lie on the devices like drawn ones
     runs.assert_same_result(parts, whole_run)
     records = runs.metrics_without_times(whole_run)[1:]
     assert ["reward" in record for record in records] == [True, False, False, False, True, False]
