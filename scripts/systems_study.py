@@ -21,7 +21,7 @@ from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from absl import app, flags
+from absl import app, flags, logging
 from systems_failures import kinds, shares
 
 from rrft_jax.compilation import keep_programs
@@ -137,6 +137,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     if wrong := set(FLAGS.only) - set(STUDIES) or set(FLAGS.method) - {"grpo", "sft"}:
         raise app.UsageError(f"{', '.join(wrong)}: there are {', '.join(STUDIES)}, and the methods grpo, sft")
+    logging.set_verbosity(logging.WARNING)
     keep_programs("~/.cache/rrft_jax/xla")
     began, work, cells = time.monotonic(), Path(FLAGS.workdir), Path(FLAGS.cells)
     cells.mkdir(parents=True, exist_ok=True)
