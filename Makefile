@@ -22,7 +22,7 @@ TORCH_INDEX ?=
 PIP_INSTALL = -m pip install --progress-bar off -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
-.PHONY: train test slow parity aot lint docs lock clean
+.PHONY: train test slow parity soak coverage mutate audit aot lint docs lock clean
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
@@ -35,6 +35,27 @@ slow: $(VENV)/.installed-test
 
 parity: $(PARITY_VENV)/.installed-parity
 	$(PARITY_VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS)
+
+# 30 faults in one run, about 10 minutes on an idle machine: RRFT_SOAK_SEED draws others, RRFT_SOAK_FAULTS more or fewer.
+soak: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -m soak -s tests/soak $(PYTEST_ARGS)
+
+# Lines and branches that the fast suite runs; COVER="tests/losses tests/data" and PYTEST_ARGS choose others.
+coverage: $(VENV)/.installed-test
+	$(VENV)/bin/python $(PIP_INSTALL) coverage
+	mkdir -p build/coverage && rm -f build/coverage/data*
+	$(VENV)/bin/python -m coverage run -m pytest $(COVER) $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine && $(VENV)/bin/python -m coverage report
+
+# Changes that the tests of a file do not notice: make mutate FILES="rrft_jax/losses/gae.py=tests/losses/test_estimators.py"
+mutate: $(VENV)/.installed-test
+	$(VENV)/bin/python $(PIP_INSTALL) cosmic-ray
+	$(VENV)/bin/python scripts/mutate.py $(FILES)
+
+# Known faults of the locked packages, where the index that knows them can be asked.
+audit: $(VENV)/.installed-test
+	$(VENV)/bin/python $(PIP_INSTALL) pip-audit
+	$(VENV)/bin/python -m pip_audit --strict -r requirements.lock --no-deps --disable-pip # strict: a package that is not known there is no clean one
 
 aot: $(TPU_VENV)/.installed-tpu
 	JAX_PLATFORMS=cpu $(TPU_VENV)/bin/python -m pytest -m slow -k tpu tests/planning/test_compile.py $(PYTEST_ARGS)

@@ -23,11 +23,11 @@ def get_config(arg=None):
     # Where a task has few examples (structure), stage 2 trains on all of them.
     config.data.range = (task.stages.first, 0) if task.stages.rest else (0, 0)
 
-    config.train.update({"steps": 60, "prompts": 32, "micro_batches": 4})
+    config.train.update({"steps": 30, "prompts": 32, "micro_batches": 4})
     config.rollout.group = 8
-    config.loss.beta = 0.2
+    config.loss.update({"aggregation": "token_mean", "beta": 0.04})
     config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
-    config.eval.update({"every": 20, "examples": 256, "batch": 64})
+    config.eval.update({"every": 10, "examples": 256, "batch": 64})
     return finish(config, given)
 
 

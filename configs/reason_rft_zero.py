@@ -18,10 +18,10 @@ def get_config(arg=None):
     config, task, arg = start(arg)  # with the task's rewards
     grpo(config, task)  # sampling, advantages, loss, Adam, lengths: rrft_jax/config/nano.py
     config.seed = 0
-    # As configs/grpo_counting.py, for longer: as far as the fall at the start, and the way back, are looked at.
-    config.train.update({"steps": 100, "prompts": 32, "micro_batches": 4})
+    # As configs/grpo_counting.py.
+    config.train.update({"steps": 30, "prompts": 32, "micro_batches": 4})
     config.rollout.group = 8
-    config.loss.beta = 0.2
+    config.loss.update({"aggregation": "token_mean", "beta": 0.04})
     config.optimizer.schedule.update({"peak": 2e-4, "warmup_steps": 5})
-    config.eval.update({"every": 20, "examples": 256, "batch": 64})
+    config.eval.update({"every": 10, "examples": 256, "batch": 64})
     return finish(config, arg)

@@ -103,10 +103,10 @@ def _large_enough(example) -> bool:
 def _sampler(directory: Path, decoding):
     import jax.numpy as jnp
 
-    from rrft_jax.evaluation.sampled import make_answerer
     from rrft_jax.models.registry import read_config
     from rrft_jax.parallel.mesh import make_mesh
     from rrft_jax.pretrained import adapter_of, load_for_inference, load_parts
+    from rrft_jax.rollout.answering import make_answerer
 
     mesh = make_mesh(preset="data", kv_heads=read_config(directory).num_kv_heads)
     model, processor = load_parts(directory, _DTYPE.value)

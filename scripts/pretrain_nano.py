@@ -22,14 +22,13 @@ from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
 from rrft_jax.data.loader import make_loader
-from rrft_jax.evaluation.answer import bucket_for
 from rrft_jax.losses.sft import sft_loss
 from rrft_jax.models.paths import from_paths
 from rrft_jax.models.protocol import Model
 from rrft_jax.models.registry import make_model
 from rrft_jax.models.vocabulary import allowed_tokens
 from rrft_jax.models.weights import load_params, save_params
-from rrft_jax.processing.buckets import Bucket, collate
+from rrft_jax.processing.buckets import Bucket, bucket_for, collate
 from rrft_jax.processing.encoded import with_start
 from rrft_jax.processing.processor import Processor, decode, encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards.registry import get

@@ -28,8 +28,9 @@ SYSTEMS = {
     "visual_rft.py": ("detection", "classification", "grounding"), "ui_venus.py": ("screen", "navigation"),
     "roborefer.py": ("referring",),
 }  # fmt: skip
+JUDGES = ("judge_sft.py", "llm_judge.py")
 RECIPES = [("grpo_counting.py", "")] + [
-    (name, task) for name in FILES if "counting" not in name and name not in SYSTEMS for task in TASKS
+    (name, task) for name in FILES if "counting" not in name and name not in (*SYSTEMS, *JUDGES) for task in TASKS
 ]
 INIT = "init=/ckpt/Qwen2-VL"
 
@@ -50,7 +51,7 @@ def load(name, *arg):
 
 def test_there_are_recipes():
     own = {"grpo_counting.py", "ans_sft.py", "cot_sft.py", "reason_rft_zero.py", "reason_rft.py", "continual.py"}
-    assert set(FILES) == own | set(SYSTEMS)
+    assert set(FILES) == own | {*SYSTEMS, *JUDGES}
 
 
 @pytest.mark.parametrize(("name", "task"), RECIPES)
@@ -85,6 +86,26 @@ def test_every_argument_of_another_system_builds_a_config_that_passes(name, task
         assert shape(config) == shape(plain), arg
     for other in ("cot_sft.py", "ans_sft.py", "reason_rft.py"):
         check_config(load(other, task))
+
+
+@pytest.mark.parametrize("arg", ["", f"2b,{INIT}", "7b", "runlocal", "7b,runlocal"])
+def test_a_judge_and_what_is_trained_against_it(arg):
+    """Specification 6, as numbers; in text alone, whatever the size."""
+    judge, policy = load("judge_sft.py", arg), load("llm_judge.py", arg, "data=/data/gsm8k")
+    for config in (judge, load("judge_sft.py", arg, "data=/data/preferences"), policy):
+        check_config(config)
+        assert not {*config.buckets.images, *config.buckets.patches} - {0, "auto"}
+        assert (config.lora.rank, config.lora.alpha, config.lora.parts) == (16, 32.0, ("language",))
+    assert judge.optimizer.schedule.peak == (1e-4 if "b" in arg.split(",")[0] else 5e-3)
+    ppo, loss, schedule = policy.ppo, policy.loss, policy.optimizer.schedule
+    assert (ppo.gamma, ppo.lam, ppo.value_clip, ppo.whiten, ppo.kl_in_reward) == (1.0, 0.95, 0.2, True, 0.05)
+    assert (loss.epsilon_low, loss.beta, schedule.peak, ppo.value_peak) == (0.2, 0.0, 1e-6, 1e-5)
+    assert policy.train.minibatches == 4
+    assert {name: weight for name, weight in policy.rewards.items() if weight} == {"llm_judge": 1.0}
+    assert policy.reward_options.llm_judge.backend == "in_process"
+    served = load("llm_judge.py", arg, "endpoint", "data=/data/gsm8k")
+    served.reward_options.llm_judge.update({"url": "http://127.0.0.1:8000/v1", "model": "judge"})
+    check_config(served)
 
 
 def test_settings_of_the_other_papers():

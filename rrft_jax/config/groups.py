@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rrft_jax.data.sources.hub import check_columns, is_hub
+from rrft_jax.data.sources.hub import check_columns
 from rrft_jax.losses.ppo import PPOLoss
 from rrft_jax.models.attention import check_name
 from rrft_jax.models.lora import LoRA as Adapter
@@ -31,7 +31,7 @@ class Data:
     filter: str = ""  # rollouts.jsonl of launch/filter_instances.py: records without a right rollout are left out
     filter_always_right: bool = False  # and so are those whose rollouts were all right
     held_out: float = 0.1  # share of the records kept for evaluation
-    columns: tuple[str, ...] = ()  # of data=hf:NAME, fields under other names: "problem=query", "answer=label"
+    columns: tuple[str, ...] = ()  # fields of records under other names: "problem=query", "answer=label"
     range: tuple[int, int] = (0, 0)  # first and end of the examples to train on, in a fixed random order; end 0: all
 
     def __post_init__(self):
@@ -40,8 +40,8 @@ class Data:
         if not 0 <= self.held_out < 1:
             raise ValueError(f"config.data.held_out={self.held_out} is a share: give 0 or more, and less than 1")
         check_columns(self.columns)
-        if self.columns and not is_hub(self.folder):
-            raise ValueError(f"config.data.columns is for data=hf:NAME, and config.data.folder is {self.folder!r}")
+        if self.columns and not self.folder:
+            raise ValueError("config.data.columns would change nothing: it names columns of records, so give data=...")
         places = tuple(self.range)
         if len(places) != 2 or places[0] < 0 or places[1] and places[1] <= places[0]:
             raise ValueError(f"config.data.range={places}: give the first place and the end, such as 0,1600, or 1600,0")
@@ -257,6 +257,7 @@ class Log:
     sinks: tuple[str, ...] = ("tensorboard",)  # besides metrics.jsonl: registered names, or my_sink.py:SINK
     progress_every: int = 5  # steps
     held_out_prompts: int = 4  # questions of each held-out set whose answers are kept at each evaluation
+    exchanged_pictures: bool = True  # a held-out batch once more at each evaluation: do answers need the picture?
     report: bool = True  # report.html at each evaluation and at the end
 
     def __post_init__(self):

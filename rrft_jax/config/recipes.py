@@ -73,11 +73,14 @@ def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     config.mesh.update({"data": 1, "fsdp": -1})
     config.processor.max_pixels = PAPER_PIXELS
     config.rollout.max_completion_length = 512
-    two = get_task(config.task).shapes.images == 2  # whose published instruction alone has about 1,300 tokens
+    pictures = get_task(config.task).shapes.images
+    two = pictures == 2  # whose published instruction alone has about 1,300 tokens
     tower = json.loads(size_file(arg.size).read_text())["vision_config"]
     most = PAPER_PIXELS // tower["patch_size"] ** 2
     patches = 1024, -(-most // 512) * 512
     config.buckets = {"prompt": (1024, 2048) if two else (512, 1024), "images": (1, 2), "patches": patches}
+    if not pictures:
+        config.buckets.update({"images": (0,), "patches": (0,)})
     config.train.update({"prompts": 16, "micro_batches": 0, "steps": 100})
     config.eval.batch = 16  # no more prompts at once than in training, for which memory is planned
     config.optimizer.update({"b2": 0.999, "weight_decay": 0.1 if supervised else 0.0})

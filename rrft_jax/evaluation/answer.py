@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 
-from rrft_jax.data.index import Bucket
 from rrft_jax.models.protocol import Model
-from rrft_jax.processing.buckets import collate
-from rrft_jax.processing.encoded import EncodedPrompt, Size
+from rrft_jax.processing.buckets import bucket_for, collate
+from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_chat, encode_prompt
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampling import Sampling
@@ -60,24 +59,6 @@ def _make_speak(
         return text_pieces(processor, stream(params, prompts, key))
 
     return speak
-
-
-def bucket_for(size: Size, merge_size: int) -> Bucket:
-    """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., patches then to
-    whole visual tokens, image slots to a power of two, so that many different prompts need few programs."""
-    images, merged = len(size.patches), merge_size**2
-    patches = round_up(max(size.patches), 64) if images else 0
-    slots = 1 << (images - 1).bit_length() if images else 0
-    return Bucket(round_up(size.prompt_tokens, 64), slots, -(-patches // merged) * merged)
-
-
-def round_up(value: int, least: int) -> int:
-    """The first of least, 3/2 least, 2 least, 3 least, 4 least, ... that is not below `value`; `least` is even."""
-    top = least
-    while top < value:
-        top *= 2
-    between = top * 3 // 4
-    return between if least < between >= value else top
 
 
 def text_pieces(processor: Processor, tokens: Iterable[int]) -> Iterator[str]:

@@ -10,7 +10,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from rrft_jax.evaluation.questions import Question
-from rrft_jax.evaluation.sampled import collated, question_batches
 from rrft_jax.losses.kl import k3
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
@@ -18,6 +17,7 @@ from rrft_jax.models.score import score
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import to_devices
 from rrft_jax.processing.processor import Processor
+from rrft_jax.rollout.answering import collated, question_batches
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import make_decoder
 from rrft_jax.rollout.sampler import sample

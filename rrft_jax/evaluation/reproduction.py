@@ -19,13 +19,13 @@ from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
-from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.evaluation.spent import Spent
 from rrft_jax.models.registry import read_config
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import in_pool
+from rrft_jax.rollout.answering import make_answerer
 from rrft_jax.run.metrics import read_metrics
 from rrft_jax.run.versions import collect_versions
 from rrft_jax.run.workdir import DONE, STAGE1

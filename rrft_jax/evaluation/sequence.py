@@ -20,7 +20,6 @@ from rrft_jax.evaluation.forgetting import as_table, average_accuracy, forgettin
 from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import GREEDY
 from rrft_jax.evaluation.runner import run_benchmark, to_questions
-from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.evaluation.spent import Spent
 from rrft_jax.files import write_atomic
 from rrft_jax.models.registry import read_config
@@ -28,6 +27,7 @@ from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import in_pool
+from rrft_jax.rollout.answering import make_answerer
 from rrft_jax.run.versions import collect_versions
 from rrft_jax.run.workdir import DONE
 from rrft_jax.tasks.task import Task

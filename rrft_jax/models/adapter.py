@@ -1,5 +1,6 @@
 """LoRA adapters in PEFT's format: adapter_config.json and adapter_model.safetensors, written and read back."""
 
+import hashlib
 import json
 import logging
 import math
@@ -54,6 +55,13 @@ def weights_file(directory: str | Path) -> Path:
         remedy = f"save it with PEFT again, {older.name} is not read" if older.is_file() else "copy it there as well"
         raise FileNotFoundError(f"{path} not found: a LoRA adapter is {CONFIG} and {WEIGHTS} in one folder; {remedy}")
     return path
+
+
+def fingerprint_of(directory: str | Path) -> str:
+    """A digest of both files of an adapter, whole, since they are small."""
+    digest = hashlib.sha256((Path(directory).expanduser() / CONFIG).read_bytes())
+    digest.update(weights_file(directory).read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def check_files(directory: str | Path) -> None:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rrft_jax.models import quantized
+from rrft_jax.models.adapter import weights_file
 from rrft_jax.models.attention import choose
 from rrft_jax.models.dense_attention import QUERIES
 from rrft_jax.models.protocol import Sizes
@@ -23,6 +24,9 @@ from rrft_jax.parallel import layout
 from rrft_jax.parallel.mesh import batch_shards, spec_for
 from rrft_jax.planning.host_memory import HostPlan, plan_host
 from rrft_jax.planning.shapes import RunShapes, bytes_of, device_bytes, largest_bucket, make_shapes, prompt_shapes
+from rrft_jax.processing.buckets import round_up
+from rrft_jax.rewards.base import Loan
+from rrft_jax.rewards.registry import LOANS
 from rrft_jax.rollout.compaction import EVALUATION, stages
 from rrft_jax.rollout.growth import bounds
 from rrft_jax.training.algorithms import get_algorithm
@@ -60,8 +64,9 @@ class MemoryPlan:
 
     Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
     is, and the whole of the batch whose parts are trained on. rollout: the
-    sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none. The
-    update adds gradients, activations (estimate), logits and batch.
+    sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none; lent:
+    that of a reward which borrows the frozen base, with its adapter, None where none does. The update adds gradients,
+    activations (estimate), logits and batch.
     """
 
     parameters: int
@@ -71,6 +76,7 @@ class MemoryPlan:
     waiting: int
     rollout: Drawing | None
     evaluation: Drawing | None
+    lent: Drawing | None
     gradients: int
     activations: int
     logits: int
@@ -89,6 +95,10 @@ class MemoryPlan:
     def evaluating(self) -> int:
         return self.resident + (self.evaluation.total if self.evaluation else 0)
 
+    @property
+    def lending(self) -> int:
+        return self.resident + (self.rollout.batch if self.rollout else 0) + (self.lent.total if self.lent else 0)
+
     def evaluation_fits(self, capacity: int) -> bool:
         """Whether the held-out evaluation, where there is one, fits `capacity` bytes; 0: not known."""
         return self.evaluation is None or not capacity or self.evaluating <= capacity
@@ -100,7 +110,7 @@ class MemoryPlan:
     @property
     def most(self) -> int:
         """At any time of the run: the phases come one after the other."""
-        return max(self.sampling, self.evaluating, self.updating)
+        return max(self.sampling, self.lending, self.evaluating, self.updating)
 
 
 def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
@@ -119,6 +129,8 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         how = config.rollout.compact, config.rollout.cache_parts
         whole = shapes.layout.drawn.rows, shapes.layout.group // shapes.layout.drawn.split
         rollout = drawing_bytes(config, sizes, mesh, *whole, *how, weights, drawn)
+    loan = loan_of(config) if algorithm.samples else None
+    lent = lent_bytes(config, loan, sizes, mesh, weights) if loan else None
     held = evaluation_rows(config, mesh)
     if held:
         prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
@@ -131,6 +143,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
         rollout=rollout,
         evaluation=evaluation,
+        lent=lent,
         # One gradient, and with several micro-batches the float32 sum that it is added to.
         gradients=trained + (update.micro_batches > 1) * numbers * 4,
         activations=activation_bytes(config, sizes, mesh, part, group),
@@ -146,6 +159,31 @@ def evaluation_rows(config: ConfigDict, mesh: Mesh) -> int:
     if not config.eval.examples or (config.data.folder and not config.data.held_out):
         return 0
     return layout.plan(mesh, config.eval.batch).rows
+
+
+def loan_of(config: ConfigDict) -> Loan | None:
+    """What a registered reward of the config borrows; of one from outside the package nothing is known."""
+    options = config.reward_options.to_dict()
+    found = (make(**options[name]) for name, make in LOANS.items() if config.rewards[name])
+    return next(filter(None, found), None)
+
+
+def lent_config(config: ConfigDict, loan: Loan) -> ConfigDict:
+    """The config with the lengths of a borrower's chats in place of the policy's: three characters a token, the longest
+    question, and as many completions to it as stand in a chat."""
+    chats = config.copy_and_resolve_references()
+    own = largest_bucket(config).prompt_tokens + loan.texts * config.rollout.max_completion_length
+    chats.buckets = {"prompt": (round_up(loan.characters // 3 + own, 64),), "images": (0,), "patches": (0,)}
+    chats.rollout.max_completion_length = loan.max_tokens
+    return chats
+
+
+def lent_bytes(config: ConfigDict, loan: Loan, sizes: Sizes, mesh: Mesh, weights: int) -> Drawing:
+    """The sampler that answers a borrower. weights: of the decoder, on one device."""
+    chats, rows = lent_config(config, loan), layout.plan(mesh, loan.rows).rows
+    batch = device_bytes(prompt_shapes(chats, sizes, mesh, rows))
+    adapter = weights_file(loan.adapter).stat().st_size if loan.adapter else 0
+    return drawing_bytes(chats, sizes, mesh, rows, 1, 0, 1, weights, batch + adapter)
 
 
 def drawing_bytes(

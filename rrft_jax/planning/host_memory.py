@@ -36,7 +36,7 @@ AT_ONCE = 3  # training batches: being made, waiting, in use
 class HostPlan:
     """Bytes of one process. reading: the most that it holds while weights come in, besides the arrays that they become;
     shards: those arrays, where the devices are CPUs, else 0; batches: of training, made, waiting and in use; held_out:
-    the batches of the held-out sets, those that are kept and two more."""
+    the batches of the held-out sets, those that are kept and two more, and the one with exchanged pictures."""
 
     reading: int
     shards: int
@@ -52,6 +52,7 @@ def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, e
         batch = _own_rows(prompt_shapes(config, sizes, mesh, evaluated), mesh, evaluated)
         every, room = -(-config.eval.examples // config.eval.batch) * batch, KEPT // sets
         held = sets * min(every, room) + (2 * batch if every > room else 0)  # two more: in use, and being made
+        held += batch if config.log.exchanged_pictures else 0
     rows = shapes.layout.drawn.rows
     return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows), held)
 

@@ -14,7 +14,7 @@ from rrft_jax.models.registry import family_of
 from rrft_jax.parallel.chips import GIB, Chip
 from rrft_jax.parallel.mesh import AXES
 from rrft_jax.planning.compile import Report
-from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size
+from rrft_jax.planning.device_memory import Drawing, MemoryPlan, chunk_size, lent_config, loan_of
 from rrft_jax.planning.shapes import largest_bucket
 from rrft_jax.planning.smallest import smallest_fit
 from rrft_jax.processing.images import resized, shrunk
@@ -210,6 +210,13 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
     if plan.rollout:
         lines = _drawing_lines(plan.rollout, config, config.train.prompts, "prompts", config.rollout.group)
         blocks.append([*lines, ("sampling, with what is resident (reading, or decoding)", plan.sampling)])
+    loan = loan_of(config)
+    if plan.lent and loan:
+        lines = _drawing_lines(plan.lent, lent_config(config, loan), loan.rows, "chats", 1)
+        blocks.append([
+            ("an adapter over the frozen base, and the chats", plan.lent.batch), *lines,
+            ("a reward that the frozen base answers, with what is resident", plan.lending),
+        ])  # fmt: skip
     blocks.append([
         ("gradients", plan.gradients),
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),

@@ -85,6 +85,24 @@ class Buckets:
             raise ValueError("buckets=auto are chosen from the records of a folder: give config.data.folder, or sizes")
 
 
+def bucket_for(size: Size, merge_size: int) -> Bucket:
+    """The bucket of a single prompt: tokens and patches rounded up to 64, 96, 128, 192, 256, 384, ..., patches then to
+    whole visual tokens, image slots to a power of two, so that many different prompts need few programs."""
+    images, merged = len(size.patches), merge_size**2
+    patches = round_up(max(size.patches), 64) if images else 0
+    slots = 1 << (images - 1).bit_length() if images else 0
+    return Bucket(round_up(size.prompt_tokens, 64), slots, -(-patches // merged) * merged)
+
+
+def round_up(value: int, least: int) -> int:
+    """The first of least, 3/2 least, 2 least, 3 least, 4 least, ... that is not below `value`; `least` is even."""
+    top = least
+    while top < value:
+        top *= 2
+    between = top * 3 // 4
+    return between if least < between >= value else top
+
+
 def collate(
     encoded: Sequence[EncodedPrompt],
     prompt_ids: Sequence[int] | np.ndarray,

@@ -1,10 +1,12 @@
 """From the fields of a config to the rewards of a run."""
 
 import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rrft_jax.rewards import registry, symbolic
+from rrft_jax.rewards.base import Planned
 from rrft_jax.rewards.combine import RewardSet
 from rrft_jax.rewards.judge.reward import Judges
 from rrft_jax.rewards.options import check_options, plain_options
@@ -26,17 +28,19 @@ def chosen_rewards(
     tokenize: Tokenize,
     max_completion_length: int = 0,
     pool: "Pool | None" = None,
+    base: Planned | None = None,
 ) -> RewardSet:
     """The rewards that are computed: those with a weight, those of `extra`, and those named in `always`.
 
     weights: of registered rewards (config.rewards). extra: "reference=weight" of rewards from outside the package
     (config.extra_rewards). options: by name of the reward (config.reward_options). tokenize: texts -> token ids, of
-    the tokenizer that trains. max_completion_length: of a completion. pool: as for `reward_set`.
+    the tokenizer that trains. max_completion_length: of a completion. pool: as for `reward_set`. base: the frozen model
+    that the program holds, for rewards that name it; None: it holds none.
 
     Raises ValueError, also for an option that is set and that nothing reads, since its reward is not computed.
     """
     given: dict[str, Any] = {"count_tokens": lambda texts: [len(ids) for ids in tokenize(texts)], "judges": Judges()}
-    given["max_completion_length"] = max_completion_length
+    given |= {"max_completion_length": max_completion_length, "base": base}
     if pool is not None:
         given["verify"] = symbolic.in_pool(pool)
     options = {name: dict(fields) for name, fields in (options or {}).items()}
@@ -49,7 +53,9 @@ def chosen_rewards(
     for name, weight in computed.items():
         filled = {key: given[key] for key in registry.options(name) if key in given}
         if name in registry.CHECKS:
-            registry.CHECKS[name](**options.get(name, {}))
+            check = registry.CHECKS[name]
+            read = {key: given[key] for key in inspect.signature(check).parameters if key in given}
+            check(**read, **options.get(name, {}))
         registered.append(Weighted(name, registry.get(name, **filled, **options.get(name, {})), float(weight)))
     return RewardSet((*registered, *outside))
 

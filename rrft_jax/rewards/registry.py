@@ -25,7 +25,9 @@ from rrft_jax.rewards import (
     screen_box,
     soft_overlong,
 )
+from rrft_jax.rewards.base import Loan
 from rrft_jax.rewards.judge import reward as judge
+from rrft_jax.rewards.judge import verdict
 from rrft_jax.rewards.values import Reward
 
 REWARDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -81,10 +83,13 @@ REWARDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "steps_accuracy": pointing.steps_accuracy,
         "steps_accuracy_paper": pointing.steps_accuracy_paper,
         "llm_judge": judge.llm_judge,
+        "judge_verdict": verdict.judge_verdict,
     }
 )
 # Of rewards whose options may name what is not there: called with the chosen ones before a run starts.
 CHECKS: Mapping[str, Callable[..., None]] = MappingProxyType({"llm_judge": judge.check_llm_judge})
+# Of rewards that may borrow the run's frozen base, for plans of memory: called with the chosen options.
+LOANS: Mapping[str, Callable[..., Loan | None]] = MappingProxyType({"llm_judge": judge.loan})
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:

@@ -76,8 +76,13 @@ class CompletionsWriter:
         temporary = self._root / f".{final.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        lines = [json.dumps(_line(step, group, temporary), ensure_ascii=False, allow_nan=False) for group in groups]
-        (temporary / FILE).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        try:
+            lines = [json.dumps(_line(step, group, temporary), ensure_ascii=False, allow_nan=False) for group in groups]
+            (temporary / FILE).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        except OSError as error:
+            if error.errno is None or error.filename:
+                raise
+            raise type(error)(error.errno, error.strerror, str(final)) from None  # a full disk, which names no file
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 WINDOW = 20  # sampled batches that `Watch` keeps
+ENOUGH = 10  # right answers: were 6 of 10 kept in truth, 9 of 10 would be in 1 of 20 samples
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType({
     "duplicates": Threshold(0.9, 10, "9 of 10 completions have an equal in their group, which says what one would say"),
     "reward_errors": Threshold(0.0, 5, "a time-out happens; missing values in each of 5 steps are a fault"),
     "held_out_falls": Threshold(2.0, 10, "2 standard errors: chance does as much in 1 of 40 comparisons"),
+    "image_unread": Threshold(1e-4, 1, "rounding moves a token by less than 1e-4 nats, another picture by far more"),
+    "image_unneeded": Threshold(
+        0.9, 3, "of right answers to questions of 2 outcomes another picture leaves about half right, of more fewer"
+    ),
 })  # fmt: skip
 
 
@@ -51,12 +56,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of the first held-out set, with the training rewards of the steps before it."""
+    """One evaluation of the first held-out set, with the training rewards of the steps before it, and images/right,
+    /still_right and /log_prob_change of it."""
 
     step: int
     accuracy: float
     questions: float
     rewards: tuple[float, ...]
+    right: float = 0.0
+    still_right: float = 0.0
+    change: float = math.nan
 
 
 def diagnose(records: Sequence[Mapping[str, float]], evaluations: Sequence[Evaluation] = ()) -> list[Finding]:
@@ -91,7 +100,11 @@ class Watch:
         if math.isfinite(record.get("eval/accuracy", math.nan)):
             rewards = tuple(_last(self._records, "reward", THRESHOLDS["held_out_falls"].steps))
             questions = record.get("eval/questions", math.nan)
-            self._evaluations.append(Evaluation(int(record["step"]), record["eval/accuracy"], questions, rewards))
+            kept = [record.get(f"images/{name}", 0.0) for name in ("right", "still_right")]
+            images = (*kept, record.get("images/log_prob_change", math.nan))
+            self._evaluations.append(
+                Evaluation(int(record["step"]), record["eval/accuracy"], questions, rewards, *images)
+            )
         if not look or len(self._told) == len(_RULES):
             return []
         new = [one for one in diagnose(list(self._records), self._evaluations) if one.name not in self._told]
@@ -221,8 +234,34 @@ def _held_out_falls(records: Sequence, evaluations: Sequence[Evaluation], limit:
     )
 
 
+def _image_unread(records: Sequence, evaluations: Sequence[Evaluation], limit: Threshold) -> str:
+    if "eval/accuracy" not in records[-1] or not evaluations[-1].change <= limit.value:
+        return ""
+    return (
+        "the picture has no effect: with pictures exchanged between held-out questions, the log-prob of a token moves "
+        f"by {evaluations[-1].change:.1g} nats at most. Look at the pictures in report.html (are they all alike, or "
+        "blank?), at config.data.image_root and the columns that name them, and at config.processor.max_pixels"
+    )
+
+
+def _image_unneeded(records: Sequence, evaluations: Sequence[Evaluation], limit: Threshold) -> str:
+    last = evaluations[-limit.steps :]
+    right, kept = (sum(getattr(one, name) for one in last) for name in ("right", "still_right"))
+    if "eval/accuracy" not in records[-1] or right < ENOUGH or kept < limit.value * right:
+        return ""
+    if _image_unread(records, evaluations, THRESHOLDS["image_unread"]):  # which says more
+        return ""
+    return (
+        f"answers do not need the picture: of {right:.0f} right held-out answers {kept:.0f} stay right with the "
+        "picture of another question. What is learned is to guess from the question. Take out records whose question "
+        "tells the answer, balance the answers (records of the same question with other pictures and other answers), "
+        "or ask of what only the picture shows"
+    )
+
+
 _RULES: Mapping[str, Callable[[Sequence, Sequence, Threshold], str]] = MappingProxyType({
     "no_spread": _no_spread, "format_stuck": _format_stuck, "kl_explodes": _kl_explodes,
     "entropy_collapsed": _entropy_collapsed, "cut_off": _cut_off, "duplicates": _duplicates,
-    "reward_errors": _reward_errors, "held_out_falls": _held_out_falls,
+    "reward_errors": _reward_errors, "held_out_falls": _held_out_falls, "image_unread": _image_unread,
+    "image_unneeded": _image_unneeded,
 })  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rrft_jax.data.index import Bucket
-from rrft_jax.evaluation.answer import bucket_for, round_up
+from rrft_jax.processing.buckets import bucket_for, round_up
 from rrft_jax.processing.encoded import EncodedPrompt
 from rrft_jax.processing.processor import Processor, encode_chat
 from rrft_jax.rollout.sampling import Sampling

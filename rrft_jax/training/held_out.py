@@ -8,6 +8,7 @@ from rrft_jax.answers.tags import opens_thought
 from rrft_jax.parallel.processes import all_gather_objects, local_rows
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import RewardSet
+from rrft_jax.rollout.sampler import Rollouts
 from rrft_jax.run.completions import Group
 from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.batches import Batches, HostBatch
@@ -24,6 +25,7 @@ def evaluate_held_out(
     set_metrics: Callable[[Sequence[Prediction]], Mapping[str, float]] = lambda predictions: {},
     log: Callable[[list[Group]], None] = lambda groups: None,
     logged: int = 0,
+    first: Callable[[HostBatch, Rollouts], None] = lambda batch, drawn: None,
 ) -> dict[str, float] | None:
     """Metrics '<set>/<name>' over the held-out sets; None if stop(), called after every batch, returned True.
 
@@ -31,12 +33,13 @@ def evaluate_held_out(
     Each process decodes and scores its own rows; the metrics are over all of them, alike everywhere.
     rewards: holds `metric`, whose value 1 is a right answer, and 'format': the rewards of training, so the parser is
     the same. score is the mean of `metric`, which differs from accuracy if the metric gives partial credit.
-    log: takes the first `logged` questions of each set with their answers, in every process.
+    log: takes the first `logged` questions of each set with their answers, in every process. first: takes the first
+    batch of the first set with what was generated for it.
     set_metrics: the task's own metrics of a whole set, by name. questions is the number that all are over.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
     rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
-    answers = _answers(generate, params, processor, sets, stop)
+    answers = _answers(generate, params, processor, sets, stop, first)
     if answers is None:
         return None
     metrics, groups = {}, []
@@ -82,7 +85,8 @@ def _group(name: str, batch: HostBatch, metric: str, row: tuple) -> Group:
 
 
 def _answers(
-    generate: Callable, params: dict, processor: Processor, sets: Mapping[str, Batches], stop: Callable[[], bool]
+    generate: Callable, params: dict, processor: Processor, sets: Mapping[str, Batches], stop: Callable[[], bool],
+    first: Callable[[HostBatch, Rollouts], None],
 ) -> dict[str, tuple[list, list, list, list]] | None:
     """Set -> the place of each row, its text, its example and its length in tokens, of this process's own rows."""
     queue = [(name, k) for name, batches in sets.items() for k in range(len(batches))]
@@ -95,6 +99,8 @@ def _answers(
     for place, (name, k) in enumerate(queue, 1):
         layout = batch.layout
         following = take(place) if place < len(queue) else None  # made, the first time, while the devices work
+        if place == 1:
+            first(batch, drawn)
         tokens, mask = (local_rows(x, layout.mine)[:, 0] for x in (drawn.tokens, drawn.mask))
         if following is not None:
             if stop():

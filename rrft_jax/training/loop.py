@@ -21,18 +21,20 @@ from rrft_jax.pretrained import export, export_adapter
 from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.again import differences, record_data
-from rrft_jax.run.checkpoints import Checkpoints
+from rrft_jax.run.checkpoints import CheckpointError, Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
 from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
+from rrft_jax.run.room import is_full, no_room
 from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
 from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.critic import without_head
+from rrft_jax.training.exchanged import Exchange
 from rrft_jax.training.held_out import evaluate_held_out
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
@@ -143,22 +145,26 @@ def train(
             _compare(path, run, like if not resumed else "")
         try:
             _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
-        except (ValueError, OSError, RuntimeError) as error:
+            journal.flush()
+            if state.step < config.train.steps or state.unevaluated is not None:
+                what = "stopped before the first step; to start"
+                if state.step:
+                    what = f"stopped and saved at step {state.step}; to resume"
+                print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
+                return stop.exit_code
+            params = without_head(combine(state.params, run.frozen))
+            export(path / EXPORT, run.model, params, run.processor, "bfloat16")
+            if config.lora.rank:
+                export_adapter(path / ADAPTER, params, config.init)
+        except Exception as error:
+            if is_full(error) and not isinstance(error, CheckpointError):  # which says more itself
+                error = OSError(no_room(error, path))
+            if not isinstance(error, (ValueError, OSError, RuntimeError)):
+                raise
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to resume from there" if kept else "nothing is saved yet; to start again"
             error.add_note(f"{what}:\n  {resume_hint(argv or sys.argv, path)}")
-            raise
-        journal.flush()
-        if state.step < config.train.steps or state.unevaluated is not None:
-            what = "stopped before the first step; to start"
-            if state.step:
-                what = f"stopped and saved at step {state.step}; to resume"
-            print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
-            return stop.exit_code
-        params = without_head(combine(state.params, run.frozen))
-        export(path / EXPORT, run.model, params, run.processor, "bfloat16")
-        if config.lora.rank:
-            export_adapter(path / ADAPTER, params, config.init)
+            raise error  # noqa: B904, a traceback shows both
     if run_dir is not None:
         draw = report_of_run if config.log.report else lambda path: None
         finish_run(run_dir, state.num_tokens, earlier, titles, draw)
@@ -246,11 +252,17 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
     """Metrics of the held-out sets; None where a signal came."""
     # A batch goes to the devices when its turn comes: all held-out pictures at once could fill them.
     greedy = lambda params, prompts: run.programs.greedy(params, to_devices(prompts, run.mesh))  # noqa: E731
-    return evaluate_held_out(
-        greedy, combine(state.params, run.frozen), run.processor, run.rewards, run.source.held_out, run.task.metric,
+    params, exchange = combine(state.params, run.frozen), Exchange(greedy, run.processor, run.rewards, run.task.metric)
+    metrics = evaluate_held_out(
+        greedy, params, run.processor, run.rewards, run.source.held_out, run.task.metric,
         lambda: asked_to_stop(outside.stop), lambda predictions: run.task.set_metrics(_as_read(run, predictions)),
         lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
+        exchange.own,
     )  # fmt: skip
+    if metrics and run.config.log.exchanged_pictures and run.source.exchanged is not None:
+        if (batch := run.source.exchanged()) is not None:
+            metrics |= exchange.metrics(params, batch)
+    return metrics
 
 
 def _as_read(run: Run, predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -14,18 +14,22 @@ from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import Pool, RewardSet
+from rrft_jax.rewards.base import Planned
 from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.run.completions import Group
 from rrft_jax.tasks.registry import Task
 from rrft_jax.training.batches import HostBatch
 
 
-def make_rewards(config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None) -> RewardSet:
-    """The rewards that config asks for, and those that held-out evaluation reads. Raises ValueError."""
+def make_rewards(
+    config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None, base: Planned | None = None
+) -> RewardSet:
+    """The rewards that config asks for, and those that held-out evaluation reads. base: the frozen model of the run, or
+    what is known of it. Raises ValueError."""
     tokenize = lambda texts: tokenizer(list(texts)).input_ids  # noqa: E731
     return chosen_rewards(
         config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(task.metric, "format"),
-        tokenize=tokenize, max_completion_length=config.rollout.max_completion_length, pool=pool,
+        tokenize=tokenize, max_completion_length=config.rollout.max_completion_length, pool=pool, base=base,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.critic import head_params
+from rrft_jax.training.frozen_base import frozen_base
 from rrft_jax.training.parameters import load_weights, parameter_count, place
 from rrft_jax.training.programs import make_programs, step_layout
 from rrft_jax.training.rewarding import make_rewards
@@ -51,8 +52,9 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
         print_once(f"{config.train.epochs:g} epochs of {source.records} examples: {config.train.steps} steps")
     critic = algorithm.critic(config)
     programs = make_programs(config, algorithm.loss(config), model, processor, layout, critic)
-    rewards = make_rewards(config, task, processor.tokenizer, pool)
     weights = load_weights(config, model, mesh, algorithm.reference(config))
+    lent = frozen_base(config, model, processor, mesh, weights)
+    rewards = make_rewards(config, task, processor.tokenizer, pool, lent)
     if config.lora.rank:
         print_once(f"LoRA of rank {config.lora.rank}: {parameter_count(weights.trainable):,} parameters are trained")
     run = Run(

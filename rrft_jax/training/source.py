@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -36,6 +37,7 @@ from rrft_jax.training.batches import (
     make_batch,
     whole_conversation,
 )
+from rrft_jax.training.exchanged import exchanged_batch
 
 Check = Callable[[Example], object]
 
@@ -60,6 +62,7 @@ class Source:
     skipped: tuple[dict[str, str], ...] = ()  # records that are left out, each with why
     records: int = 0  # training examples of one pass; 0: they never end
     epochs: Callable[[int], float] | None = None
+    exchanged: Callable[[], HostBatch | None] | None = None  # the first held-out batch with pictures exchanged
     digest: str = ""  # of the examples, as `digest_of` has it: equal for runs on equal data
 
 
@@ -71,8 +74,8 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     buckets = Buckets(**config.buckets)
     probe = [make(config.seed, i, "train", "in") for i in range(64)]
     ask = task.prompt_fn(config.prompt, marks=processor.image_mark is not None)
-    sizes = [measure(processor, ask(e), [image_size(i) for i in e.images]) for e in probe]
-    prompt = lambda e: Prompt(ask(e))  # noqa: E731
+    sizes = [measure(processor, ask(e), [image_size(i) for i in e.images], e.system, e.history) for e in probe]
+    prompt = lambda e: whole_conversation(ask, e, True)  # noqa: E731
     largest = Size(max(s.prompt_tokens for s in sizes), max((s.patches for s in sizes), key=sum))
     bucket = buckets.choose(largest, f"{task.name}, generated")
     B = config.train.prompts
@@ -95,9 +98,18 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
         return in_batches(processor, prompt, lambda i: make(0, i, "val", domain), buckets, layout, room)
 
     sets = {name: held_out(of.domain) for name, of in task.held_out.items()} if config.eval.examples else {}
+    exchanged = None
+    if sets:
+        domain = next(iter(task.held_out.values())).domain
+        exchanged = cache(partial(
+            exchanged_batch, processor, prompt, lambda i: make(0, i, "val", domain), [bucket] * config.eval.examples,
+            held(config.eval.batch),
+        ))  # fmt: skip
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
     records, digest = max(stop - start, 0), digest_of(probe)
-    return Source(fetch, pick, sets, tuple(sizes), report, (bucket,), records=records, digest=digest)
+    return Source(
+        fetch, pick, sets, tuple(sizes), report, (bucket,), records=records, digest=digest, exchanged=exchanged
+    )
 
 
 def folder_source(
@@ -154,11 +166,12 @@ def folder_source(
         example = lambda k: index.examples[found[k][0].indices[found[k][1]]]  # noqa: E731
         return make_batch(processor, prompt, example, [int(i.prompt_ids[k]) for i, k in found], bucket, step)
 
-    sets = {}
+    sets, exchanged = {}, None
     if len(out):
         of_each = [index.buckets[index.bucket_ids[i]] for i in out]
         layout = held(min(config.eval.batch, len(out)))
-        sets["eval"] = in_batches(processor, prompt, lambda i: index.examples[out[i]], of_each, layout, KEPT)
+        made = processor, prompt, lambda i: index.examples[out[i]], of_each, layout
+        sets["eval"], exchanged = in_batches(*made, KEPT), cache(partial(exchanged_batch, *made))
     lines = [records.report(), index.report(), _padding(index, buckets), _pixels(pixels)]
     if talks := sum(bool(example.history) for example in index.examples):
         lines.append(f"{talks} of {len(index.examples)} records are conversations of several turns")
@@ -180,7 +193,7 @@ def folder_source(
     epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
     used = tuple(bucket for bucket, group in zip(index.buckets, index.groups, strict=True) if len(group))
     text, digest = "\n".join(filter(None, lines)), digest_of(index.examples[n] for n in [*part.tolist(), *out.tolist()])
-    return Source(fetch, pick, sets, index.sizes, text, used, skipped, len(part), epochs, digest)
+    return Source(fetch, pick, sets, index.sizes, text, used, skipped, len(part), epochs, exchanged, digest)
 
 
 def digest_of(examples: Iterable[Example]) -> str:

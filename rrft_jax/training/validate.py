@@ -8,7 +8,9 @@ from rrft_jax.config.groups import GROUPS, Data, Train, read
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.rewards.outside import split_entry
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms import get_algorithm
+from rrft_jax.training.frozen_base import PlannedBase
 from rrft_jax.training.parameters import check_trained
 from rrft_jax.training.rewarding import make_rewards
 
@@ -28,7 +30,7 @@ def check_config(config: ConfigDict) -> None:
     buckets = lambda: Buckets(**config.buckets)  # noqa: E731
     _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     check_trained(config)
-    _check_task(config, algorithm.samples)
+    _check_task(config, algorithm)
     algorithm.check(config, get_task(config.task))
     if config.reference and not algorithm.reference(config):
         raise ValueError(
@@ -46,12 +48,12 @@ def _check_length(train: Train, data: Data) -> None:
         raise ValueError("config.train.epochs: generated examples never end; give config.train.steps, or data.range")
 
 
-def _check_task(config: ConfigDict, samples: bool) -> None:
+def _check_task(config: ConfigDict, algorithm: Algorithm) -> None:
     task = get_task(config.task)
     if task.make is None and not config.data.folder:
         raise ValueError(f"config.task={config.task} generates no examples: give config.data.folder with its records")
-    make_rewards(config, task, tokenizer=list)
-    if not samples and (added := [e for e in config.extra_rewards if split_entry(e)[0] not in task.rewards]):
+    make_rewards(config, task, tokenizer=list, base=PlannedBase(config, algorithm.reference(config)))
+    if not algorithm.samples and (added := [e for e in config.extra_rewards if split_entry(e)[0] not in task.rewards]):
         raise ValueError(
             f"config.extra_rewards={added}: config.algorithm={config.algorithm} learns from given "
             "answers and from no reward, leave them out"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.evaluation.answer import bucket_for, make_answer, text_pieces
+from rrft_jax.evaluation.answer import make_answer, text_pieces
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
-from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.buckets import bucket_for, collate
 from rrft_jax.processing.encoded import Size
 from rrft_jax.processing.processor import decode, encode_completion, encode_prompt, load_processor
 from rrft_jax.rollout.decoder import make_decoder

@@ -15,8 +15,11 @@ from starlette.routing import Route
 from rrft_jax.evaluation.judge_benchmark import Pair, measure, read_pairs
 from rrft_jax.evaluation.rewardbench import SECTIONS, overall, section_scores
 from rrft_jax.remote.client import Trouble
+from rrft_jax.rewards.judge.in_process import InProcessJudge, in_process
 from rrft_jax.rewards.judge.judging import Judge
 from rrft_jax.rewards.judge.rubric import PAIRWISE, default_rubric
+from rrft_jax.rewards.judge.told import told
+from tests.rewards.judge.lent import Lent
 from tests.web import ROOT, running
 
 LLMBAR = Path(__file__).parents[1] / "fixtures" / "llmbar"
@@ -98,6 +101,29 @@ def test_real_pairs_and_records_that_are_none(tmp_path):
         lines.write_text(text)
         with pytest.raises(ValueError, match=why):
             read_pairs(path)
+
+
+def test_a_judge_in_this_process_has_the_scores_of_a_served_one(tmp_path):
+    lent = Lent(lambda chat: shorter(chat[-1]["content"]))
+
+    async def run():
+        connection = InProcessJudge(in_process(lent, told(PAIRWISE, k=0, cache=str(tmp_path)), "an adapter"))
+        found = await measure(connection.judge(), read_pairs(LLMBAR))
+        await connection.close()
+        return found
+
+    found = asyncio.run(run())
+    assert found == asyncio.run(measure(Judge(ask_shorter, RUBRIC), read_pairs(LLMBAR)))
+    assert sorted(map(len, lent.asked)) == [6] * 5  # a subset at a time, each pair in both orders
+    lent.asked.clear()
+    assert asyncio.run(run()) == found and sum(map(len, lent.asked)) <= 2 * found.unread
+
+
+@pytest.mark.parametrize("flags", [["--endpoint=http://x/v1"], ["--checkpoint=nano", "--requests_per_minute=9"]])
+def test_flags_that_do_not_go_together(flags, tmp_path):
+    command = [sys.executable, "launch/judge_bench.py", f"--pairs={LLMBAR}", f"--output={tmp_path}", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_the_command(tmp_path):

@@ -1,6 +1,5 @@
 """Each advantage estimator against loops over plain numbers, written from verl's, TRL's and the papers' formulas."""
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, total
 from rrft_jax.losses.gae import gae
 from rrft_jax.losses.outside import check_estimator, estimate_advantages
+from tests.models.build import quick_jit
 
 NAN = np.nan
 B, G, C, F = 3, 4, 5, 2
@@ -79,8 +79,10 @@ def test_against_loops_with_missing_rewards_and_rows_that_only_fill(name, data):
     greedy = data.draw(arrays(np.float32, B, elements=NUMBERS))
     gamma = data.draw(st.sampled_from([1.0, 0.5])) if name == "reinforce_pp" else 1.0
     weights = np.array([1.0, 0.25], np.float32)
-    fill = lambda x, axis: np.concatenate([x, np.full_like(x.take([0], axis), 3)], axis)  # noqa: E731
-    weight = fill(np.ones_like(rewards), 0) * (np.arange(B + 1) < B)[:, None]
+    # The row that only fills has unequal values, which would teach something if it counted.
+    more = lambda x: (np.arange(x.size) % 3 + 1).reshape(x.shape).astype(x.dtype)  # noqa: E731
+    fill = lambda x, axis: np.concatenate([x, more(x.take([0], axis))], axis)  # noqa: E731
+    weight = np.repeat(np.arange(B + 1) < B, G).reshape(B + 1, G)
     inputs = {
         "mask": lambda: np.arange(C) < fill(lengths, 0)[..., None],
         "parts": lambda: fill(parts, 1), "weights": lambda: weights, "greedy": lambda: fill(greedy, 0),
@@ -107,6 +109,14 @@ def test_by_hand():
     np.testing.assert_allclose(run("reinforce_pp", mask=mask), [[root, -root, -root, 0]], rtol=1e-6)
 
 
+def test_a_row_that_only_fills_and_one_without_a_greedy_reward_count_nowhere_in_remax():
+    rewards = np.array([[1, 0], [5, 5], [1, 0]], np.float32)
+    weight, greedy = np.array([[1, 1], [0, 0], [1, 1]], np.float32), np.array([0.25, 2, NAN], np.float32)
+    found, stats = estimate_advantages(rewards, weight, {"greedy": lambda: greedy}, estimator="remax")
+    np.testing.assert_array_equal(found, [[0.75, -0.25], [0, 0], [0, 0]])
+    assert float(stats["reward_greedy"]) == 0.25
+
+
 def verl_gae(rewards, values, mask, gamma, lam):
     """verl's loop from the last token to the first, without its whitening."""
     later, running, out = 0.0, 0.0, np.zeros_like(rewards)
@@ -119,7 +129,7 @@ def verl_gae(rewards, values, mask, gamma, lam):
     return out * mask, (out + values) * mask
 
 
-GAE = jax.jit(gae, static_argnums=(3, 4))
+GAE = quick_jit(gae, static_argnums=(3, 4))
 
 
 @settings(max_examples=25, deadline=None)
@@ -144,14 +154,15 @@ def test_a_token_has_its_own_advantage_in_the_loss():
     mask = np.arange(3) < np.array([[3, 2], [1, 3]])[..., None]
     token = np.where(mask, rng.normal(size=(2, 2, 3)), NAN).astype(np.float32)
     config = GRPOLoss(surrogate="clipped", aggregation="token_mean")
-    value = total(grpo_loss(Scores(logp), Targets(mask, np.ones((2, 2), np.float32), token, old), config)[0])
+    loss = quick_jit(grpo_loss, static_argnums=2)
+    value = total(loss(Scores(logp), Targets(mask, np.ones((2, 2), np.float32), token, old), config)[0])
     ratio = np.exp(logp - old)[mask]
     wanted = -np.minimum(ratio * token[mask], np.clip(ratio, 0.8, 1.2) * token[mask]).mean()
     assert float(value) == pytest.approx(wanted, rel=1e-5)
     row = rng.normal(size=(2, 2)).astype(np.float32)
     targets = [Targets(mask, np.ones((2, 2), np.float32), a, old) for a in (row, np.repeat(row[..., None], 3, -1))]
     for level in ("token", "sequence"):
-        same = [grpo_loss(Scores(logp), each, GRPOLoss(surrogate="clipped", ratio_level=level))[0] for each in targets]
+        same = [loss(Scores(logp), each, GRPOLoss(surrogate="clipped", ratio_level=level))[0] for each in targets]
         assert float(total(same[0])) == pytest.approx(float(total(same[1])), rel=1e-6)
 
 

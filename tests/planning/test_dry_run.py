@@ -85,3 +85,25 @@ def test_buckets_that_are_left_to_the_data_are_measured(capsys):
     config.data.folder = ""
     with pytest.raises(ValueError, match="config.buckets=auto are chosen from the records of a folder"):
         dry_run(config)
+
+
+def test_a_judge_that_borrows_the_base_is_planned(capsys, tmp_path):
+    """7B on one device: no second copy of the weights, but its chats' caches, by hand."""
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 16, "lora_alpha": 32}')
+    (tmp_path / "adapter_model.safetensors").write_bytes((8).to_bytes(8, "little") + b"{}      ")
+    text = f"{RECIPES / 'llm_judge.py'}:7b,data=/data/gsm8k,adapter={tmp_path}"
+    config = load_config(text)
+    assert dry_run(config, capacity=2**60) == 0
+    out = capsys.readouterr().out
+    (tokens,) = map(int, re.findall(r"KV cache of 16 chats of (\d+) tokens", out))
+    assert 2048 < tokens <= 3072  # about 1,300 characters, a question of 1,024 tokens, two completions of 512
+    gib = 2 * 28 * 16 * 4 * tokens * 128 * 2 / 2**30  # keys and values of 28 layers, 4 heads of 128, bfloat16
+    (said,) = re.findall(r"16 chats of \d+ tokens +([0-9.]+) GiB", out)
+    assert float(said) == pytest.approx(gib, abs=1e-3)
+    with_judge = float(re.findall(r"frozen base answers, with what is resident +([0-9.]+) GiB", out)[0])
+    resident = float(re.findall(r"resident all the time +([0-9.]+) GiB", out)[0])
+    assert resident + gib < with_judge < resident + gib + 20 and resident < 17  # 15 of the base, and the adapters
+    served = load_config(f"{RECIPES / 'llm_judge.py'}:7b,data=/data/gsm8k,endpoint")
+    served.reward_options.llm_judge.update({"url": "http://127.0.0.1:8000/v1", "model": "judge"})
+    dry_run(served)
+    assert "frozen base answers" not in capsys.readouterr().out

@@ -65,6 +65,25 @@ def test_reward_that_rises_while_held_out_accuracy_falls():
     assert run([0.5, 0.6, 0.58, 0.4], 0.0) == []  # the training reward does not rise
 
 
+def evaluated(*images):
+    """The findings of evaluations with these (right, still right, change of log-prob)."""
+    names = "images/right", "images/still_right", "images/log_prob_change"
+    lines = [
+        {"step": k, "eval/accuracy": 0.5, "eval/questions": 64.0, **dict(zip(names, values, strict=True))}
+        for k, values in enumerate(images)
+    ]
+    return [(one.name, one.step) for one in replay(lines)[1]]
+
+
+def test_answers_that_do_not_need_their_picture():
+    assert evaluated((0.0, 0.0, 1e-5)) == [("image_unread", 0)]
+    assert evaluated((20.0, 20.0, 1e-5)) == [("image_unread", 0)]  # which says more
+    assert evaluated((20.0, 18.0, 0.3)) == [("image_unneeded", 0)]
+    assert evaluated((4.0, 4.0, 0.3), (4.0, 4.0, 0.3), (4.0, 4.0, 0.3)) == [("image_unneeded", 2)]
+    assert evaluated((9.0, 9.0, 0.3)) == [] == evaluated((20.0, 17.0, 0.3))
+    assert evaluated((20.0, 5.0, 2e-4)) == []
+
+
 def test_a_resumed_run_does_not_repeat_what_it_said():
     watch, found = replay(records(12, kl=3.0))
     assert len(found) == 1 and watch.add({"step": 13, **HEALTHY, "kl": 3.0}) == []
@@ -72,7 +91,7 @@ def test_a_resumed_run_does_not_repeat_what_it_said():
 
 
 def test_every_rule_has_a_limit_with_its_reason():
-    assert set(diagnosis._RULES) == set(THRESHOLDS) == {*PROVOKED, "held_out_falls"}
+    assert set(diagnosis._RULES) == set(THRESHOLDS) == {*PROVOKED, "held_out_falls", "image_unread", "image_unneeded"}
     assert all(dataclasses.astuple(limit)[2] for limit in THRESHOLDS.values())
     assert max(limit.steps for limit in THRESHOLDS.values()) <= diagnosis.WINDOW
 

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from rrft_jax.evaluation.answer import bucket_for, make_answer
+from rrft_jax.evaluation.answer import make_answer
 from rrft_jax.models.weights import load_params
 from rrft_jax.pretrained import load_parts, resolve_init
+from rrft_jax.processing.buckets import bucket_for
 from rrft_jax.processing.processor import decode, encode_prompt
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.prepare import Work

@@ -1,6 +1,9 @@
 """Real runs of nano that go wrong on purpose: the log and the report say what it is, once."""
 
+import json
+
 import pytest
+from PIL import Image
 
 from rrft_jax.report.page import collect
 
@@ -36,12 +39,24 @@ def test_cut_off_completions_that_are_all_alike(launcher, tmp_path):
         assert sum(words in line for line in lines) == 1, (words, lines)
 
 
-def test_a_rate_too_high_and_a_reward_that_fails(launcher, tmp_path):
+def blank_records(folder):
+    """Records whose pictures, files of their own, are all alike."""
+    folder.mkdir()
+    lines = []
+    for k in range(24):
+        Image.new("RGB", (84, 84), "gray").save(folder / f"{k}.png")
+        lines.append(json.dumps({"id": k, "image": f"{k}.png", "problem": "How many objects are there?", "answer": 4}))
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_a_rate_too_high_and_a_reward_that_fails_and_pictures_all_alike(launcher, tmp_path):
     (tmp_path / "mine.py").write_text(REWARD)
     workdir = tmp_path / "wild"
     options = "--config.optimizer.schedule.peak=0.02", "--config.rollout.max_completion_length=16"
     reward = f"--reward={tmp_path / 'mine.py'}:broken=0.001"
-    output = launcher.run(workdir, *SMALL, *options, reward, "--config.train.steps=12")
+    config = f"configs/grpo_counting.py:runlocal,data={blank_records(tmp_path / 'records')}"
+    output = launcher.run(workdir, *SMALL, *options, reward, "--config.train.steps=12", config=config)
     lines = said(output, workdir)
-    for words in ("the KL to the reference is", "reward functions gave no value"):
+    for words in ("the KL to the reference is", "reward functions gave no value", "the picture has no effect"):
         assert sum(words in line for line in lines) == 1, (words, lines)

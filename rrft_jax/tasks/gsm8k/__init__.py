@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from rrft_jax.rewards.last_number import last_number, last_number_match
 from rrft_jax.tasks.scoring import Scorer
-from rrft_jax.tasks.task import Column, Stages, Task
+from rrft_jax.tasks.task import Column, Shapes, Stages, Task
 
 # In our words, after Reason-RFT's.
 TEMPLATES: Mapping[str, str] = MappingProxyType(
@@ -34,5 +34,6 @@ TASK = Task(
     metric="last_number",
     scorer=Scorer(strict=last_number_match, key=number_key, answer_type=lambda example: "number"),
     benchmarks=(Column(name="gsm8k", title="GSM8K"),),
+    shapes=Shapes(prompt=256, images=0, completion=192),
     stages=Stages(rest=False),  # a folder may hold fewer than stage 1 takes
 )  # fmt: skip

@@ -26,4 +26,5 @@ def test_wrong_names(tmp_path):
 def test_each_source_says_where_it_comes_from():
     for source in SOURCES.values():
         assert source.about and source.licence
-        assert source.name in ("jsonl", "parquet", "webdataset") or source.homepage.startswith("https://")
+        local = ("jsonl", "parquet", "preferences", "webdataset")
+        assert source.name in local or source.homepage.startswith("https://")

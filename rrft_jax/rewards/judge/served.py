@@ -6,56 +6,43 @@ from dataclasses import dataclass, replace
 from rrft_jax.remote.client import Client, Trouble
 from rrft_jax.remote.endpoint import Decoding, Endpoint, read_key
 from rrft_jax.rewards.judge.cache import ReplyCache
-from rrft_jax.rewards.judge.demonstrations import Demonstration, chosen_demonstrations
 from rrft_jax.rewards.judge.judging import Judge
 from rrft_jax.rewards.judge.messages import Messages
-from rrft_jax.rewards.judge.rubric import Rubric, read_rubric
+from rrft_jax.rewards.judge.told import Told
 
 
 @dataclass(frozen=True)
 class Served:
-    """A judge as it was chosen. give_up: requests that fail one after another until a `Round` asks no more. cache: the
-    folder of its replies, "": memory alone."""
+    """A judge as it was chosen: endpoint.give_up requests that fail one after another end a `Round`."""
 
     endpoint: Endpoint
-    rubric: Rubric
-    demonstrations: tuple[Demonstration, ...]
-    max_tokens: int
-    both_orders: bool = True
-    cache: str = ""
+    told: Told
     key_field: str = "api_key_env"  # for errors
 
 
-def served(
-    kind: str, endpoint: Endpoint, rubric: str = "", demonstrations: str = "", k: int = 6, max_tokens: int = 256,
-    both_orders: bool = True, cache: str = "", field: str = "",
-) -> Served:  # fmt: skip
-    """A judge whose files are read. field: what stands in front of the options' names in errors. ValueError for a
-    missing model, a file that cannot be used, or an environment variable without a key."""
+def served(endpoint: Endpoint, told: Told, field: str = "") -> Served:
+    """field: what stands in front of the options' names in errors. ValueError for a missing model, or an environment
+    variable without a key."""
     if not endpoint.model:
         raise ValueError(f"{field}model: name the judge as its server calls it")
-    if max_tokens < 1:
-        raise ValueError(f"{field}max_tokens={max_tokens} must be positive")
-    read = read_rubric(rubric, kind)
     key_field = f"{field}api_key_env"
     read_key(endpoint.api_key_env, key_field)
-    return Served(
-        endpoint, read, chosen_demonstrations(demonstrations, k, read), max_tokens, both_orders, cache, key_field
-    )
+    return Served(endpoint, told, key_field)
 
 
-class Connection:
+class ServedJudge:
     """A client and its judge, within one event loop, in which it must be made."""
 
     def __init__(self, chosen: Served):
-        endpoint = chosen.endpoint
-        decoding = Decoding(temperature=0.0, max_new_tokens=chosen.max_tokens)
+        endpoint, told = chosen.endpoint, chosen.told
+        decoding = Decoding(temperature=0.0, max_new_tokens=told.max_tokens)
+        self.name = endpoint.url
         self.endpoint = endpoint
         self.client = Client(endpoint, decoding, read_key(endpoint.api_key_env, chosen.key_field))
         self.slots = asyncio.Semaphore(endpoint.concurrency)
         self._judge = Judge(
-            self._refuse, chosen.rubric, chosen.demonstrations, (endpoint.model, chosen.max_tokens),
-            chosen.both_orders, ReplyCache(chosen.cache),
+            self._refuse, told.rubric, told.demonstrations, (endpoint.model, told.max_tokens),
+            told.both_orders, ReplyCache(told.cache),
         )  # fmt: skip
 
     def judge(self) -> Judge:
@@ -75,7 +62,7 @@ class Round:
     """The requests of one batch: after `Endpoint.give_up` failures in a row, or an answer such as a refused key that
     concerns all, the others fail at once, so that a dead server costs a step a bounded time."""
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: ServedJudge):
         self._to = connection
         self._in_a_row = 0
         self._fatal = ""

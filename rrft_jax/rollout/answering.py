@@ -7,32 +7,34 @@ from jax.sharding import Mesh
 
 from rrft_jax.data.decoding import image_size
 from rrft_jax.data.index import Bucket
-from rrft_jax.evaluation.answer import bucket_for
-from rrft_jax.evaluation.questions import Answerer, Decoding, Question, Reply
 from rrft_jax.models.prompts import Prompts
 from rrft_jax.models.protocol import Model
 from rrft_jax.parallel.layout import plan
 from rrft_jax.parallel.placement import by_rows, to_devices
 from rrft_jax.parallel.processes import all_gather_objects, local_rows
-from rrft_jax.processing.buckets import collate
+from rrft_jax.processing.buckets import bucket_for, collate
 from rrft_jax.processing.processor import Processor, decode, encode_prompt, measure
+from rrft_jax.remote.endpoint import Decoding
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import make_decoder
+from rrft_jax.rollout.questions import Answerer, Question, Reply
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 
 
 def make_answerer(
-    model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int
-) -> Answerer:
+    model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int,
+    compact: int = EVALUATION,
+) -> Answerer:  # fmt: skip
     """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
 
     Draws are addressed by (decoding.seed, Question.number, sample): neither the batch nor the other questions change
-    them. Every process asks for the same questions and gets all replies. Questions are put into buckets of sizes, one
-    compiled program each; ValueError names a question that leaves no room for its answer.
+    them, up to rounding where unfinished rows continue in smaller batches (`Decoder.compact`; 0: never, and a reply has
+    the same bits whatever else is asked). Every process asks for the same questions and gets all replies. Questions are
+    put into buckets of sizes, one compiled program each; ValueError names one that leaves no room for its answer.
     """
     sampling = Sampling(decoding.temperature, decoding.top_k, decoding.top_p)
-    decoder = make_decoder(model, processor, decoding.max_new_tokens, sampling=sampling, compact=EVALUATION)
+    decoder = make_decoder(model, processor, decoding.max_new_tokens, sampling=sampling, compact=compact)
     key = jax.random.key(decoding.seed)
     layout = plan(mesh, batch)
 

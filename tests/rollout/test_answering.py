@@ -5,9 +5,9 @@ import pytest
 
 from rrft_jax.evaluation.answer import make_answer
 from rrft_jax.evaluation.questions import Decoding, Question
-from rrft_jax.evaluation.sampled import make_answerer
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS, load_for_inference, load_parts
+from rrft_jax.rollout.answering import make_answerer
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.tasks.registry import get_task
 from tests.devices import run_on_devices
@@ -32,7 +32,7 @@ def prepare(decoding, batch):
     return model, processor, params, make_answerer(model, params, processor, mesh, decoding, batch)
 
 
-def test_answers_are_those_of_single_questions_in_any_batch():
+def test_answers_are_those_of_single_questions_in_any_batch(quick_programs):
     asked, decoding = questions(5), Decoding(temperature=1.0, max_new_tokens=12, samples=2, seed=3)
     model, processor, params, answer = prepare(decoding, batch=3)
     replies = {reply.id: reply for reply in answer(asked)}
@@ -60,7 +60,7 @@ def test_what_leaves_no_room_and_what_cannot_be_read_is_named(tmp_path):
 @pytest.mark.slow
 def test_eight_devices_give_the_answers_of_one():
     code = (
-        "from tests.evaluation.test_sampled import *\n"
+        "from tests.rollout.test_answering import *\n"
         "decoding = Decoding(temperature=1.0, max_new_tokens=6, seed=3)\n"
         "print(sorted((r.id, r.texts) for r in prepare(decoding, batch=4)[3](questions(5))))"
     )
