@@ -1,4 +1,4 @@
-"""Held-out pictures with gold places (white) and the places that answers gave before and after a run (red, green).
+"""Held-out pictures with gold places (magenta) and the places that answers gave before and after a run (red, green).
 
     python scripts/systems_picture.py workdirs/systems/grounding-grpo-seed0 docs/grounding.png
 
@@ -25,7 +25,7 @@ from rrft_jax.run.workdir import stored_config
 from rrft_jax.tasks.registry import get_task
 
 SCALE, SHOWN, LINE, MARGIN = 2, 6, 13, 8
-GOLD, BEFORE, AFTER = (255, 255, 255), (225, 40, 40), (20, 190, 60)
+GOLD, BEFORE, AFTER = (255, 0, 160), (225, 40, 40), (20, 160, 60)
 
 
 def places(task: str, text: str) -> list[tuple[float, ...]]:
@@ -67,7 +67,7 @@ def cell(task: str, example: Example, texts: tuple[str, str], found: tuple[str, 
             draw(pen, place, *picture.size, ink)
     said = [(example.problem.split("\n")[0], (0, 0, 0)), *zip(map(_short, texts, found), (BEFORE, AFTER), strict=True)]
     lines = [(line, ink) for text, ink in said for line in textwrap.wrap(text, 40)[:3]]
-    page = Image.new("RGB", (picture.width, picture.height + LINE * 9 + 4), "white")
+    page = Image.new("RGB", (picture.width, picture.height + LINE * len(lines) + 4), "white")
     page.paste(picture, (0, 0))
     for row, (line, ink) in enumerate(lines):
         ImageDraw.Draw(page).text((2, picture.height + 2 + LINE * row), line, fill=ink, font=font)
@@ -96,13 +96,14 @@ def main(argv: list[str]) -> None:
     kept = [e for e in made if e.id in before and e.id in after]
     pairs = [tuple(kinds(task.name, [answers[e.id]], [e])[0] for answers in (before, after)) for e in kept]
     order = sorted(range(len(kept)), key=lambda i: (pairs[i][1] != "right", pairs[i][0] == "right", i))
-    chosen = [*order[: SHOWN - 2], *[i for i in order if pairs[i][1] != "right"][:2]]
+    wrong = [i for i in order if pairs[i][1] != "right"][:2]
+    chosen = [*[i for i in order if i not in wrong][: SHOWN - len(wrong)], *wrong]
     cells = [cell(task.name, kept[i], (before[kept[i].id], after[kept[i].id]), pairs[i]) for i in chosen]
     width, height = max(c.width for c in cells) + MARGIN, max(c.height for c in cells) + MARGIN
     page = Image.new("RGB", (width * 3 + MARGIN, height * -(-len(cells) // 3) + MARGIN), "white")
     for place, each in enumerate(cells):
         page.paste(each, (MARGIN + width * (place % 3), MARGIN + height * (place // 3)))
-    page.quantize(128).save(out, optimize=True)
+    page.save(out, optimize=True)
     print(f"{out}: {out.stat().st_size / 1000:.0f} kB, {np.mean([p[1] == 'right' for p in pairs]):.3f} right after")
 
 

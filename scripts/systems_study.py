@@ -7,7 +7,8 @@
 Per task: a base, nano after a short SFT on the task's generated pictures; then for each seed GRPO from it, and as a
 control as many steps of SFT on as many prompts. Each finished run leaves a JSON cell (docs/results/systems) with the
 task's metrics on held-out pictures before (of the base) and after, and what kinds of failure they leave
-(systems_failures.py). A run whose cell is there is skipped; one that was interrupted resumes in its workdir.
+(systems_failures.py), these of the first batch of each set, whose answers a run keeps. A run whose cell is there is
+skipped; one that was interrupted resumes in its workdir.
 """
 
 import json
@@ -20,11 +21,12 @@ from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from absl import app, flags
+from absl import app, flags, logging
 from systems_failures import kinds, shares
 
 from rrft_jax.compilation import keep_programs
 from rrft_jax.files import write_atomic
+from rrft_jax.run.clock import cpu_seconds
 from rrft_jax.run.metrics import read_metrics
 from rrft_jax.run.workdir import VERSIONS
 from rrft_jax.tasks.registry import get_task
@@ -135,6 +137,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     if wrong := set(FLAGS.only) - set(STUDIES) or set(FLAGS.method) - {"grpo", "sft"}:
         raise app.UsageError(f"{', '.join(wrong)}: there are {', '.join(STUDIES)}, and the methods grpo, sft")
+    logging.set_verbosity(logging.WARNING)
     keep_programs("~/.cache/rrft_jax/xla")
     began, work, cells = time.monotonic(), Path(FLAGS.workdir), Path(FLAGS.cells)
     cells.mkdir(parents=True, exist_ok=True)
@@ -150,7 +153,8 @@ def main(argv: list[str]) -> int:
             print(f"{label} and what follows is left; the same command resumes there")
             return 0
         config = make_config(name, method, seed, str(work / f"{name}-base"))
-        if code := run(config, work / label, ["scripts/systems_study.py", f"--only={name}"]):
+        command = ["scripts/systems_study.py", f"--only={name}", f"--workdir={work}"]
+        if code := run(config, work / label, command, began=cpu_seconds()):
             return code
         if method != "base" and (work / label / "DONE").exists():
             cell = cell_of(name, method, seed, work / label)

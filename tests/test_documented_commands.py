@@ -28,7 +28,7 @@ NEEDS = (
     (r"benchmarks/(?!gpu)", "an idle core for minutes, and torch"),
     (r"docker ", "docker"),
     (r"launch/reproduce\.py --results", "hours"),
-    (r"scripts/pretrain_nano|scripts/(check_real_size|make_random_qwen2vl)", "hours, or tens of gigabytes"),
+    (r"scripts/(pretrain_nano|systems_|check_real_size|make_random_qwen2vl)", "hours, or tens of gigabytes"),
     (r"--input=|--pairs=", "published data"),
     (r"--endpoint=|llm_judge\.url", "a served model"),
 )
