@@ -10,6 +10,7 @@ mutate FILES=...` does the same.
 """
 
 import argparse
+import ast
 import compileall
 import difflib
 import os
@@ -49,9 +50,18 @@ def mutants(code: str) -> Iterator[str]:
         operator, number = get_operator(name)(), 0
         while (changed := mutate_code(code, operator, number)) is not None:
             number += 1
-            if changed not in seen:
+            if changed not in seen and _runs(changed):
                 seen.add(changed)
                 yield changed
+
+
+def _runs(code: str) -> bool:
+    """Whether the text is Python, and its signatures have no / that was the * before keywords, which nobody notices."""
+    try:
+        functions = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    except SyntaxError:
+        return False
+    return not any(function.args.posonlyargs for function in functions)
 
 
 def run_tests(tests: list[str], limit: float) -> str:

@@ -1,7 +1,7 @@
 """What holds for every test.
 
 Functions of some rooms are checked against their annotations as they are called, the shapes of arrays included.
-Compiled programs are kept for one session, for the hundreds of processes that tests start compile the same ones.
+The hundreds of processes that tests start share their compiled programs, for one session.
 Hypothesis has no limit of time, for an example takes ten times as long on a busy machine.
 """
 
@@ -11,6 +11,8 @@ import os
 import shutil
 import tempfile
 
+import jax
+import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -23,7 +25,7 @@ install_import_hook(
     "tests.typechecks.check",
 )
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax has read the environment: tests in this process compile
     programs = tempfile.mkdtemp(prefix="rrft-programs-")
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
@@ -37,3 +39,11 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture
+def quick_programs(monkeypatch):
+    """What the package jits during the test compiles quickly, as the tests' own programs do."""
+    from tests.models.build import quick_jit
+
+    monkeypatch.setattr(jax, "jit", quick_jit)

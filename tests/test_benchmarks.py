@@ -93,6 +93,7 @@ def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     assert "cpu" in parts["parity_cudnn"]["skipped"]
 
 
+@pytest.mark.slow
 def test_a_gpu_benchmark_that_cannot_be_set_up_says_so_in_its_json(tmp_path):
     out = tmp_path / "out.json"
     done = run(str(FOLDER / "gpu.py"), "--tiny", "--attention=cudnn", "--json", str(out))
@@ -155,7 +156,8 @@ def test_a_part_of_the_gpu_benchmark_that_fails_costs_no_other(gpu, tmp_path, mo
     assert gpu.failed({"parity": {"within": False}})
 
 
-@pytest.mark.parametrize(("scale", "right"), [(None, True), pytest.param(0.5, False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "right"), [(None, True), (0.5, False)])
 def test_the_gpu_benchmark_compares_an_attention_with_xla(scale, right, gpu, monkeypatch):
     """jax's dense attention in cuDNN's place, with the right scale of its scores and a wrong one."""
     from common.device_parity import kernel_against_xla

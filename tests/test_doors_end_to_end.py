@@ -1,6 +1,7 @@
 """Code from outside the package, through the real programs: a toy of each kind, and examples/my_task as it stands."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -72,8 +73,8 @@ ALGORITHM = dataclasses.replace(GRPO, name="toy")
 
 
 @pytest.fixture(scope="module")
-def launcher(tmp_path_factory):
-    return runs.Launcher(tmp_path_factory.mktemp("compiled"))
+def launcher():
+    return runs.Launcher(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
 
 
 @pytest.fixture

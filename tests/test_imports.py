@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ FILES = [p for folder in ("rrft_jax", "tests", "benchmarks", "scripts", "launch"
 _LINE = re.compile(r"\s*from (?:rrft_jax|tests)[\w.]* import [\w, ]+$")
 
 
+@cache
 def names_of(module: str) -> set[str]:
     """What can be imported from a module; empty where there is no such file."""
     path = ROOT / module.replace(".", "/")

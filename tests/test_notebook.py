@@ -23,10 +23,11 @@ def test_it_is_small_and_leaves_no_paths_of_a_machine():
 def test_every_cell_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("QUICKSTART_SHORT", "1")
     monkeypatch.setenv("QUICKSTART_WORKDIR", str(tmp_path / "run"))
+    monkeypatch.setenv("QUICKSTART_CACHE", str(tmp_path / "programs"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOK.parents[1]), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(NOTEBOOK, 4)
     place = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
     said = ["".join(out.get("text", "") for out in cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     assert said[2].count("format") == 2 and "right on this question" in said[-2] and "at step 2" in said[-1]
     assert any("image/png" in out.get("data", {}) for out in notebook.cells[8].outputs)

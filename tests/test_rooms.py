@@ -1,6 +1,7 @@
 """Nothing imports upwards: the rooms of the package stand on one another, each on those before it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import rrft_jax
@@ -20,6 +21,7 @@ ONLY = {
 NEVER = {"evaluation": {"planning"}, "serving": {"planning"}}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Modules of the package that a file imports anywhere, as dotted paths without the package's name."""
     names = set()

@@ -28,6 +28,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from rrft_jax.data.example import Example
+from rrft_jax.evaluation.asking import LISTED
 from rrft_jax.losses.advantages import group_advantages
 from rrft_jax.processing.processor import Processor
 from rrft_jax.report.page import asset
@@ -84,10 +85,12 @@ def make_demo(
         "/page.css": ("text/css", asset("page.css") + asset("../demo/page.css")),
         "/page.js": ("text/javascript", asset("common.js") + asset("../demo/page.js")),
     }
+    known = {key: _about(task) for key, task in tasks.items()}
+    if first[0] and first[1] not in known[first[0]]["prompts"]:
+        known[first[0]]["prompts"].append(first[1])  # a file of the training's own
     about = {
         "name": name, "first": [first[0] or next(iter(tasks)), first[1]], "most": limits.max_rows,
-        "length": min(256, limits.max_new_tokens),
-        "tasks": {key: _about(task) for key, task in tasks.items()},
+        "length": min(256, limits.max_new_tokens), "tasks": known,
     }  # fmt: skip
 
     async def page(request: Request) -> Response:
@@ -113,7 +116,7 @@ def make_demo(
         fields = _object(await read_body(request, limits.max_bytes))
         try:
             with engine.place():
-                asked = await run_sync(_asked, fields, tasks, limits, published)
+                asked = await run_sync(_asked, fields, tasks, known, limits, published)
                 works = await run_sync(_works, asked, processor, limits)
         except Busy as busy:
             raise api_error(busy) from None
@@ -184,10 +187,14 @@ def _object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _asked(fields: Mapping[str, Any], tasks: Mapping[str, Task], limits: Limits, published: bool) -> Asked:
+def _asked(
+    fields: Mapping[str, Any], tasks: Mapping[str, Task], known: Mapping[str, Any], limits: Limits, published: bool
+) -> Asked:
     """The question of a body. Raises ApiError (400) that names the field."""
     task = _task(tasks, fields.get("task"))
     question, answer, prompt = (_text(fields, name) for name in ("question", "answer", "prompt"))
+    if prompt not in known[task.name]["prompts"]:  # prompt_fn takes files too, which no request may name
+        raise ApiError(400, f"prompt {prompt!r:.80} is none of {', '.join(known[task.name]['prompts'])}", "prompt")
     urls = fields.get("pictures", [])
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         raise ApiError(400, "pictures must be a list of data URLs", "pictures")
@@ -209,13 +216,9 @@ def _asked(fields: Mapping[str, Any], tasks: Mapping[str, Task], limits: Limits,
                 example = task.record(dataclasses.replace(example, images=images, metadata=size))
             except ValueError as error:
                 raise ApiError(400, f"the gold answer cannot be scored: {error}", "answer") from None
-    if prompt == "none":
-        text = example.problem
-    else:
-        try:
-            text = task.prompt_fn(prompt, published and chosen is None)(example)
-        except ValueError as error:
-            raise ApiError(400, str(error), "prompt") from None
+    # A template may depend on whether the answer is a letter; a question without one shows that by its list of choices.
+    shown = example if example.answer or not LISTED.search(question) else dataclasses.replace(example, answer="A")
+    text = example.problem if prompt == "none" else task.prompt_fn(prompt, published and chosen is None)(shown)
     n, limit = _whole(fields, "samples", 1, limits.max_rows), _whole(fields, "length", 1, limits.max_new_tokens)
     seed = None if fields.get("seed") is None else _whole(fields, "seed", 0, 2**53)
     try:

@@ -1,6 +1,5 @@
 """Each advantage estimator against loops over plain numbers, written from verl's, TRL's and the papers' formulas."""
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from rrft_jax.losses import GRPOLoss, Scores, Targets, grpo_loss, total
 from rrft_jax.losses.gae import gae
 from rrft_jax.losses.outside import check_estimator, estimate_advantages
+from tests.models.build import quick_jit
 
 NAN = np.nan
 B, G, C, F = 3, 4, 5, 2
@@ -129,7 +129,7 @@ def verl_gae(rewards, values, mask, gamma, lam):
     return out * mask, (out + values) * mask
 
 
-GAE = jax.jit(gae, static_argnums=(3, 4))
+GAE = quick_jit(gae, static_argnums=(3, 4))
 
 
 @settings(max_examples=25, deadline=None)
@@ -154,14 +154,15 @@ def test_a_token_has_its_own_advantage_in_the_loss():
     mask = np.arange(3) < np.array([[3, 2], [1, 3]])[..., None]
     token = np.where(mask, rng.normal(size=(2, 2, 3)), NAN).astype(np.float32)
     config = GRPOLoss(surrogate="clipped", aggregation="token_mean")
-    value = total(grpo_loss(Scores(logp), Targets(mask, np.ones((2, 2), np.float32), token, old), config)[0])
+    loss = quick_jit(grpo_loss, static_argnums=2)
+    value = total(loss(Scores(logp), Targets(mask, np.ones((2, 2), np.float32), token, old), config)[0])
     ratio = np.exp(logp - old)[mask]
     wanted = -np.minimum(ratio * token[mask], np.clip(ratio, 0.8, 1.2) * token[mask]).mean()
     assert float(value) == pytest.approx(wanted, rel=1e-5)
     row = rng.normal(size=(2, 2)).astype(np.float32)
     targets = [Targets(mask, np.ones((2, 2), np.float32), a, old) for a in (row, np.repeat(row[..., None], 3, -1))]
     for level in ("token", "sequence"):
-        same = [grpo_loss(Scores(logp), each, GRPOLoss(surrogate="clipped", ratio_level=level))[0] for each in targets]
+        same = [loss(Scores(logp), each, GRPOLoss(surrogate="clipped", ratio_level=level))[0] for each in targets]
         assert float(total(same[0])) == pytest.approx(float(total(same[1])), rel=1e-6)
 
 

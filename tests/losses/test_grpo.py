@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, merge_stacked, total, trl
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.losses.batches import merge, paper, random_batch
+from tests.models.build import quick_jit
 
 CONFIGS = {
     "paper": paper(),
@@ -26,7 +27,7 @@ CONFIGS = {
 
 
 # Compiled once a config and shape: op by op these tests take three times as long.
-compiled_loss = jax.jit(grpo_loss, static_argnums=2)
+compiled_loss = quick_jit(grpo_loss, static_argnums=2)
 
 
 def prepare(config, scores, targets):
@@ -38,7 +39,7 @@ def loss_of(config, scores, targets):
     return total(compiled_loss(*prepare(config, scores, targets), config)[0])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(quick_jit, static_argnums=0)
 def compiled_gradient(config, scores, targets):
     return jax.grad(lambda x: total(grpo_loss(x, targets, config)[0]))(scores).log_probs
 
@@ -193,7 +194,7 @@ def test_scanned_micro_batches_give_the_same_gradient(name):
         return total(merge_stacked(parts)[0])
 
     f = lambda *batch: everything(config, *batch)[:2]  # noqa: E731
-    ours = jax.jit(jax.value_and_grad(scanned))(scores.log_probs)
+    ours = quick_jit(jax.value_and_grad(scanned))(scores.log_probs)
     assert_same_but_rounding(ours, f(scores, targets), rounding(f, scores, targets))
 
 
@@ -272,7 +273,7 @@ def test_clip_metrics_by_hand():
         ref_log_probs=np.zeros((2, 1, 4), np.float32),
     )
     scores = Scores(jnp.log(ratios), jnp.ones((2, 1, 4)))
-    metrics = finalize(grpo_loss(scores, targets, GRPOLoss("clipped"))[1])
+    metrics = finalize(compiled_loss(scores, targets, GRPOLoss("clipped"))[1])
     logs = np.log([1.5, 1.0, 0.5, 0.5, 0.5, 1.5, 1.0])
     expected = {
         "clip_ratio/high_mean": 1 / 7,
@@ -289,9 +290,9 @@ def test_clip_metrics_by_hand():
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5, abs=1e-7), name
 
-    by_sequence = finalize(grpo_loss(scores, targets, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
+    by_sequence = finalize(compiled_loss(scores, targets, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
     assert by_sequence["clip_ratio/low_mean"] == 0.5  # (0.5 * 0.5 * 1.5) ** (1/4) = 0.78 is one of two sequences
-    cispo = finalize(grpo_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
+    cispo = finalize(compiled_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
     assert float(cispo["cispo_clip_ratio"]) == pytest.approx(1 / 7)
 
 

@@ -47,9 +47,10 @@ def host(tree):
 
 SAME_NUMBERS = """
 def gradients(place):
-    for kind, (trainable, frozen) in VARIANTS.items():
-        for name, loss in LOSSES.items():
-            yield (kind, name), quick_jit(make_gradient(forward, loss)), place(trainable), place(frozen)
+    # Adapters by GRPO are in three_steps.
+    for kind, name in (("full", "grpo"), ("lora", "sft")):
+        trainable, frozen = VARIANTS[kind]
+        yield kind, quick_jit(make_gradient(forward, LOSSES[name])), place(trainable), place(frozen)
 
 optimizer = optax.sgd(0.5)
 draw = quick_jit(partial(sample, Decoder(MODEL, ALLOWED, EOS, PAD, length=6), group=4))

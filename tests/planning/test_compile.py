@@ -46,7 +46,8 @@ def launch(folder, topology, *more, **fields):
         f"--model_config={folder / 'config.json'}", f"--text={folder}", f"--json={folder / 'report.json'}", *given,
         *more,
     ]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0",
+           "JAX_ENABLE_COMPILATION_CACHE": "false"}  # fmt: skip  (a program from disk has less text)
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
@@ -181,6 +182,7 @@ def test_the_report(on_cpu):
         assert word in out
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_with_what_would_help(tmp_path):
     done = launch(tmp_path, "cpu:8", "--hbm_gib=1e-5", "--programs=reference")
     assert done.returncode == 1, done.stderr
@@ -197,17 +199,20 @@ def test_a_plan_alone_is_that_of_the_topology(tmp_path):
         "memory per device, 8 device(s) (data 1 x fsdp 4 x tensor 2)" in done.stdout and "compiled" not in done.stdout
     )
     assert "DOES NOT FIT: at most 0." in done.stdout and not list(tmp_path.glob("*.txt"))
-    done = launch(tmp_path, "cpu:8", "--plan", "--hbm_gib=1")
-    assert done.returncode == 0 and "fits: at most 0." in done.stdout
 
 
 @pytest.mark.parametrize(
     ("topology", "fields", "message"),
     [
         ("v9:2x4", {}, "give KIND:SHAPE with KIND one of v5e"),
-        ("cpu:8", {"train.micro_batches": 8}, "config.train.micro_batches=8 must divide"),
+        pytest.param(
+            "cpu:8", {"train.micro_batches": 8}, "config.train.micro_batches=8 must divide", marks=pytest.mark.slow
+        ),
         ("cpu:8", {"mesh.fsdp": 3}, "change config.mesh"),
-        ("cpu:8", {"model.attention": "splash"}, "config.model.attention=splash does not run on cpu: choose auto or"),
+        pytest.param(
+            "cpu:8", {"model.attention": "splash"}, "config.model.attention=splash does not run on cpu: choose auto or",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, topology, fields, message):

@@ -93,7 +93,7 @@ print(plan.reading, plan.shards, growth.bytes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads /proc")
-@pytest.mark.parametrize("frozen", ["float32", "bfloat16"])
+@pytest.mark.parametrize("frozen", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_a_process_holds_what_the_plan_says_while_it_loads(tmp_path, frozen):
     config = replace(
         TINY, vocab_size=20_000, hidden_size=256, intermediate_size=2048, num_layers=20, num_heads=32,

@@ -32,7 +32,7 @@ def prepare(decoding, batch):
     return model, processor, params, make_answerer(model, params, processor, mesh, decoding, batch)
 
 
-def test_answers_are_those_of_single_questions_in_any_batch():
+def test_answers_are_those_of_single_questions_in_any_batch(quick_programs):
     asked, decoding = questions(5), Decoding(temperature=1.0, max_new_tokens=12, samples=2, seed=3)
     model, processor, params, answer = prepare(decoding, batch=3)
     replies = {reply.id: reply for reply in answer(asked)}

@@ -12,6 +12,7 @@ from rrft_jax.rollout.stream import make_stream
 from tests.models.build import random_prompts, select_prompts
 from tests.rollout.reference import ALLOWED, EOS, MODEL, PAD, make_sampler, random_params
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 KEY, LENGTH = jax.random.key(5), 10
 THREE = select_prompts(random_prompts(seed=2), [0, 1, 2])
 PROMPTS = replace(THREE, prompt_id=np.array([7, 100_003, 2**31 - 1], np.int32))

@@ -116,7 +116,7 @@ def test_what_the_page_may_not_do(url):
         good = {"task": "vqa", "prompt": "none", "question": "Hi"}
         good |= {"samples": 1, "temperature": 0, "top_p": 1, "length": 4}
         for field, value in {"task": "nothing", "samples": 5, "temperature": None, "top_p": 0, "length": 10**6,
-                             "prompt": "no such", "pictures": ["https://x"], "scene": {"domain": "in"}}.items():
+                             "prompt": __file__, "pictures": ["https://x"], "scene": {"domain": "in"}}.items():
             reply = client.post("/ask", json=good | {field: value})
             assert reply.status_code == 400, field
             assert reply.json()["error"]["param"].startswith({"scene": "domain"}.get(field, field)), field

@@ -1,6 +1,7 @@
 """One finished run that several tests look at, and the compilation cache they all share."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +9,9 @@ from tests.training import runs
 
 
 @pytest.fixture(scope="session")
-def launcher(tmp_path_factory):
+def launcher():
     given = os.environ.get("XLA_FLAGS", "")  # such as another instruction set
-    return runs.Launcher(tmp_path_factory.mktemp("compiled"), f"{given} {runs.QUICK_COMPILE}".strip())
+    return runs.Launcher(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), f"{given} {runs.QUICK_COMPILE}".strip())
 
 
 @pytest.fixture(scope="session")

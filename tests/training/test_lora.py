@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 
 import jax
 import numpy as np
@@ -183,15 +182,6 @@ def test_an_adapter_of_another_base_is_refused(finished_lora, tmp_path):
         (adapter / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": base}))
         with pytest.raises(ValueError, match=message):
             weights_of(lora_config(init=str(adapter), lora__rank=0))
-
-
-def test_killed_and_resumed_with_an_adapter(launcher, finished_lora, tmp_path):
-    workdir = tmp_path / "run"
-    process = launcher.start(workdir, *GRPO)
-    assert runs.stop_when(process, lambda: runs.steps_written(workdir) >= 3, signal.SIGKILL) == -signal.SIGKILL
-    assert "resuming" in launcher.run(workdir, *GRPO)
-    runs.assert_same_result(workdir, finished_lora[0])
-    assert runs.files(workdir / "adapter") == runs.files(finished_lora[0] / "adapter")
 
 
 @pytest.mark.slow

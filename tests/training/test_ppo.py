@@ -154,6 +154,7 @@ def test_killed_between_two_updates_with_an_adapter(launcher, tmp_path):
     assert runs.stop_when(process, lambda: runs.steps_written(parts) >= 2, signal.SIGKILL) == -signal.SIGKILL
     launcher.run(parts, *options)
     runs.assert_same_result(parts, whole)
+    assert runs.files(parts / "adapter") == runs.files(whole / "adapter")
     records = runs.metrics_without_times(whole)[1:]
     assert all("value_loss" in record for record in records) and "critic/explained_variance" in records[0]
     arrays = runs.checkpoint(whole)[0]

@@ -49,7 +49,7 @@ from pathlib import Path
 for name in sys.argv[2:]:
     config = load_config("configs/grpo_counting.py:runlocal")
     config.algorithm = name
-    config.train.update({"steps": 3, "prompts": 2, "micro_batches": 1})
+    config.train.update({"steps": 2, "prompts": 2, "micro_batches": 1})
     config.rollout.update({"group": 2, "max_completion_length": 12})
     config.loss.beta = 0.0
     config.optimizer.schedule.update({"peak": 1e-3, "warmup_steps": 0})
@@ -61,7 +61,7 @@ for name in sys.argv[2:]:
 
 
 @pytest.mark.slow
-def test_each_trains_three_steps(launcher, tmp_path):
+def test_each_trains_two_steps(launcher, tmp_path):
     """In one process, which compiles for one shape; of PPO see test_ppo.py."""
     names = [name for name in PRESETS if name != "ppo"]
     command = [sys.executable, "-c", ALL, str(tmp_path), *names]
@@ -71,5 +71,5 @@ def test_each_trains_three_steps(launcher, tmp_path):
     said = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("TRAINED")]
     assert [name for name, *_ in said] == names
     for name, *records in said:
-        assert len(records) == 3 and all(record["update_skipped"] == 0 for record in records), name
+        assert len(records) == 2 and all(record["update_skipped"] == 0 for record in records), name
         assert all(record["loss"] == record["loss"] for record in records), name

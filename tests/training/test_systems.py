@@ -18,8 +18,8 @@ RECIPES = {
 def test_a_recipe_runs(recipe, launcher, tmp_path):
     reward, metric = RECIPES[recipe]
     workdir = tmp_path / "run"
-    options = (*runs.TINY, "--config.train.steps=3", "--config.eval.every=3", "--config.train.prompts=2")
+    options = (*runs.TINY, "--config.train.steps=2", "--config.eval.every=2", "--config.train.prompts=2")
     launcher.run(workdir, *options, config=f"configs/{recipe},runlocal")
     rows = list(read_metrics(workdir))
-    assert [row["step"] for row in rows if f"rewards/{reward}/mean" in row][-1] == 3
+    assert [row["step"] for row in rows if f"rewards/{reward}/mean" in row][-1] == 2
     assert any(f"eval/{metric}" in row for row in rows)
