@@ -51,8 +51,8 @@ EXAMPLES = 400  # of the training domain of each task; half as many of each othe
 
 
 def generated() -> list[Task]:
-    """The tasks that have examples to learn from."""
-    return [task for task in tasks().values() if task.make]
+    """The tasks that have examples to learn from, with pictures."""
+    return [task for task in tasks().values() if task.make and task.shapes.images]
 
 
 def corpus() -> Iterator[str]:

@@ -57,7 +57,7 @@ def weights_file(directory: str | Path) -> Path:
     return path
 
 
-def fingerprint_of(directory: str | Path) -> str:
+def files_digest(directory: str | Path) -> str:
     """A digest of both files of an adapter, whole, since they are small."""
     digest = hashlib.sha256((Path(directory).expanduser() / CONFIG).read_bytes())
     digest.update(weights_file(directory).read_bytes())

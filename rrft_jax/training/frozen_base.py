@@ -54,7 +54,7 @@ class FrozenBase:
         arrays."""
         base = values_digest(self.directory, tensor_names(self.model.config))
         kept = sorted({leaf.dtype.name for leaf in jax.tree.leaves(self.params)})
-        own = f"+{peft.fingerprint_of(adapter)}" if adapter else ""
+        own = f"+{peft.files_digest(adapter)}" if adapter else ""
         return f"{base}{own} {self.model.compute_dtype} {','.join(kept)}"
 
     def lent(self, adapter: str = "") -> dict:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.config.groups import read
 from rrft_jax.data.example import Example
 from rrft_jax.losses.estimators import ESTIMATORS
 from rrft_jax.losses.terms import Scores
@@ -104,7 +105,8 @@ def set_up(name, mesh, micro_batches):
     config = config_of(name)
     config.train.micro_batches = micro_batches
     algorithm = get_algorithm(config.algorithm)
-    layout, critic = step_layout(config, algorithm.group(config), mesh), algorithm.critic(config)
+    layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
+    critic = algorithm.critic(config)
     optimizer, schedule = optimizer_for(config, critic)
     trainable = {"embed": {"embedding": np.random.default_rng(9).normal(0, 0.5, WORDS).astype(np.float32)}}
     trainable |= head_params(1) if critic else {}
