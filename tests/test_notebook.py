@@ -24,6 +24,8 @@ def test_every_cell_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("QUICKSTART_SHORT", "1")
     monkeypatch.setenv("QUICKSTART_WORKDIR", str(tmp_path / "run"))
     monkeypatch.setenv("QUICKSTART_CACHE", str(tmp_path / "programs"))
+    # Most of the time would go into making programs fast that run once.
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOK.parents[1]), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(NOTEBOOK, 4)
     place = {"metadata": {"path": str(tmp_path)}}

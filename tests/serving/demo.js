@@ -1,5 +1,5 @@
 // What a person would do with the demo; the body of an async function.
-const until = async (test) => { for (let k = 0; k < 1500 && !test(); k++) await new Promise((go) => setTimeout(go, 20)); };
+const until = async (test) => { for (let k = 0; k < 9000 && !test(); k++) await new Promise((go) => setTimeout(go, 20)); };
 const idle = () => until(() => !document.getElementById("ask").disabled);
 const count = (query) => document.querySelectorAll(query).length;
 await until(() => count("#pictures img") === 1);

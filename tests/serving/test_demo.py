@@ -87,7 +87,7 @@ def test_a_person_asks_on_a_phone(url, tmp_path):
     ]  # fmt: skip
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        answer = FOUND.get(timeout=90)
+        answer = FOUND.get(timeout=300)
     finally:
         os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()
@@ -108,7 +108,7 @@ def test_a_person_asks_on_a_phone(url, tmp_path):
 
 @pytest.mark.slow
 def test_what_the_page_may_not_do(url):
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=300) as client:
         page = client.get("/")
         assert page.headers["content-security-policy"] == POLICY and not re.search(r"https?://", page.text)
         assert not re.search(r"(fetch|src|href|import)\W+https?:", client.get("/page.js").text)

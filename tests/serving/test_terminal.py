@@ -66,7 +66,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def until(self, pattern, seconds=60):
+    def until(self, pattern, seconds=300):
         """What is written up to the first match of the pattern."""
         text, end = "", time.monotonic() + seconds
         while not re.search(pattern, text):
