@@ -10,6 +10,7 @@ the whole sequence, and measures every task after every stage.
     python launch/continual.py --workdir=workdirs/seq_base -- --config.reference=nano      # to the base in all stages
     python launch/continual.py --recipe=configs/continual.py:direct --workdir=workdirs/seq_direct
     python launch/train.py --config=configs/continual.py:structure                         # one task alone
+    python launch/train.py --config=configs/continual.py:structure,qwen2.5-vl-7b,init=DIR,data=FOLDER  # paper's base
 
 sft: supervised fine-tuning on worked solutions. direct: without a chain of thought, in prompt, target and reward.
 Any field: --config.train.steps=200. What is not named here is at its default in rrft_jax/config/defaults.py; 2b, 7b,

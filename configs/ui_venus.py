@@ -2,10 +2,10 @@
 
     python launch/train.py --config=configs/ui_venus.py:screen        # grounding: the box of an element
     python launch/train.py --config=configs/ui_venus.py:navigation    # the next action of a task
-    python launch/train.py --config=configs/ui_venus.py:screen,7b,paper,init=/ckpt/7b,data=/data/screens
+    python launch/train.py --config=configs/ui_venus.py:screen,qwen2.5-vl-7b,paper,init=/ckpt/7b,data=/data/screens
 
 The bundled model has not seen these tasks: teach it first, configs/cot_sft.py:screen, and give init=its workdir.
-paper: the published settings of the 7B model (pixels of the resized picture as coordinates). Any field:
+paper: the published settings of the 7B model, a Qwen2.5-VL (pixels of the resized picture as coordinates). Any field:
 --config.train.steps=200. What is not named here stands in rrft_jax/config/: nano.py, then defaults.py; what 2b, 7b,
 data= and runlocal change, in recipes.py.
 """
@@ -41,7 +41,7 @@ def get_config(arg=None):
             config.train.prompts = 128 if screen else 256
             config.rollout.max_completion_length = 128 if screen else 512
             if config.buckets.patches != ("auto",):
-                config.buckets.patches = (10_240, 24_576)
+                config.buckets.update({"prompt": (3_072, 7_168), "patches": (10_240, 24_576)})  # a quarter are tokens
         for name in readers:  # which read what the model says of the picture that it sees
             config.reward_options[name].update({"coordinates": "resized", **limits})
         if given.data and not given.runlocal:

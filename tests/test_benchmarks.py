@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.build import quick_jit
+from rrft_jax.models.qwen2_5_vl.windows import attend_windows
+from rrft_jax.models.registry import make_model
+from tests.models.build import TINY, Visual, pack, quick_jit, tiny_params
+from tests.models.families import FIELDS, tiny
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -91,6 +94,21 @@ def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     parity = parts["parity"]
     assert parity["within"] and parity["float32"]["gradient"] <= 1e-5 < parity["bfloat16"]["gradient"]
     assert "cpu" in parts["parity_cudnn"]["skipped"]
+
+
+@pytest.mark.slow
+def test_every_program_of_the_card_benchmark_runs(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.json"
+    done = run(str(FOLDER / "card.py"), "--tiny", "--repeats=2", "--json", str(out), "--set", "model.frozen_dtype=nf4")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert set(found["programs"]) == {"sample", "reference", "update"} and found["finite"]
+    assert all(program["seconds"] > 0 and program["peak_bytes"] is None for program in found["programs"].values())
+    assert 0 < found["planned"]["resident"] < found["planned"]["sampling"]
+    monkeypatch.syspath_prepend(str(FOLDER))
+    with pytest.raises(SystemExit):
+        importlib.import_module("card").main(["--tiny", "--set", "model.frozen_type=nf4"])
+    assert "frozen_type" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -304,6 +322,29 @@ def test_the_least_cost_of_a_case_counted_by_hand(monkeypatch):
     again = head + ((30 * 5 + 3 * 10) * pair + 2 * 18 * pair * 12 + patches * seen) / 2  # scores, not what they weigh
     assert rematerialised(config, s, "none") == rematerialised(config, s, "dots") == again
     assert rematerialised(config, s, "full") == again + prompt + own + patches * (blocks + seen)
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_vl", *FIELDS])
+def test_the_tower_of_every_family_costs_what_its_compiled_program_does(model_type, monkeypatch):
+    """Published proportions are data: windows, SwiGLU, DeepStack. Of a picture no larger than three windows the program
+    attends to all, and of a larger one to each window and its two neighbours."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from common.cost import Shapes, tower
+    from common.hlo import dot_flops
+
+    sizes = TINY if model_type == "qwen2_vl" else tiny(model_type)
+    model, s, E = make_model(sizes), Shapes(B=2, G=1, P=10, C=1, I=1, n=32), sizes.vision.embed_dim
+    patches = np.zeros((32, sizes.vision.patch_dim), np.float32)
+    arguments = tiny_params(sizes)["vision"], pack([[Visual(4, 8)]] * 2, [[patches]] * 2, sizes)
+    found = dot_flops(quick_jit(model.tower.encode).lower(*arguments).compile().as_text())
+    windows = model_type == "qwen2_5_vl"
+    window = sizes.vision.window_side**2 if windows else s.n
+    assert found == tower(sizes, s) + windows * 4 * E * s.B * s.n * (s.n - window)  # the one block of two with windows
+    if windows:
+        q, k = (jnp.ones((s.B, *shape)) for shape in ((96, 2, E // 2), (2, 96, E // 2)))
+        number = jnp.broadcast_to(jnp.arange(96) // window, (s.B, 96))
+        text = quick_jit(attend_windows, static_argnums=1).lower(number, window, q, k, k).compile().as_text()
+        assert dot_flops(text) == 4 * E * s.B * 96 * 3 * window
 
 
 def test_products_of_a_compiled_program_are_counted_as_often_as_they_run(monkeypatch):

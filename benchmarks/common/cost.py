@@ -7,7 +7,8 @@ causal half. A backward pass is twice its forward pass.
 
 from dataclasses import dataclass
 
-from rrft_jax.models.protocol import Sizes
+from rrft_jax.models.protocol import Sizes, TowerWork
+from rrft_jax.models.registry import family_of
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,24 @@ def layer_weights(c: Sizes) -> int:
     return 2 * D * A * c.num_heads + kv_weights(c) + 3 * D * c.intermediate_size
 
 
-def tower_weights(c: Sizes) -> tuple[int, int, int]:
-    """Entries of the patch embedding, of the blocks together, and of the merger."""
-    v = c.vision
-    E, wide = v.embed_dim, v.embed_dim * v.spatial_merge_size**2
-    return v.patch_dim * E, v.depth * int(E * E * (4 + 2 * v.mlp_ratio)), wide * wide + wide * v.hidden_size
+def tower_work(c: Sizes, s: Shapes) -> TowerWork:
+    """The tower's products, which its family counts. ValueError where it does not."""
+    family = family_of(c)
+    if family.tower_work is None:
+        raise ValueError(f"the family {family.model_type} does not say what its tower computes (Family.tower_work)")
+    return family.tower_work(c, s.n)
 
 
 def tower(c: Sizes, s: Shapes) -> float:
     """FLOPs of one forward pass of the vision tower over B * I pictures."""
-    embed, blocks, merger = tower_weights(c)
+    w = tower_work(c, s)
     patches = s.B * s.I * s.n
-    attention = 4 * c.vision.depth * c.vision.embed_dim * s.n
-    return patches * (2 * (embed + blocks) + 2 * merger / c.vision.spatial_merge_size**2 + attention)
+    return patches * (2 * (w.embed + w.blocks) + 2 * w.merged / _merged(c) + 4 * c.vision.embed_dim * w.keys)
+
+
+def _merged(c: Sizes) -> int:
+    """Patches of a visual token."""
+    return c.vision.spatial_merge_size**2
 
 
 def _layers(c: Sizes, tokens: float, keys: float) -> float:
@@ -92,7 +98,8 @@ def phases(c: Sizes, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> 
     rows = s.B * s.G
     decoder = c.num_layers * layer_weights(c)
     head = c.vocab_size * c.hidden_size
-    vision = sum(tower_weights(c))
+    work = tower_work(c, s)
+    vision = work.embed + work.blocks + work.merged
     kv = 2 * c.num_layers * c.num_kv_heads * c.head_dim * cache_bytes  # of one token
     prefill = Cost(tower(c, s) + _prompt(c, s), (decoder + vision) * weight_bytes + s.B * s.P * kv)
     decode = Cost(
@@ -106,9 +113,8 @@ def phases(c: Sizes, s: Shapes, weight_bytes: int = 4, cache_bytes: int = 4) -> 
     )
     # Backward: both gradients of every product but the one with respect to the pixels. AdamW: read parameter, gradient
     # and two moments, write three.
-    embed = tower_weights(c)[0]
     update = Cost(
-        3 * scoring.flops - 2 * s.B * s.I * s.n * embed, (2 * 1 + 7) * (decoder + vision + head) * weight_bytes
+        3 * scoring.flops - 2 * s.B * s.I * s.n * work.embed, (2 * 1 + 7) * (decoder + vision + head) * weight_bytes
     )
     return {"prefill": prefill, "decode": decode, "reference": scoring, "update": update}
 
@@ -118,10 +124,10 @@ def rematerialised(c: Sizes, s: Shapes, remat: str) -> float:
     blocks of tower and decoder as well."""
     again = _head(c, s.B * s.G * s.C)
     own, seen = s.B * s.G * (s.C - 1), s.P + s.C / 2
-    again += 2 * c.vision.depth * c.vision.embed_dim * s.B * s.I * s.n**2
+    work, patches = tower_work(c, s), s.B * s.I * s.n
+    again += 2 * c.vision.embed_dim * patches * work.keys
     again += 2 * c.num_heads * c.head_dim * (pairs(c, s) + c.num_layers * own * seen)
     if remat == "full":
-        embed, _, merger = tower_weights(c)
-        outside = 2 * s.B * s.I * s.n * (embed + merger / c.vision.spatial_merge_size**2)  # of the tower's blocks
+        outside = 2 * patches * (work.embed + work.merged / _merged(c))  # of the tower's blocks
         again += tower(c, s) - outside + _prompt(c, s) + _layers(c, own, seen)
     return again

@@ -18,10 +18,14 @@ from rrft_jax.models.published_sizes import SIZES, size_file
 from rrft_jax.tasks.registry import AUTO, get_task, tasks
 from rrft_jax.tasks.task import Task
 
-# What a config file takes after its name: "2b,init=DIR,data=FOLDER", "paper", "runlocal".
-ARGUMENTS = MappingProxyType(
-    {"size": ("nano", *SIZES), "init": "", "data": "", "paper": False, "runlocal": False}
-)  # fmt: skip
+# One card of this memory: prompts of a step, and the longest completion; docs/memory.md has what it then needs.
+CARDS: Mapping[str, Mapping[str, int]] = MappingProxyType({
+    "16gb": {"prompts": 4, "completion": 256}, "24gb": {"prompts": 8, "completion": 512},
+})  # fmt: skip
+# What a config file takes after its name: "2b,init=DIR,data=FOLDER", "qwen2.5-vl-7b,24gb", "paper", "runlocal".
+ARGUMENTS = MappingProxyType({
+    "size": ("nano", *SIZES), "card": ("any", *CARDS), "init": "", "data": "", "paper": False, "runlocal": False,
+})  # fmt: skip
 PAPER_PIXELS = 480_000
 PAPER_SFT_PIXELS = 512 * 512
 
@@ -54,6 +58,8 @@ def finish(config: ConfigDict, arg: ConfigDict, supervised: bool = False) -> Con
         real_size(config, arg, supervised)
     if arg.data:
         real_data(config, arg, supervised)
+    if arg.card != "any":
+        one_card(config, arg)
     if arg.paper:
         paper(config, supervised, real=arg.size != "nano" or bool(arg.data))
     if arg.runlocal:
@@ -87,6 +93,25 @@ def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     warm, peak = (0.1, 1e-5) if supervised else (0.0, 1e-6)
     config.optimizer.schedule.update({"peak": peak, "warmup_steps": 0, "warmup_ratio": warm})
     config.loss.beta = 0.04
+
+
+def one_card(config: ConfigDict, arg: ConfigDict) -> None:
+    """LoRA on decoder and tower of a base in 4 bits, in the memory of one card (a key of CARDS).
+
+    The learning rate is ten times that of full fine-tuning (Schulman et al., LoRA Without Regret, 2025).
+    """
+    if arg.size == "nano" or arg.paper:
+        wrong = "paper, whose settings are those of full fine-tuning" if arg.paper else "nano, which fits any"
+        raise ConfigError(f"config argument {arg.card} is for a published size such as qwen2.5-vl-7b, not for {wrong}")
+    card = CARDS[arg.card]
+    config.lora.update({"rank": 16, "alpha": 32.0, "parts": ("language", "vision")})
+    config.model.frozen_dtype = "nf4"
+    config.optimizer.schedule.peak *= 10
+    config.train.prompts = card["prompts"]
+    config.eval.batch = card["prompts"]
+    config.rollout.max_completion_length = card["completion"]
+    if config.buckets.images != ("auto",):
+        config.buckets.images = (get_task(config.task).shapes.images,)
 
 
 def real_data(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:

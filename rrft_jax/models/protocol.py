@@ -156,6 +156,17 @@ class SpecialTokens:
     end_of_turn: str
 
 
+@dataclass(frozen=True)
+class TowerWork:
+    """The products of a tower's forward pass. Entries of kernels: embed, blocks: that each patch goes through; merged:
+    that each visual token does. keys: that a patch attends to, at least, in all blocks together."""
+
+    embed: int
+    blocks: int
+    merged: int
+    keys: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One architecture.
@@ -171,6 +182,7 @@ class Family:
     pixel_limits: min_pixels and max_pixels of its published directories.
     frame_interval(sizes, seconds): positions of M-RoPE's time between frame pairs of a video that are `seconds` apart;
     None: 1, whatever the time. timestamps: whether each frame pair of a video has its time as text in front of it.
+    tower_work(sizes, patches of a slot): for benchmarks; None: they refuse the family.
     """
 
     model_type: str
@@ -184,3 +196,4 @@ class Family:
     pixel_limits: tuple[int, int]
     frame_interval: Callable[[Any, float], float] | None = None
     timestamps: bool = False
+    tower_work: Callable[[Any, int], TowerWork] | None = None

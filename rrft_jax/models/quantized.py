@@ -22,6 +22,12 @@ SCHEMES = ("int8", "nf4")
 UNQUANTIZED = "bfloat16"  # what is not a kernel keeps this dtype: embeddings, norms, biases
 SCALE = "_scale"  # behind the path of the kernel
 BLOCK = 64
+# Values of the codes 0 to 15 (QLoRA, appendix E), which are float32 numbers.
+NORMAL_FLOAT = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
 _CODES = {"int8": jnp.dtype("int8"), "nf4": jnp.dtype("uint4")}
 
 
@@ -78,20 +84,11 @@ def dequantized(
 
 def _looked_up(codes: Shaped[HostOrDevice, "in out"]) -> Float[Array, "in out"]:
     """The value of each 4-bit code, chosen bit by bit: an accelerator has no fast way to read a table."""
-    codes, values = codes.astype(jnp.int32), list(_normal_float())
+    codes, values = codes.astype(jnp.int32), list(map(np.float32, NORMAL_FLOAT))
     for bit in range(4):
         odd = (codes >> bit) & 1 == 1
         values = [jnp.where(odd, b, a) for a, b in zip(values[::2], values[1::2], strict=True)]
     return values[0]
-
-
-@functools.cache
-def _normal_float() -> tuple[np.float32, ...]:
-    """The values of the codes 0 to 15."""
-    qwix = _library()
-    with jax.ensure_compile_time_eval():
-        codes = jnp.arange(16).astype(_CODES["nf4"])[:, None]
-        return tuple(np.asarray(qwix.dequantize(qwix.QArray(codes, jnp.ones((1, 1)), None, "nf4")))[:, 0])
 
 
 def is_scheme(kept: Any) -> bool:

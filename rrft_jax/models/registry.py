@@ -66,7 +66,12 @@ def sizes_from_dict(raw: dict, path: Path = Path("config.json")) -> Sizes:
     """The sizes that the object of a config.json describes. ValueError names the file and the field."""
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: holds no JSON object; get the model's config.json again")
-    return family_named(raw.get("model_type"), f"{path}: model_type").read_sizes(raw, path)
+    family = family_named(raw.get("model_type"), f"{path}: model_type")
+    try:
+        return family.read_sizes(raw, path)
+    except ValueError as error:  # sizes that contradict each other do not know where they come from
+        bare, text = "config.json: ", str(error)
+        raise ValueError(f"{path}: {text.removeprefix(bare)}" if text.startswith(bare) else text) from None
 
 
 def read_config(directory: str | Path) -> Sizes:

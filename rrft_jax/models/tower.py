@@ -14,7 +14,7 @@ from rrft_jax.models.attention import attend_whole
 from rrft_jax.models.dense_attention import attend_in_parts
 from rrft_jax.models.layers import Dense, LayerNorm, init_module, init_stack
 from rrft_jax.models.prompts import Prompts
-from rrft_jax.models.protocol import VisionSizes
+from rrft_jax.models.protocol import TowerWork, VisionSizes
 from rrft_jax.models.rope import rotate
 from rrft_jax.parallel.mesh import constrain
 
@@ -160,3 +160,10 @@ def patch_shape(vision: VisionSizes) -> tuple[int, ...]:
     pixels = vision.temporal_patch_size * vision.patch_size**2
     sides = (vision.temporal_patch_size, vision.patch_size, vision.patch_size)
     return (vision.embed_dim, vision.patch_dim // pixels, *sides)
+
+
+def count_work(vision: VisionSizes, out: int, keys: int, mlp: int = 2, mergers: int = 1) -> TowerWork:
+    """Of a patch embedding, equal blocks with `mlp` kernels in the MLP, and mergers to features of width `out`."""
+    E, wide = vision.embed_dim, vision.embed_dim * vision.spatial_merge_size**2
+    block = 4 * E * E + mlp * E * vision.intermediate_size
+    return TowerWork(vision.patch_dim * E, vision.depth * block, mergers * wide * (wide + out), keys)

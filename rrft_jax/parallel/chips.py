@@ -85,7 +85,9 @@ def topology_devices(topology: str) -> tuple[list[Any], Chip]:
     from jax.experimental import topologies
 
     try:
-        described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        # A host has four chips if nothing is said, and a slice of one chip would then be less than a host.
+        host = {} if math.prod(map(int, shape.split("x"))) > 1 else {"chips_per_host_bounds": (1, 1, 1)}
+        described = topologies.get_topology_desc(platform="tpu", topology_name=topology, **host)
     except Exception as error:  # errors of many types: libtpu is missing, or it refuses the shape
         raise RuntimeError(
             f"topology={topology}: libtpu did not take it ({str(error).splitlines()[0]}). Compiling for a TPU needs "

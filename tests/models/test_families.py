@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -172,8 +173,8 @@ def raw(model_type):
 def test_what_is_not_read_is_named(model_type, section, field, value, message):
     changed = raw(model_type)
     (changed[section] if section else changed)[field] = value
-    with pytest.raises(ValueError, match=f"config.json: .*{message}"):
-        sizes_from_dict(changed)
+    with pytest.raises(ValueError, match=f"^/ckpt/config.json: .*{message}"):
+        sizes_from_dict(changed, Path("/ckpt/config.json"))
 
 
 def test_weights_of_another_family_are_told_from_the_sizes(tmp_path):

@@ -6,10 +6,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from rrft_jax.config.command_line import load_config
+from rrft_jax.config.command_line import ConfigError, load_config
 from rrft_jax.config.defaults import base_config
+from rrft_jax.parallel.chips import GIB, topology_devices
 from rrft_jax.planning.dry_run import dry_run
 from rrft_jax.planning.measured import with_buckets
+from rrft_jax.pretrained import read_sizes
 
 RECIPES = Path(__file__).parents[2] / "configs"
 
@@ -62,6 +64,41 @@ def test_a_stage_that_does_not_fit_alone_decides(capsys, small):
     assert dry_run(recipe, capacity=int(sum(both) / 2 * 2**30)) == 1
     out = capsys.readouterr().out
     assert out.count("DOES NOT FIT") == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "topology", "most"),
+    [
+        # One card, base in 4 bits, adapters on decoder and tower: by hand about 6 GiB of base, adapter and moments.
+        ("grpo_counting.py:qwen2.5-vl-7b,24gb", "gpu:24", 20.9),
+        ("grpo_counting.py:qwen2.5-vl-7b,16gb", "gpu:16", 13.8),
+        ("grpo_counting.py:qwen3-vl-8b,24gb", "gpu:24", 20.9),
+        # Published settings, on a box of eight: a picture has up to 6,122 visual tokens, which a prompt must hold.
+        ("ui_venus.py:screen,qwen2.5-vl-7b,paper", "gpu:141x8", 132.7),
+        ("continual.py:structure,qwen2.5-vl-7b", "gpu:80x8", 75.2),
+    ],
+)
+def test_recipes_of_the_other_families_fit_the_cards_they_are_for(recipe, topology, most, capsys):
+    config, (devices, chip) = load_config(f"{RECIPES / recipe}"), topology_devices(topology)
+    sizes = read_sizes(config.init)
+    assert config.init.startswith("qwen") and chip.hbm / GIB == pytest.approx(most, abs=0.1)
+    assert max(config.buckets.prompt) > max(config.buckets.patches) // sizes.vision.spatial_merge_size**2
+    assert dry_run(config, sizes, devices, chip.hbm, chip.name) == 0
+    (planned_most,) = planned(capsys.readouterr().out)
+    assert 6 < planned_most < most
+
+
+def test_a_card_is_for_published_sizes_and_a_name_that_exists():
+    for argument, message in (
+        ("24gb", "config argument 24gb is for a published size such as qwen2.5-vl-7b, not for nano"),
+        ("7b,16gb,paper", "config argument 16gb is .* not for paper, whose settings are those of full fine-tuning"),
+        ("7b,12gb", "'12gb' is not known"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_config(f"{RECIPES / 'grpo_counting.py'}:{argument}")
+    for topology in ("gpu:23", "gpu:24x0", "gpu:"):
+        with pytest.raises(ValueError, match=f"topology='{topology}': give gpu:SIZE, a card of 16, 24, 40, 80, 141 GB"):
+            topology_devices(topology)
 
 
 def test_stages_that_disagree_are_refused():
