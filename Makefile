@@ -22,7 +22,7 @@ TORCH_INDEX ?=
 PIP_INSTALL = -m pip install --progress-bar off -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
-.PHONY: train test slow parity soak coverage mutate audit aot lint docs lock clean
+.PHONY: train test slow parity coverage mutate audit aot lint docs lock clean
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
@@ -35,10 +35,6 @@ slow: $(VENV)/.installed-test
 
 parity: $(PARITY_VENV)/.installed-parity
 	$(PARITY_VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS)
-
-# 30 faults in one run, about 10 minutes on an idle machine: RRFT_SOAK_SEED draws others, RRFT_SOAK_FAULTS more or fewer.
-soak: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest -m soak -s tests/soak $(PYTEST_ARGS)
 
 # Lines and branches that the fast suite runs; COVER="tests/losses tests/data" and PYTEST_ARGS choose others.
 coverage: $(VENV)/.installed-test

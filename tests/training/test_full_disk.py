@@ -13,10 +13,10 @@ from tests.training import runs
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of its own, of 64 MiB."""
+    """A file system of its own, of 160 MiB: three checkpoints and more."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = [shutil.which("mount") or "false", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place]
+    mount = [shutil.which("mount") or "false", "-t", "tmpfs", "-o", "size=160m", "tmpfs", place]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     yield place
