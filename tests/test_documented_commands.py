@@ -110,7 +110,11 @@ def check_program(program: Path, words: list[str]) -> None:
         pairs = zip(words, [*words[1:], ""], strict=True)
         entries = [b if a == "--reward" else a[9:] for a, b in pairs if re.match("--reward(=|$)", a)]
         add_rewards(config, entries)
-        check_config(config)
+        try:
+            check_config(config)
+        except ValueError as error:  # of an adapter that an earlier line of the page makes
+            if "adapter_config.json not found" not in str(error):
+                raise
 
 
 def check(words: list[str], options: dict) -> None:
