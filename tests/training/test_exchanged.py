@@ -10,7 +10,7 @@ import pytest
 from rrft_jax.config.defaults import base_config
 from rrft_jax.data.example import Example
 from rrft_jax.data.index import Bucket
-from rrft_jax.parallel.layout import whole
+from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.pretrained import ASSETS, load_model
 from rrft_jax.processing.chat import Prompt
 from rrft_jax.processing.processor import load_processor
@@ -33,12 +33,12 @@ def test_who_gets_whose_picture():
     processor = load_processor(ASSETS / "nano")
     asked = lambda e: Prompt(e.problem)  # noqa: E731
     plain = Example("a", "vqa", "how many?", "4", ())
-    assert exchanged_batch(processor, asked, lambda i: plain, [BUCKET] * 3, whole(3)) is None
+    assert exchanged_batch(processor, asked, lambda i: plain, [BUCKET] * 3, one_row_each(3)) is None
     shapes = (56, 56), (56, 84), (56, 56)
     pictures = [np.full((*shape, 3), 80 * k, np.uint8) for k, shape in enumerate(shapes)]
     of = lambda i: replace(plain, images=(pictures[i],))  # noqa: E731
-    batch, own = exchanged_batch(processor, asked, of, [BUCKET] * 3, whole(4)), in_batches(
-        processor, asked, of, [BUCKET] * 3, whole(4), 0)[0]  # fmt: skip
+    batch, own = exchanged_batch(processor, asked, of, [BUCKET] * 3, one_row_each(4)), in_batches(
+        processor, asked, of, [BUCKET] * 3, one_row_each(4), 0)[0]  # fmt: skip
     assert batch.row_weight.tolist() == [1, 0, 1, 0]  # the last row only fills the batch
     swapped, before = batch.prompts.patches[:, 0], own.prompts.patches[:, 0]
     assert (swapped[:3] == before[[2, 1, 0]]).all() and not (swapped[0] == before[0]).all()
@@ -63,7 +63,7 @@ def test_nano_needs_the_pictures_of_scenes_and_pictures_all_alike_are_noticed():
     blank = np.full_like(np.asarray(scenes[0].images[0]), 200)
 
     def found(examples):
-        args = processor, asked, lambda i: examples[i], [BUCKET] * ROWS, whole(ROWS)
+        args = processor, asked, lambda i: examples[i], [BUCKET] * ROWS, one_row_each(ROWS)
         exchange = Exchange(generate, processor, reward_set({"accuracy": 1.0}), "accuracy")
         own, other = in_batches(*args, 0)[0], exchanged_batch(*args)
         exchange.own(own, generate(params, own.prompts))
