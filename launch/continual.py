@@ -13,6 +13,7 @@ stages and answered questions are not done again.
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -25,7 +26,8 @@ _MIXTURE = flags.DEFINE_bool("mixture", False, "One training on all tasks at onc
 _INIT = flags.DEFINE_string("init", "nano", "What the first stage starts from.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the stages live.", required=True)
 _LIMIT = flags.DEFINE_integer("limit", 200, "Questions of each task.", 1)
-_SAMPLES = flags.DEFINE_integer("kl_samples", 1, "Answers to each question that KL to the base is measured on.", 1)
+_KL = flags.DEFINE_integer("kl_limit", 64, "Questions of each task that KL to the base is measured on.", 1)
+_SEEDS = flags.DEFINE_list("seeds", [], "A sequence for each seed, in WORKDIR/seed0, ...; default: one, in WORKDIR.")
 _NEW = flags.DEFINE_integer("max_new_tokens", 0, "Longest measured answer in tokens; 0: by the task.", 0)
 _BASE = flags.DEFINE_string("base", "", "Folder for what is measured of --init, which sequences may share.")
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
@@ -34,7 +36,8 @@ _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keep
 def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     from rrft_jax.compilation import keep_programs
-    from rrft_jax.evaluation.sequence import Measuring, run_sequence
+    from rrft_jax.evaluation.sequence import Measuring, make_meter, run_sequence
+    from rrft_jax.pretrained import resolve_init
     from rrft_jax.tasks.registry import get_task
 
     keep_programs(_CACHE.value)
@@ -44,14 +47,18 @@ def main(argv: list[str]) -> int:
         tasks = tuple(get_task(name, "--tasks") for name in _TASKS.value)
         stages = ["+".join(_TASKS.value)] if _MIXTURE.value else list(_TASKS.value)
         prompt = configured(stages[0], argv).prompt
-        measuring = Measuring(tasks, _LIMIT.value, prompt, _SAMPLES.value, _NEW.value)
+        measuring = Measuring(tasks, _LIMIT.value, prompt, _KL.value, _NEW.value)
         for stage in stages:  # all of them before the first one starts
             configured(stage, argv)
-        workdir = Path(_WORKDIR.value).expanduser()
-        base = Path(_BASE.value).expanduser() if _BASE.value else workdir / "base"
-        train = lambda stage, init, folder: trained(stage, init, folder, argv)  # noqa: E731
+        whole = Path(_WORKDIR.value).expanduser()
+        base = Path(_BASE.value).expanduser() if _BASE.value else whole / "base"
+        meter = cache(lambda: make_meter(resolve_init(_INIT.value), measuring))
         say = lambda text: print(text, flush=True)  # noqa: E731
-        code = run_sequence(stages, _INIT.value, train, workdir, measuring, base, say)
+        code = 0
+        for options, workdir in seeded(argv, whole):
+            train = lambda stage, init, folder, options=options: trained(stage, init, folder, options)  # noqa: E731
+            about = {"recipe": _RECIPE.value, "options": options[1:]}
+            code = code or run_sequence(stages, _INIT.value, train, workdir, measuring, base, meter, say, about)
     except (ValueError, OSError, RuntimeError) as error:  # the last: a training that diverged
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
@@ -60,6 +67,15 @@ def main(argv: list[str]) -> int:
     if code:
         print("\nstopped; the same command resumes from here", file=sys.stderr)
     return code
+
+
+def seeded(argv: list[str], workdir: Path) -> list[tuple[list[str], Path]]:
+    """Options and folder of each sequence."""
+    if wrong := [seed for seed in _SEEDS.value if not seed.strip().isdecimal()]:
+        raise ValueError(f"--seeds: {', '.join(map(repr, wrong))}: whole numbers from 0 are wanted, as in --seeds=0,1")
+    if not _SEEDS.value:
+        return [(argv, workdir)]
+    return [([*argv, f"--config.seed={int(seed)}"], workdir / f"seed{int(seed)}") for seed in _SEEDS.value]
 
 
 def source(stage: str) -> str:

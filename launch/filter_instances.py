@@ -16,7 +16,9 @@ from absl import app, flags, logging
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "nano, a HuggingFace directory or a finished workdir.", True)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "nano, a HuggingFace directory or a finished workdir.", required=True
+)  # fmt: skip
 _DATA = flags.DEFINE_string("data_dir", None, "The records, as data= of a training names them.", required=True)
 _TASK = flags.DEFINE_string("task", "vqa", "The task of the records: a name, or my_task.py:TASK.")
 _SPLIT = flags.DEFINE_string("split", "", "This split; default: train, if any.")
@@ -60,7 +62,7 @@ def run() -> int:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.data.folder import read_folder
-    from rrft_jax.evaluation.instances import count_right, histogram
+    from rrft_jax.evaluation.instances import count_right, histogram, large_enough
     from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
     from rrft_jax.evaluation.questions import Decoding
     from rrft_jax.pretrained import resolve_init
@@ -73,7 +75,7 @@ def run() -> int:
     task = get_task(_TASK.value, "--task")
     records = read_folder(_DATA.value, task.name, _SPLIT.value)
     examples, refused = taken(task, records.examples)
-    usable = [e for e in examples if e.id not in refused and _large_enough(e)][: _LIMIT.value or None]
+    usable = [e for e in examples if e.id not in refused and large_enough(e, _SIDE.value)][: _LIMIT.value or None]
     print(f"{len(usable)} of {len(examples)} records are counted", file=sys.stderr)
     directory = resolve_init(_CHECKPOINT.value, "--checkpoint")
     decoding = Decoding(_TEMPERATURE.value, 0, 1.0, _NEW.value, _K.value, _SEED.value)
@@ -89,15 +91,6 @@ def run() -> int:
         counts = count_right(usable, ask, _sampler(directory, decoding), reward, folder, show)
     print(histogram(counts))
     return 0
-
-
-def _large_enough(example) -> bool:
-    from rrft_jax.data.decoding import image_size
-
-    try:
-        return bool(example.images) and all(min(image_size(image)) >= _SIDE.value for image in example.images)
-    except OSError:
-        return False
 
 
 def _sampler(directory: Path, decoding):

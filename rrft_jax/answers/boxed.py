@@ -57,6 +57,16 @@ def published_box(text: str) -> str:
     return found[0].strip() if found else "None"
 
 
+def published_line(text: str) -> str:
+    """What the first <answer> holds whose text is on one line, else the whole text, as the original's r1v reads it."""
+    for line in text.split("\n"):
+        _, opened, rest = line.partition("<answer>")
+        inside, closed, _ = rest.partition("</answer>")
+        if opened and closed:
+            return inside.strip()
+    return text.strip()
+
+
 def filter_box(text: str) -> str | None:
     """What the original's instance filter reads: up to the first brace that closes, so that \\frac{1}{2} is cut."""
     found = _FILTER.search(text)

@@ -1,7 +1,7 @@
 """How far a policy has moved from another one: KL(policy || base) on the policy's own answers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -31,35 +31,38 @@ class Divergence(NamedTuple):
     per_token: float
 
 
-def kl_to_base(
-    model: Model, params: dict, base: dict, processor: Processor, mesh: Mesh, questions: Sequence[Question],
-    max_new_tokens: int, samples: int = 1, batch: int = 32, seed: int = 0,
-) -> Divergence:
-    """KL(policy || base) of whole answers, drawn from the policy at temperature 1 over the allowed tokens.
+def make_divergence(
+    model: Model, processor: Processor, mesh: Mesh, max_new_tokens: int, batch: int = 32, seed: int = 0
+) -> Callable[[dict, dict, Sequence[Question]], Divergence]:
+    """f(params, base, questions): KL(policy || base) of whole answers, drawn from the policy at temperature 1 over the
+    allowed tokens.
 
-    params, base: parameters of the same `model` on the mesh. The sum over an answer's tokens of the k3 estimator
-    (`losses.kl`), which is unbiased and never negative; the mean over `samples` answers of each question. One process.
-    Raises ValueError for no questions, and for one that leaves no room for its answer.
+    params, base: parameters of `model` on the mesh. One answer to each question: the sum over its tokens of the k3
+    estimator (`losses.kl`), which is unbiased and never negative. One process. f raises ValueError for no questions,
+    and for one that leaves no room for its answer.
     """
-    if not questions:
-        raise ValueError("KL(policy || base) needs at least one question")
     decoder = make_decoder(model, processor, max_new_tokens, compact=EVALUATION)
     layout = plan(mesh, batch)
 
     @jax.jit
     def measure(params: dict, base: dict, prompts: Prompts) -> tuple[jax.Array, jax.Array]:
-        drawn = sample(decoder, params, prompts, jax.random.key(seed), samples)
+        drawn = sample(decoder, params, prompts, jax.random.key(seed), 1)
         policy, reference = (
             score(model, weights, prompts, drawn.tokens, drawn.mask, decoder.allowed)[0] for weights in (params, base)
         )
         return jnp.where(drawn.mask, k3(policy, reference), 0.0).sum(-1).mean(-1), drawn.mask.sum(-1).mean(-1)
 
-    nats, tokens = [], []
-    positions = model.config.max_position_embeddings
-    for bucket, chunk in question_batches(processor, positions, max_new_tokens, questions, batch):
-        prompts = collated(processor, bucket, [chunk[i % len(chunk)] for i in layout.prompt_of.tolist()])
-        found = measure(params, base, to_devices(prompts, mesh))
-        for kept, values in zip((nats, tokens), found, strict=True):
-            kept += np.asarray(values)[: len(chunk)].tolist()
-    spread = float(np.std(nats, ddof=1)) if len(nats) > 1 else math.nan
-    return Divergence(float(np.mean(nats)), spread / math.sqrt(len(nats)), float(np.sum(nats) / np.sum(tokens)))
+    def divergence(params: dict, base: dict, questions: Sequence[Question]) -> Divergence:
+        if not questions:
+            raise ValueError("KL(policy || base) needs at least one question")
+        nats, tokens = [], []
+        positions = model.config.max_position_embeddings
+        for bucket, chunk in question_batches(processor, positions, max_new_tokens, questions, batch):
+            prompts = collated(processor, bucket, [chunk[i % len(chunk)] for i in layout.prompt_of.tolist()])
+            found = measure(params, base, to_devices(prompts, mesh))
+            for kept, values in zip((nats, tokens), found, strict=True):
+                kept += np.asarray(values)[: len(chunk)].tolist()
+        spread = float(np.std(nats, ddof=1)) if len(nats) > 1 else math.nan
+        return Divergence(float(np.mean(nats)), spread / math.sqrt(len(nats)), float(np.sum(nats) / np.sum(tokens)))
+
+    return divergence

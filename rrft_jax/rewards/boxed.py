@@ -72,6 +72,23 @@ def boxed_filter_paper(
     return settle(published, completions, examples, verify)
 
 
+def answer_line_paper(
+    completions: Sequence[str],
+    examples: "Sequence[Example]",
+    group_ids: Sequence[int],
+    step: int,
+    *,
+    verify: Verify = verify_here,
+) -> Values:
+    """The published accuracy of the variant with <answer> (r1v; half of it, and half of `format_paper`): the first
+    answer that stands within one line, else the whole completion, graded as mathruler grades."""
+
+    def published(completion: str, example: "Example") -> float | Check:
+        return _value(boxed.published_grade(boxed.published_line(completion), gold_answer(example)))
+
+    return settle(published, completions, examples, verify)
+
+
 def boxed_format(
     completions: Sequence[str], examples: "Sequence[Example]", group_ids: Sequence[int], step: int
 ) -> Values:

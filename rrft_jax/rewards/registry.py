@@ -49,6 +49,7 @@ REWARDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "boxed_accuracy": boxed.boxed_accuracy,
         "boxed_accuracy_paper": boxed.boxed_accuracy_paper,
         "boxed_filter_paper": boxed.boxed_filter_paper,
+        "answer_line_paper": boxed.answer_line_paper,
         "boxed_format": boxed.boxed_format,
         "boxed_format_paper": boxed.boxed_format_paper,
         "functions": functions.functions,

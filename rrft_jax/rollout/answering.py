@@ -1,6 +1,7 @@
 """Answers of our own sampler: questions in batches of bounded shapes, sharded over a mesh and over processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import jax
 from jax.sharding import Mesh
@@ -26,7 +27,15 @@ def make_answerer(
     model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int,
     compact: int = EVALUATION,
 ) -> Answerer:  # fmt: skip
-    """The Answerer that samples from `params` (on the mesh), `batch` questions at a time.
+    """The Answerer that samples from `params` (on the mesh), as `make_answerers` says."""
+    return make_answerers(model, processor, mesh, decoding, batch, compact)(params)
+
+
+def make_answerers(
+    model: Model, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int, compact: int = EVALUATION
+) -> Callable[[dict], Answerer]:
+    """From parameters on the mesh to the Answerer that samples from them, `batch` questions at a time; all of them
+    share their programs.
 
     Draws are addressed by (decoding.seed, Question.number, sample): neither the batch nor the other questions change
     them, up to rounding where unfinished rows continue in smaller batches (`Decoder.compact`; 0: never, and a reply has
@@ -42,7 +51,7 @@ def make_answerer(
     def generate(params: dict, prompts: Prompts, key: jax.Array) -> Rollouts:
         return by_rows(sample(decoder, params, prompts, key, decoding.samples))
 
-    def submit(bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
+    def submit(params: dict, bucket: Bucket, questions: Sequence[Question]) -> Rollouts:
         """Rows beyond the questions repeat them."""
         prompts = collated(processor, bucket, [questions[i % len(questions)] for i in layout.prompt_of.tolist()])
         return generate(params, to_devices(prompts, mesh), key)
@@ -60,18 +69,18 @@ def make_answerer(
         pairs = [pair for part in all_gather_objects(own) for pair in part]
         return [reply for _, reply in sorted(pairs, key=lambda pair: pair[0])]
 
-    def answer(questions: Sequence[Question]) -> Iterator[Reply]:
+    def answer(params: dict, questions: Sequence[Question]) -> Iterator[Reply]:
         waiting = None
         positions = model.config.max_position_embeddings
         for bucket, chunk in question_batches(processor, positions, decoding.max_new_tokens, questions, batch):
-            submitted = submit(bucket, chunk), chunk
+            submitted = submit(params, bucket, chunk), chunk
             if waiting:  # read while the devices work on the next batch
                 yield from read(*waiting)
             waiting = submitted
         if waiting:
             yield from read(*waiting)
 
-    return answer
+    return lambda params: partial(answer, params)
 
 
 def collated(processor: Processor, bucket: Bucket, questions: Sequence[Question]) -> Prompts:

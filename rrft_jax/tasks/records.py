@@ -16,12 +16,12 @@ from rrft_jax.tasks.task import Task
 def taken(task: Task, examples: Sequence[Example]) -> tuple[tuple[Example, ...], dict[str, str]]:
     """The examples as `Task.record` returns them, and by id the reason where it refuses one, which stays unchanged.
 
-    A record whose field `task` names another of the registered tasks is refused.
+    A record whose field `task` names another of the registered tasks is refused; a mixture looks itself.
     """
     found, refused, own = [], {}, (task.name, task.alias)
     for example in examples:
         said = example.metadata.get("task")
-        named = task.name if said in own else named_task(said)
+        named = task.name if said in own or task.parts else named_task(said)
         try:
             if named and named != task.name:
                 raise ValueError(f"its task is {said}, not {task.name}: correct the record, or set config.task={named}")

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import rrft_jax.tasks
-from rrft_jax.doors import DoorError, resolve, user_frame
+from rrft_jax.doors import DoorError, is_reference, resolve, user_frame
+from rrft_jax.tasks.mixture import mixture
 from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import SLOT
 
@@ -28,7 +29,8 @@ def tasks() -> Mapping[str, Task]:
 
 
 def get_task(name: str, field: str = "config.task") -> Task:
-    """The task of a name, an alias, an entry point, or a reference such as my_task.py:TASK.
+    """The task of a name, an alias, an entry point, or a reference such as my_task.py:TASK; of several names with +
+    between them their mixture.
 
     field: where the user wrote the name. Raises DoorError (a ValueError) that lists the near names, or says what is
     wrong in the file.
@@ -37,6 +39,13 @@ def get_task(name: str, field: str = "config.task") -> Task:
     known = {**{task.alias: task for task in own.values() if task.alias}, **own}
     if name in known or name == AUTO:
         return known[name] if name in known else next(iter(own.values()))
+    if "+" in name and not is_reference(name):
+        try:
+            return mixture([get_task(part, field) for part in name.split("+")])
+        except DoorError:
+            raise
+        except ValueError as error:
+            raise DoorError(f"{field}={name}: {error}") from None
     task = resolve(name, known, "task", field, GROUP)
     if not isinstance(task, Task):
         raise DoorError(f"{field}={name} is of type {type(task).__name__}, not a rrft_jax.tasks.Task")

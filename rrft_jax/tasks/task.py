@@ -115,6 +115,8 @@ class Task:
 
     rewrite: (text, convention, frame) -> an answer whose places in the picture are in that convention
     (`rewards.coordinates`) as one in the convention that the rewards read; None: answers hold no places.
+
+    parts: of a mixture, its tasks by name: a reward that only some of them have applies to their examples alone.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Task:
     shapes: Shapes = Shapes()
     stages: Stages = Stages()
     pretraining: Pretraining | None = None
+    parts: Mapping[str, "Task"] = _mapping()
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"

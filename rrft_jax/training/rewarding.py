@@ -15,7 +15,9 @@ from rrft_jax.parallel.processes import is_writer
 from rrft_jax.processing.processor import Processor, decode
 from rrft_jax.rewards import Pool, RewardSet
 from rrft_jax.rewards.base import Planned
+from rrft_jax.rewards.by_task import by_task
 from rrft_jax.rewards.chosen import chosen_rewards
+from rrft_jax.rewards.values import Weighted
 from rrft_jax.run.completions import Group
 from rrft_jax.tasks.registry import Task
 from rrft_jax.training.batches import HostBatch
@@ -27,10 +29,24 @@ def make_rewards(
     """The rewards that config asks for, and those that held-out evaluation reads. base: the frozen model of the run, or
     what is known of it. Raises ValueError."""
     tokenize = lambda texts: tokenizer(list(texts)).input_ids  # noqa: E731
-    return chosen_rewards(
-        config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(task.metric, "format"),
+    metrics = {part.metric for part in task.parts.values()} or {task.metric}
+    found = chosen_rewards(
+        config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(*sorted(metrics), "format"),
         tokenize=tokenize, max_completion_length=config.rollout.max_completion_length, pool=pool, base=base,
     )  # fmt: skip
+    return _of_parts(found, task) if task.parts else found
+
+
+def _of_parts(rewards: RewardSet, task: Task) -> RewardSet:
+    """Those of a mixture: what only some of its tasks have applies to their examples alone, and its metric is that of
+    the example's own task."""
+    items, of = [], {item.name: item.reward for item in rewards.rewards}
+    for item in rewards.rewards:
+        own = [name for name, part in task.parts.items() if item.name in (part.metric, *part.rewards)]
+        gated = own and len(own) < len(task.parts)
+        items.append(replace(item, reward=by_task(dict.fromkeys(own, item.reward))) if gated else item)
+    right = by_task({name: of[part.metric] for name, part in task.parts.items()})
+    return replace(rewards, rewards=(*items, Weighted(task.metric, right, 0.0)))
 
 
 @dataclass(frozen=True)

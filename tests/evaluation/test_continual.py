@@ -1,6 +1,8 @@
 """RIF-RFT's instance filter and the measures of continual post-training, by hand."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,7 +89,7 @@ def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_st
     table = {"nano": [20, 10, 0], "stage_1": [80, 10, 10], "stage_2": [70, 60, 10], "stage_3": [65, 55, 50]}
     trained = []
 
-    def measured(checkpoint, base, folder, measuring, announce):
+    def measured(checkpoint, base, folder, measuring, meter, announce):
         assert (base, folder) == ("nano", tmp_path / "b" if checkpoint == "nano" else Path(checkpoint) / "measured")
         row = zip(measuring.tasks, table[Path(checkpoint).name], strict=True)
         return {"tasks": {task.name: {"accuracy": value / 100, "kl": value / 10} for task, value in row}}
@@ -102,9 +104,8 @@ def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_st
 
     monkeypatch.setattr(sequence, "measured", measured)
     said = []
-    run = lambda: run_sequence(  # noqa: E731
-        ["counting", "structure", "spatial"], "nano", train, tmp_path, Measuring(tasks, 8), tmp_path / "b", said.append
-    )
+    common = "nano", train, tmp_path, Measuring(tasks, 8), tmp_path / "b", dict, said.append
+    run = lambda: run_sequence(["counting", "structure", "spatial"], *common)  # noqa: E731
     assert run() == 130 and not (tmp_path / "matrix.json").exists()
     assert run() == 0
     one, two = (str(tmp_path / f"stage_{n}") for n in (1, 2))
@@ -114,10 +115,17 @@ def test_a_sequence_trains_each_task_from_the_one_before_and_goes_on_where_it_st
     assert found["training_cpu_seconds"] == [1.5, 1.5, 1.5]
     assert "| nothing | 20.00 | 10.00 | 0.00 |" in said[-1] and "forgetting measure -10.00" in said[-1]
     assert said[-1].endswith("structure 7.00 / 6.00 / 1.00; spatial 6.50 / 5.50 / 5.00")
-    assert run_sequence(["all"], "nano", train, tmp_path, Measuring(tasks, 8), tmp_path / "b", said.append) == 0
+    assert run_sequence(["all"], *common) == 0
     alone = json.loads((tmp_path / "matrix.json").read_text())  # one training on all tasks: nothing was learnt before
     assert alone["forgetting_measure"] is None and alone["average_accuracy"] == pytest.approx(100 / 3)
     with pytest.raises(ValueError, match="name each task once"):
         Measuring((tasks[0], tasks[0]), 8)
     with pytest.raises(ValueError, match="vqa: no benchmark with generated questions"):
         Measuring((get_task("vqa"),), 8)
+
+
+@pytest.mark.parametrize("program", ["continual", "filter_instances"])
+def test_the_programs_know_their_flags(program):
+    command = [sys.executable, str(Path(__file__).parents[2] / "launch" / f"{program}.py"), "--helpshort"]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert f"launch/{program}.py" in said.stdout and not said.stderr

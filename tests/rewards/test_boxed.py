@@ -5,9 +5,13 @@ import json
 import pytest
 
 from rrft_jax.answers import boxed
+from rrft_jax.config.command_line import load_config
 from rrft_jax.rewards import registry
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.training.validate import check_config
 from tests.golden import golden_path
 from tests.rewards.helpers import example, score
+from tests.test_configs import ROOT
 from tests.timing import within
 
 PAPER = [registry.get("boxed_accuracy_paper"), registry.get("boxed_format_paper")]
@@ -29,8 +33,8 @@ def test_golden():
             assert overall(pred, gold) == pytest.approx(case["overall"]), case
         elif case["fn"] == "cpt.no_cot":
             assert score(PAPER[0], pred, gold, whole_text=True) == [case["accuracy"]], case
-        else:  # r1v: half the published Reason-RFT rewards each
-            parts = [score(registry.get(name), pred, gold)[0] for name in ("accuracy_paper", "format_paper")]
+        else:  # r1v: half each
+            parts = [score(registry.get(name), pred, gold)[0] for name in ("answer_line_paper", "format_paper")]
             assert parts == [case["accuracy"], case["format"]] and sum(parts) / 2 == case["overall"], case
 
 
@@ -49,6 +53,32 @@ def test_the_published_grading(prediction, gold, wanted):
     assert overall(prediction, gold) == pytest.approx(wanted)
     if prediction.endswith("\\frac{1}{2}}"):
         assert boxed.filter_box(prediction) == "\\frac{1"  # the original's filter disagrees with its reward
+
+
+def test_an_answer_over_several_lines_is_not_found_by_the_published_variant():
+    texts = ["<think>a</think>\n<answer>\n4\n</answer>", "<answer>\n<answer>4</answer>", "4", "it is 4"]
+    assert score(registry.get("answer_line_paper"), texts, "4") == [0, 1, 1, 0]
+    assert score(registry.get("format_paper"), texts[0], "4") == [1]  # so this one gets a half, as in the specification
+
+
+@pytest.mark.parametrize(
+    ("arg", "prompt", "weights"),
+    [
+        ("", "BOXED_COT", {"boxed_accuracy": 0.9, "boxed_format": 0.1}),
+        (",paper", "BOXED_COT", {"boxed_accuracy_paper": 0.9, "boxed_format_paper": 0.1}),
+        (",direct", "BOXED_ANS", {"accuracy": 1.0}),
+        (",direct,paper", "BOXED_ANS", {"boxed_accuracy_paper": 1.0}),
+    ],
+)
+def test_the_recipe_with_the_papers_prompts(arg, prompt, weights):
+    config = load_config(f"{ROOT}/configs/continual.py:vqa,boxed,data=FOLDER{arg}")
+    check_config(config)
+    assert config.prompt == prompt and {name: w for name, w in config.rewards.items() if w} == weights
+    assert config.reward_options.boxed_accuracy_paper.whole_text == (arg == ",direct,paper")
+    asked = get_task("vqa").prompt_fn(prompt, real=True)(example("4"))
+    behind = "You FIRST think about the reasoning process as an internal monologue and then provide the final answer."
+    end = "You MUST provide the final answer directly." if "direct" in arg else "answer MUST BE put in \\boxed{}."
+    assert (behind in asked) == ("direct" not in arg) and asked.endswith(end)
 
 
 def test_prose_is_no_answer_without_chain_of_thought():
