@@ -60,14 +60,15 @@ def test_a_disk_that_fills_in_the_middle_of_a_save_and_of_a_step(launcher, finis
     saving = lambda output: runs.steps_written(workdir) >= 2 and list(checkpoints.glob("2.*-tmp*"))  # noqa: E731
     output = filled_when(launcher, workdir, disk, saving)
     *_, line, hint, command = output.splitlines()
-    assert line.startswith("error: the checkpoint of step 2 takes ") and "Traceback" not in output
+    assert line.startswith("error: the checkpoint of step 2 takes ") and "Traceback" not in output, output[-9000:]
     assert f"MiB are free at {workdir / 'checkpoints'} (" in line and line.endswith("make room there, then resume.")
     assert "MiB are missing" in line and hint == "saved up to step 1; to resume from there:"
     (disk / "filler").unlink()
 
     output = filled_when(launcher, workdir, disk, lambda output: f"resuming {workdir} at step 1" in output)
     line, hint, command = (x for x in output.splitlines()[-3:])
-    assert line.startswith(f"error: {workdir}/") and "cannot be written (No space left on device; 0.0 MiB" in line
+    wanted = "cannot be written (No space left on device; 0.0 MiB"
+    assert line.startswith(f"error: {workdir}/") and wanted in line, output[-6000:]
     assert "Traceback" not in output and hint == "saved up to step 1; to resume from there:"
     (disk / "filler").unlink()
     launcher.run(workdir, *runs.TINY)
