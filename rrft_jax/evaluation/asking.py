@@ -18,7 +18,8 @@ from rrft_jax.run.workdir import VERSIONS, trained_with
 from rrft_jax.tasks.registry import AUTO, get_task, question_templates
 from rrft_jax.tasks.texts import fill
 
-LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
+# The letters of a multiple choice: the first A, once found, is kept, or many of them would take quadratic time.
+LISTED = re.compile(r"\A(?>.*?\bA[.:)]).*\bB[.:)]", re.DOTALL)
 
 
 def load_to_ask(
