@@ -9,6 +9,7 @@ import queue
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from rrft_jax.data.example import Example
-from rrft_jax.evaluation.asking import load_to_ask
+from rrft_jax.evaluation.asking import LISTED, load_to_ask
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.serving.demo import POLICY, Asked, _scene, _stream, _task, make_demo
@@ -129,6 +130,13 @@ def test_a_question_that_is_refused_half_way_leaves_nothing_running():
 
     _, error = asyncio.run(lines())
     assert "too many wait" in error["error"]["message"] and [job.cancelled for job in begun] == [True, True]
+
+
+def test_a_list_of_choices_is_found_in_linear_time():
+    for text, listed in {"A. 1 B. 2": True, "Is it A: 3\nor B) 4": True, "B. 2 A. 1": False, "BA. B.": False}.items():
+        assert bool(LISTED.search(text)) == listed
+    began = time.thread_time()  # of this thread alone
+    assert not LISTED.search("A." * 100_000) and time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize("task, domain, wrong", [(["vqa"], "in", "task"), ("visual_counting", ["in"], "domain")])
