@@ -49,7 +49,9 @@ def demo() -> int:
     from rrft_jax.tasks.registry import get_task, tasks
 
     listener = listen(HOST, _PORT.value)
-    offered = {task.name: task for task in (get_task(name, "--task") for name in _TASK.value)} | dict(tasks())
+    of = lambda task: dict(task.parts) or {task.name: task}  # noqa: E731, of a mixture each of its tasks
+    offered = {name: task for given in _TASK.value for name, task in of(get_task(given, "--task")).items()}
+    offered |= dict(tasks())
     keep_programs(_CACHE.value)
     quiet_pillow()
     require_devices()
@@ -58,8 +60,8 @@ def demo() -> int:
     task, prompt, folder = "", "cot", "published" * (_CHECKPOINT.value != "nano")
     if (workdir / VERSIONS).is_file():
         task, prompt, folder = trained_with(workdir)
-        trained = get_task(task)
-        offered, task = {trained.name: trained} | offered, trained.name
+        trained = of(get_task(task))
+        offered, task = trained | offered, next(iter(trained))
     limits = Limits(model.config.max_position_embeddings, _MAX_NEW_TOKENS.value, _MAX_ROWS.value)
     programs = DecodePrograms(model, params, processor)
     engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows)

@@ -123,7 +123,7 @@ def run() -> int:
     quiet_pillow()
     require_devices()
     named = benchmarks.choose_benchmarks(_BENCHMARK.value)
-    chosen = sources.of_folder(named, _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value)
+    chosen = sources.of_folder(named, _BENCHMARK.value, _DATA.value, _IMAGE_ROOT.value, _COLUMNS.value)
     prompt = sources.prompt_of(_CHECKPOINT.value) if _PROMPT.value == "auto" else _PROMPT.value
     decoding = _decoding()
     endpoint = _endpoint() if _ENDPOINT.value else None

@@ -30,7 +30,7 @@ def _settle(config: ConfigDict) -> str:
         return f"config.task: {GENERAL}, as for any set of the hub; --config.task={first}, or another, in place of it"
     if not folder or not (is_pattern(folder) or Path(folder).expanduser().exists()):
         return ""  # whoever reads it says that it is not there
-    named, why = task_of_folder(folder, first, config.data.image_root)
+    named, why = task_of_folder(folder, first, config.data.image_root, config.data.columns)
     if named in (first, GENERAL):
         config.task = named
         return f"config.task: {named}, since {why}"

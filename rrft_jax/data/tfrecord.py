@@ -61,6 +61,8 @@ def _values(feature: bytes) -> list:
             if kind == 1:
                 values.append(value)
             elif kind == 2:
+                if isinstance(value, bytes) and len(value) % 4:
+                    raise ValueError("a list of floats ends in the middle of a number")
                 values += struct.unpack(f"<{len(value) // 4}f", value) if isinstance(value, bytes) else [value]
             else:
                 numbers = _packed(value) if isinstance(value, bytes) else [value]

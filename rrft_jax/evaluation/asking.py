@@ -18,7 +18,8 @@ from rrft_jax.run.workdir import VERSIONS, trained_with
 from rrft_jax.tasks.registry import AUTO, get_task, question_templates
 from rrft_jax.tasks.texts import fill
 
-LISTED = re.compile(r"\bA[.:)].*\bB[.:)]", re.DOTALL)  # the letters of a multiple choice
+# The letters of a multiple choice: the first A, once found, is kept, or many of them would take quadratic time.
+LISTED = re.compile(r"\A(?>.*?\bA[.:)]).*\bB[.:)]", re.DOTALL)
 
 
 def load_to_ask(
@@ -37,11 +38,17 @@ def load_to_ask(
 
 
 def make_prompt_fn(checkpoint: str, template: str | None) -> Callable[[str], str]:
-    """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained."""
+    """From a question to the user's text: by --template, or as the checkpoint was asked when it was trained. ValueError
+    where that was a mixture of tasks."""
     workdir = Path(checkpoint).expanduser()
     if template is None and (workdir / VERSIONS).is_file():
         name, prompt, folder = trained_with(workdir)
         task = get_task(name)
+        if task.parts:
+            raise ValueError(
+                f"--checkpoint={checkpoint} was trained on several tasks, {', '.join(task.parts)}, which ask "
+                "differently: give --template, or none for the bare question"
+            )
         ask = task.prompt_fn(prompt, bool(folder))
         # Training with reasoning tells a multiple choice from a number by the answer, which nobody has here.
         return lambda question: ask(Example("", task.name, question, "A" if LISTED.search(question) else ""))

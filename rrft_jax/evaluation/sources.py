@@ -108,7 +108,9 @@ def _own(
     return Records(tuple(e for e in examples if e.id not in refused), (*found.problems, *problems))
 
 
-def of_folder(chosen: Sequence[Benchmark], name: str, folder: str, image_root: str = "") -> Sequence[Benchmark]:
+def of_folder(
+    chosen: Sequence[Benchmark], name: str, folder: str, image_root: str = "", columns: Sequence[str] = ()
+) -> Sequence[Benchmark]:
     """The benchmarks of --benchmark=name, or the folder's records as one of their own where they are not the published
     ones and `name` is no single column.
 
@@ -118,7 +120,8 @@ def of_folder(chosen: Sequence[Benchmark], name: str, folder: str, image_root: s
         return chosen
     if _holds_published(chosen, folder):
         return chosen
-    task = chosen[0].task if name != "all" else get_task(task_of_folder(folder, image_root)[0] or GENERAL)
+    named = lambda: task_of_folder(folder, "", image_root, columns)[0]  # noqa: E731
+    task = chosen[0].task if name != "all" else get_task(named() or GENERAL)
     own = [column for column in task.benchmarks if not column.file]
     title = f"records of {Path(folder).expanduser().absolute().name}"
     own = own or [Column(name=f"{task.alias or task.name}_records", title=title)]

@@ -17,11 +17,16 @@ MIB = 2**20
 
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is a disk without room."""
+    return _first(error) is not None
+
+
+def _first(error: BaseException | None) -> BaseException | None:
+    """The error itself, or the first of those that caused it, that says so."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _ERRORS or any(word in str(error) for word in _WORDS):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def free_bytes(folder: Path) -> int:
@@ -40,9 +45,10 @@ def wanted_room(what: str, wanted: int, folder: Path) -> str:
 
 def no_room(error: BaseException, folder: Path) -> str:
     """One line about a write below `folder` that a full disk refused."""
-    file = getattr(error, "filename", None)
+    found = _first(error) or error  # the outer ones may speak of something else
+    file = getattr(found, "filename", None)
     what = f"{file} cannot be written" if file else "a file cannot be written"
-    reason = getattr(error, "strerror", None) or next(word for word in _WORDS if word in f"{error}{error.__context__}")
+    reason = getattr(found, "strerror", None) or next((word for word in _WORDS if word in str(found)), found)
     free = f"{free_bytes(folder) / MIB:,.1f} MiB are free"
     return f"{what} ({reason}; {free} at {folder}): make room there, then resume."
 

@@ -37,7 +37,7 @@ from rrft_jax.rewards.chosen import chosen_rewards
 from rrft_jax.rollout.sampling import Sampling
 from rrft_jax.run.completions import GEOMETRY
 from rrft_jax.serving.app import Door, api_error, exception_handlers, read_body
-from rrft_jax.serving.engine import Busy, Engine, Event
+from rrft_jax.serving.engine import Busy, Engine, Event, Job
 from rrft_jax.serving.pictures import read_picture
 from rrft_jax.serving.prepare import Limits, Work, draw_number, prepare
 from rrft_jax.serving.protocol import ApiError, ChatRequest, Choice, Message, PictureUrl
@@ -163,14 +163,14 @@ def _places(example: Example) -> dict[str, Any]:
 
 
 def _task(tasks: Mapping[str, Task], name: Any) -> Task:
-    if name not in tasks:
+    if not isinstance(name, str) or name not in tasks:
         raise ApiError(400, f"task {name!r:.80} is none of {', '.join(tasks)}", "task")
     return tasks[name]
 
 
 def _scene(task: Task, domain: Any, index: Any) -> Example:
     known = {each.domain for each in task.held_out.values()}
-    if task.make is None or domain not in known:
+    if task.make is None or not isinstance(domain, str) or domain not in known:
         raise ApiError(400, f"task {task.name} generates no scenes of domain {domain!r:.80}", "domain")
     if not str(index).isascii() or not str(index).isdigit() or len(str(index)) > 9:
         raise ApiError(400, f"index {index!r:.80} must be a whole number of at least 0", "index")
@@ -257,13 +257,15 @@ async def _stream(
         with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
             loop.call_soon_threadsafe(events.put_nowait, (g, item))
 
-    jobs, texts, totals = [], [""] * len(works), [math.nan] * len(works)
+    jobs: list[Job] = []
+    texts, totals = [""] * len(works), [math.nan] * len(works)
     try:
         yield _line({
             "prompt": asked.text, "tokens": len(works[0].prompt.tokens), "answer": asked.example.answer,
             "metadata": _places(asked.example), "samples": len(works),
         })  # fmt: skip
-        jobs = [engine.submit(work, partial(emit, g)) for g, work in enumerate(works)]
+        for g, work in enumerate(works):  # one by one: where one is refused, those before it are cancelled
+            jobs.append(engine.submit(work, partial(emit, g)))
         left = len(works)
         while left:
             g, item = await events.get()

@@ -39,7 +39,8 @@ def run_server(app: Starlette, engine: Engine, listener: socket.socket, greeting
     config = uvicorn.Config(app, http=Connection, ws="none", log_level="error", access_log=False, proxy_headers=False)
     host, port = listener.getsockname()[:2]
     listener.listen(config.backlog)
-    print(greeting.format(url=f"http://{f'[{host}]' if ':' in host else host}:{port}"), flush=True)
+    # Not `format`: the greeting holds the model's name, which may have braces of its own.
+    print(greeting.replace("{url}", f"http://{f'[{host}]' if ':' in host else host}:{port}"), flush=True)
     try:
         Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # the signal once more, after everything has been put away

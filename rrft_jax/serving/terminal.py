@@ -56,7 +56,7 @@ def talk(
                 write(f"({_count(waiting)} with the next question)\n")
             except ValueError as error:
                 write(f"error: {error}\n")
-        elif line.startswith("/") and "/" not in line[1:].split()[0]:
+        elif line.startswith("/") and "/" not in command[1:]:
             write(f"error: {command} is no command: /help lists them\n")
         else:
             asked: Turn = "user", (*waiting, prompt(line))

@@ -38,11 +38,14 @@ def named_task(said: Any) -> str:
     return own.get(said, "") or known_task(said) if said and isinstance(said, str) else ""
 
 
-def task_of_folder(folder: str | Path, preferred: str, image_root: str = "") -> tuple[str, str]:
+def task_of_folder(
+    folder: str | Path, preferred: str, image_root: str = "", columns: Sequence[str] = ()
+) -> tuple[str, str]:
     """The task that the records of a folder name ("" if they name none), and, in words, what names it.
 
     Read in turn: prepared data sets, the records' field `task`, the names of the files and of the folder. preferred:
-    the task to take where there are data sets or files of several. Raises ValueError where single records name several.
+    the task to take where there are data sets or files of several. image_root, columns: as of `read_folder`. Raises
+    ValueError where single records name several.
     """
     folder = Path(folder).expanduser()
     try:
@@ -52,7 +55,7 @@ def task_of_folder(folder: str | Path, preferred: str, image_root: str = "") -> 
     if prepared is not None:
         return prepared_task(prepared), f"{prepared} was prepared for it"
     try:
-        examples = read_records(folder, image_root=image_root or None).examples
+        examples = read_records(folder, image_root=image_root or None, columns=columns).examples
     except (RecordError, FileNotFoundError):  # the next reader of them reports what is wrong
         examples = ()
     fields = dict.fromkeys(filter(None, (named_task(example.metadata.get("task")) for example in examples)))

@@ -260,14 +260,16 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
         exchange.own,
     )  # fmt: skip
     if metrics and run.config.log.exchanged_pictures and run.source.exchanged is not None:
-        if (batch := run.source.exchanged()) is not None:
+        if (batch := run_on_all(run.source.exchanged)) is not None:
             metrics |= exchange.metrics(params, batch)
     return metrics
 
 
 def _as_read(run: Run, predictions: Sequence[Prediction]) -> list[Prediction]:
     """Predictions with their places in the task's own convention, where the metric's options say that completions have
-    them in another."""
+    them in another and the task can rewrite it."""
+    if run.task.rewrite is None:  # perhaps the user's own, whose `summarise` reads them as they are
+        return list(predictions)
     options = run.config.reward_options.get(run.task.metric, {})
     limits = options.get("min_pixels", run.processor.min_pixels), options.get("max_pixels", run.processor.max_pixels)
     read = place_reader(run.task, options.get("coordinates", ""), *limits)

@@ -96,6 +96,14 @@ def test_records_of_ones_own_are_one_benchmark_of_their_task(tmp_path, name):
     assert benchmark.name == "counting_records"
 
 
+def test_records_with_names_and_pictures_of_their_own_still_name_their_task(tmp_path):
+    row = {"id": "a", "image": "img1.png", "asked": "How many?", "answer": "5", "task": "counting"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    where = str(tmp_path / "mine.jsonl"), str(PICTURES["clevr/img1.png"].parent), ("problem=asked",)
+    (benchmark,) = of_folder(choose_benchmarks("all"), "all", *where)
+    assert benchmark.name == "counting_records"
+
+
 def test_whatever_a_training_reads_is_evaluated(tmp_path):
     """A file, a folder with splits, image roots, and a data set prepared of any source."""
     found = find_parts("jsonl", own(tmp_path), task="visual_counting")

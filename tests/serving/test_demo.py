@@ -1,5 +1,6 @@
 """The demo's page: what it refuses, without a model; and used in a real, headless Chromium with nano."""
 
+import asyncio
 import base64
 import io
 import json
@@ -8,19 +9,24 @@ import queue
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2 as httpx
 import pytest
 from PIL import Image
 
-from rrft_jax.evaluation.asking import load_to_ask
+from rrft_jax.data.example import Example
+from rrft_jax.evaluation.asking import LISTED, load_to_ask
 from rrft_jax.rewards import Pool, symbolic
-from rrft_jax.serving.demo import POLICY, make_demo
-from rrft_jax.serving.engine import Engine
+from rrft_jax.rollout.sampling import Sampling
+from rrft_jax.serving.demo import POLICY, Asked, _scene, _stream, _task, make_demo
+from rrft_jax.serving.engine import Busy, Engine, Job
 from rrft_jax.serving.hosts import host_check
 from rrft_jax.serving.prepare import Limits
 from rrft_jax.serving.programs import DecodePrograms
+from rrft_jax.serving.protocol import ApiError
 from rrft_jax.serving.text import answer_pieces
 from rrft_jax.tasks.registry import tasks
 from tests.report.test_browser import CHROMIUM, TOOLS, WATCH
@@ -104,6 +110,40 @@ def test_a_person_asks_on_a_phone(url, tmp_path):
     assert not any("reward" in chip for chip in own["chips"])
     assert found["mistake"].startswith("the gold answer cannot be scored: ")
     assert found["width"] <= 500 and found["light"] != found["dark"]
+
+
+def test_a_question_that_is_refused_half_way_leaves_nothing_running():
+    begun = []
+
+    class Full:
+        def submit(self, work, emit):
+            if len(begun) == 2:
+                raise Busy("too many wait")
+            begun.append(Job(work, emit))
+            return begun[-1]
+
+    work = SimpleNamespace(prompt=SimpleNamespace(tokens=[1]))
+    asked = Asked(Example("yours", "vqa", "Hi", ""), "Hi", (), 3, Sampling(), 4, None)
+
+    async def lines():
+        return [json.loads(line) async for line in _stream(Full(), asked, [work] * 3, None)]
+
+    _, error = asyncio.run(lines())
+    assert "too many wait" in error["error"]["message"] and [job.cancelled for job in begun] == [True, True]
+
+
+def test_a_list_of_choices_is_found_in_linear_time():
+    for text, listed in {"A. 1 B. 2": True, "Is it A: 3\nor B) 4": True, "B. 2 A. 1": False, "BA. B.": False}.items():
+        assert bool(LISTED.search(text)) == listed
+    began = time.thread_time()  # of this thread alone
+    assert not LISTED.search("A." * 100_000) and time.thread_time() - began < 5
+
+
+@pytest.mark.parametrize("task, domain, wrong", [(["vqa"], "in", "task"), ("visual_counting", ["in"], "domain")])
+def test_names_that_are_no_texts_are_refused(task, domain, wrong):
+    with pytest.raises(ApiError) as refused:
+        _scene(_task(tasks(), task), domain, 0)
+    assert refused.value.body["error"]["param"] == wrong
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_turns_pictures_and_reset():
             raise ValueError("too long")
         yield from ("an", "swer")
 
-    lines = ["one", "/image a.png", KeyboardInterrupt(), "long", "two", "/nonsense", "/reset", "", "three", "/quit"]
+    lines = ["one", "/image a.png", KeyboardInterrupt(), "long", "two", "/nonsense", "/", "/reset", "", "three"]
     text = told(lines, reply, pictures=["p"], system="s")
     system, first = ("system", ("s",)), ("user", ("p", "<one>"))
     answer, second = ("assistant", ("answer",)), ("user", ("picture of a.png", "<two>"))

@@ -1,5 +1,6 @@
 """Several tasks as one: each example is asked, rewarded and counted as in its own task."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from rrft_jax.config.command_line import load_config
 from rrft_jax.data.example import Example
 from rrft_jax.doors import DoorError
+from rrft_jax.evaluation.asking import make_prompt_fn
 from rrft_jax.tasks.mixture import mixture
 from rrft_jax.tasks.records import taken
 from rrft_jax.tasks.registry import get_task
@@ -63,3 +65,12 @@ def test_mixtures_that_make_no_sense_are_refused():
     other = replace(get_task("counting"), name="other", rewards={"accuracy": 2.0})
     with pytest.raises(ValueError, match="other gives reward accuracy the weight 2, and another part 1"):
         mixture([get_task("counting"), other])
+
+
+def test_a_bare_question_to_what_a_mixture_trained_needs_a_template(tmp_path):
+    (tmp_path / "versions.json").write_text("{}")
+    config = {"task": "counting+structure", "prompt": "cot", "data": {"folder": ""}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="structure_perception, which ask differently: give --template"):
+        make_prompt_fn(str(tmp_path), None)
+    assert "How many?" in make_prompt_fn(str(tmp_path), "COUNT_COT")("How many?")

@@ -1,18 +1,23 @@
 """Greedy evaluation, with a generator whose answers are known."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from rrft_jax.data.example import Example
 from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
+from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.batches import HostBatch
 from rrft_jax.training.held_out import evaluate_held_out
+from rrft_jax.training.loop import _as_read
 
 LENGTH = 64
 RIGHT_THOUGHT = "<think>\nfour\n</think>\n<answer>\n4\n</answer>"
@@ -92,3 +97,14 @@ def test_the_task_takes_its_metric_of_each_held_out_set(processor):
     rows = [("4", "4", 1), ("3", "4", 1), (RIGHT_THOUGHT, "4", 0)]
     metrics = score(processor, {"eval": [rows, [("4", "4", 1)]], "eval_ood": [rows]}, set_metrics=shares)
     assert metrics["eval/fours"] == pytest.approx(2 / 3) and metrics["eval_ood/fours"] == pytest.approx(1 / 2)
+
+
+def test_a_task_from_outside_that_cannot_rewrite_its_places_is_measured_all_the_same():
+    """Its metric may be one of ours with an option of its own: the run must not end at the first evaluation."""
+    config = ConfigDict({"reward_options": {"in_box": {"coordinates": "resized"}}})
+    example = Example("e", "mine", "Where?", "[1, 2]", metadata={"size": [56, 56]})
+    own = replace(get_task("ui_grounding"), name="mine", rewrite=None)
+    run = SimpleNamespace(config=config, task=own, processor=SimpleNamespace(min_pixels=56 * 56, max_pixels=112 * 112))
+    assert _as_read(run, [Prediction(example, ["[28, 28]"])]) == [Prediction(example, ["[28, 28]"])]
+    run.task = get_task("ui_grounding")
+    assert _as_read(run, [Prediction(example, ["[28, 28]"])])[0].texts != ["[28, 28]"]

@@ -82,7 +82,7 @@ def _step(file: str, place: int, step: Any, pictures: Pictures) -> RecordedStep 
         height, width = image_size(picture)
         action = _action(step.get("action"), step.get("info"), (width, height))
         box = _box(step.get("sam2_bbox"), (width, height))
-    except (PictureError, ValueError) as error:
+    except (PictureError, ValueError, TypeError) as error:  # the last: an action that is a list
         return Problem(file, where, "bad step", f"{error}; correct or remove the step")
     told = step.get("low_level_instruction")
     more = {"element": box} if box else {}

@@ -39,6 +39,16 @@ def write(path, *members):
     return path
 
 
+def header(name, kind, size, extended=False):
+    """A header of GNU tar as no program writes it."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"%011o\0" % size
+    block[148:157] = b" " * 8 + kind
+    block[482] = extended
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
 def whole(path, low, high):
     pairs = [[(f"{k:04d}.png", png(10 * k)), (f"{k:04d}.json", entry(k))] for k in range(low, high)]
     return write(path, *sum(pairs, []))
@@ -130,6 +140,12 @@ def test_damage_keeps_what_lies_before_it_and_is_never_silent(tmp_path):
         tar = open_tar(path)
         assert [p.kind for p in tar.problems] == ["bad tar"] and len(tar.members) == members.index(member)
         assert f"behind member {members[members.index(member) - 1].member}" in tar.problems[0].message
+    back = header("2.json", tarfile.REGTYPE, -1024)  # tarfile would read 1.json and this again and again
+    sparse = header("3.json", tarfile.GNUTYPE_SPARSE, 0, extended=True)  # whose map goes on behind the end
+    for hostile in (back, sparse):
+        path.write_bytes(header("0.json", tarfile.REGTYPE, 0) + header("1.json", tarfile.REGTYPE, 0) + hostile)
+        tar = open_tar(path)
+        assert list(tar.members) == ["0.json", "1.json"] and "behind member 1.json" in tar.problems[0].message
     picture = members[0]
     path.write_bytes(content)
     kept = next(iter(open_tar(path).members.values()))
