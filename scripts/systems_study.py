@@ -150,7 +150,7 @@ def main(argv: list[str]) -> int:
         if (work / label / "DONE").exists() if method == "base" else file.exists():
             continue
         if FLAGS.minutes and time.monotonic() - began > 60 * FLAGS.minutes:
-            print(f"{label} and what follows is left; the same command resumes there")
+            print(f"{label} and what follows it have not been run; the same command resumes there")
             return 0
         config = make_config(name, method, seed, str(work / f"{name}-base"))
         command = ["scripts/systems_study.py", f"--only={name}", f"--workdir={work}"]
