@@ -50,8 +50,8 @@ TOWER = ("^vision/",)
 @dataclass(frozen=True)
 class Study:
     """config: file and argument of GRPO. base_steps, base_peak: of the SFT that makes the base. metrics: the task's
-    own, the first decides. frozen: in all runs; few gradients of an untrained decoder make the tower forget what it can
-    name, but letters and icons it has yet to learn."""
+    own, the first decides. frozen: parameters that stay as they are in all runs. The first gradients of an untrained
+    decoder make the tower forget what it can name; `screen` trains it, since it has yet to learn letters and icons."""
 
     config: str
     base_steps: int
