@@ -1,6 +1,7 @@
 # make train: from a clean machine (Python 3.11+ and make) to reinforcement fine-tuning that raises accuracy.
 # make test: the fast suite; make slow: the slow one; neither has torch. make parity: comparisons with torch.
 # make aot: what compiles for a TPU by libtpu, without one. make lint, make clean. make docs: the site, into site/.
+# make coverage, make mutate, make audit: see CONTRIBUTING.md. make lock: requirements.lock anew.
 #
 #   PYTHON       the interpreter that creates the environments (default python3)
 #   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity);
@@ -106,5 +107,5 @@ lock:
 	  cp $$dir/lock requirements.lock
 
 clean:
-	rm -rf $(VENV) $(PARITY_VENV) $(TPU_VENV) build dist rrft_jax.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) $(TPU_VENV) build dist site rrft_jax.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

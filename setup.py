@@ -41,7 +41,7 @@ QUANTIZED = ["qwix>=0.1.8,<0.2"]  # codes and scales of config.model.frozen_dtyp
 setup(
     name="rrft_jax",
     version=version(),
-    description="Reason-RFT in JAX: chain-of-thought SFT, then GRPO on verifiable rewards, for Qwen2-VL",
+    description="Reason-RFT in JAX: chain-of-thought SFT, then RL on verifiable rewards, for Qwen2-VL, 2.5-VL and 3-VL",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rrft_jax", "rrft_jax.*"]),

@@ -2,8 +2,8 @@
 WORKDIR/adapter is a judge for configs/llm_judge.py and launch/judge_bench.py --checkpoint=<init> --adapter=.
 
     python launch/train.py --config=configs/judge_sft.py                              # sums, generated
-    python launch/prepare_data.py --source=preferences --input=FOLDER --output=DATA   # {"prompt", "chosen", "rejected"}
-    python launch/train.py --config=configs/judge_sft.py:7b,init=/ckpt/7b,data=DATA
+    python launch/prepare_data.py --source=preferences --input=FOLDER --data_dir=data # {"prompt", "chosen", "rejected"}
+    python launch/train.py --config=configs/judge_sft.py:7b,init=/ckpt/7b,data=data/preferences/judging/1.0.0
 
 Preferences without rationales: --config.sft.target=ans. Any field: --config.train.steps=200. What is not named here is
 at its default in rrft_jax/config/defaults.py; 2b, 7b, data= and runlocal change what rrft_jax/config/recipes.py says.

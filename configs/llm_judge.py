@@ -1,8 +1,9 @@
 """PPO against a judge in place of a reward model, on GSM8K in text alone (arXiv 2506.05748). Copy it for your own.
 
-    python launch/prepare_data.py --source=gsm8k --input=GSM8K --output=DATA
-    python launch/train.py --config=configs/llm_judge.py:7b,init=/ckpt/7b,data=DATA,adapter=workdirs/judge_sft/adapter
-    python launch/train.py --config=configs/llm_judge.py:endpoint,data=DATA \\
+    python launch/prepare_data.py --source=gsm8k --input=GSM8K --data_dir=data
+    D=data/gsm8k/gsm8k/1.0.0
+    python launch/train.py --config=configs/llm_judge.py:7b,init=/ckpt/7b,data=$D,adapter=workdirs/judge_sft/adapter
+    python launch/train.py --config=configs/llm_judge.py:endpoint,data=$D \\
         --config.reward_options.llm_judge.url=http://127.0.0.1:8000/v1 --config.reward_options.llm_judge.model=judge
 
 in_process (the default): the policy's own frozen base judges, with a judge's adapter (configs/judge_sft.py) or as it

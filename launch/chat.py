@@ -54,7 +54,7 @@ def chat() -> None:
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):  # arrow keys and earlier lines
             import readline  # noqa: F401
-        print(f"{_CHECKPOINT.value} listens; /help lists the commands", flush=True)
+        print(f"{_CHECKPOINT.value} is ready; /help lists the commands", flush=True)
     talk(reply, prompt, lambda path: read_image(path, f"/image {path}"), pictures, _SYSTEM.value)
 
 

@@ -6,7 +6,7 @@
 
 Each stage is a training with --recipe and the task, from the result of the stage before, in WORKDIR/stage_1, stage_2,
 ...; then every task's first column is answered greedily (generated questions), and KL to the base is measured on drawn
-answers. What stands behind `--` goes to every training. --mixture: one stage, whose batches hold all tasks.
+answers. What stands after `--` goes to every training. --mixture: one stage, whose batches hold all tasks.
 WORKDIR/matrix.json and matrix.md hold A[i][k], the accuracy on task k after stage i. The same command resumes: finished
 stages and answered questions are not done again.
 """
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     keep_programs(_CACHE.value)
     try:
         if foreign := [arg for arg in argv[1:] if not arg.startswith("--config.")]:
-            raise ValueError(f"{foreign[0]}: behind -- stand fields of the trainings, --config.field=value")
+            raise ValueError(f"{foreign[0]}: after -- only fields of the trainings may stand, as --config.field=value")
         tasks = tuple(get_task(name, "--tasks") for name in _TASKS.value)
         stages = ["+".join(_TASKS.value)] if _MIXTURE.value else list(_TASKS.value)
         prompt = configured(stages[0], argv).prompt

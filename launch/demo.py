@@ -4,7 +4,7 @@ they are drawn, each with its rewards and, for boxes and points, the drawing.
     python launch/demo.py
     python launch/demo.py --checkpoint=workdirs/mine --port=8001
 
-It listens on loopback alone and asks nobody on the network. It needs the extra: pip install -e '.[serve]'.
+It listens on loopback alone and sends nothing to any other host. It needs the extra: pip install -e '.[serve]'.
 """
 
 import os

@@ -18,9 +18,9 @@ from pathlib import Path
 from absl import app, flags
 
 _ENDPOINT = flags.DEFINE_string("endpoint", "", "OpenAI-compatible URL of the judge.")
-_MODEL = flags.DEFINE_string("model", "", "Its name there.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "A judge of this process: nano, a model directory, a workdir.")
-_ADAPTER = flags.DEFINE_string("adapter", "", "A LoRA adapter over --checkpoint, which a judge's training leaves.")
+_MODEL = flags.DEFINE_string("model", "", "Name of the judge at --endpoint.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Judge loaded here: nano, a model directory, a workdir.")
+_ADAPTER = flags.DEFINE_string("adapter", "", "LoRA adapter of --checkpoint, such as WORKDIR/adapter of a judge.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of --checkpoint's arrays and products.")
 _PAIRS = flags.DEFINE_string(
     "pairs", None, "LLMBar's folder with Natural/ and Adversarial/, or a JSONL file with RewardBench's fields.",

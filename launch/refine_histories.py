@@ -65,7 +65,7 @@ def run() -> int:
                 pools = histories.merged(pools, str(record["id"]), found)
                 read += 1
     if files and not read:
-        raise ValueError(f"--rollouts={','.join(map(str, files))}: no step of {_RECORDS.value} is in it")
+        raise ValueError(f"{', '.join(map(str, files))}: no step of {_RECORDS.value} has completions there")
     how = histories.Refinement(_LENGTH.value, _KEEP.value, tuple(_RARE.value), _VARIANTS.value, _SEED.value)
     out = histories.refined(records, pools, how)
     histories.write_pools(Path(_POOLS.value), pools)

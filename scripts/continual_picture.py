@@ -1,6 +1,6 @@
 """What methods of continual post-training learn and forget, as a picture and as tables.
 
-    python scripts/continual_picture.py docs/results/continual docs/continual.png
+    python scripts/continual_picture.py workdirs/continual workdirs/continual.png
 
 The folder holds a folder for each method, with the matrix.json of launch/continual.py for each seed in it (seed0.json,
 ...). A forgetting measure below 0 means that tasks were forgotten. Needs the extra [plots].

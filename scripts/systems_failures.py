@@ -1,4 +1,4 @@
-"""What is wrong with an answer of the systems' six tasks, as one word of few: how a run's failures divide.
+"""What is wrong with an answer in the systems' six tasks: one of a few kinds, so that a run's failures can be counted.
 
 "right" is what the task's metric calls right. Boxes that meet gold with an IoU of at least NEAR, and points within
 twice the distance that counts, are imprecise: the object is found. What lies elsewhere is another object, or none.

@@ -1,9 +1,9 @@
 """Held-out pictures with gold places (magenta) and the places that answers gave before and after a run (red, green).
 
-    python scripts/systems_picture.py workdirs/systems/grounding-grpo-seed0 docs/grounding.png
+    python scripts/systems_picture.py workdirs/systems/grounding-grpo-seed1 docs/results/systems/grounding.png
 
-Reads what the run kept of its first and last evaluation (config.log.held_out_prompts). Shown are answers that the run
-set right, then others it changed. Names and actions without a place stand under the picture alone.
+Reads what the run kept of its first and last evaluation (config.log.held_out_prompts). Shown are answers that became
+right in the run, then others that it changed. Names and actions without a place stand under the picture alone.
 """
 
 import json

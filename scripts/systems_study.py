@@ -50,8 +50,8 @@ TOWER = ("^vision/",)
 @dataclass(frozen=True)
 class Study:
     """config: file and argument of GRPO. base_steps, base_peak: of the SFT that makes the base. metrics: the task's
-    own, the first decides. frozen: in all runs; few gradients of an untrained decoder make the tower forget what it can
-    name, but letters and icons it has yet to learn."""
+    own, the first decides. frozen: parameters that stay as they are in all runs. The first gradients of an untrained
+    decoder make the tower forget what it can name; `screen` trains it, since it has yet to learn letters and icons."""
 
     config: str
     base_steps: int
@@ -150,7 +150,7 @@ def main(argv: list[str]) -> int:
         if (work / label / "DONE").exists() if method == "base" else file.exists():
             continue
         if FLAGS.minutes and time.monotonic() - began > 60 * FLAGS.minutes:
-            print(f"{label} and what follows is left; the same command resumes there")
+            print(f"{label} and what follows it have not been run; the same command resumes there")
             return 0
         config = make_config(name, method, seed, str(work / f"{name}-base"))
         command = ["scripts/systems_study.py", f"--only={name}", f"--workdir={work}"]

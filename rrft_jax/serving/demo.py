@@ -1,7 +1,7 @@
 """A page on this machine: a picture or a generated scene, a question, and several answers as they are drawn, each with
 its rewards and, where the task has them, its boxes and points.
 
-The page is plain HTML, a style sheet and a script from the package: it asks nobody else on the network, and its
+The page is plain HTML, a style sheet and a script from the package: it loads nothing from other hosts, and its
 Content-Security-Policy forbids that it could. Needs the extra `serve`.
 """
 

@@ -22,8 +22,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        address = f"--host={host} --port={port}"
-        raise ValueError(f"{address}: cannot listen there ({error.strerror}); choose another") from None
+        raise ValueError(
+            f"--port={port}: cannot listen there on {host} ({error.strerror}); choose another"
+        ) from None
     return listener
 
 

@@ -39,7 +39,7 @@ class InProcessJudge:
     def __init__(self, chosen: InProcess):
         told, base = chosen.told, chosen.base
         if not isinstance(base, Base):
-            raise RuntimeError("this base is planned, and answers nothing")
+            raise RuntimeError("the run has not loaded its base yet, so it cannot answer")
         self._base = base
         self.name = f"the model in this process{f' with {chosen.adapter}' if chosen.adapter else ''}"
         self._chosen = chosen

@@ -1,4 +1,4 @@
-"""What a judge is told, whoever it is, and what a back end offers."""
+"""What every judge is given (rubric, demonstrations, limits), and the protocol of a judge's back end."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
