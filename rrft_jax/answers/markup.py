@@ -46,7 +46,7 @@ _HTML = re.compile(r"<(b|i|u|em|p|strong|span|code|div|center)>([^<>]*)</\1>", r
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*]*[^\s*])\1(?![\w*])")
 _UNDERLINED = re.compile(r"(?<![\w_])(_{1,2})(?=[^\s_])([^_]*[^\s_])\1(?![\w_])")
 _HEADING = re.compile(r"^#{1,6}\s*(?=\S)")
-_FENCE = re.compile(r"^```\w*\s+|\s*```$")
+_FENCE = re.compile(r"^```\w*\s+|(?<!\s)\s*```$")  # a run of spaces is tried once, not from each of them
 _QUOTED = re.compile(r"""(?<![\w"'])(["'])([^"']{1,60})\1(?![\w"'])""")
 _CONTRACTED = re.compile(r"\b(it|that|there|here|this|answer)'s\b", re.IGNORECASE)
 _ABBREVIATION = re.compile(
