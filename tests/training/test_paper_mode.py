@@ -170,7 +170,8 @@ def test_the_preset_changes_settings_and_no_names():
     plain, paper = (load("reason_rft", f"counting,{arg}2b,init=/x,data=/data") for arg in ("", "paper,"))
     changed = {name for name in flat(plain) if flat(plain)[name] != flat(paper)[name]}
     assert changed == {
-        "rollout.temperature", "rollout.top_p", "rollout.top_k", "loss.full_softmax", "loss.temperature", "loss.aggregation",
+        "rollout.temperature", "rollout.top_p", "rollout.top_k", "loss.full_softmax", "loss.temperature",
+        "loss.aggregation",
         "rewards.accuracy", "rewards.format", "rewards.accuracy_paper", "rewards.format_paper", "train.prompts",
         "stage1.train.freeze", "stage1.processor.images", "stage1.processor.nearest_pixels",
         "stage1.optimizer.schedule.warmup_steps", "stage1.optimizer.schedule.warmup_ratio",
