@@ -127,6 +127,8 @@ def main(argv: list[str] | None = None) -> dict:
             of = config
             for part in group.split("."):
                 of = of[part]
+            if last not in of:
+                raise ConfigError(f"--set {name}: {group} has no field {last}; it has {', '.join(of)}")
             of[last] = value
         sizes = read_sizes(config.init)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
