@@ -135,3 +135,37 @@ def test_the_backward_pass_keeps_no_whole_kernels(models, remat):
     text = quick_jit(jax.grad(objective)).lower(trained, coded).compile().as_text()
     D, M = TINY.hidden_size, TINY.intermediate_size
     assert not re.findall(rf"f32\[2,(?:{D},{M}|{M},{D})\]", text) and f"[2,{D},{M}]" in text
+
+
+def scans(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            yield from scans(inner) if hasattr(inner, "eqns") else ()
+
+
+def test_no_array_as_large_as_a_kernel_is_made_in_front_of_the_layers():
+    """What does not depend on the layer is made once by JAX when it differentiates: constants as large as kernels,
+    between which a code chose, were 16 for each kernel of a layer."""
+    codes = jnp.zeros((3, 64, 48), jnp.uint4)
+    scale = jnp.ones((3, 1, 48))
+
+    def layer(x, weights):
+        return Dense(48, use_bias=False).apply({"params": weights}, x) @ jnp.ones((48, 64)), None
+
+    def objective(x):
+        body = jax.checkpoint(layer, prevent_cse=False)
+        return jnp.sum(jax.lax.scan(body, x, {"kernel": codes, "kernel_scale": scale})[0])
+
+    found = list(scans(jax.make_jaxpr(jax.grad(objective))(jnp.ones((2, 64))).jaxpr))
+    assert len(found) == 2
+    for scan in found:
+        shapes = [atom.aval.shape for atom in scan.invars[: scan.params["num_consts"]]]
+        assert (64, 48) not in shapes, shapes
+
+
+def test_each_code_stands_for_its_value_exactly():
+    codes, scale = jnp.arange(16).astype(jnp.uint4)[:, None], jnp.ones((1, 1))
+    np.testing.assert_array_equal(quantized.dequantized(codes, scale)[:, 0], np.float32(quantized.NORMAL_FLOAT))
