@@ -20,7 +20,9 @@ SHAPES = {
 LORA = {"lora.rank": 16, "lora.parts": ("language", "vision")}
 METHODS = {
     "full, float32": {},
+    "full, float32, offload": {"optimizer.offload": True},
     "full, bfloat16": {"model.trained_dtype": "bfloat16"},
+    "full, bfloat16, offload": {"model.trained_dtype": "bfloat16", "optimizer.offload": True},
     "LoRA, base bfloat16": {**LORA, "model.frozen_dtype": "bfloat16"},
     "LoRA, base int8": {**LORA, "model.frozen_dtype": "int8"},
     "LoRA, base nf4": {**LORA, "model.frozen_dtype": "nf4"},

@@ -196,6 +196,7 @@ class Optimizer:
     eps: float = 1e-8
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0  # 0: gradients are not clipped
+    offload: bool = False  # between updates its averages lie in the host's memory
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self):

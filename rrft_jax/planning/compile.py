@@ -158,7 +158,7 @@ def _kept(name: str, shapes: RunShapes) -> int:
     given = {
         "sample": shapes.params, "reference": shapes.reference, "step": (shapes.state, shapes.frozen),
     }  # fmt: skip
-    return device_bytes(given[name])
+    return device_bytes(given[name]) - (device_bytes(shapes.offloaded) if name == "step" else 0)
 
 
 def _one(

@@ -65,8 +65,9 @@ class MemoryPlan:
     Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
     is, and the whole of the batch whose parts are trained on. rollout: the
     sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none; lent:
-    that of a reward which borrows the frozen base, with its adapter, None where none does. The update adds gradients,
-    activations (estimate), logits and batch.
+    that of a reward which borrows the frozen base, with its adapter, None where none does. The update adds batch,
+    and gradients, activations (estimate) and logits, or later moving, where moments lie on the host: the float32
+    gradient, and of the largest parameter both moments, as they come and as they go.
     """
 
     parameters: int
@@ -81,6 +82,7 @@ class MemoryPlan:
     activations: int
     logits: int
     batch: int
+    moving: int
     host: HostPlan
 
     @property
@@ -105,7 +107,7 @@ class MemoryPlan:
 
     @property
     def updating(self) -> int:
-        return self.resident + self.gradients + self.activations + self.logits + self.batch
+        return self.resident + self.batch + max(self.gradients + self.activations + self.logits, self.moving)
 
     @property
     def most(self) -> int:
@@ -139,7 +141,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         parameters=trained,
         frozen=device_bytes(shapes.frozen),
         reference=device_bytes(shapes.copied),
-        optimizer=device_bytes(shapes.state) - trained,
+        optimizer=device_bytes(shapes.state) - trained - device_bytes(shapes.offloaded),
         waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
         rollout=rollout,
         evaluation=evaluation,
@@ -150,6 +152,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         # Float32 logits of a chunk, their exponentials and their gradient.
         logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
         batch=batch,
+        moving=4 * numbers + 4 * max(map(device_bytes, shapes.offloaded)) if shapes.offloaded else 0,
         host=plan_host(config, sizes, mesh, shapes, held),
     )
 

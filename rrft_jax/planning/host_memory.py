@@ -22,7 +22,7 @@ from rrft_jax.models.registry import family_of
 from rrft_jax.models.sharding import ParamAxes, param_spec
 from rrft_jax.models.weights import abstract_params, tensor_names
 from rrft_jax.parallel.layout import process_rows
-from rrft_jax.planning.shapes import RunShapes, prompt_shapes
+from rrft_jax.planning.shapes import RunShapes, device_bytes, prompt_shapes
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.batches import KEPT
 from rrft_jax.training.parameters import loaded_dtypes
@@ -36,12 +36,14 @@ AT_ONCE = 3  # training batches: being made, waiting, in use
 class HostPlan:
     """Bytes of one process. reading: the most that it holds while weights come in, besides the arrays that they become;
     shards: those arrays, where the devices are CPUs, else 0; batches: of training, made, waiting and in use; held_out:
-    the batches of the held-out sets, those that are kept and two more, and the one with exchanged pictures."""
+    the batches of the held-out sets, those that are kept and two more, and the one with exchanged pictures; moments:
+    the optimizer's, of all devices of this process, where config.optimizer.offload keeps them here."""
 
     reading: int
     shards: int
     batches: int
     held_out: int
+    moments: int
 
 
 def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, evaluated: int) -> HostPlan:
@@ -54,7 +56,9 @@ def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, e
         held = sets * min(every, room) + (2 * batch if every > room else 0)  # two more: in use, and being made
         held += batch if config.log.exchanged_pictures else 0
     rows = shapes.layout.drawn.rows
-    return HostPlan(*_loading(config, sizes, mesh), AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows), held)
+    batches = AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows)
+    mine = sum(device.process_index == jax.process_index() for device in mesh.devices.flat)
+    return HostPlan(*_loading(config, sizes, mesh), batches, held, mine * device_bytes(shapes.offloaded))
 
 
 def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:

@@ -22,12 +22,14 @@ from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.registry import family_of
 from rrft_jax.models.sharding import shardings_like, tree_shardings
 from rrft_jax.models.weights import abstract_params
+from rrft_jax.parallel.chips import StandIn
 from rrft_jax.parallel.layout import Layout
 from rrft_jax.parallel.mesh import batch_sharding
 from rrft_jax.processing.buckets import Buckets
 from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.critic import head_params
+from rrft_jax.training.offload import in_host_memory, is_moved
 from rrft_jax.training.parameters import combine, trained_paths
 from rrft_jax.training.programs import StepLayout, step_layout
 from rrft_jax.training.rollouts import off_policy
@@ -50,7 +52,7 @@ class RunShapes:
     state: what the train step consumes (trainable parameters, optimizer, counters); frozen: the other parameters;
     params: both, as the sampler gets them; reference: the policy at the start, None where the loss does not look at it;
     copied: the leaves of it that are not those of `frozen`, which it shares. drawn: a whole batch with its completions;
-    batch: what one update takes of it. layout: of their rows.
+    batch: what one update takes of it. layout: of their rows. offloaded: the leaves of `state` in the host's memory.
     """
 
     params: dict
@@ -63,11 +65,12 @@ class RunShapes:
     key: jax.ShapeDtypeStruct
     first_member: jax.ShapeDtypeStruct
     layout: StepLayout
+    offloaded: tuple[jax.ShapeDtypeStruct, ...]
 
     @property
     def resident(self) -> int:
         """Bytes on one device that a run keeps all the time."""
-        return device_bytes((self.state, self.frozen, self.copied))
+        return device_bytes((self.state, self.frozen, self.copied)) - device_bytes(self.offloaded)
 
 
 def stand_in_tokens(sizes: Sizes) -> Tokens:
@@ -96,6 +99,12 @@ def make_shapes(
     trainable, frozen, copied = (_sharded(x, tree_shardings(x, mesh, axes)) for x in (trained, *rest))
     state = jax.eval_shape(lambda p: init_state(p, optimizer), trainable)
     state = _sharded(state, shardings_like(state, trainable, mesh))
+    offloaded = ()
+    if config.optimizer.offload:
+        offloaded = tuple(filter(is_moved, jax.tree.leaves(state["opt_state"])))
+        if not isinstance(mesh.devices.flat[0], StandIn):  # which has no memories: nothing is compiled for it
+            like = jax.tree.map(lambda x: x.sharding, state["opt_state"])
+            state["opt_state"] = _sharded(state["opt_state"], in_host_memory(state["opt_state"], like))
     reference = None
     if algorithm.reference(config):
         base = {path: x for path, x in leaf_paths(frozen).items() if not is_adapter(path)}
@@ -109,7 +118,7 @@ def make_shapes(
     return RunShapes(
         combine(trainable, frozen), state, frozen, reference, copied if reference else {}, drawn, batch,
         jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
-        jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout,
+        jax.ShapeDtypeStruct((layout.drawn.rows,), jnp.int32, sharding=batch_sharding(mesh)), layout, offloaded,
     )  # fmt: skip
 
 

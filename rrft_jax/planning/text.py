@@ -118,6 +118,8 @@ def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
         )
     if config.model.remat != "full":
         tips.append("config.model.remat=full: layers are computed again in the backward pass")
+    if not config.optimizer.offload and not config.lora.rank:
+        tips.append("config.optimizer.offload=True: moments in the host's memory (each update waits for them)")
     if config.model.logits_chunk > 8:
         tips.append(f"config.model.logits_chunk={config.model.logits_chunk // 2}: smaller float32 logits")
     if sizes.num_kv_heads % (2 * tensor) == 0 and data * fsdp % 2 == 0:
@@ -202,7 +204,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
             (f"parameters, trained ({config.model.trained_dtype})", plan.parameters),
             ("parameters, frozen", plan.frozen),
             *([("reference policy, besides what is frozen", plan.reference)] if plan.rollout else []),
-            ("optimizer (two moments)", plan.optimizer),
+            ("optimizer (two moments)" + ", but for those on the host" * bool(plan.moving), plan.optimizer),
             *([("batches that wait: drawn ahead, or trained on in parts", plan.waiting)] if plan.waiting else []),
             ("resident all the time", plan.resident),
         ]
@@ -222,6 +224,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
         (f"activations of a micro-batch (estimate, remat {config.model.remat})", plan.activations),
         (f"logits of a chunk of {chunk_size(config)} tokens, forward and backward", plan.logits),
         ("batch: patches, tokens, positions", plan.batch),
+        *([("or later the gradient, and moments of one parameter at a time", plan.moving)] if plan.moving else []),
         ("update, with what is resident", plan.updating),
     ])  # fmt: skip
     if plan.evaluation:
@@ -231,6 +234,8 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
     host = [("weights while they are read: the largest leaf's part, a layer", plan.host.reading)]
     if plan.host.shards:
         host.append(("and the arrays they become, in the same memory on CPU devices", plan.host.shards))
+    if plan.host.moments:
+        host.append(("the optimizer's moments", plan.host.moments))
     host.append(("training batches being made, waiting and in use", plan.host.batches))
     if plan.evaluation:
         host.append(("held-out batches that are kept, in use and being made: at most", plan.host.held_out))

@@ -47,7 +47,8 @@ from rrft_jax.training.validate import check_config
 # Fields that an unfinished run may change: what decides no result, and how it is computed, which moves last bits.
 HARMLESS = ("log.*", "checkpoint.*", "train.max_skipped")
 LAST_BITS = (
-    "mesh.*", "train.micro_batches", "train.group_chunks", "model.remat", "model.logits_chunk", "model.attention"
+    "mesh.*", "train.micro_batches", "train.group_chunks", "model.remat", "model.logits_chunk", "model.attention",
+    "optimizer.offload",
 )  # fmt: skip
 # How a server is reached that a reward asks; not what it is asked.
 REACHED = tuple(
@@ -126,7 +127,7 @@ def train(
             raise
         stack.enter_context(set_mesh(run.mesh))
         pixels = [run.processor.min_pixels, run.processor.max_pixels]
-        state = TrainState(make_state(trainable, run.programs.optimizer, run.mesh), pixels)
+        state = TrainState(make_state(trainable, run.programs.optimizer, run.mesh, config.optimizer.offload), pixels)
         del trainable
         checkpoints = stack.enter_context(
             Checkpoints(path / "checkpoints", config.checkpoint.keep_last, config.checkpoint.keep_best)

@@ -20,6 +20,7 @@ from rrft_jax.training.algorithm import Run
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.critic import head_params
 from rrft_jax.training.frozen_base import frozen_base
+from rrft_jax.training.offload import check_memory
 from rrft_jax.training.parameters import load_weights, parameter_count, place
 from rrft_jax.training.programs import make_programs, step_layout
 from rrft_jax.training.rewarding import make_rewards
@@ -30,6 +31,8 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     """The run, and its trainable parameters on the mesh. config.train.epochs becomes a number of steps in `config`."""
     task, algorithm = get_task(config.task), get_algorithm(config.algorithm)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
+    if config.optimizer.offload:
+        check_memory(mesh, "config.optimizer.offload=True")
     layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
     model, processor = load_init(config)
     count = parameter_count(abstract_params(model.config))

@@ -20,6 +20,7 @@ from rrft_jax.models.protocol import Model
 from rrft_jax.models.score import score
 from rrft_jax.models.sharding import shardings_like
 from rrft_jax.parallel.mesh import constrain
+from rrft_jax.training.offload import in_host_memory, is_offloaded, one_by_one
 from rrft_jax.training.parameters import combine
 
 State = dict[str, Any]
@@ -105,14 +106,17 @@ def make_train_step(
     """
     differentiate = make_gradient(forward, loss_fn, micro_batches)
 
+    def update(opt_state: Any, params: dict, gradient: dict, good: jax.Array) -> tuple[Any, dict]:
+        updates, new = optimizer.update(gradient, opt_state, params)
+        both = new, optax.apply_updates(params, updates)
+        return jax.tree.map(lambda n, o: jnp.where(good, n, o), both, (opt_state, params))
+
     def step(state: State, frozen: dict, batch: Any) -> tuple[State, dict]:
         value, metrics, gradient = differentiate(state["params"], frozen, batch)
         norm = optax.global_norm(gradient)
         good = jnp.isfinite(value) & jnp.isfinite(norm)
-        updates, opt_state = optimizer.update(gradient, state["opt_state"], state["params"])
-        new = {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}
-        old = {name: state[name] for name in new}
-        kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
+        updated = partial(one_by_one, update) if is_offloaded(state["opt_state"]) else update
+        opt_state, params = updated(state["opt_state"], state["params"], gradient, good)
         skipped = jnp.where(good, 0, state["skipped"] + 1)
         # Where the optimizer's own schedules are (several move together): a skipped update does not advance them.
         counts = optax.tree_utils.tree_get_all_with_path(
@@ -128,16 +132,25 @@ def make_train_step(
             "learning_rate": jnp.float32(schedule(updates_made)),
             "update_skipped": (~good).astype(jnp.float32),
         }
-        return {**kept, "step": state["step"] + 1, "skipped": skipped}, metrics
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1, "skipped": skipped}, metrics
 
     return step
 
 
-def make_state(trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh) -> State:
-    """The train state, sharded over the mesh from its first moment on; consumes `trainable`."""
-    build = partial(init_state, optimizer=optimizer)
-    shardings = shardings_like(jax.eval_shape(build, trainable), trainable, mesh)
-    return jax.jit(build, out_shardings=shardings, donate_argnums=0)(trainable)
+def make_state(
+    trainable: dict, optimizer: optax.GradientTransformation, mesh: Mesh, offload: bool = False
+) -> State:
+    """The train state, sharded over the mesh from its first moment on; consumes `trainable`. offload: the optimizer's
+    averages lie in the host's memory."""
+
+    def rest(params: dict) -> State:
+        return {name: x for name, x in init_state(params, optimizer).items() if name != "params"}
+
+    shapes = jax.eval_shape(rest, trainable)
+    shardings = shardings_like(shapes, trainable, mesh)
+    if offload:
+        shardings["opt_state"] = in_host_memory(shapes["opt_state"], shardings["opt_state"])
+    return {"params": trainable, **jax.jit(rest, out_shardings=shardings)(trainable)}
 
 
 @jax.tree_util.register_dataclass

@@ -15,6 +15,7 @@ from rrft_jax.config.groups import read
 from rrft_jax.models.lora import init_adapter, is_trained
 from rrft_jax.models.paths import leaf_paths
 from rrft_jax.models.weights import abstract_params
+from rrft_jax.parallel.chips import topology_devices
 from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.planning.device_memory import activation_bytes, make_plan
 from rrft_jax.planning.shapes import largest_bucket, make_shapes
@@ -66,6 +67,25 @@ def test_sums_hold_their_parts():
     decoding = drawn.weights + drawn.completion_cache + drawn.logits
     assert plan.sampling == always + max(drawn.prefill, decoding) and 0 < drawn.prefill < plan.activations
     assert plan.most == max(plan.sampling, plan.updating, plan.evaluating)
+
+
+def test_offloaded_moments_are_planned_on_the_host():
+    config = base_config()
+    here = make_plan(config, NANO, one_device())
+    config.optimizer.offload = True
+    away = make_plan(config, NANO, one_device())
+    assert here.moving == here.host.moments == 0
+    assert away.host.moments == 2 * away.parameters == pytest.approx(here.optimizer, abs=100)
+    assert here.sampling - away.sampling == here.optimizer - away.optimizer == away.host.moments
+    assert away.parameters < away.moving < 3 * away.parameters and away.updating < here.updating
+    optimizer, _ = make_optimizer(read(config, "optimizer"), 10)
+    shapes = make_shapes(config, NANO, optimizer, one_device())
+    kinds = {x.sharding.memory_kind for x in jax.tree.leaves(shapes.state["opt_state"]) if x.ndim}
+    assert kinds == {"pinned_host"} and sum(4 * x.size for x in shapes.offloaded) == away.host.moments
+    text = describe_plan(away, config, NANO, one_device(), "none")
+    assert "but for those on the host" in text and "the optimizer's moments" in text
+    stand_in = make_plan(config, NANO, make_mesh(devices=topology_devices("gpu:24")[0]))
+    assert (stand_in.host.moments, stand_in.optimizer) == (away.host.moments, away.optimizer)
 
 
 def test_frozen_parameters_need_no_moments():
