@@ -66,7 +66,9 @@ class Model:
     # Of parameters that are not trained, and of the reference. With LoRA also int8 | nf4.
     frozen_dtype: str = "float32"
     trained_dtype: str = "float32"  # and of the optimizer's averages; bfloat16: rounded at random, without LoRA
-    remat: str = "dots"  # what the backward pass computes again: none | dots (all but projections, attention) | full
+    # What the backward pass computes again: none | dots (all but projections, attention) | full | offload: as full, and
+    # what it keeps, the inputs of layers, lies in the host's memory
+    remat: str = "dots"
     attention: str = "auto"  # of many tokens at once, not of the decode loop: auto | xla | splash (TPU) | cudnn (GPU)
     logits_chunk: int = 32  # tokens whose logits are in memory at a time
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from rrft_jax.arrays import HostOrDevice
@@ -22,9 +23,14 @@ from rrft_jax.models.protocol import Sizes
 from rrft_jax.models.sharding import ParamAxes, cast, gathered
 from rrft_jax.parallel.mesh import constrain, on_one_device
 
+CARRIED = "carried"  # the name of what a layer hands to the next
 REMAT_POLICIES = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[], names_which_can_be_offloaded=[CARRIED], offload_src="device",
+        offload_dst="pinned_host",
+    ),
     "dots": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
         jax.checkpoint_policies.save_only_these_names(ATTENDED),
@@ -49,8 +55,15 @@ def check_settings(dtype: str, remat: str, attention: str) -> None:
 
 
 def rematerialised(body: Callable, remat: str) -> Callable:
-    """The body of a scan over layers, with what the policy of this name says recomputed in the backward pass."""
-    return body if remat == "none" else jax.checkpoint(body, policy=REMAT_POLICIES[remat], prevent_cse=False)
+    """The body of a scan over layers, with what the policy of this name says recomputed in the backward pass. "full"
+    and "offload" keep what comes from the layer before, the latter in the host's memory."""
+
+    def named(carry: Any, inputs: Any) -> Any:
+        return body(jax.tree.map(lambda x: checkpoint_name(x, CARRIED), carry), inputs)
+
+    if remat == "none":
+        return body
+    return jax.checkpoint(named if remat == "offload" else body, policy=REMAT_POLICIES[remat], prevent_cse=False)
 
 
 @dataclass(frozen=True)

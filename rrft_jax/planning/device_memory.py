@@ -153,7 +153,9 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         logits=3 * part * (group // config.train.group_chunks) * chunk_size(config) * _vocabulary(sizes, mesh) * 4,
         batch=batch,
         moving=4 * numbers + 4 * max(map(device_bytes, shapes.offloaded)) if shapes.offloaded else 0,
-        host=plan_host(config, sizes, mesh, shapes, held),
+        host=plan_host(
+            config, sizes, mesh, shapes, held, offloaded_activation_bytes(config, sizes, mesh, part, group)
+        ),
     )
 
 
@@ -227,8 +229,9 @@ def cache_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, B: int, G: int) ->
 def activation_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, group: int) -> int:
     """Estimate for the update of `rows` prompts with `group` completions each on one device.
 
-    What the backward pass keeps of each layer by config.model.remat (full: its input; dots: the results of its
-    projections and, without a kernel, of attention as well; none: all inside it but scores), plus the inside of the
+    What the backward pass keeps of each layer by config.model.remat (full: its input; offload: the input of two layers,
+    those of the others are on the host; dots: the results of its projections and, without a kernel, of attention as
+    well; none: all inside it but scores), plus the inside of the
     layer being differentiated: three copies of float32 attention scores, three of the widest features. Decoder and
     tower are added up: the tower's outlive it.
     """
@@ -242,7 +245,7 @@ def activation_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, gr
 
     def layer(tokens: int, scores: int, features: int, mlp: int, products: int) -> tuple[int, int]:
         kept = {"full": features, "dots": features + products, "none": 2 * features + products + 2 * mlp}
-        return kept[config.model.remat] * tokens * width, _inside(scores, mlp * tokens * width)
+        return kept.get(config.model.remat, features) * tokens * width, _inside(scores, mlp * tokens * width)
 
     scores = _scores(config, mesh, rows * heads, ((P, P), (C, members * (P + C))))
     mlp = sizes.intermediate_size // tensor
@@ -253,7 +256,22 @@ def activation_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, gr
     tower_mlp = v.intermediate_size
     products = (5 + by_xla) * v.embed_dim + tower_mlp
     tower_kept, tower_inside = layer(patches, tower_scores, v.embed_dim, tower_mlp, products)
-    return kept * sizes.num_layers + tower_kept * v.depth + max(inside, tower_inside if patches else 0)
+    inside = max(inside, tower_inside if patches else 0)
+    if config.model.remat == "offload":
+        return 2 * max(kept, tower_kept) + inside
+    return kept * sizes.num_layers + tower_kept * v.depth + inside
+
+
+def offloaded_activation_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int, group: int) -> int:
+    """Of what `activation_bytes` counts, what lies on the host for one device: with remat=offload inputs of layers."""
+    if config.model.remat != "offload":
+        return 0
+    v, bucket = sizes.vision, largest_bucket(config)
+    members = group // config.train.group_chunks
+    tokens = rows * (bucket.prompt_tokens + members * config.rollout.max_completion_length)
+    patches = rows * bucket.images * bucket.patches
+    numbers = sizes.num_layers * tokens * sizes.hidden_size + v.depth * patches * v.embed_dim
+    return numbers * jnp.dtype(config.model.dtype).itemsize
 
 
 def prefill_bytes(config: ConfigDict, sizes: Sizes, mesh: Mesh, rows: int) -> int:

@@ -37,17 +37,22 @@ class HostPlan:
     """Bytes of one process. reading: the most that it holds while weights come in, besides the arrays that they become;
     shards: those arrays, where the devices are CPUs, else 0; batches: of training, made, waiting and in use; held_out:
     the batches of the held-out sets, those that are kept and two more, and the one with exchanged pictures; moments:
-    the optimizer's, of all devices of this process, where config.optimizer.offload keeps them here."""
+    the optimizer's, of all devices of this process, where config.optimizer.offload keeps them here; activations: of all
+    of them, with config.model.remat=offload."""
 
     reading: int
     shards: int
     batches: int
     held_out: int
     moments: int
+    activations: int
 
 
-def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, evaluated: int) -> HostPlan:
-    """The plan of this process. evaluated: rows of an evaluation batch, of all processes; 0 where there is none."""
+def plan_host(
+    config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, evaluated: int, activations: int
+) -> HostPlan:
+    """The plan of this process. evaluated: rows of an evaluation batch, of all processes; 0 where there is none.
+    activations: bytes that a device leaves on the host."""
     held = 0
     if evaluated:
         sets = 1 if config.data.folder else len(get_task(config.task).held_out)
@@ -58,7 +63,8 @@ def plan_host(config: ConfigDict, sizes: Sizes, mesh: Mesh, shapes: RunShapes, e
     rows = shapes.layout.drawn.rows
     batches = AT_ONCE * _own_rows(shapes.drawn.prompts, mesh, rows)
     mine = sum(device.process_index == jax.process_index() for device in mesh.devices.flat)
-    return HostPlan(*_loading(config, sizes, mesh), batches, held, mine * device_bytes(shapes.offloaded))
+    moments = mine * device_bytes(shapes.offloaded)
+    return HostPlan(*_loading(config, sizes, mesh), batches, held, moments, mine * activations)
 
 
 def _loading(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> tuple[int, int]:

@@ -116,7 +116,7 @@ def advice(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> list[str]:
             f"config.train.group_chunks={min(members, config.train.group_chunks * 2)}: fewer members of a group at a "
             f"time (now {members // config.train.group_chunks}; costs up to an eighth of the time)"
         )
-    if config.model.remat != "full":
+    if config.model.remat not in ("full", "offload"):
         tips.append("config.model.remat=full: layers are computed again in the backward pass")
     if not config.optimizer.offload and not config.lora.rank:
         tips.append("config.optimizer.offload=True: moments in the host's memory (each update waits for them)")
@@ -236,6 +236,8 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
         host.append(("and the arrays they become, in the same memory on CPU devices", plan.host.shards))
     if plan.host.moments:
         host.append(("the optimizer's moments", plan.host.moments))
+    if plan.host.activations:
+        host.append(("the inputs of layers, for the backward pass", plan.host.activations))
     host.append(("training batches being made, waiting and in use", plan.host.batches))
     if plan.evaluation:
         host.append(("held-out batches that are kept, in use and being made: at most", plan.host.held_out))

@@ -33,6 +33,8 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
     if config.optimizer.offload:
         check_memory(mesh, "config.optimizer.offload=True")
+    if config.model.remat == "offload":
+        check_memory(mesh, "config.model.remat=offload")
     layout = step_layout(read(config, "train"), algorithm.group(config), mesh)
     model, processor = load_init(config)
     count = parameter_count(abstract_params(model.config))

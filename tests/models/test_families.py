@@ -99,6 +99,30 @@ def test_shared_prompts_padding_and_cache_change_nothing(model_type):
 
 
 @pytest.mark.parametrize("model_type", FIELDS)
+def test_with_remat_offload_inputs_of_layers_wait_on_the_host(model_type):
+    """Where full keeps them on the device: in the scans over blocks, prompt and completions. Nothing else moves."""
+    model, _, (params, prompts, tokens, mask, _) = problem(model_type)
+
+    def objective(params, remat):
+        model = make_model(tiny(model_type), remat=remat)
+        return jnp.sum(score(model, params, prompts, tokens, mask, None)[0])
+
+    kept = {}
+    for remat in ("full", "offload"):
+        traced = jax.make_jaxpr(jax.grad(functools.partial(objective, remat=remat)))(params)
+        kept[remat] = [
+            (scan.params["length"], x.aval.shape)
+            for scan in traced.jaxpr.eqns if scan.primitive.name == "scan"
+            for x in scan.outvars
+            if (x.aval.memory_space == jax.memory.Space.Host) == (remat == "offload")
+        ]  # fmt: skip
+    c, (B, P) = model.config, prompts.tokens.shape
+    decoder = {(c.num_layers, (c.num_layers, *x, c.hidden_size)) for x in ((B, 1, P), (B, G, C - 1))}
+    tower = {(n, shape) for n, shape in kept["offload"] if n == c.vision.depth and shape[-1] == c.vision.embed_dim}
+    assert decoder <= set(kept["offload"]) <= set(kept["full"]) and tower and len(kept["offload"]) == 3
+
+
+@pytest.mark.parametrize("model_type", FIELDS)
 def test_one_program_serves_every_picture_of_a_bucket(model_type):
     sizes = tiny(model_type)
     model, rng = make_model(sizes), np.random.default_rng(0)

@@ -195,6 +195,20 @@ def test_less_is_kept_with_more_recomputed_and_with_smaller_parts():
     assert bytes_with(chunks=4) < bytes_with() and bytes_with(rows=2) * 2 == bytes_with()
 
 
+def test_offloaded_activations_are_planned_on_the_host():
+    plans = {}
+    for remat in ("full", "offload"):
+        config = base_config()
+        config.model.remat = remat
+        plans[remat] = make_plan(config, NANO, one_device())
+    here, away = plans.values()
+    # Of all layers, where two of the larger kind of layers stay on the device.
+    tokens = 8 * (88 + 8 * 96)
+    decoder, tower = tokens * NANO.hidden_size * 4, 8 * 64 * NANO.vision.embed_dim * 4
+    assert away.host.activations == NANO.num_layers * decoder + NANO.vision.depth * tower and not here.host.activations
+    assert here.activations - away.activations == away.host.activations - 2 * max(decoder, tower)
+
+
 @pytest.mark.parametrize("remat", ["none", "dots"])
 def test_a_kernel_has_no_scores_and_keeps_no_result(remat):
     config = base_config()

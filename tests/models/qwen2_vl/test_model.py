@@ -97,7 +97,7 @@ def test_more_padding_changes_nothing():
     assert_same(value_and_grad(params, prompts, *longer))
 
 
-@pytest.mark.parametrize("remat", ["full", pytest.param("dots", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("remat", ["full", *(pytest.param(x, marks=pytest.mark.slow) for x in ("dots", "offload"))])
 def test_recomputation_does_not_change_the_gradient(remat):
     assert_same(value_and_grad(*problem(), remat=remat))
 
