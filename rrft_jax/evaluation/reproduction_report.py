@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rrft_jax.evaluation.adaptation import adaptation
+from rrft_jax.evaluation.claims import claims_table
 from rrft_jax.evaluation.figures import Line, panels
 from rrft_jax.evaluation.report import markdown
 from rrft_jax.evaluation.reproduction import METHODS, table_tasks
@@ -29,8 +30,9 @@ def write_reproduction(results: Sequence[Result], folder: Path) -> str:
         *(f"## {title.capitalize()}\n\n{score_table(results, name)}" for name, title in SCORES.items()),
         f"## Cost\n\n{cost_table(results)}",
     ]
-    gaps = gap_table(results)
-    if gaps:
+    if claims := claims_table(results):
+        parts.append(f"## Claims\n\nBy the rules of docs/miniature.md, which were written before the runs.\n\n{claims}")
+    if gaps := gap_table(results):
         parts.append(f"## Transient adaptation gap\n\n{gaps}")
     for name, (title, panel) in figures(results).items():
         if any(panel.values()):

@@ -18,6 +18,7 @@ from rrft_jax.parallel.mesh import make_mesh
 from rrft_jax.pretrained import ASSETS
 from tests.devices import run_on_devices
 from tests.models.build import TINY, tiny_params
+from tests.timing import tried_again
 
 UNTIED = replace(TINY, tie_word_embeddings=False)
 NAMES = tensor_names(TINY)
@@ -110,6 +111,7 @@ print(sum(sizes), max(sizes), growth.bytes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads /proc")
+@tried_again  # what threads of XLA and of the allocator add differs by 25 MB from run to run
 def test_the_host_never_holds_more_than_one_leaf_besides_the_shards(tmp_path):
     """150 MB of parameters on four devices; reading them all to the host first would take another 150."""
     config = replace(

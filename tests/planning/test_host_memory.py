@@ -16,6 +16,7 @@ from rrft_jax.planning.device_memory import make_plan
 from rrft_jax.pretrained import read_sizes
 from tests.devices import run_on_devices
 from tests.models.build import TINY
+from tests.timing import tried_again
 
 NANO = read_sizes("nano")
 V, D, M, L = 151_936, 1536, 8960, 28  # Qwen2-VL-2B: its vocabulary table, and a kernel of its MLP in every layer
@@ -93,6 +94,7 @@ print(plan.reading, plan.shards, growth.bytes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads /proc")
+@tried_again  # threads of XLA and of the allocator add 10 MB in one run and 35 MB in another
 @pytest.mark.parametrize("frozen", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_a_process_holds_what_the_plan_says_while_it_loads(tmp_path, frozen):
     config = replace(

@@ -61,11 +61,16 @@ class Launcher:
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *self.packages))),
             "PYTHONUNBUFFERED": "1",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": self.flags,
+            "XLA_FLAGS": " ".join([*instruction_set(), self.flags]),
             "JAX_COMPILATION_CACHE_DIR": str(self.cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_LOG_COMPILES": "1",
         }
+
+
+def instruction_set() -> list[str]:
+    """The flag that the suite itself runs with, when it is run for another processor."""
+    return [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag.startswith("--xla_cpu_max_isa=")]
 
 
 def log_file(workdir: Path) -> Path:
