@@ -28,7 +28,7 @@ OPTIONS = (
     "--config.rollout.max_completion_length=16", "--config.eval.examples=4", "--config.eval.batch=4",
     "--config.eval.every=8", f"--config.checkpoint.every={EVERY}", "--config.checkpoint.keep_last=2",
     "--config.data.strict=True", "--config.log.report=False", "--config.log.sinks=()", "--config.train.max_skipped=5",
-    "--config.log.progress_every=1", "--config.log.exchanged_pictures=False",
+    "--config.log.progress_every=1", "--config.log.exchanged_pictures=False", "--config.loss.beta=0",
 )  # fmt: skip
 # A value in whose group the advantages overflow: the gradient is NaN, and the update is skipped.
 REWARD = '''
