@@ -49,7 +49,8 @@ time.time = jumped
 
 @dataclass
 class Soak:
-    """One run and its surroundings. disk: a file system for the run directory alone, which faults may fill."""
+    """One run and its surroundings; a context that leaves no process. disk: a file system for the run directory alone,
+    which faults may fill."""
 
     launcher: runs.Launcher
     place: Path
@@ -59,7 +60,7 @@ class Soak:
     reached: int = 0  # the last step written before the process ended
     lost: int = EVERY  # steps that the next resume may cost
     told: list[str] = field(default_factory=list)
-    starts: int = 0
+    processes: list[subprocess.Popen] = field(default_factory=list)
 
     def __post_init__(self):
         self.workdir, self.records, self.clock = (self.place / name for name in ("run", "records", "clock"))
@@ -80,13 +81,22 @@ class Soak:
         (self.records / "train.json").write_text(json.dumps(rows))
         self.launcher = runs.Launcher(self.launcher.cache, self.launcher.flags, (self.clock,))
 
+    def __enter__(self) -> "Soak":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+
     def start(self) -> subprocess.Popen:
-        self.starts, self.checked, self.read = self.starts + 1, False, b""
+        self.checked, self.read = False, b""
         log = runs.log_file(self.workdir)
         self.before = log.stat().st_size if log.exists() else 0
         config = f"configs/grpo_counting.py:runlocal,data={self.records}"
         reward = f"--reward={self.place / 'wild.py'}:wild=1.0"
-        return self.launcher.start(self.workdir, *OPTIONS, f"--config.train.steps={self.steps}", reward, config=config)
+        options = *OPTIONS, f"--config.train.steps={self.steps}", reward
+        self.processes.append(self.launcher.start(self.workdir, *options, config=config))
+        return self.processes[-1]
 
     def output(self) -> str:
         """What this process has written."""
@@ -166,7 +176,7 @@ def full_disk(soak: Soak) -> None:
 
 def _damaged(soak: Soak, harm: Callable[[Path], None]) -> None:
     """Harms a file of the newest checkpoint, starts, and does what the error says; not every file is read."""
-    if soak.lost > EVERY or not soak.starts:  # there may be no other to resume from
+    if soak.lost > EVERY or not soak.processes:  # there may be no other to resume from
         soak.kill(soak.started())
     newest = max((p for p in (soak.workdir / "checkpoints").iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)

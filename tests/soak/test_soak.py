@@ -37,8 +37,8 @@ def disk(tmp_path):
 
 
 def left_alone(launcher, place, steps) -> Soak:
-    soak = Soak(launcher, place, steps, random.Random(0))
-    soak.ended(soak.start(), 0)
+    with Soak(launcher, place, steps, random.Random(0)) as soak:
+        soak.ended(soak.start(), 0)
     skipped = sum(record.get("update_skipped", 0) for record in read_metrics(soak.workdir))
     assert skipped == sum(step % 7 == 6 for step in range(1, steps + 1)), "NaN gradients are among the faults"
     return soak
@@ -60,31 +60,32 @@ def test_faults_cost_no_more_than_the_interval_and_no_bit(launcher, disk, tmp_pa
     print(f"RRFT_SOAK_SEED={seed} RRFT_SOAK_FAULTS={number}", flush=True)
     rng = random.Random(seed)
     undisturbed = left_alone(launcher, tmp_path / "quiet", MOST * (number + 1))
-    soak, waiting, done = Soak(launcher, tmp_path / "soak", MOST * (number + 1), rng, disk), [], 0
-    while done < number and soak.reached < soak.steps - 2 * MOST:
-        waiting = waiting or rng.sample(FAULTS, len(FAULTS))  # each kind as often as the others
-        fault: Callable[[Soak], None] = waiting.pop()
-        if fault is faults.full_disk and disk is None:
-            continue
-        said, before = len(soak.told), soak.reached
-        soak.told.append(f"{done + 1}: {fault.__name__} after step {before}")
-        fault(soak)
-        print(*soak.told[said:], sep="\n", flush=True)
-        done += 1
-    resumed_to_the_end(soak, undisturbed)
-    print(f"{done} faults, {soak.starts} starts, {soak.steps} steps: the same bits", flush=True)
+    waiting: list[Callable[[Soak], None]] = []
+    done = 0
+    with Soak(launcher, tmp_path / "soak", MOST * (number + 1), rng, disk) as soak:
+        while done < number and soak.reached < soak.steps - 2 * MOST:
+            waiting = waiting or rng.sample(FAULTS, len(FAULTS))  # each kind as often as the others
+            fault = waiting.pop()
+            if fault is faults.full_disk and disk is None:
+                continue
+            said, done = len(soak.told), done + 1
+            soak.told.append(f"{done}: {fault.__name__} after step {soak.reached}")
+            fault(soak)
+            print(*soak.told[said:], sep="\n", flush=True)
+        resumed_to_the_end(soak, undisturbed)
+    print(f"{done} faults, {len(soak.processes)} starts, {soak.steps} steps: the same bits", flush=True)
 
 
 @pytest.mark.slow
 def test_a_lost_worker_a_clock_that_jumps_and_a_picture_that_is_gone(launcher, tmp_path):
     """The faults that no other test of a run has, in one process; with NaN gradients."""
     undisturbed = left_alone(launcher, tmp_path / "quiet", 20)
-    soak = Soak(launcher, tmp_path / "soak", 20, random.Random(3))
-    process = soak.started()
-    faults.lose_worker(soak, process)
-    soak.two_steps_more(process)
-    faults.jump_clock(soak)
-    removed, content = faults.remove_picture(soak)
-    assert removed.name in soak.ended(process, 2)
-    removed.write_bytes(content)
-    resumed_to_the_end(soak, undisturbed)
+    with Soak(launcher, tmp_path / "soak", 20, random.Random(3)) as soak:
+        process = soak.started()
+        faults.lose_worker(soak, process)
+        soak.two_steps_more(process)
+        faults.jump_clock(soak)
+        removed, content = faults.remove_picture(soak)
+        assert removed.name in soak.ended(process, 2)
+        removed.write_bytes(content)
+        resumed_to_the_end(soak, undisturbed)
