@@ -1,7 +1,8 @@
 # make train: from a clean machine (Python 3.11+ and make) to reinforcement fine-tuning that raises accuracy.
 # make test: the fast suite; make slow: the slow one; neither has torch. make parity: comparisons with torch.
 # make aot: what compiles for a TPU by libtpu, without one. make lint, make clean. make docs: the site, into site/.
-# make coverage, make mutate, make audit: see CONTRIBUTING.md. make lock: requirements.lock anew.
+# make soak: a run killed, starved and damaged thirty times, in minutes. make coverage, make mutate, make audit: see
+# CONTRIBUTING.md. make lock: requirements.lock anew.
 #
 #   PYTHON       the interpreter that creates the environments (default python3)
 #   VENV         where the environment lives (default .venv); PARITY_VENV the one with torch (default .venv-parity);
@@ -25,7 +26,7 @@ TORCH_INDEX ?=
 PIP_INSTALL = -m pip install --progress-bar off -c requirements.lock
 REQUIREMENTS = setup.py pyproject.toml requirements.lock
 
-.PHONY: train test slow parity coverage mutate audit aot lint docs lock clean
+.PHONY: train test slow parity soak coverage mutate audit aot lint docs lock clean
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python launch/train.py --config=$(CONFIG) $(ARGS)
@@ -38,6 +39,10 @@ slow: $(VENV)/.installed-test
 
 parity: $(PARITY_VENV)/.installed-parity
 	$(PARITY_VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS)
+
+# RRFT_SOAK_FAULTS=30 and RRFT_SOAK_SEED, which is printed, in the environment choose how many faults and which.
+soak: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -m soak -s tests/soak $(PYTEST_ARGS)
 
 # Lines and branches that the fast suite runs; COVER="tests/losses tests/data" and PYTEST_ARGS choose others.
 coverage: $(VENV)/.installed-test

@@ -4,6 +4,7 @@ the whole sequence, and measures every task after every stage.
     python launch/continual.py --workdir=workdirs/seq                                      # GRPO
     python launch/continual.py --recipe=configs/continual.py:sft --workdir=workdirs/seq_sft
     python launch/continual.py --mixture --workdir=workdirs/all -- --config.train.steps=60 # all tasks at once
+    python launch/continual.py --workdir=workdirs/seq_rif -- --config.data.filter_rollouts=8  # the instance filter
     python launch/continual.py --workdir=workdirs/seq_rloo -- --config.algorithm=rloo
     python launch/continual.py --workdir=workdirs/seq_free -- --config.loss.beta=0         # without a KL penalty
     python launch/continual.py --workdir=workdirs/seq_base -- --config.reference=nano      # to the base in all stages

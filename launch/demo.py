@@ -4,7 +4,8 @@ they are drawn, each with its rewards and, for boxes and points, the drawing.
     python launch/demo.py
     python launch/demo.py --checkpoint=workdirs/mine --port=8001
 
-It listens on loopback alone and sends nothing to any other host. It needs the extra: pip install -e '.[serve]'.
+It listens on loopback alone unless --host says otherwise, and sends nothing to any other host. It needs the extra:
+pip install -e '.[serve]'.
 """
 
 import os
@@ -13,10 +14,10 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-HOST = "127.0.0.1"
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "nano", "nano, a HuggingFace directory, a finished workdir, or a LoRA adapter."
 )
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; any but loopback is open to its network.")
 _PORT = flags.DEFINE_integer("port", 8080, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
 _TASK = flags.DEFINE_multi_string("task", [], "A task to offer, besides the package's own: my_task.py:TASK.")
 _MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 1024, "Longest answer that may be asked for.", lower_bound=1)
@@ -48,7 +49,7 @@ def demo() -> int:
     from rrft_jax.serving.text import answer_pieces
     from rrft_jax.tasks.registry import get_task, tasks
 
-    listener = listen(HOST, _PORT.value)
+    listener = listen(_HOST.value, _PORT.value)
     of = lambda task: dict(task.parts) or {task.name: task}  # noqa: E731, of a mixture each of its tasks
     offered = {name: task for given in _TASK.value for name, task in of(get_task(given, "--task")).items()}
     offered |= dict(tasks())
@@ -68,7 +69,8 @@ def demo() -> int:
     name = workdir.absolute().name
     with Pool(1, initializer=symbolic.load) as pool:
         page = make_demo(
-            engine, processor, name, offered, limits, pool, (task, prompt), bool(folder), host_check(HOST)
+            engine, processor, name, offered, limits, pool, (task, prompt), bool(folder),
+            host_check(_HOST.value),
         )  # fmt: skip
         return run_server(page, engine, listener, f"{name} answers on {{url}} (Ctrl-C stops)")
 

@@ -108,7 +108,6 @@ def run() -> int:
     from rrft_jax.data.decoding import quiet_pillow
     from rrft_jax.evaluation import benchmarks, sources
     from rrft_jax.evaluation.endpoint import make_answerer
-    from rrft_jax.evaluation.predictions import same_evaluation
     from rrft_jax.evaluation.report import table
     from rrft_jax.evaluation.runner import run_benchmark
     from rrft_jax.files import write_atomic
@@ -118,6 +117,7 @@ def run() -> int:
     from rrft_jax.remote.endpoint import key_in_clear
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.symbolic import in_pool
+    from rrft_jax.run.predictions import same_evaluation
 
     keep_programs(_CACHE.value)
     quiet_pillow()
@@ -209,8 +209,8 @@ def _about(prompt: str, decoding, directory: Path | None) -> dict:
     """What may not change while predictions of one folder are collected."""
     from dataclasses import asdict
 
-    from rrft_jax.evaluation.predictions import fingerprint
     from rrft_jax.evaluation.sources import template_digest
+    from rrft_jax.run.predictions import fingerprint
 
     # Of an adapter the base is `directory`, and its own weights lie where --checkpoint says.
     weights = fingerprint(*{directory, Path(_CHECKPOINT.value).expanduser()}) if directory else ""
@@ -253,7 +253,7 @@ def _endpoint():
 def _dry_report(questions: dict, endpoint, decoding) -> str:
     """What would be asked: of each benchmark its first question, and of an endpoint the whole bill."""
     from rrft_jax.evaluation.dry_run import count_requests
-    from rrft_jax.evaluation.runner import to_questions
+    from rrft_jax.rollout.questions import to_questions
 
     parts = [
         f"{name}: {len(examples)} questions; the first:\n{ask(examples[0])}\n"

@@ -62,14 +62,14 @@ def run() -> int:
 
     from rrft_jax.compilation import keep_programs
     from rrft_jax.data.folder import read_folder
-    from rrft_jax.evaluation.instances import count_right, histogram, large_enough
-    from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
     from rrft_jax.evaluation.questions import Decoding
     from rrft_jax.pretrained import resolve_init
     from rrft_jax.rewards import Pool, symbolic
     from rrft_jax.rewards.registry import get, options
+    from rrft_jax.run.predictions import fingerprint, same_evaluation
     from rrft_jax.tasks.records import taken
     from rrft_jax.tasks.registry import get_task
+    from rrft_jax.training.instances import count_right, histogram, large_enough
 
     keep_programs(_CACHE.value)
     task = get_task(_TASK.value, "--task")
@@ -83,6 +83,7 @@ def run() -> int:
     same_evaluation(folder, {
         "checkpoint": _CHECKPOINT.value, "weights": fingerprint(directory), "data_dir": _DATA.value, "task": task.name,
         "prompt": _PROMPT.value, "reward": name, "decoding": vars(decoding), "split": _SPLIT.value,
+        "min_side": _SIDE.value, "dtype": _DTYPE.value,
     })  # fmt: skip
     with Pool(initializer=symbolic.load) as pool, tqdm(total=len(usable), file=sys.stderr) as bar:
         reward = get(name, **({"verify": symbolic.in_pool(pool)} if "verify" in options(name) else {}))

@@ -43,13 +43,13 @@ def main(argv: list[str]) -> int:
     from rrft_jax.evaluation.judge_benchmark import measure, read_pairs
     from rrft_jax.files import write_atomic
     from rrft_jax.rewards.judge.rubric import PAIRWISE
-    from rrft_jax.rewards.judge.told import told
+    from rrft_jax.rewards.judge.settings import read_settings
 
     try:
         _check_flags()
         subsets = {name: pairs[: _LIMIT.value or None] for name, pairs in read_pairs(_PAIRS.value).items()}
         output = Path(_OUTPUT.value).expanduser()
-        given = told(
+        given = read_settings(
             PAIRWISE, _RUBRIC.value, _DEMONSTRATIONS.value, _K.value, _NEW.value, _BOTH.value, str(output), "--"
         )
         make = _served(given) if _ENDPOINT.value else _in_process(given)

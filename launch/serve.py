@@ -36,8 +36,6 @@ _MAX_PIXELS = flags.DEFINE_integer("max_pixels", None, "Largest area an image is
 _CACHE = flags.DEFINE_string("compilation_cache", "~/.cache/rrft_jax/xla", "Keeps compiled programs; empty disables.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Type of parameters and products.")
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 def serve() -> int:
     try:
@@ -75,8 +73,6 @@ def serve() -> int:
     engine = Engine(programs, lambda *of: answer_pieces(processor, *of), limits.max_rows, _MAX_WAITING.value)
     name = _NAME.value or Path(_CHECKPOINT.value).expanduser().absolute().name
 
-    if _HOST.value not in _LOOPBACK:
-        print(f"note: {_HOST.value} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
     app_of_model = make_app(engine, processor, name, limits, trusted)
     return run_server(app_of_model, engine, listener, f"serving {name} on {{url}}/v1 (Ctrl-C stops)")
 

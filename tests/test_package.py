@@ -68,6 +68,19 @@ def test_version_and_python(options):
     assert f"version: {rrft_jax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_the_source_distribution_has_every_folder():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("no git checkout, or no git")
+    folders = {line.partition("/")[0] for line in tracked.stdout.splitlines() if "/" in line and line[0] != "."}
+    lines = (ROOT / "MANIFEST.in").read_text().splitlines()
+    grafted = {line.split()[1].partition("/")[0] for line in lines if line.startswith("graft")}
+    assert folders == grafted, "setuptools itself takes the modules of rrft_jax"
+    included = {name for line in lines if line.startswith("include") for name in line.split()[1:]}
+    files = {line for line in tracked.stdout.splitlines() if "/" not in line and line[0] != "."}
+    assert files - included == {"MANIFEST.in", "README.md", "LICENSE", "pyproject.toml", "setup.py"}, "built in"
+
+
 def test_extras(options):
     extras = options["extras_require"]
     own = {"hub", "wandb", "trackio", "mlflow", "quantized"}

@@ -29,14 +29,29 @@ class Data:
     image_root: str = ""  # where their image paths start; empty: the folder, its images/ or train_images/
     strict: bool = False  # stop at the first bad record instead of skipping and listing it
     filter: str = ""  # rollouts.jsonl of launch/filter_instances.py: records without a right rollout are left out
-    filter_always_right: bool = False  # and so are those whose rollouts were all right
+    filter_rollouts: int = 0  # K: the training counts so many right or wrong rollouts of each example first; 0: none
+    filter_reward: str = ""  # the reward that is 1 for a right one; empty: the task's metric
+    filter_always_right: bool = False  # examples whose rollouts were all right are left out too
     held_out: float = 0.1  # share of the records kept for evaluation
     columns: tuple[str, ...] = ()  # fields of records under other names: "problem=query", "answer=label"
     range: tuple[int, int] = (0, 0)  # first and end of the examples to train on, in a fixed random order; end 0: all
 
     def __post_init__(self):
-        if self.filter_always_right and not self.filter:
-            raise ValueError("config.data.filter_always_right=True would change nothing: it reads config.data.filter")
+        _at_least(self, "data", filter_rollouts=0)
+        if self.filter and self.filter_rollouts:
+            raise ValueError(
+                f"config.data.filter={self.filter} has counts, and config.data.filter_rollouts={self.filter_rollouts} "
+                "makes new ones: give one of them"
+            )
+        if self.filter_reward and not self.filter_rollouts:
+            raise ValueError(
+                f"config.data.filter_reward={self.filter_reward} would change nothing: it is read where "
+                "config.data.filter_rollouts counts"
+            )
+        if self.filter_always_right and not (self.filter or self.filter_rollouts):
+            raise ValueError(
+                "config.data.filter_always_right=True would change nothing: give config.data.filter or filter_rollouts"
+            )
         if not 0 <= self.held_out < 1:
             raise ValueError(f"config.data.held_out={self.held_out} is a share: give 0 or more, and less than 1")
         check_columns(self.columns)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from rrft_jax.evaluation import sources
 from rrft_jax.evaluation.benchmarks import Benchmark
-from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import PAPER, Decoding
 from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.spent import Spent
@@ -27,6 +26,7 @@ from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.rollout.answering import make_answerer
 from rrft_jax.run.metrics import read_metrics
+from rrft_jax.run.predictions import fingerprint, same_evaluation
 from rrft_jax.run.versions import collect_versions
 from rrft_jax.run.workdir import DONE, STAGE1
 from rrft_jax.tasks.registry import tasks

@@ -9,13 +9,14 @@ from typing import Any
 
 from rrft_jax.data.example import Example
 from rrft_jax.evaluation.endpoint import Unanswered
-from rrft_jax.evaluation.predictions import Predictions
-from rrft_jax.evaluation.questions import Answerer, Question
+from rrft_jax.evaluation.questions import Answerer
 from rrft_jax.evaluation.scoring import score_answers
 from rrft_jax.evaluation.summary import prediction, summarise
 from rrft_jax.files import write_atomic
 from rrft_jax.parallel.processes import all_gather_objects, is_writer, run_on_all
 from rrft_jax.rewards.symbolic import Verify
+from rrft_jax.rollout.questions import to_questions
+from rrft_jax.run.predictions import predictions_of
 from rrft_jax.tasks.task import Prediction, Task
 
 
@@ -43,7 +44,7 @@ def run_benchmark(
     if len(set(names)) < len(names):
         raise ValueError(f"benchmark {name}: the ids of its questions are not distinct")
     with ExitStack() as stack:
-        store = run_on_all(lambda: stack.enter_context(_stored(folder, name, examples)) if is_writer() else None)
+        store = run_on_all(lambda: stack.enter_context(predictions_of(folder, name, examples)) if is_writer() else None)
         done = all_gather_objects(set(store.records) if store else set())[0]
         on_reply(len(done & set(names)))
         open_ones = [question for question in to_questions(examples, ask) if question.id not in done]
@@ -74,23 +75,6 @@ def run_benchmark(
             numbers["unanswered"] = {n: failures.get(n, "not asked") for n in names if n not in store.records}
         write_atomic(folder / f"{name}.json", (json.dumps(numbers, indent=1) + "\n").encode())
         return numbers
-
-
-def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
-    """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
-    return [Question(e.id, number, ask(e), e.images, e.system, e.history) for number, e in enumerate(examples)]
-
-
-def _stored(folder: Path, name: str, examples: Sequence[Example]) -> Predictions:
-    store = Predictions(folder, name)
-    for example in examples:
-        there = store.records.get(example.id)
-        if there is not None and (there.get("problem"), there.get("gold")) != (example.problem, example.answer):
-            raise ValueError(
-                f"{store.path}: {example.id} was answered when it was another question (the data have changed since): "
-                "give another folder, or remove this file"
-            )
-    return store
 
 
 def _first(failures: dict[str, str]) -> str:

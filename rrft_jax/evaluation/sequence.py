@@ -18,9 +18,8 @@ from rrft_jax.evaluation import sources
 from rrft_jax.evaluation.benchmarks import Benchmark
 from rrft_jax.evaluation.divergence import Divergence, make_divergence
 from rrft_jax.evaluation.forgetting import as_table, average_accuracy, forgetting_measure
-from rrft_jax.evaluation.predictions import fingerprint, same_evaluation
 from rrft_jax.evaluation.questions import GREEDY, Answerer, Question
-from rrft_jax.evaluation.runner import run_benchmark, to_questions
+from rrft_jax.evaluation.runner import run_benchmark
 from rrft_jax.evaluation.spent import Spent
 from rrft_jax.files import write_atomic
 from rrft_jax.models.protocol import Model
@@ -30,6 +29,8 @@ from rrft_jax.pretrained import load_for_inference, load_parts, resolve_init
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.rewards.symbolic import in_pool
 from rrft_jax.rollout.answering import make_answerers
+from rrft_jax.rollout.questions import to_questions
+from rrft_jax.run.predictions import fingerprint, same_evaluation
 from rrft_jax.run.versions import collect_versions
 from rrft_jax.run.workdir import DONE
 from rrft_jax.tasks.task import Task

@@ -42,6 +42,9 @@ SLICES = {
 }
 
 
+_COUNT = re.compile("[1-9][0-9]{0,3}")  # of devices, or along an axis: no list of more is ever made
+
+
 @dataclass(frozen=True)
 class StandIn:
     """A stand-in for a device, with the fields that a plan reads; nothing is compiled for it."""
@@ -70,14 +73,14 @@ def topology_devices(topology: str) -> tuple[list[Any], Chip]:
         devices = jax.devices()
         stats = devices[0].memory_stats() or {}
         return devices, Chip(devices[0].device_kind, stats.get("bytes_limit", 0))
-    if kind == "cpu" and shape.isdigit():
+    if kind == "cpu" and _COUNT.fullmatch(shape):
         devices = jax.devices("cpu")
         if len(devices) < int(shape):
             raise ValueError(f"topology {topology}: the process has {len(devices)} CPU devices; see prepare()")
         return devices[: int(shape)], Chip("cpu", 0)
     if kind == "gpu":
         return _cards(topology, shape)
-    if kind not in TPUS or not re.fullmatch(r"\d+(x\d+)+", shape):
+    if kind not in TPUS or not all(map(_COUNT.fullmatch, shape.split("x"))) or "x" not in shape:
         raise ValueError(
             f"topology={topology!r}: give KIND:SHAPE with KIND one of {', '.join(TPUS)}, such as v5e:4x4; cpu:8 for "
             "eight fake devices; gpu:24 for a card of 24 GB; or local"
@@ -97,8 +100,8 @@ def topology_devices(topology: str) -> tuple[list[Any], Chip]:
 
 
 def _cards(topology: str, shape: str) -> tuple[list[StandIn], Chip]:
-    size, _, count = shape.partition("x")
-    if not size.isdigit() or int(size) not in CARDS or not (count or "1").isdigit() or count == "0":
+    size, times, count = shape.partition("x")
+    if size not in map(str, CARDS) or (times and not _COUNT.fullmatch(count)):
         raise ValueError(
             f"topology={topology!r}: give gpu:SIZE, a card of {', '.join(map(str, CARDS))} GB, or gpu:SIZExCOUNT"
         )
@@ -113,7 +116,7 @@ def prepare(topology: str) -> None:
         return
     os.environ["JAX_PLATFORMS"] = "cpu"
     jax.config.update("jax_platforms", "cpu")  # jax read the environment when it was imported
-    if kind == "cpu" and shape.isdigit():
+    if kind == "cpu" and _COUNT.fullmatch(shape):
         kept = [f for f in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in f]
         os.environ["XLA_FLAGS"] = " ".join([*kept, f"--xla_force_host_platform_device_count={shape}"])
         return

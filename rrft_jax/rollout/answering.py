@@ -1,6 +1,6 @@
 """Answers of our own sampler: questions in batches of bounded shapes, sharded over a mesh and over processes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -18,7 +18,7 @@ from rrft_jax.processing.processor import Processor, decode, encode_prompt, meas
 from rrft_jax.remote.endpoint import Decoding
 from rrft_jax.rollout.compaction import EVALUATION
 from rrft_jax.rollout.decoder import make_decoder
-from rrft_jax.rollout.questions import Answerer, Question, Reply
+from rrft_jax.rollout.questions import BatchAnswerer, Question, Reply
 from rrft_jax.rollout.sampler import Rollouts, sample
 from rrft_jax.rollout.sampling import Sampling
 
@@ -26,15 +26,15 @@ from rrft_jax.rollout.sampling import Sampling
 def make_answerer(
     model: Model, params: dict, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int,
     compact: int = EVALUATION,
-) -> Answerer:  # fmt: skip
-    """The Answerer that samples from `params` (on the mesh), as `make_answerers` says."""
+) -> BatchAnswerer:  # fmt: skip
+    """The BatchAnswerer that samples from `params` (on the mesh), as `make_answerers` says."""
     return make_answerers(model, processor, mesh, decoding, batch, compact)(params)
 
 
 def make_answerers(
     model: Model, processor: Processor, mesh: Mesh, decoding: Decoding, batch: int, compact: int = EVALUATION
-) -> Callable[[dict], Answerer]:
-    """From parameters on the mesh to the Answerer that samples from them, `batch` questions at a time; all of them
+) -> Callable[[dict], BatchAnswerer]:
+    """From parameters on the mesh to the BatchAnswerer that samples from them, `batch` questions at a time; all of them
     share their programs.
 
     Draws are addressed by (decoding.seed, Question.number, sample): neither the batch nor the other questions change
@@ -69,10 +69,15 @@ def make_answerers(
         pairs = [pair for part in all_gather_objects(own) for pair in part]
         return [reply for _, reply in sorted(pairs, key=lambda pair: pair[0])]
 
-    def answer(params: dict, questions: Sequence[Question]) -> Iterator[Reply]:
+    def answer(params: dict, questions: Sequence[Question], done: Collection[str] = ()) -> Iterator[Reply]:
+        return (reply for reply in of_batches(params, questions, done) if reply.id not in done)
+
+    def of_batches(params: dict, questions: Sequence[Question], done: Collection[str]) -> Iterator[Reply]:
         waiting = None
         positions = model.config.max_position_embeddings
         for bucket, chunk in question_batches(processor, positions, decoding.max_new_tokens, questions, batch):
+            if all(question.id in done for question in chunk):
+                continue
             submitted = submit(params, bucket, chunk), chunk
             if waiting:  # read while the devices work on the next batch
                 yield from read(*waiting)

@@ -1,8 +1,10 @@
 """What is asked and what comes back, whoever answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from rrft_jax.data.example import Example
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,16 @@ class Answerer(Protocol):
     rest is interrupted. A question that cannot be answered raises an error that names its id."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[Reply]: ...
+
+
+@runtime_checkable
+class BatchAnswerer(Answerer, Protocol):
+    """Our sampler. done: ids that need no reply. Batches are cut from all questions, and one of which some are done is
+    asked as a whole, so that a reply has the same bits after an interruption as without."""
+
+    def __call__(self, questions: Sequence[Question], done: Collection[str] = ()) -> Iterator[Reply]: ...
+
+
+def to_questions(examples: Sequence[Example], ask: Callable[[Example], str]) -> list[Question]:
+    """The questions of a benchmark, each numbered by its place: whoever is left of them keeps its draws."""
+    return [Question(e.id, number, ask(e), e.images, e.system, e.history) for number, e in enumerate(examples)]

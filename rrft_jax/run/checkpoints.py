@@ -139,8 +139,14 @@ class Checkpoints:
         }  # fmt: skip
         what, wanted = f"the checkpoint of step {step}", sum(leaf.nbytes for leaf in flat.values())
         wanted += wanted // 20 + 2**20  # Orbax's own files beside the arrays
-        if free_bytes(self.directory) < wanted:
-            raise CheckpointError(wanted_room(what, wanted, self.directory))
+
+        def check_room() -> None:
+            if free_bytes(self.directory) < wanted:
+                raise CheckpointError(wanted_room(what, wanted, self.directory))
+
+        # Of the whole state, for all processes write to one disk; none begins, and takes of that room, before all
+        # have looked.
+        run_on_all(check_room)
         try:
             with quiet_threads():
                 self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics, force=True)

@@ -8,7 +8,7 @@ never speak.
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -56,8 +56,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of the first held-out set, with the training rewards of the steps before it, and images/right,
-    /still_right and /log_prob_change of it."""
+    """One evaluation of the first held-out set, with the training rewards of the steps before it (of the first
+    evaluation, which may be that of the base, also of the steps after it), and images/right, /still_right and
+    /log_prob_change of it."""
 
     step: int
     accuracy: float
@@ -97,8 +98,12 @@ class Watch:
             self._records[-1] = {**self._records[-1], **record}  # a further update on the same completions
         else:
             self._records.append(record)
+        steps, reward = THRESHOLDS["held_out_falls"].steps, record.get("reward", math.nan)
+        if self._evaluations and len(self._evaluations[0].rewards) < steps and math.isfinite(reward):
+            first = self._evaluations[0]
+            self._evaluations[0] = replace(first, rewards=(*first.rewards, reward))
         if math.isfinite(record.get("eval/accuracy", math.nan)):
-            rewards = tuple(_last(self._records, "reward", THRESHOLDS["held_out_falls"].steps))
+            rewards = tuple(_last(self._records, "reward", steps))
             questions = record.get("eval/questions", math.nan)
             kept = [record.get(f"images/{name}", 0.0) for name in ("right", "still_right")]
             images = (*kept, record.get("images/log_prob_change", math.nan))

@@ -5,6 +5,7 @@
                      the first start
     sessions.jsonl   one line per start or resume: time, process, command, versions, config fields that changed
     skipped.jsonl    one line per record that training does not use, and why
+    filter/          rollouts.jsonl: rollouts of each record and how many are right (config.data.filter_rollouts)
     DONE             summary of a finished run (JSON)
 
 All but the lines of sessions.jsonl are written whole or not at all.
@@ -30,6 +31,7 @@ from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
 STAGE1 = "stage1"  # the run directory of a recipe's first stage, within that of the whole
+FILTER = "filter"  # counts of right rollouts, made before the first step (config.data.filter_rollouts)
 ABSENT = "(absent)"
 
 
@@ -202,7 +204,7 @@ def _refuse_foreign(path: Path) -> None:
         raise WorkdirError(f"--workdir {path} is a file; give a directory.")
     if not path.exists() or (path / CONFIG).exists():
         return
-    ours = (VERSIONS, SESSIONS, LOCK, STAGE1)
+    ours = (VERSIONS, SESSIONS, LOCK, STAGE1, FILTER)
     foreign = sorted(p.name for p in path.iterdir() if p.name not in ours and not p.name.startswith("."))
     if foreign:
         raise WorkdirError(

@@ -1,8 +1,11 @@
 """From an application to a server that listens, stops on Ctrl-C and finishes what was begun. Needs the extra `serve`.
 """
 
+import errno
+import ipaddress
 import os
 import socket
+import sys
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,9 +25,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ValueError(
-            f"--port={port}: cannot listen there on {host} ({error.strerror}); choose another"
-        ) from None
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            message = f"--port={port}: cannot listen there on {host} ({error.strerror}); choose another"
+        else:
+            message = f"--host={host}: cannot listen there ({error.strerror}); give an address of this machine"
+        raise ValueError(message) from None
     return listener
 
 
@@ -40,6 +45,8 @@ def run_server(app: Starlette, engine: Engine, listener: socket.socket, greeting
     config = uvicorn.Config(app, http=Connection, ws="none", log_level="error", access_log=False, proxy_headers=False)
     host, port = listener.getsockname()[:2]
     listener.listen(config.backlog)
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        print(f"note: {host} is reachable from its network, and whoever reaches it may ask", file=sys.stderr)
     # Not `format`: the greeting holds the model's name, which may have braces of its own.
     print(greeting.replace("{url}", f"http://{f'[{host}]' if ':' in host else host}:{port}"), flush=True)
     try:

@@ -28,13 +28,14 @@ from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
 from rrft_jax.run.room import is_full, no_room
-from rrft_jax.run.workdir import ADAPTER, EXPORT, open_workdir, resolve_config
+from rrft_jax.run.workdir import ADAPTER, EXPORT, FILTER, open_workdir, resolve_config
 from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.algorithm import Run
 from rrft_jax.training.critic import without_head
 from rrft_jax.training.exchanged import Exchange
+from rrft_jax.training.filtering import count_rollouts
 from rrft_jax.training.held_out import evaluate_held_out
 from rrft_jax.training.interrupt import GracefulStop
 from rrft_jax.training.parameters import combine
@@ -120,7 +121,8 @@ def train(
             stop.at_once = f"{what}:\n  {hint}"
         pool = stack.enter_context(Pool(initializer=symbolic.load))
         try:
-            run, trainable = run_on_all(lambda: set_up(config, pool))
+            counts = count_rollouts(config, path / FILTER, pool) if config.data.filter_rollouts else None
+            run, trainable = run_on_all(lambda: set_up(config, pool, counts))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
             if run_dir is not None and not resumed:  # nothing has run: the corrected command may use the same --workdir
                 run_dir.abandon()

@@ -1,5 +1,6 @@
 """Scoring completions on the host: each process its own rows, statistics and metrics of all of them."""
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from rrft_jax.rewards import Pool, RewardSet
 from rrft_jax.rewards.base import Planned
 from rrft_jax.rewards.by_task import by_task
 from rrft_jax.rewards.chosen import chosen_rewards
+from rrft_jax.rewards.registry import REWARDS
 from rrft_jax.rewards.values import Weighted
 from rrft_jax.run.completions import Group
 from rrft_jax.tasks.registry import Task
@@ -24,17 +26,33 @@ from rrft_jax.training.batches import HostBatch
 
 
 def make_rewards(
-    config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None, base: Planned | None = None
-) -> RewardSet:
-    """The rewards that config asks for, and those that held-out evaluation reads. base: the frozen model of the run, or
-    what is known of it. Raises ValueError."""
+    config: ConfigDict, task: Task, tokenizer: Callable, pool: Pool | None = None, base: Planned | None = None,
+    also: tuple[str, ...] = (),
+) -> RewardSet:  # fmt: skip
+    """The rewards that config asks for, those that held-out evaluation reads, and the registered ones of `also`. base:
+    the frozen model of the run, or what is known of it. Raises ValueError."""
     tokenize = lambda texts: tokenizer(list(texts)).input_ids  # noqa: E731
     metrics = {part.metric for part in task.parts.values()} or {task.metric}
+    always = (*sorted(metrics), "format", *also)
     found = chosen_rewards(
-        config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=(*sorted(metrics), "format"),
+        config.rewards, config.extra_rewards, config.reward_options.to_dict(), always=always,
         tokenize=tokenize, max_completion_length=config.rollout.max_completion_length, pool=pool, base=base,
     )  # fmt: skip
     return _of_parts(found, task) if task.parts else found
+
+
+def right_reward(
+    config: ConfigDict, task: Task, tokenizer: Callable, base: Planned, pool: Pool | None = None
+) -> RewardSet:
+    """The one reward whose value 1 is a right rollout for the filter, config.data.filter_reward or the task's metric;
+    the other parameters are those of `make_rewards`. ValueError where there is no such reward."""
+    name = config.data.filter_reward or task.metric
+    found = make_rewards(config, task, tokenizer, pool, base, also=(name,) if name in REWARDS else ())
+    if name not in (item.name for item in found.rewards):
+        near = difflib.get_close_matches(name, REWARDS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "name a registered one, or one of --reward"
+        raise ValueError(f"config.data.filter_reward={name}: there is no such reward; {hint}")
+    return found.only(name)
 
 
 def _of_parts(rewards: RewardSet, task: Task) -> RewardSet:

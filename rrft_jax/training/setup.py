@@ -1,12 +1,14 @@
 """The start of a training: everything that does not change during it, made in the order in which it can fail."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 from ml_collections import ConfigDict
 
 from rrft_jax.config.groups import read
+from rrft_jax.data.instances import Counts
 from rrft_jax.models.registry import read_config
 from rrft_jax.models.weights import abstract_params
 from rrft_jax.parallel.layout import plan
@@ -27,8 +29,9 @@ from rrft_jax.training.rewarding import make_rewards
 from rrft_jax.training.source import make_source
 
 
-def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
-    """The run, and its trainable parameters on the mesh. config.train.epochs becomes a number of steps in `config`."""
+def set_up(config: ConfigDict, pool: Pool, counts: Mapping[str, Counts] | None = None) -> tuple[Run, dict]:
+    """The run, and its trainable parameters on the mesh. config.train.epochs becomes a number of steps in `config`.
+    counts: of right rollouts, as `make_source` takes them."""
     task, algorithm = get_task(config.task), get_algorithm(config.algorithm)
     mesh = make_mesh(**config.mesh, kv_heads=read_config(resolve_init(config.init)).num_kv_heads)
     if config.optimizer.offload:
@@ -45,7 +48,7 @@ def set_up(config: ConfigDict, pool: Pool) -> tuple[Run, dict]:
     check = algorithm.check_example(config, task, processor)
     longest = model.config.max_position_embeddings - config.rollout.max_completion_length
     source = make_source(
-        config, task, processor, layout.drawn, partial(plan, mesh), check, algorithm.prompt(config), longest
+        config, task, processor, layout.drawn, partial(plan, mesh), check, algorithm.prompt(config), longest, counts
     )
     described = (source.report, describe(processor, source.sizes), layout.drawn.describe())
     print_once("\n".join(filter(None, described)))

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -15,7 +15,7 @@ from rrft_jax.data.decoding import image_size
 from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.folder import read_folder
 from rrft_jax.data.index import Bucket, Index, build_index, enclosing
-from rrft_jax.data.instances import check_kept, read_counts
+from rrft_jax.data.instances import Counts, left_out, read_counts
 from rrft_jax.data.order import batch_ids, epochs_passed
 from rrft_jax.data.records import RecordError
 from rrft_jax.data.subset import chosen, generated_number, hold_out, usable
@@ -51,6 +51,7 @@ class Source:
     held_out: batches that are made when they are asked for; as many as KEPT has room for are kept.
     pick(numbers): a batch of the prompts at these places of the order, in which batch t has t * B ... t * B + B - 1.
     epochs(t): how often the first t batches have been through the records; None where scenes are generated without end.
+    examples(): the training examples of one pass in a fixed order; None where they never end.
     """
 
     fetch: Callable[[int], HostBatch]
@@ -63,10 +64,14 @@ class Source:
     records: int = 0  # training examples of one pass; 0: they never end
     epochs: Callable[[int], float] | None = None
     exchanged: Callable[[], HostBatch | None] | None = None  # the first held-out batch with pictures exchanged
+    examples: Callable[[], Sequence[Example]] | None = None
     digest: str = ""  # of the examples, as `digest_of` has it: equal for runs on equal data
 
 
-def generated_source(config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts) -> Source:
+def generated_source(
+    config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts,
+    counts: Mapping[str, Counts] | None,
+) -> Source:  # fmt: skip
     """Scenes rendered on the fly; held out: fixed scenes of each domain, of another split."""
     make = task.make
     if make is None:
@@ -81,9 +86,14 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
     B = config.train.prompts
 
     start, stop = config.data.range
+    train = lambda number: make(config.seed, number, "train", "in")  # noqa: E731
+    names = {train(number).id: number for number in range(start, stop)} if counts is not None else {}
+    dropped = _filtered(config, names, counts)
+    kept = [number for name, number in names.items() if name not in dropped]
 
     def pick(ids: Sequence[int]) -> HostBatch:
-        example = lambda k: make(config.seed, generated_number(ids[k], start, stop), "train", "in")  # noqa: E731
+        number = lambda place: kept[place % len(kept)] if kept else generated_number(place, start, stop)  # noqa: E731
+        example = lambda k: train(number(ids[k]))  # noqa: E731
         return make_batch(processor, prompt, example, ids, bucket, step)
 
     def fetch(t: int) -> HostBatch:
@@ -106,15 +116,19 @@ def generated_source(config: ConfigDict, task: Task, processor: Processor, step:
             held(config.eval.batch),
         ))  # fmt: skip
     report = f"{task.name}: scenes rendered on the fly, seed {config.seed}"
-    records, digest = max(stop - start, 0), digest_of(probe)
+    if kept:
+        report += f"\n{_kept(len(kept), len(names))}"
+    records, digest = len(kept) or max(stop - start, 0), digest_of(probe)
+    every = (lambda: [train(number) for number in kept or range(start, stop)]) if stop else None
     return Source(
-        fetch, pick, sets, tuple(sizes), report, (bucket,), records=records, digest=digest, exchanged=exchanged
-    )
+        fetch, pick, sets, tuple(sizes), report, (bucket,), _as_skipped(dropped), records, exchanged=exchanged,
+        examples=every, digest=digest,
+    )  # fmt: skip
 
 
 def folder_source(
     config: ConfigDict, task: Task, processor: Processor, step: Layout, held: Layouts, trainable: Check,
-    asked: Callable[[PromptFn, Example, bool], Prompt], longest: int,
+    asked: Callable[[PromptFn, Example, bool], Prompt], longest: int, counts: Mapping[str, Counts] | None,
 ) -> Source:
     """The records of `data.folder.read_folder`; those of a share of the pictures are held out.
 
@@ -134,18 +148,17 @@ def folder_source(
         pixels.update(image_sizes)
         return measure(processor, prompt.text, image_sizes, prompt.system, prompt.history)
 
-    rollouts = read_counts(data.filter) if data.filter else None
+    names = [name for n in numbers[1].tolist() if (name := examples[n].id) not in refused]
+    dropped = _filtered(config, names, counts)
 
     def check(example: Example) -> None:
         if example.id in refused:
             raise ValueError(refused[example.id])
-        if rollouts is not None and example.id not in held_ids:
-            check_kept(example.id, rollouts, data.filter_always_right)
         trainable(example)
 
     buckets = Buckets(**config.buckets)
     shapes = (lambda sizes: propose(sizes, buckets, longest)) if buckets.auto else buckets.shapes
-    index = build_index(examples, prompt, measured, shapes, check)
+    index = build_index([e for e in examples if e.id not in dropped], prompt, measured, shapes, check)
     unreadable = [s for s in index.skipped if s.kind == "unreadable image"]
     if data.strict and unreadable:
         raise RecordError("\n  ".join([f"{len(unreadable)} unreadable:", *(f"{s.id}: {s.reason}" for s in unreadable)]))
@@ -173,6 +186,8 @@ def folder_source(
         made = processor, prompt, lambda i: index.examples[out[i]], of_each, layout
         sets["eval"], exchanged = in_batches(*made, KEPT), cache(partial(exchanged_batch, *made))
     lines = [records.report(), index.report(), _padding(index, buckets), _pixels(pixels)]
+    if counts is not None:
+        lines.append(_kept(len(names) - len(dropped), len(names)))
     if talks := sum(bool(example.history) for example in index.examples):
         lines.append(f"{talks} of {len(index.examples)} records are conversations of several turns")
     lines.append(f"{len(out)} of {len(index.examples)} records held out for evaluation, with their pictures")
@@ -183,17 +198,36 @@ def folder_source(
             "what this shows is that real data goes through the whole path"
         )
     skipped = (
+        *_as_skipped(dropped),
         *({"file": p.file, "record": p.record, "kind": p.kind, "reason": p.message} for p in records.problems),
         *({"record": s.id, "kind": s.kind, "reason": s.reason} for s in index.skipped),
     )
     training = len(index.examples) - len(out)
     if len(part) < training:
         lines.append(f"{len(part)} of the {training} training records are used: config.data.range={data.range}")
-    counts = [len(group) for group in groups]
-    epochs = lambda t: epochs_passed(counts, t, config.train.prompts)  # noqa: E731
+    sizes = [len(group) for group in groups]
+    epochs = lambda t: epochs_passed(sizes, t, config.train.prompts)  # noqa: E731
+    every = lambda: [index.examples[n] for n in part.tolist()]  # noqa: E731
     used = tuple(bucket for bucket, group in zip(index.buckets, index.groups, strict=True) if len(group))
     text, digest = "\n".join(filter(None, lines)), digest_of(index.examples[n] for n in [*part.tolist(), *out.tolist()])
-    return Source(fetch, pick, sets, index.sizes, text, used, skipped, len(part), epochs, exchanged, digest)
+    return Source(fetch, pick, sets, index.sizes, text, used, skipped, len(part), epochs, exchanged, every, digest)
+
+
+def _filtered(config: ConfigDict, names: Collection[str], counts: Mapping[str, Counts] | None) -> dict[str, str]:
+    """Of the examples to train on those that the filter leaves out, each with the reason."""
+    if counts is None:
+        return {}
+    data = config.data
+    name = f"filter={data.filter}" if data.filter else f"filter_rollouts={data.filter_rollouts}"
+    return left_out(names, counts, data.filter_always_right, f"config.data.{name}")
+
+
+def _as_skipped(dropped: Mapping[str, str]) -> tuple[dict[str, str], ...]:
+    return tuple({"record": name, "kind": "filter", "reason": reason} for name, reason in dropped.items())
+
+
+def _kept(kept: int, count: int) -> str:
+    return f"the filter keeps {kept} of the {count} examples to train on (skipped.jsonl lists the others)"
 
 
 def digest_of(examples: Iterable[Example]) -> str:
@@ -241,15 +275,22 @@ def _pixels(sizes: Counter, shown: int = 4) -> str:
 def make_source(
     config: ConfigDict, task: Task, processor: Processor, step: Layout | None = None, held: Layouts = one_row_each,
     trainable: Check = lambda example: None, asked: Callable[[PromptFn, Example, bool], Prompt] = whole_conversation,
-    longest: int = sys.maxsize,
+    longest: int = sys.maxsize, counts: Mapping[str, Counts] | None = None,
 ) -> Source:
     """step: how a training batch lies on the rows of all processes, by default one row per prompt, all here.
     held(n): the same for evaluation batches of n prompts. trainable: raises ValueError for a record that the algorithm
-    cannot train on. asked: as `Algorithm.prompt` returns it. longest: tokens of a prompt where buckets are "auto"."""
+    cannot train on. asked: as `Algorithm.prompt` returns it. longest: tokens of a prompt where buckets are "auto".
+    counts: of the filter, by the example's id; None: those of config.data.filter, if any."""
     Buckets(**config.buckets).check_merged(processor.merge_size**2)
-    mark = IMAGE_MARK if config.processor.images == "in_question" else None
-    processor = replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)
-    common = config, task, processor, step or one_row_each(config.train.prompts), held
+    if counts is None and config.data.filter:
+        counts = read_counts(config.data.filter)
+    common = config, task, as_configured(processor, config), step or one_row_each(config.train.prompts), held
     if config.data.folder:
-        return folder_source(*common, trainable, asked, longest)
-    return generated_source(*common)
+        return folder_source(*common, trainable, asked, longest, counts)
+    return generated_source(*common, counts)
+
+
+def as_configured(processor: Processor, config: ConfigDict) -> Processor:
+    """The processor with config.processor's way of reducing and placing pictures."""
+    mark = IMAGE_MARK if config.processor.images == "in_question" else None
+    return replace(processor, nearest_pixels=config.processor.nearest_pixels, image_mark=mark)

@@ -12,7 +12,7 @@ from rrft_jax.training.algorithm import Algorithm
 from rrft_jax.training.algorithms import get_algorithm
 from rrft_jax.training.frozen_base import PlannedBase
 from rrft_jax.training.parameters import check_trained
-from rrft_jax.training.rewarding import make_rewards
+from rrft_jax.training.rewarding import make_rewards, right_reward
 
 
 def check_config(config: ConfigDict) -> None:
@@ -22,11 +22,14 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"config.seed={config.seed} must be at least 0")
     groups = {name: read(config, name) for name in GROUPS}
     _check_length(groups["train"], groups["data"])
-    if config.data.filter and not config.data.folder:
+    name = "filter" if config.data.filter else "filter_rollouts"
+    if config.data[name] and not config.data.folder and not config.data.range[1]:
         raise ValueError(
-            f"config.data.filter={config.data.filter} is about records, and these examples are generated: "
-            "give config.data.folder"
+            f"config.data.{name}={config.data[name]}: generated examples never end; give config.data.folder, or "
+            "config.data.range=0,1600"
         )
+    if config.data.filter_rollouts:
+        right_reward(config, get_task(config.task), list, PlannedBase(config, algorithm.reference(config)))
     buckets = lambda: Buckets(**config.buckets)  # noqa: E731
     _check_named("config.", buckets if config.data.folder else lambda: buckets().shapes)
     check_trained(config)

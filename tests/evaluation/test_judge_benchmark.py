@@ -18,7 +18,7 @@ from rrft_jax.remote.client import Trouble
 from rrft_jax.rewards.judge.in_process import InProcessJudge, in_process
 from rrft_jax.rewards.judge.judging import Judge
 from rrft_jax.rewards.judge.rubric import PAIRWISE, default_rubric
-from rrft_jax.rewards.judge.told import told
+from rrft_jax.rewards.judge.settings import read_settings
 from tests.rewards.judge.lent import Lent
 from tests.web import ROOT, running
 
@@ -107,7 +107,7 @@ def test_a_judge_in_this_process_has_the_scores_of_a_served_one(tmp_path):
     lent = Lent(lambda chat: shorter(chat[-1]["content"]))
 
     async def run():
-        connection = InProcessJudge(in_process(lent, told(PAIRWISE, k=0, cache=str(tmp_path)), "an adapter"))
+        connection = InProcessJudge(in_process(lent, read_settings(PAIRWISE, k=0, cache=str(tmp_path)), "an adapter"))
         found = await measure(connection.judge(), read_pairs(LLMBAR))
         await connection.close()
         return found

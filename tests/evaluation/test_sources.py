@@ -10,8 +10,8 @@ from rrft_jax.data.sources.registry import SOURCES, find_parts
 from rrft_jax.data.tfds_builder import build
 from rrft_jax.evaluation.benchmarks import benchmarks, choose_benchmarks
 from rrft_jax.evaluation.endpoint import messages_of
-from rrft_jax.evaluation.runner import to_questions
 from rrft_jax.evaluation.sources import of_folder, prompt_of, questions, template_digest
+from rrft_jax.rollout.questions import to_questions
 from tests.data.sources.real import PICTURES, published
 
 BY_NAME = {b.name: b for b in benchmarks()}

@@ -96,8 +96,12 @@ def test_a_card_is_for_published_sizes_and_a_name_that_exists():
     ):
         with pytest.raises(ConfigError, match=message):
             load_config(f"{RECIPES / 'grpo_counting.py'}:{argument}")
-    for topology in ("gpu:23", "gpu:24x0", "gpu:"):
+    for shape in ("23", "24x0", "24x00", "24x", "024", "24x8x", "24x99999", "²", "24x²", ""):
+        topology = f"gpu:{shape}"
         with pytest.raises(ValueError, match=f"topology='{topology}': give gpu:SIZE, a card of 16, 24, 40, 80, 141 GB"):
+            topology_devices(topology)
+    for topology in ("cpu:0", "cpu:²", "cpu:99999", "cpu:-1", "v5e:0x4", "v5e:4x", "v5e:4", "v5e", "local:1", ""):
+        with pytest.raises(ValueError, match=f"topology='{topology}': give KIND:SHAPE"):
             topology_devices(topology)
 
 

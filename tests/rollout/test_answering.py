@@ -37,6 +37,8 @@ def test_answers_are_those_of_single_questions_in_any_batch():
     model, processor, params, answer = prepare(decoding, batch=3)
     replies = {reply.id: reply for reply in answer(asked)}
     assert set(replies) == {q.id for q in asked}
+    done = list(replies)[:2]  # of the first batch: it is asked as a whole, and the rest of it is given
+    assert list(answer(asked, done)) == list(replies.values())[2:]
     single = make_answer(model, params, processor, Sampling(1.0), 12, seed=3)
     for question in asked:
         reply = replies[question.id]

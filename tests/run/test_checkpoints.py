@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 
+from rrft_jax.parallel.processes import ElsewhereError
 from rrft_jax.run.checkpoints import CheckpointError, Checkpoints, differences, flatten_state, released
 
 # Saves forever; every leaf of step s is a function of s, and the host state holds a digest of all of them.
@@ -261,6 +262,20 @@ def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatc
         free.free += 1
         checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
         assert checkpoints.latest_step() == 2
+
+
+def test_nothing_is_written_before_all_processes_have_found_room(tmp_path, monkeypatch):
+    """What another has written already would be missing in the count of this one."""
+
+    def elsewhere(function):
+        function()
+        raise ElsewhereError("process 1 failed: no room")
+
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr("rrft_jax.run.checkpoints.run_on_all", elsewhere)
+        with pytest.raises(ElsewhereError):
+            checkpoints.save(1, {"x": jnp.zeros(1000)}, {})
+        assert not list(tmp_path.iterdir())
 
 
 def test_processes_agree_whether_or_not_a_faster_one_has_made_the_folder(tmp_path, monkeypatch):

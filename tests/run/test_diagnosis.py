@@ -49,8 +49,8 @@ def test_one_good_step_among_cut_off_ones_is_enough():
 
 
 def test_reward_that_rises_while_held_out_accuracy_falls():
-    def run(accuracies, rise):
-        lines = []
+    def run(accuracies, rise, base=None):
+        lines = [] if base is None else [{"step": 0, "eval/accuracy": base, "eval/questions": 256.0}]
         for block, accuracy in enumerate(accuracies):
             lines += [
                 {"step": 10 * block + k, "reward": 1.0 + rise * block + 0.01 * (k % 3)} for k in range(1, 11)
@@ -63,6 +63,10 @@ def test_reward_that_rises_while_held_out_accuracy_falls():
     assert "60.0% at step 20 -> 40.0%" in found[0].text
     assert run([0.5, 0.6, 0.58, 0.55], 0.2) == []  # 5 points of 256 questions are noise
     assert run([0.5, 0.6, 0.58, 0.4], 0.0) == []  # the training reward does not rise
+    found = run([0.4, 0.4], 0.2, base=0.6)  # whose rewards are those of the first steps
+    assert [(one.name, one.step) for one in found] == [("held_out_falls", 20)]
+    assert "(1.01 -> 1.21)" in found[0].text and "60.0% at step 0 -> 40.0%" in found[0].text
+    assert run([0.4, 0.4], 0.0, base=0.6) == run([0.4], 0.2, base=0.6) == []
 
 
 def evaluated(*images):

@@ -14,6 +14,10 @@ def broken(completions, examples, group_ids, step):
         raise RuntimeError("the judge is down")
     return [1.0] * len(completions)
 '''
+WRONG = '''
+def wrong(completions, examples, group_ids, step):
+    return [float(example.answer not in text) for text, example in zip(completions, examples)]
+'''
 SMALL = (
     "--config.train.prompts=2", "--config.train.micro_batches=1", "--config.rollout.group=4",
     "--config.eval.examples=4", "--config.eval.batch=4", "--config.checkpoint.every=100",
@@ -60,3 +64,18 @@ def test_a_rate_too_high_and_a_reward_that_fails_and_pictures_all_alike(launcher
     lines = said(output, workdir)
     for words in ("the KL to the reference is", "reward functions gave no value", "the picture has no effect"):
         assert sum(words in line for line in lines) == 1, (words, lines)
+
+
+def test_a_reward_that_pays_for_what_is_wrong(launcher, tmp_path):
+    """The base answers 36 % of the questions with the right digit; after 20 steps hardly any."""
+    (tmp_path / "mine.py").write_text(WRONG)
+    workdir = tmp_path / "falls"
+    options = (
+        "--config.prompt=ans", "--config.rollout.max_completion_length=4", "--config.train.prompts=4",
+        "--config.train.steps=20", "--config.eval.every=10", "--config.eval.examples=64", "--config.eval.batch=64",
+        "--config.rewards.accuracy=0", "--config.rewards.format=0", f"--reward={tmp_path / 'mine.py'}:wrong=1.0",
+        "--config.loss.beta=0", "--config.optimizer.schedule.peak=1e-3", "--config.optimizer.schedule.warmup_steps=20",
+        "--config.log.exchanged_pictures=False",
+    )  # fmt: skip
+    lines = said(launcher.run(workdir, *SMALL, *options), workdir)
+    assert sum("the training reward rises (" in line and "held-out accuracy falls (" in line for line in lines) == 1

@@ -54,7 +54,7 @@ SFT = (
 
 @pytest.mark.parametrize("error", [OSError("gone"), ElsewhereError("process 1 failed"), MemoryError("not ours")])
 def test_a_start_that_failed_leaves_the_workdir_to_the_corrected_command(monkeypatch, tmp_path, error):
-    def start(config, pool):
+    def start(*_):
         raise error
 
     monkeypatch.setattr(loop, "set_up", start)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rrft_jax.config.command_line import load_config
+from rrft_jax.data.instances import Counts
 from rrft_jax.pretrained import resolve_init
 from rrft_jax.processing.processor import load_processor
 from rrft_jax.tasks.registry import get_task
@@ -83,7 +84,30 @@ def test_records_without_a_right_rollout_are_left_out_and_prompts_are_picked_fro
         assert used == {f"r{i}" for i in range(12) if i % 3 in left} and found.records == len(used)
         assert {s["record"] for s in found.skipped} == {f"r{i}" for i in range(12)} - used
     assert "0 of 2 rollouts were right" in str(found.skipped) and "2 of 2" in str(found.skipped)
+    assert "the filter keeps 4 of the 12 examples to train on" in found.report
+    assert [e.id for e in found.examples()] == [f"r{i}" for i in range(1, 12, 3)]
     picked = found.pick([3, 0])  # the second prompt of batch 1, the first of batch 0
     assert ids(picked) == [ids(found.fetch(1))[1], ids(found.fetch(0))[0]]
     alone = [found.fetch(1).prompts.prompt_id[1], found.fetch(0).prompts.prompt_id[0]]
     np.testing.assert_array_equal(picked.prompts.prompt_id, alone)
+
+
+def test_the_filter_takes_generated_examples_and_says_what_to_do_where_it_keeps_none():
+    config = load_config(f"{ROOT}/configs/grpo_counting.py")
+    config.data.range, config.train.prompts = (2, 8), 2
+    task, processor = get_task(config.task), load_processor(resolve_init("nano"))
+    everything = make_source(config, task, processor)
+    names = [e.id for e in everything.examples()]
+    assert len(names) == everything.records == 6
+    counts = {name: Counts(place % 3, 2) for place, name in enumerate(names)}
+    found = make_source(config, task, processor, counts=counts)
+    kept = [names[place] for place in (1, 2, 4, 5)]
+    assert [e.id for e in found.examples()] == kept and found.records == 4
+    assert [e.id for t in range(3) for e in found.fetch(t).examples] == [*kept, *kept[:2]]
+    assert [e.id for e in found.pick([5, 0]).examples] == [kept[1], kept[0]]
+    assert [s["record"] for s in found.skipped] == [names[0], names[3]]
+    config.data.filter_rollouts = 2
+    for answered, remedy in ((0, "rollouts were right; start from a policy"), (2, "filter_always_right=False")):
+        config.data.filter_always_right = answered == 2
+        with pytest.raises(ValueError, match=f"filter_rollouts=2 keeps none of the 6 examples .*: 4 .*{remedy}"):
+            make_source(config, task, processor, counts=dict.fromkeys(names[2:], Counts(answered, 2)))

@@ -8,7 +8,7 @@ from rrft_jax.rewards.base import Base, Planned
 from rrft_jax.rewards.judge.cache import ReplyCache
 from rrft_jax.rewards.judge.judging import Judge
 from rrft_jax.rewards.judge.messages import Messages
-from rrft_jax.rewards.judge.told import Told
+from rrft_jax.rewards.judge.settings import JudgeSettings
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class InProcess:
     """A judge as it was chosen. adapter: a folder, or "" for the base as it is. rows: chats at a time."""
 
     base: Planned
-    told: Told
+    settings: JudgeSettings
     adapter: str = ""
     rows: int = 8
 
 
-def in_process(base: Planned, told: Told, adapter: str = "", rows: int = 8, field: str = "") -> InProcess:
+def in_process(base: Planned, settings: JudgeSettings, adapter: str = "", rows: int = 8, field: str = "") -> InProcess:
     """field: what stands in front of the options' names in errors. ValueError where the base cannot be lent, or the
     adapter does not fit it."""
     if rows < 1:
@@ -30,14 +30,14 @@ def in_process(base: Planned, told: Told, adapter: str = "", rows: int = 8, fiel
         base.check(adapter)
     except (ValueError, OSError) as error:
         raise ValueError(f"{field}adapter={adapter!r}: {error}" if adapter else f"{field}backend: {error}") from None
-    return InProcess(base, told, adapter, rows)
+    return InProcess(base, settings, adapter, rows)
 
 
 class InProcessJudge:
     """Requests that come together are answered together, in a thread: other rewards go on meanwhile."""
 
     def __init__(self, chosen: InProcess):
-        told, base = chosen.told, chosen.base
+        settings, base = chosen.settings, chosen.base
         if not isinstance(base, Base):
             raise RuntimeError("the run has not loaded its base yet, so it cannot answer")
         self._base = base
@@ -45,10 +45,11 @@ class InProcessJudge:
         self._chosen = chosen
         self._waiting: list[tuple[Messages, asyncio.Future]] = []
         self._tasks: set[asyncio.Task] = set()
-        identity = (base.identity(chosen.adapter), told.max_tokens)
+        identity = (base.identity(chosen.adapter), settings.max_tokens)
         self._judge = Judge(
-            self._ask, told.rubric, told.demonstrations, identity, told.both_orders, ReplyCache(told.cache)
-        )
+            self._ask, settings.rubric, settings.demonstrations, identity, settings.both_orders,
+            ReplyCache(settings.cache),
+        )  # fmt: skip
 
     def judge(self) -> Judge:
         return self._judge
@@ -88,7 +89,7 @@ class InProcessJudge:
             loop.call_soon_threadsafe(settle, waiting[number][1], said)
 
         try:
-            asked = [messages for messages, _ in waiting], chosen.told.max_tokens, chosen.adapter, chosen.rows, tell
+            asked = [messages for messages, _ in waiting], chosen.settings.max_tokens, chosen.adapter, chosen.rows, tell
             await asyncio.to_thread(self._base.replies, *asked)
         except Exception as error:  # such as a device without memory left: of all that are not told yet
             for _, future in waiting:

@@ -13,7 +13,7 @@ from rrft_jax.rewards.judge.judging import Judge, Judgement
 from rrft_jax.rewards.judge.messages import build_messages
 from rrft_jax.rewards.judge.rubric import PAIRWISE, POINTWISE
 from rrft_jax.rewards.judge.served import Served, ServedJudge, served
-from rrft_jax.rewards.judge.told import Connection, told
+from rrft_jax.rewards.judge.settings import Connection, read_settings
 from rrft_jax.rewards.values import SetupError, Values, reason
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def loan(backend: str, kind: str, rubric: str, demonstrations: str, k: int, adap
     del others
     if backend != IN_PROCESS:
         return None
-    given, pointwise = told(kind, rubric, demonstrations, k, max_tokens), kind == POINTWISE
+    given, pointwise = read_settings(kind, rubric, demonstrations, k, max_tokens), kind == POINTWISE
     empty = Item("", "", "") if pointwise else Pair("", "", "", "")
     messages = build_messages(empty, given.rubric, given.demonstrations)
     return Loan(concurrency, sum(len(m["content"]) for m in messages), 1 if pointwise else 2, max_tokens, adapter)
@@ -130,7 +130,7 @@ def _chosen(
                 raise ValueError(f"{_FIELD}{option}={value!r} is about a server: set backend={ENDPOINT}")
         if base is None:
             raise ValueError(f"{_FIELD}backend={IN_PROCESS}: only a training holds a model that can be lent")
-        given = told(kind, rubric, demonstrations, k, max_tokens, both_orders, cache, _FIELD)
+        given = read_settings(kind, rubric, demonstrations, k, max_tokens, both_orders, cache, _FIELD)
         return in_process(base, given, adapter, concurrency, _FIELD)
     if adapter:
         raise ValueError(f"{_FIELD}adapter={adapter!r} is for a judge in this process: set backend={IN_PROCESS}")
@@ -155,7 +155,8 @@ def _served(
         )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"config.reward_options.llm_judge: {error}") from None
-    return served(endpoint, told(kind, rubric, demonstrations, k, max_tokens, both_orders, cache, _FIELD), _FIELD)
+    given = read_settings(kind, rubric, demonstrations, k, max_tokens, both_orders, cache, _FIELD)
+    return served(endpoint, given, _FIELD)
 
 
 async def _judged(

@@ -8,7 +8,7 @@ from rrft_jax.remote.endpoint import Decoding, Endpoint, read_key
 from rrft_jax.rewards.judge.cache import ReplyCache
 from rrft_jax.rewards.judge.judging import Judge
 from rrft_jax.rewards.judge.messages import Messages
-from rrft_jax.rewards.judge.told import Told
+from rrft_jax.rewards.judge.settings import JudgeSettings
 
 
 @dataclass(frozen=True)
@@ -16,33 +16,33 @@ class Served:
     """A judge as it was chosen: endpoint.give_up requests that fail one after another end a `Round`."""
 
     endpoint: Endpoint
-    told: Told
+    settings: JudgeSettings
     key_field: str = "api_key_env"  # for errors
 
 
-def served(endpoint: Endpoint, told: Told, field: str = "") -> Served:
+def served(endpoint: Endpoint, settings: JudgeSettings, field: str = "") -> Served:
     """field: what stands in front of the options' names in errors. ValueError for a missing model, or an environment
     variable without a key."""
     if not endpoint.model:
         raise ValueError(f"{field}model: name the judge as its server calls it")
     key_field = f"{field}api_key_env"
     read_key(endpoint.api_key_env, key_field)
-    return Served(endpoint, told, key_field)
+    return Served(endpoint, settings, key_field)
 
 
 class ServedJudge:
     """A client and its judge, within one event loop, in which it must be made."""
 
     def __init__(self, chosen: Served):
-        endpoint, told = chosen.endpoint, chosen.told
-        decoding = Decoding(temperature=0.0, max_new_tokens=told.max_tokens)
+        endpoint, settings = chosen.endpoint, chosen.settings
+        decoding = Decoding(temperature=0.0, max_new_tokens=settings.max_tokens)
         self.name = endpoint.url
         self.endpoint = endpoint
         self.client = Client(endpoint, decoding, read_key(endpoint.api_key_env, chosen.key_field))
         self.slots = asyncio.Semaphore(endpoint.concurrency)
         self._judge = Judge(
-            self._refuse, told.rubric, told.demonstrations, (endpoint.model, told.max_tokens),
-            told.both_orders, ReplyCache(told.cache),
+            self._refuse, settings.rubric, settings.demonstrations, (endpoint.model, settings.max_tokens),
+            settings.both_orders, ReplyCache(settings.cache),
         )  # fmt: skip
 
     def judge(self) -> Judge:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rrft_jax.data.example import Example
 from rrft_jax.files import write_atomic
 
 ABOUT = "about.json"
@@ -49,8 +50,23 @@ class Predictions:
         self._file.close()
 
 
-def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
-    """Writes what makes this evaluation into a new folder, or checks that the folder's is the same.
+def predictions_of(folder: Path, name: str, examples: Sequence[Example]) -> Predictions:
+    """The file, whose records are of these examples: ValueError where it has one of them with another text or
+    reference."""
+    store = Predictions(folder, name)
+    for example in examples:
+        there = store.records.get(example.id)
+        if there is not None and (there.get("problem"), there.get("gold")) != (example.problem, example.answer):
+            raise ValueError(
+                f"{store.path}: {example.id} was answered when it was another question (the data have changed since): "
+                "give another folder, or remove this file"
+            )
+    return store
+
+
+def same_evaluation(folder: Path, about: Mapping[str, Any], flag: str = "--output=") -> None:
+    """Writes what makes this evaluation into a new folder, or checks that the folder's is the same. flag: what stands
+    in front of the folder in errors.
 
     ValueError lists the differences: predictions of two models or two decodings must not mix. A folder without any
     takes the new description: a command that was refused must not stand in the way of the one that corrects it.
@@ -63,21 +79,21 @@ def same_evaluation(folder: Path, about: Mapping[str, Any]) -> None:
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
         if others:
             raise ValueError(
-                f"--output={folder} holds {', '.join(others[:5])} and no evaluation: give an empty or a new folder"
+                f"{flag}{folder} holds {', '.join(others[:5])} and no evaluation: give an empty or a new folder"
             )
         write_atomic(file, content)
         return
     try:
         there = dict(json.loads(file.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): give another --output, or remove this one") from None
+        raise ValueError(f"{file} is damaged ({error}): give another folder, or remove this one") from None
     differing = [key for key in {**there, **about} if there.get(key) != about.get(key)]
     if differing and not any(p.stat().st_size for p in folder.glob("*.jsonl")):
         write_atomic(file, content)
     elif differing:
         lines = "".join(f"\n  {key}: {there.get(key)!r} -> {about.get(key)!r}" for key in differing)
         raise ValueError(
-            f"--output={folder} holds another evaluation; give another folder, remove this one, or restore:{lines}"
+            f"{flag}{folder} holds another evaluation; give another folder, remove this one, or restore:{lines}"
         )
 
 

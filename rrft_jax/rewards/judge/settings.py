@@ -1,4 +1,4 @@
-"""What every judge is given (rubric, demonstrations, limits), and the protocol of a judge's back end."""
+"""The settings of every judge (rubric, demonstrations, limits), and the protocol of a judge's back end."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,7 +9,7 @@ from rrft_jax.rewards.judge.rubric import Rubric, read_rubric
 
 
 @dataclass(frozen=True)
-class Told:
+class JudgeSettings:
     """max_tokens: of a reply. cache: the folder of replies, which judges may share; "": memory alone."""
 
     rubric: Rubric
@@ -19,16 +19,16 @@ class Told:
     cache: str = ""
 
 
-def told(
+def read_settings(
     kind: str, rubric: str = "", demonstrations: str = "", k: int = 6, max_tokens: int = 256, both_orders: bool = True,
     cache: str = "", field: str = "",
-) -> Told:  # fmt: skip
+) -> JudgeSettings:  # fmt: skip
     """Reads the files. field: what stands in front of the options' names in errors. ValueError for one that cannot be
     used."""
     if max_tokens < 1:
         raise ValueError(f"{field}max_tokens={max_tokens} must be positive")
     read = read_rubric(rubric, kind)
-    return Told(read, chosen_demonstrations(demonstrations, k, read), max_tokens, both_orders, cache)
+    return JudgeSettings(read, chosen_demonstrations(demonstrations, k, read), max_tokens, both_orders, cache)
 
 
 @runtime_checkable

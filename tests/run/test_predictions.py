@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rrft_jax.evaluation.predictions import Predictions, fingerprint, same_evaluation
+from rrft_jax.run.predictions import Predictions, fingerprint, same_evaluation
 
 
 def test_what_was_added_is_there_again(tmp_path):
@@ -36,7 +36,7 @@ def test_a_torn_line_is_asked_again_and_a_foreign_one_is_named(tmp_path):
 
 def test_sigkill_loses_no_added_line(tmp_path):
     code = (
-        "import sys, pathlib, itertools; from rrft_jax.evaluation.predictions import Predictions\n"
+        "import sys, pathlib, itertools; from rrft_jax.run.predictions import Predictions\n"
         "store = Predictions(pathlib.Path(sys.argv[1]), 'b')\n"
         "for i in itertools.count():\n store.add({'id': str(i)}); print(i, flush=True)"
     )
@@ -88,7 +88,7 @@ def test_a_folder_without_predictions_takes_the_corrected_command(tmp_path):
     with pytest.raises(ValueError, match=r"another evaluation.*\n  top_p: 0.5 -> 0.6"):
         same_evaluation(tmp_path, {"top_p": 0.6})
     (tmp_path / "about.json").write_text("{")
-    with pytest.raises(ValueError, match=r"about\.json is damaged \(.*give another --output"):
+    with pytest.raises(ValueError, match=r"about\.json is damaged \(.*give another folder"):
         same_evaluation(tmp_path, {"top_p": 0.5})
 
 
