@@ -137,9 +137,10 @@ def run_cell(
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The results that are there, in the order of tasks, methods and seeds."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*-seed*.json"))]
+    """The results that are there, in the order of tasks, methods and seeds; of other folders than the tasks' none."""
     places = list(table_tasks())
+    paths = (path for task in places for path in sorted((folder / task).glob("*-seed*.json")))
+    found = [json.loads(path.read_text()) for path in paths]
     order = lambda r: (places.index(r["task"]), list(METHODS).index(r["method"]), r["seed"])  # noqa: E731
     return sorted(found, key=order)
 
