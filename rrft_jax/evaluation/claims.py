@@ -73,16 +73,16 @@ def claims_table(results: Sequence[Result]) -> str:
     return markdown(["claim", *tasks, ""], rows) if any(any(row[1:]) for row in rows) else ""
 
 
-def _means(results: Sequence[Result], columns: Sequence[Any], domain_in: bool) -> list[float]:
+def _means(results: Sequence[Result], columns: Sequence[Any], in_domain: bool) -> list[float]:
     """Per cent, for every seed the plain mean of its in-domain, or of its out-of-domain columns."""
-    names = [column.name for column in columns if (column.domain == "in") == domain_in]
+    names = [column.name for column in columns if (column.domain == "in") == in_domain]
     return [100 * float(np.mean([r["benchmarks"][name][SCORE]["mean"] for name in names])) for r in results]
 
 
-def _beats(method: str, others: Sequence[str], in_domain: bool = True) -> Claim:
+def _beats(method: str, others: Sequence[str]) -> Claim:
     def find(of, columns):
-        mine = _means(of[method], columns, in_domain)
-        theirs = [_means(of[other], columns, in_domain) for other in others]
+        mine = _means(of[method], columns, True)
+        theirs = [_means(of[other], columns, True) for other in others]
         signs = [compare(mine, other) for other in theirs]
         told = ", ".join(f"{np.mean(other):.1f}" for other in theirs)
         return Finding(-1 if -1 in signs else min(signs), f"{np.mean(mine):.1f} against {told}")
