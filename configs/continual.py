@@ -26,8 +26,8 @@ def get_config(arg=None):
     config.prompt = "ans" if arg.direct else "cot"
     config.seed = 0
 
-    config.train.update({"steps": 20, "prompts": 16, "micro_batches": 2})
-    config.data.range = (0, 0) if arg.data else (0, 160)  # of generated examples a set that ends
+    config.train.update({"steps": 20, "prompts": 32, "micro_batches": 4})
+    config.data.range = (0, 0) if arg.data else (0, 640)  # of generated examples a set that ends: each of them once
     config.rollout.max_completion_length = task.shapes.completion
     config.buckets = {"prompt": (task.shapes.prompt,), "images": (task.shapes.images,), "patches": (64,)}
 
