@@ -43,7 +43,7 @@ flags.DEFINE_float("minutes", 0.0, "Begin no further run after so many minutes; 
 
 HELD_OUT = 128  # pictures of each held-out set
 BASE_SEED = 0  # none of the seeds after it, so that no run sees the base's own pictures again
-STEPS, PROMPTS, GROUP, PEAK = 30, 16, 8, 2e-4  # of GRPO; steps, prompts and peak of its control too
+STEPS, PROMPTS, GROUP, PEAK = 30, 32, 8, 2e-4  # of GRPO; steps, prompts and peak of its control too
 TOWER = ("^vision/",)
 
 
@@ -61,11 +61,11 @@ class Study:
 
 
 STUDIES: Mapping[str, Study] = {
-    "classification": Study("visual_rft.py:classification", 60, 5e-4, ("accuracy_of_questions",)),
-    "navigation": Study("ui_venus.py:navigation", 100, 1e-3, ("step_success", "type_accuracy", "grounding")),
+    "classification": Study("visual_rft.py:classification", 300, 5e-4, ("accuracy_of_questions",)),
+    "navigation": Study("ui_venus.py:navigation", 1000, 1e-3, ("step_success", "type_accuracy", "grounding"), ()),
     "grounding": Study("visual_rft.py:grounding", 150, 1e-3, ("gIoU", "IoU50", "cIoU")),
     "screen": Study("ui_venus.py:screen", 400, 1e-3, ("action_acc", "text_acc", "icon_acc", "wrong_format"), ()),
-    "referring": Study("roborefer.py:", 100, 1e-3, ("near", "mask")),
+    "referring": Study("roborefer.py:", 1500, 1e-3, ("near", "mask"), ()),
     "detection": Study("visual_rft.py:detection", 100, 1e-3, ("score", "AP50", "mAP", "absent_right")),
 }  # fmt: skip
 
@@ -88,10 +88,10 @@ def make_config(name: str, method: str, seed: int, base: str):
         config.optimizer.schedule.peak = study.base_peak
         return config
     config.init = base
-    config.train.update({"steps": STEPS, "prompts": PROMPTS, "micro_batches": 2})
+    config.train.update({"steps": STEPS, "prompts": PROMPTS, "micro_batches": 4})
     config.rollout.group = GROUP
     config.optimizer.update({"b1": 0.9, "b2": 0.98})
-    config.optimizer.schedule.update({"name": "linear", "peak": PEAK, "warmup_steps": 3})
+    config.optimizer.schedule.update({"name": "linear", "peak": PEAK, "warmup_steps": 5})
     config.loss.aggregation = "token_mean"  # as in configs/grpo_counting.py
     return config
 
