@@ -65,7 +65,8 @@ class MemoryPlan:
     Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
     is, and the whole of the batch whose parts are trained on. rollout: the
     sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none; lent:
-    that of a reward which borrows the frozen base, with its adapter, None where none does. The update adds batch,
+    that of a reward which borrows the frozen base, with its adapter, None where none does; counted: that of the filter
+    by rollouts, before there is an optimizer, None where there is no filter. The update adds batch,
     and gradients, activations (estimate) and logits, or later moving, where moments lie on the host: the float32
     gradient, and of the largest parameter both moments, as they come and as they go.
     """
@@ -78,6 +79,7 @@ class MemoryPlan:
     rollout: Drawing | None
     evaluation: Drawing | None
     lent: Drawing | None
+    counted: Drawing | None
     gradients: int
     activations: int
     logits: int
@@ -101,6 +103,10 @@ class MemoryPlan:
     def lending(self) -> int:
         return self.resident + (self.rollout.batch if self.rollout else 0) + (self.lent.total if self.lent else 0)
 
+    @property
+    def filtering(self) -> int:
+        return self.parameters + self.frozen + self.counted.total if self.counted else 0
+
     def evaluation_fits(self, capacity: int) -> bool:
         """Whether the held-out evaluation, where there is one, fits `capacity` bytes; 0: not known."""
         return self.evaluation is None or not capacity or self.evaluating <= capacity
@@ -112,7 +118,7 @@ class MemoryPlan:
     @property
     def most(self) -> int:
         """At any time of the run: the phases come one after the other."""
-        return max(self.sampling, self.lending, self.evaluating, self.updating)
+        return max(self.filtering, self.sampling, self.lending, self.evaluating, self.updating)
 
 
 def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
@@ -125,7 +131,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
     numbers = trained // (2 if config.model.trained_dtype == "bfloat16" else 4)
     weights = _decoding_weights(config, shapes, mesh, family_of(sizes).param_axes)
-    rollout = evaluation = None
+    rollout = evaluation = counted = None
     algorithm = get_algorithm(config.algorithm)
     if algorithm.samples:
         how = config.rollout.compact, config.rollout.cache_parts
@@ -133,6 +139,10 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         rollout = drawing_bytes(config, sizes, mesh, *whole, *how, weights, drawn)
     loan = loan_of(config) if algorithm.samples else None
     lent = lent_bytes(config, loan, sizes, mesh, weights) if loan else None
+    if config.data.filter_rollouts:
+        rows = -(-config.train.prompts // batch_shards(mesh)) * batch_shards(mesh)
+        asked = device_bytes(prompt_shapes(config, sizes, mesh, rows))
+        counted = drawing_bytes(config, sizes, mesh, rows, config.data.filter_rollouts, EVALUATION, 1, weights, asked)
     held = evaluation_rows(config, mesh)
     if held:
         prompts = device_bytes(prompt_shapes(config, sizes, mesh, held))
@@ -146,6 +156,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         rollout=rollout,
         evaluation=evaluation,
         lent=lent,
+        counted=counted,
         # One gradient, and with several micro-batches the float32 sum that it is added to.
         gradients=trained + (update.micro_batches > 1) * numbers * 4,
         activations=activation_bytes(config, sizes, mesh, part, group),

@@ -209,6 +209,9 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
             ("resident all the time", plan.resident),
         ]
     ]
+    if plan.counted:
+        lines = _drawing_lines(plan.counted, config, config.train.prompts, "prompts", config.data.filter_rollouts)
+        blocks.append([*lines, ("rollouts of the filter, before there is an optimizer", plan.filtering)])
     if plan.rollout:
         lines = _drawing_lines(plan.rollout, config, config.train.prompts, "prompts", config.rollout.group)
         blocks.append([*lines, ("sampling, with what is resident (reading, or decoding)", plan.sampling)])

@@ -69,7 +69,7 @@ class Exchange:
     def own(self, batch: HostBatch, drawn: Rollouts) -> None:
         self._own = _arrays(batch, drawn)
 
-    def metrics(self, params: dict, batch: HostBatch) -> dict[str, float]:
+    def metrics(self, params: dict, batch: HostBatch, step: int = 0) -> dict[str, float]:
         """images/exchanged: questions asked again whose own answer ended or has FEW tokens; images/right: of these,
         answered right with their own picture; images/still_right: with the other one too; images/log_prob_change: by
         how many nats the log-prob of a token moves at most, on average over the questions. Empty where there is none.
@@ -81,7 +81,7 @@ class Exchange:
         examples = [batch.examples[i].without_images() for i in rows]
         scores = np.zeros((2, len(rows)))
         if len(rows):
-            scored = self._rewards.score(texts, examples * 2, list(range(len(texts))), 0)
+            scored = self._rewards.score(texts, examples * 2, list(range(len(texts))), step)
             scores = np.nan_to_num(scored.values[scored.names.index(self._metric)]).reshape(2, -1)
         right = scores >= 1
         changes = [change(*(x[i] for x in (*self._own[:FINISHED], *other[:FINISHED]))) for i in rows]

@@ -26,6 +26,7 @@ def evaluate_held_out(
     log: Callable[[list[Group]], None] = lambda groups: None,
     logged: int = 0,
     first: Callable[[HostBatch, Rollouts], None] = lambda batch, drawn: None,
+    step: int = 0,
 ) -> dict[str, float] | None:
     """Metrics '<set>/<name>' over the held-out sets; None if stop(), called after every batch, returned True.
 
@@ -36,6 +37,8 @@ def evaluate_held_out(
     log: takes the first `logged` questions of each set with their answers, in every process. first: takes the first
     batch of the first set with what was generated for it.
     set_metrics: the task's own metrics of a whole set, by name. questions is the number that all are over.
+    step: of the training, for the rewards: one that needs a server stops the run at step 0 if it is out of reach; later
+    its answers count as wrong, and unscored says how many.
     accuracy_reasoned and accuracy_direct are over the answers that open a <think> and those that do not (NaN: none).
     """
     rewards = rewards.only(metric, "format")  # others may cost time and money, and nothing here reads them
@@ -44,7 +47,7 @@ def evaluate_held_out(
         return None
     metrics, groups = {}, []
     for name, (numbers, texts, examples, lengths) in answers.items():
-        values = _values(rewards, texts, examples)
+        values = _values(rewards, texts, examples, step)
         own = list(zip(numbers, values[metric], values["format"], texts, lengths, examples, strict=True))
         if logged:
             shown = [_group(name, sets[name][0], metric, row) for row in own if row[0] < (0, logged)]
@@ -53,16 +56,20 @@ def evaluate_held_out(
             )
         rows = sorted((row for part in all_gather_objects(own) for row in part), key=lambda row: row[0])
         _, scores, form, texts, lengths, examples = map(list, zip(*rows, strict=True))
-        right = np.array(scores) >= 1.0
+        missing = np.isnan(scores)
+        scores = np.nan_to_num(scores)
+        right = scores >= 1.0
         reasons = np.array([opens_thought(text) for text in texts])
         share = lambda hits, among: float(hits[among].mean()) if among.any() else float("nan")  # noqa: E731
         predictions = [Prediction(example, (text,)) for example, text in zip(examples, texts, strict=True)]
         metrics |= {f"{name}/{key}": value for key, value in set_metrics(predictions).items()}
+        if missing.any():
+            metrics[f"{name}/unscored"] = float(missing.sum())
         metrics |= {
             f"{name}/accuracy": float(right.mean()),
             f"{name}/questions": float(len(right)),
             f"{name}/score": float(np.mean(scores)),
-            f"{name}/format": float(np.mean(form)),
+            f"{name}/format": float(np.nan_to_num(form).mean()),
             f"{name}/reasons": float(reasons.mean()),
             f"{name}/accuracy_reasoned": share(right, reasons),
             f"{name}/accuracy_direct": share(right, ~reasons),
@@ -75,7 +82,8 @@ def evaluate_held_out(
 
 def _group(name: str, batch: HostBatch, metric: str, row: tuple) -> Group:
     """A row of the first batch of a set, for the log, with its pictures."""
-    (_, place), score, form, text, length, example = row
+    (_, place), *values, text, length, example = row
+    score, form = (None if np.isnan(value) else float(value) for value in values)
     at = batch.layout.mine.tolist().index(place)
     return Group(
         prompt_id=place, example_id=example.id, prompt=batch.texts[at], answer=example.answer, completions=[text],
@@ -116,9 +124,9 @@ def _answers(
     return answers
 
 
-def _values(rewards: RewardSet, texts: list[str], examples: list) -> dict[str, np.ndarray]:
-    """Reward name -> float64[N], 0 where there is no value; N = 0 where this process holds padding alone."""
+def _values(rewards: RewardSet, texts: list[str], examples: list, step: int) -> dict[str, np.ndarray]:
+    """Reward name -> float64[N], NaN where there is no value; N = 0 where this process holds padding alone."""
     if not texts:
         return {item.name: np.zeros(0) for item in rewards.rewards}
-    scored = rewards.score(texts, examples, list(range(len(texts))), 0)
-    return {name: np.nan_to_num(row) for name, row in zip(scored.names, scored.values, strict=True)}
+    scored = rewards.score(texts, examples, list(range(len(texts))), step)
+    return dict(zip(scored.names, scored.values, strict=True))

@@ -260,11 +260,11 @@ def _held_out(run: Run, state: TrainState, outside: Outside) -> dict[str, float]
         greedy, params, run.processor, run.rewards, run.source.held_out, run.task.metric,
         lambda: asked_to_stop(outside.stop), lambda predictions: run.task.set_metrics(_as_read(run, predictions)),
         lambda groups: outside.journal.write_held_out(state.step, groups), run.config.log.held_out_prompts,
-        exchange.own,
+        exchange.own, state.step,
     )  # fmt: skip
     if metrics and run.config.log.exchanged_pictures and run.source.exchanged is not None:
         if (batch := run_on_all(run.source.exchanged)) is not None:
-            metrics |= exchange.metrics(params, batch)
+            metrics |= exchange.metrics(params, batch, state.step)
     return metrics
 
 

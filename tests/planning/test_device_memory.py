@@ -144,6 +144,20 @@ def test_an_evaluation_is_planned_with_its_own_batch():
     assert drawn.batch > 48 * 64 * NANO.vision.patch_dim * 4
 
 
+def test_rollouts_of_the_filter_are_planned_before_there_is_an_optimizer():
+    """By hand: 32 prompts of 88 tokens with 16 completions of 96 each, beside the parameters alone."""
+    config = base_config()
+    config.algorithm, config.train.prompts, config.data.filter_rollouts = "sft", 32, 16
+    plan = make_plan(config, NANO, one_device())
+    token = 2 * NANO.num_layers * NANO.num_kv_heads * NANO.head_dim * 4
+    assert (plan.counted.prompt_cache, plan.counted.completion_cache) == (32 * 88 * token, 32 * 16 * 96 * token)
+    assert plan.filtering == plan.parameters + plan.frozen + plan.counted.total > plan.evaluating
+    text = describe_plan(plan, config, NANO, one_device(), "")
+    assert re.search(rf"rollouts of the filter.* {plan.filtering / 2**30:.3f} GiB", text), text
+    config.data.filter_rollouts = 0
+    assert make_plan(config, NANO, one_device()).counted is None
+
+
 def test_the_peak_is_that_of_the_largest_phase():
     config = grpo_config()
     config.train.prompts = config.train.micro_batches = config.eval.batch = 4

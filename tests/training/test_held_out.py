@@ -13,6 +13,7 @@ from rrft_jax.parallel.layout import one_row_each
 from rrft_jax.pretrained import ASSETS
 from rrft_jax.processing.processor import encode_completion, load_processor
 from rrft_jax.rewards import reward_set
+from rrft_jax.rewards.values import SetupError, Values, Weighted
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.tasks.task import Prediction
 from rrft_jax.training.batches import HostBatch
@@ -29,7 +30,7 @@ def processor():
     return load_processor(ASSETS / "nano")
 
 
-def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {}, **weights):
+def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {}, step=0, rewards=None, **weights):
     """sets: name -> batches -> rows of (completion, answer, weight)."""
 
     def host_batch(rows):
@@ -50,10 +51,10 @@ def score(processor, sets, stop=lambda: False, set_metrics=lambda predictions: {
             mask[row, 0, : len(ids)] = True
         return SimpleNamespace(tokens=tokens, mask=mask)
 
-    rewards = reward_set(weights or {"accuracy": 1.0, "format": 1.0})
+    rewards = rewards or reward_set(weights or {"accuracy": 1.0, "format": 1.0})
     batches = {name: tuple(host_batch(rows) for rows in batches) for name, batches in sets.items()}
     params = {"the": "parameters"}
-    return evaluate_held_out(generate, params, processor, rewards, batches, "accuracy", stop, set_metrics)
+    return evaluate_held_out(generate, params, processor, rewards, batches, "accuracy", stop, set_metrics, step=step)
 
 
 def test_counts_by_hand(processor):
@@ -86,6 +87,22 @@ def test_it_stops_after_a_batch(processor):
     assert score(processor, sets, lambda: True) is None
     answers = iter([False, True])  # between the two sets
     assert score(processor, sets, lambda: next(answers)) is None
+
+
+def test_a_judge_that_dies_later_makes_answers_wrong_and_is_counted_and_one_that_never_lived_stops_the_run(processor):
+    def judge(completions, examples, group_ids, step):
+        if step == 0:
+            raise SetupError("no judge")
+        return Values([1.0, None, None], {1: "judge: HTTP 502"})
+
+    known = reward_set({"accuracy": 1.0, "format": 1.0})
+    rewards = replace(known, rewards=(Weighted("accuracy", judge), *known.only("format").rewards))
+    sets = {"eval": [[(RIGHT_THOUGHT, "4", 1)] * 3]}
+    metrics = score(processor, sets, rewards=rewards, step=7)
+    assert (metrics["eval/accuracy"], metrics["eval/unscored"], metrics["eval/questions"]) == (pytest.approx(1 / 3), 2, 3)
+    assert "eval/unscored" not in score(processor, sets, step=7)
+    with pytest.raises(SetupError, match="no judge"):
+        score(processor, sets, rewards=rewards)
 
 
 def test_nothing_held_out_gives_nothing(processor):
