@@ -11,7 +11,7 @@ data= and runlocal change, in recipes.py.
 """
 
 from rrft_jax.config.nano import grpo
-from rrft_jax.config.recipes import finish, start
+from rrft_jax.config.recipes import finish, start, token_side
 
 TASKS = ("screen", "navigation")
 PIXELS = {"min_pixels": 2_000_000, "max_pixels": 4_800_000}
@@ -43,7 +43,8 @@ def get_config(arg=None):
             if config.buckets.patches != ("auto",):
                 config.buckets.update({"prompt": (3_072, 7_168), "patches": (10_240, 24_576)})  # a quarter are tokens
         for name in readers:  # which read what the model says of the picture that it sees
-            config.reward_options[name].update({"coordinates": "resized", **limits})
+            side = token_side(given.size)
+            config.reward_options[name].update({"coordinates": "resized", "token_side": side, **limits})
         if given.data and not given.runlocal:
             config.train.epochs = 10.0
     return config

@@ -128,6 +128,9 @@ def test_settings_of_the_other_papers():
     found = load("ui_venus.py", f"navigation,{real}")
     assert (found.train.prompts, found.loss.beta, found.train.freeze) == (256, 1e-3, ("^vision/",))
     assert found.reward_options.action_coordinates.coordinates == "resized"
+    for size, side in (("qwen2.5-vl-7b", 28), ("qwen3-vl-2b", 32)):
+        resized = load("ui_venus.py", f"screen,{size},paper,{INIT},data=/data/x").reward_options.in_box
+        assert (resized.coordinates, resized.token_side) == ("resized", side)
     found = load("roborefer.py", f"paper,2b,{INIT},data=/data/x")
     assert (found.rollout.group, found.train.epochs) == (8, 2.0)
     with pytest.raises(ConfigError, match="task=counting: not one of referring|'counting' is not known"):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from rrft_jax.config.command_line import ConfigError, parse_arg
 from rrft_jax.config.defaults import base_config
+from rrft_jax.data.sizes import SIDE
 from rrft_jax.doors import DoorError
 from rrft_jax.losses.trl import PAPER_ADVANTAGES
 from rrft_jax.models.published_sizes import SIZES, size_file
@@ -93,6 +94,14 @@ def real_size(config: ConfigDict, arg: ConfigDict, supervised: bool) -> None:
     warm, peak = (0.1, 1e-5) if supervised else (0.0, 1e-6)
     config.optimizer.schedule.update({"peak": peak, "warmup_steps": 0, "warmup_ratio": warm})
     config.loss.beta = 0.04
+
+
+def token_side(size: str) -> int:
+    """Pixels a side of a visual token of nano or of a published size."""
+    if size == "nano":
+        return SIDE
+    tower = json.loads(size_file(size).read_text())["vision_config"]
+    return tower["patch_size"] * tower["spatial_merge_size"]
 
 
 def one_card(config: ConfigDict, arg: ConfigDict) -> None:

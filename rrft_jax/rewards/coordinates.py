@@ -56,9 +56,11 @@ def size_of(example: "Example") -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def frame_of(example: "Example", min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS) -> Frame:
+def frame_of(
+    example: "Example", min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS, side: int = SIDE
+) -> Frame:
     """The frame of an example's picture."""
-    return frame(*size_of(example), min_pixels, max_pixels)
+    return frame(*size_of(example), min_pixels, max_pixels, side)
 
 
 def convert(values: Sequence[float], source: str, target: str, frame: Frame) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rrft_jax.answers.actions import Action, read_action, read_published_action, split_reply
-from rrft_jax.data.sizes import MAX_PIXELS, MIN_PIXELS
+from rrft_jax.data.sizes import MAX_PIXELS, MIN_PIXELS, SIDE
 from rrft_jax.rewards.coordinates import convert, frame_of
 from rrft_jax.rewards.symbolic import settle
 from rrft_jax.rewards.values import Values
@@ -60,6 +60,7 @@ def action_coordinates(
     parser: str = "tolerant",
     min_pixels: int = MIN_PIXELS,
     max_pixels: int = MAX_PIXELS,
+    token_side: int = SIDE,
 ) -> Values:
     """Click and LongPress, with the distance d to the gold point: alpha for d < near, alpha / 2 for d < far. Drag: the
     mean of that over its two points. Scroll: 1.5 beta where both points are nearer than `start` and the directions are
@@ -76,7 +77,7 @@ def action_coordinates(
         pixels = lambda point: point  # noqa: E731
         unit = 1.0
         if measure == "diagonal" or coordinates != "pixels":
-            frame = frame_of(example, min_pixels, max_pixels)
+            frame = frame_of(example, min_pixels, max_pixels, token_side)
             pixels = lambda point: convert(point, coordinates, "pixels", frame)  # noqa: E731
             unit = frame.diagonal if measure == "diagonal" else 1.0
 
@@ -134,6 +135,7 @@ def action_step(
     parser: str = "tolerant",
     min_pixels: int = MIN_PIXELS,
     max_pixels: int = MAX_PIXELS,
+    token_side: int = SIDE,
 ) -> Values:
     """Step success: 1.0 where the type is right, every gold point is met within FAR of the diagonal, a scroll's
     direction is right, and a text has F1 0.5 or more; else 0.0. The text of Finished and CallUser is free where gold
@@ -142,7 +144,7 @@ def action_step(
     def judge(said: Action, gold: Action, example: "Example") -> float:
         box = example.metadata.get("box")
         points = [(name, point) for name in ("box", "start", "end") if (point := gold.point(name))]
-        frame = frame_of(example, min_pixels, max_pixels) if points else None
+        frame = frame_of(example, min_pixels, max_pixels, token_side) if points else None
         pixels = lambda point: convert(point, coordinates, "pixels", frame) if frame else point  # noqa: E731
         if gold.name == "Scroll":
             return float(same_direction(said, gold, pixels))

@@ -1,8 +1,8 @@
 """Grounding on a screen (UI-Venus, arXiv 2508.10833): the box or the point of the element that an instruction means.
 
 Gold is metadata `box` in original pixels with the picture's `size`; None: no element fits, which the answer [-1,-1]
-says. `coordinates` says what predictions are written in (`rewards.coordinates`); for resized pixels `min_pixels` and
-`max_pixels` must be those of the processor.
+says. `coordinates` says what predictions are written in (`rewards.coordinates`); for resized pixels `min_pixels`,
+`max_pixels` and `token_side`, the pixels a side of a visual token, must be those of the processor.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rrft_jax.answers.tags import extract_answer
-from rrft_jax.data.sizes import MAX_PIXELS, MIN_PIXELS
+from rrft_jax.data.sizes import MAX_PIXELS, MIN_PIXELS, SIDE
 from rrft_jax.rewards.boxes import NUMBER, Box, as_box
 from rrft_jax.rewards.coordinates import convert, frame_of
 from rrft_jax.rewards.symbolic import settle
@@ -47,6 +47,7 @@ def in_box(
     coordinates: str = "thousandths",
     min_pixels: int = MIN_PIXELS,
     max_pixels: int = MAX_PIXELS,
+    token_side: int = SIDE,
 ) -> Values:
     """1.0 where the predicted point, or the centre of the predicted box, lies in the gold box or on its edge.
 
@@ -63,7 +64,8 @@ def in_box(
         centre = Box(*numbers).centre if len(numbers) == 4 else numbers
         if coordinates == "pixels":
             return float(gold.holds(*centre))
-        return float(gold.holds(*convert(centre, coordinates, "pixels", frame_of(example, min_pixels, max_pixels))))
+        frame = frame_of(example, min_pixels, max_pixels, token_side)
+        return float(gold.holds(*convert(centre, coordinates, "pixels", frame)))
 
     unread = [i for i, text in enumerate(completions) if not _read(text)]
     values = settle(decide, completions, examples)

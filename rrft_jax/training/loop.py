@@ -274,8 +274,9 @@ def _as_read(run: Run, predictions: Sequence[Prediction]) -> list[Prediction]:
     if run.task.rewrite is None:  # perhaps the user's own, whose `summarise` reads them as they are
         return list(predictions)
     options = run.config.reward_options.get(run.task.metric, {})
-    limits = options.get("min_pixels", run.processor.min_pixels), options.get("max_pixels", run.processor.max_pixels)
-    read = place_reader(run.task, options.get("coordinates", ""), *limits)
+    of = run.processor
+    own = {"min_pixels": of.min_pixels, "max_pixels": of.max_pixels, "token_side": of.patch_size * of.merge_size}
+    read = place_reader(run.task, options.get("coordinates", ""), *(options.get(key, own[key]) for key in own))
     return [Prediction(example, [read(text, example) for text in texts]) for example, texts in predictions]
 
 

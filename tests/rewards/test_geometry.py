@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from rrft_jax.answers.actions import ACTIONS, Action, read_action, read_published_action, split_reply, write_action
 from rrft_jax.answers.detections import read_detections, read_published_detections
 from rrft_jax.answers.perceptions import read_perceptions
+from rrft_jax.data.example import Example
 from rrft_jax.rewards.boxes import Box, as_box, giou, iou, iou_table, match, read_boxes
 from rrft_jax.rewards.coordinates import CONVENTIONS, convert, frame, rewrite, written
 from rrft_jax.rewards.points import Region, mask_share, read_points, text_points
+from rrft_jax.rewards.screen_box import in_box
 from rrft_jax.tasks.ui_navigation.generator import rewritten
 from tests.rewards.hostile import hostile_texts
 from tests.timing import within
@@ -118,21 +120,30 @@ def test_10_000_boxes_are_matched_soon():
 @given(
     size=st.tuples(st.integers(28, 4000), st.integers(28, 4000)), corner=st.tuples(*[st.floats(0, 1)] * 4),
     limits=st.sampled_from([(3136, 12_845_056), (3136, 12_544), (2_000_000, 4_800_000)]),
+    side=st.sampled_from([28, 32]),
 )  # fmt: skip
-def test_every_pair_of_conventions(source, target, size, corner, limits):
+def test_every_pair_of_conventions(source, target, size, corner, limits, side):
     """Independently: the share of each side, times that side as the convention counts it."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     width, height = size
     if max(size) / min(size) > 200:
         return
-    seen = frame(width, height, *limits)
-    high, wide = smart_resize(height, width, 28, *limits)
+    seen = frame(width, height, *limits, side)
+    high, wide = smart_resize(height, width, side, *limits)
     sides = {"pixels": (width, height), "resized": (wide, high), "thousandths": (1000, 1000), "unit": (1, 1)}
     says = {name: [share * sides[name][place % 2] for place, share in enumerate(corner)] for name in CONVENTIONS}
     assert convert(says[source], source, target, seen) == pytest.approx(says[target], rel=1e-9, abs=1e-9)
     back = convert(convert(says[source], source, target, seen), target, source, seen)
     assert back == pytest.approx(says[source], rel=1e-9, abs=1e-9)
+
+
+def test_rewards_of_screens_read_resized_pixels_by_the_side_of_a_visual_token():
+    """A picture of 100x100 is one of 96x96 to a processor with tokens of 32 pixels, and of 112x112 with 28."""
+    example = Example("e", "ui_grounding", "?", "", metadata={"size": [100, 100], "box": [91, 91, 99, 99]})
+    for side, middle in ((32, 91.2), (28, 106.4)):
+        limits = {"coordinates": "resized", "min_pixels": 56, "max_pixels": 10**6, "token_side": side}
+        assert in_box([f"[{middle}, {middle}]", "[98.7, 98.7]"], [example] * 2, [0, 0], 0, **limits) == [1, 0]
 
 
 def test_coordinates_as_they_are_written():
