@@ -33,9 +33,11 @@ from rrft_jax.training.parameters import combine, place
 from rrft_jax.training.programs import step_layout
 from rrft_jax.training.step import make_state, make_train_step
 from tests.devices import run_on_devices
+from tests.helpers.rounding import EPS, FACTOR, moved
 from tests.training import runs
 
 NAMES = (*ESTIMATORS, "ppo")
+MOVED = 2  # times that the parameters start from neighbouring floats
 PROMPTS, GROUP, LENGTH, STEPS, UPDATES, WORDS = 4, 4, 5, 6, 4, 31  # a batch and a half of four updates each
 
 
@@ -156,11 +158,16 @@ def measure(name):
         killed[step] = numbers(train(run, again, step, in_flight)[-1][0]).tobytes() == final.tobytes()
     state = jax.tree.map(jnp.copy, whole[0][0])
     forgot = np.abs(numbers(train(run, state, 1)[-1][0]) - final).max()  # draws again with other parameters
+    exact, slack = start()["params"], 0.0
+    for seed in range(MOVED):
+        state = start()
+        state["params"] = jax.tree.map(lambda x, of: jax.device_put(x, of.sharding), moved(exact, seed), exact)
+        slack = max(slack, float(np.abs(numbers(train(run, state)[-1][0]) - final).max()))
     found = {}
     for said, mesh, micro in (("micro-batches", one, 2), ("eight devices", make_mesh(), 0)):
         run, start = set_up(name, mesh, micro)
         found[said] = float(np.abs(numbers(train(run, start())[-1][0]) - final).max())
-    return {"killed": killed, "forgot": float(forgot), "apart": found, "moved": float(np.abs(final).max())}
+    return {"killed": killed, "forgot": float(forgot), "apart": found, "rounding": slack}
 
 
 @pytest.fixture(scope="module")
@@ -176,4 +183,4 @@ def test_nothing_but_the_algorithm_decides_an_update(measured, name):
     found = measured[name]
     assert found["killed"] == dict.fromkeys(map(str, range(1, STEPS)), True)
     assert found["forgot"] > 1e-3  # what was in flight matters
-    assert max(found["apart"].values()) < 1e-5, found["apart"]  # the last bits of sums in another order
+    assert max(found["apart"].values()) <= FACTOR * (found["rounding"] + EPS) < 1e-3, found  # sums in another order
