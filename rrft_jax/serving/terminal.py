@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 HELP = """/image FILE   shows a picture with the next question (repeat it for several)
@@ -12,6 +13,10 @@ HELP = """/image FILE   shows a picture with the next question (repeat it for se
 /help         this list
 /quit         ends, as Ctrl-D does; Ctrl-C stops an answer"""
 Turn = tuple[str, Sequence]
+
+
+class GivenUp(KeyboardInterrupt):
+    """A second Ctrl-C during one answer."""
 
 
 def talk(
@@ -27,61 +32,86 @@ def talk(
 
     reply(turns, number): pieces of the next answer, see `evaluation.answer.make_reply`; number counts the questions.
     prompt: from a question to the user's text. read_image: from the path of /image to a picture. pictures: of the first
-    question. A ValueError of the two is printed, and the conversation stays as it was.
+    question. A ValueError of the two is printed, and the conversation stays as it was. Ctrl-C stops an answer, and ends
+    nothing wherever else it falls; a second one during the same answer raises GivenUp.
     """
     opening: list[Turn] = [] if system is None else [("system", (system,))]
-    turns, waiting, number = list(opening), list(pictures), 0
+    conversation = _Conversation(reply, prompt, read_image, write, opening, list(opening), list(pictures))
     while True:
         try:
-            line = read_line("> " if not waiting else f"[{_count(waiting)}] > ").strip()
+            if not conversation.take(read_line(conversation.invitation()).strip()):
+                return
         except EOFError:
             write("\n")
             return
+        except GivenUp:
+            raise
         except KeyboardInterrupt:
             write("\n(Ctrl-D or /quit ends)\n")
-            continue
+
+
+@dataclass
+class _Conversation:
+    reply: Callable[[Sequence[Turn], int], Iterator[str]]
+    prompt: Callable[[str], str]
+    read_image: Callable[[str], Any]
+    write: Callable[[str], object]
+    opening: list[Turn]
+    turns: list[Turn]
+    waiting: list
+    number: int = 0
+
+    def invitation(self) -> str:
+        return f"[{_count(self.waiting)}] > " if self.waiting else "> "
+
+    def take(self, line: str) -> bool:
+        """Does what a line says; False for /quit."""
         command, _, rest = line.partition(" ")
-        if not line:
-            continue
         if command == "/quit":
-            return
+            return False
         if command == "/help":
-            write(f"{HELP}\n")
+            self.write(f"{HELP}\n")
         elif command == "/reset":
-            turns, waiting = list(opening), []
-            write("(a new conversation)\n")
+            self.turns, self.waiting = list(self.opening), []
+            self.write("(a new conversation)\n")
         elif command == "/image":
-            try:
-                waiting.append(read_image(os.path.expanduser(rest.strip().strip("'\""))))
-                write(f"({_count(waiting)} with the next question)\n")
-            except ValueError as error:
-                write(f"error: {error}\n")
+            self._show(os.path.expanduser(rest.strip().strip("'\"")))
         elif line.startswith("/") and "/" not in command[1:]:
-            write(f"error: {command} is no command: /help lists them\n")
-        else:
-            asked: Turn = "user", (*waiting, prompt(line))
-            try:
-                said = _answer(reply, [*turns, asked], number, write)
-            except ValueError as error:  # too long for the model, or a picture too narrow
-                write(f"error: {error}; /reset begins again\n")
-                continue
-            number += 1
-            if said:  # of an answer that was stopped at once nothing can be continued
-                turns += [asked, ("assistant", (said,))]
-                waiting = []
+            self.write(f"error: {command} is no command: /help lists them\n")
+        elif line:
+            self._ask(line)
+        return True
+
+    def _show(self, path: str) -> None:
+        try:
+            self.waiting.append(self.read_image(path))
+            self.write(f"({_count(self.waiting)} with the next question)\n")
+        except ValueError as error:
+            self.write(f"error: {error}\n")
+
+    def _ask(self, question: str) -> None:
+        asked: Turn = "user", (*self.waiting, self.prompt(question))
+        try:
+            said, stopped = _answer(self.reply([*self.turns, asked], self.number), self.write)
+        except ValueError as error:  # too long for the model, or a picture too narrow
+            self.write(f"error: {error}; /reset begins again\n")
+            return
+        self.number += 1
+        if said:  # of an answer that was stopped at once nothing can be continued
+            self.turns, self.waiting = [*self.turns, asked, ("assistant", (said,))], []
+        self.write(" (stopped)\n" if stopped else "\n")
 
 
-def _answer(reply: Callable, turns: Sequence[Turn], number: int, write: Callable[[str], object]) -> str:
-    """Writes the answer as it comes and returns it, or as much of it as there was before Ctrl-C."""
+def _answer(pieces: Iterator[str], write: Callable[[str], object]) -> tuple[str, bool]:
+    """Writes the answer as it comes; returns it, or as much of it as there was before Ctrl-C, and whether that came."""
     said = ""
     with stopped_by_interrupt() as stopped:
-        for piece in reply(turns, number):
+        for piece in pieces:
             if stopped():
                 break
             said += piece
             write(piece)
-        write(" (stopped)\n" if stopped() else "\n")
-    return said
+        return said, stopped()
 
 
 @contextmanager
@@ -92,7 +122,7 @@ def stopped_by_interrupt() -> Generator[Callable[[], bool], None, None]:
 
     def handle(number: int, frame: Any) -> None:
         if pressed.is_set():
-            raise KeyboardInterrupt
+            raise GivenUp
         pressed.set()
 
     before = signal.signal(signal.SIGINT, handle)

@@ -1,6 +1,13 @@
 """A conversation without a model."""
 
-from rrft_jax.serving.terminal import talk
+import os
+import signal
+
+import pytest
+
+from rrft_jax.serving.terminal import HELP, GivenUp, talk
+
+LEAVE = "\n(Ctrl-D or /quit ends)\n"
 
 
 def told(lines, reply, **options):
@@ -35,3 +42,37 @@ def test_turns_pictures_and_reset():
     ]  # fmt: skip
     assert "error: too long; /reset begins again" in text and "/nonsense is no command" in text
     assert text.count("answer\n") == 3 and "Ctrl-D or /quit ends" in text
+
+
+def test_ctrl_c_right_behind_a_stopped_answer_and_amid_a_command_ends_nothing():
+    """Where the press falls is a matter of microseconds: the handler of the answer may be gone, or not yet."""
+    out, lines = [], iter(["one", "two", "/help", "/quit"])
+
+    def press():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def reply(turns, number):
+        yield "an"
+        if number == 0:
+            press()
+        yield "swer"
+
+    def write(text):
+        out.append(text)
+        if text in (" (stopped)\n", HELP + "\n"):
+            press()
+
+    talk(reply, str, str, read_line=lambda invitation: next(lines), write=write)
+    assert out == ["an", " (stopped)\n", LEAVE, "an", "swer", "\n", HELP + "\n", LEAVE]
+
+
+def test_a_second_ctrl_c_during_an_answer_gives_up():
+    def reply(turns, number):
+        yield "an"
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield "swer"
+
+    with pytest.raises(GivenUp):
+        talk(reply, str, str, read_line=lambda invitation: "one", write=lambda text: None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
