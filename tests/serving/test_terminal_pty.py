@@ -1,4 +1,5 @@
-"""launch/chat.py at a real terminal, with the bundled model."""
+"""launch/chat.py at a real terminal, with the bundled model. Presses elsewhere: test_terminal.py, for Python's readline
+sees a signal that comes right before it waits for keys only at the next key."""
 
 import os
 import pty
@@ -19,7 +20,7 @@ CTRL_C = b"\x03"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid gives a terminal")]
 
 
-def test_an_answer_is_stopped_and_a_press_right_behind_it_ends_nothing():
+def test_an_answer_is_stopped_and_the_conversation_goes_on():
     master, slave = pty.openpty()
     command = ["setsid", "--ctty", "--wait", sys.executable, str(ROOT / "launch" / "chat.py"), "--checkpoint=nano"]
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "TERM": "dumb"}
@@ -34,7 +35,7 @@ def test_an_answer_is_stopped_and_a_press_right_behind_it_ends_nothing():
         deadline, shown = time.monotonic() + LIMIT_S, len(re.findall(words, said))
         while len(re.findall(words, said)) == shown:
             assert time.monotonic() < deadline and chat.poll() is None, said.decode()
-            if select.select([master], [], [], 1.0)[0]:
+            if select.select([master], [], [], 2.0)[0]:
                 said += os.read(master, 4096)
 
     try:
@@ -44,8 +45,6 @@ def test_an_answer_is_stopped_and_a_press_right_behind_it_ends_nothing():
         time.sleep(1)
         os.write(master, CTRL_C)
         wait_for(rb"\(stopped\)")
-        os.write(master, CTRL_C)
-        wait_for(rb"\(Ctrl-D or /quit ends\)")
         os.write(master, b"How many spheres are there?\n")
         wait_for(rb"</answer>")
         os.write(master, b"/quit\n")
