@@ -90,21 +90,25 @@ def draw(methods: dict[str, list[dict]], file: Path) -> None:
         for (i, k), value in np.ndenumerate(mean):
             axes.text(k, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 60 else "k")
     above.suptitle("greedy accuracy in percent, after each stage", fontsize=9)
-    left, right = below.subplots(1, 2)
+    left, middle, right = below.subplots(1, 3)
     for number, (name, results) in enumerate(methods.items()):
         colour = colormaps["tab10"](number)
         for k, result in enumerate(results):
             found = np.array(points(result)).reshape(-1, 3)
             label = name if k == 0 else None
             left.scatter(found[:, 0], found[:, 1], color=colour, label=label if len(found) else None)
+            middle.scatter(found[:, 2], found[:, 1], color=colour, label=label if len(found) else None)
             a, distance = matrix(result), kl(result)
             right.scatter(distance.mean(1), a[1:].mean(1), color=colour, label=label)
-    left.axhline(0, color="grey", linewidth=0.8)
-    left.set(xlabel="gain on the stage's own task, points", ylabel="change on the tasks before, points")
+    for axes in (left, middle):
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.set_ylabel("change on the tasks before, points")
+    left.set_xlabel("gain on the stage's own task, points")
+    middle.set_xlabel("KL to the base, nats an answer")
     base = np.mean([matrix(r)[0].mean() for results in methods.values() for r in results])
     right.axhline(base, color="grey", linewidth=0.8)
     right.set(xlabel="KL to the base, nats an answer", ylabel="accuracy over all tasks, percent")
-    for axes in (left, right):
+    for axes in (left, middle, right):
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110, metadata={"Software": None})

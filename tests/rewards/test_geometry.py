@@ -162,6 +162,10 @@ def test_masks():
     assert mask_share([Region(10, 10), Region(29, 19), Region(30, 19), Region(-1, 10), Region(1e9, 5)], mask) == 0.4
     assert mask_share([Region(0, 10, 40, 20, True)], mask) == 0.5
     assert mask_share([Region(50, 40, 10**6, 10**6, True)], mask) == 0.0
+    whole = np.ones((48, 64), bool)  # beyond the border nothing is right, where an index below 0 would wrap around
+    assert mask_share([Region(0, 0)], whole) == 1.0
+    assert [mask_share([Region(*at)], whole) for at in ((-0.5, 9), (9, -0.5), (64, 9), (9, 48))] == [0.0] * 4
+    assert mask_share([Region(-9, -9, 32, 24, True), Region(-9, -9, 0, 9, True)], whole) == 1.0
     assert text_points("(1, 2, 3, 4) (1,) (1, 2, 3) (0.5, 0.25)", 64, 48) == [Region(1, 2, 3, 4, True), Region(32, 12)]
 
 
