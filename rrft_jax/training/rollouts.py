@@ -147,6 +147,12 @@ def samples_what_it_scores(config: ConfigDict) -> bool:
     return scored_temperature(config) == 1 and not config.loss.full_softmax
 
 
+def draws_what_it_scores(config: ConfigDict) -> bool:
+    """Whether tokens are drawn from the very distribution that the loss scores."""
+    whole = not config.rollout.top_k and config.rollout.top_p == 1 and not config.loss.full_softmax
+    return whole and scored_temperature(config) == config.rollout.temperature
+
+
 def score_batch(
     config: ConfigDict,
     processor: Processor,

@@ -197,6 +197,23 @@ def test_what_cannot_act_is_refused_with_what_would_let_it_act(fields, message):
         check()
 
 
+@pytest.mark.parametrize(
+    ("fields", "acts"),
+    [
+        ({"rollout.top_k": 50}, True), ({"rollout.top_p": 0.9}, True), ({"loss.full_softmax": True}, True),
+        ({"rollout.temperature": 0.9, "loss.temperature": 1.0}, True), ({"rollout.temperature": 0.9}, False),
+    ],
+)  # fmt: skip
+def test_importance_sampling_acts_where_tokens_are_drawn_from_another_distribution_than_is_scored(fields, acts):
+    config = load_config(f"{runs.ROOT}/configs/grpo_counting.py")
+    config.update_from_flattened_dict({**fields, "loss.importance_cap": 2.0})
+    if acts:
+        check_config(config)
+    else:
+        with pytest.raises(ValueError, match="importance_cap=2.0 would change nothing"):
+            check_config(config)
+
+
 def test_they_act_with_several_updates():
     config = load_config(f"{runs.ROOT}/configs/grpo_counting.py")
     config.train.rollout_epochs = 2

@@ -31,7 +31,7 @@ from rrft_jax.training.rollouts import (
     Scored,
     completions_per_prompt,
     draw_batch,
-    samples_what_it_scores,
+    draws_what_it_scores,
     score_batch,
 )
 from rrft_jax.training.step import Batch
@@ -145,7 +145,7 @@ def _check_acts(config: ConfigDict, loss: GRPOLoss, off_policy: bool) -> None:
         for name in sorted(changed & {*of_some, "ratio_level", "surrogate", "off_policy_threshold"} - small_cap):
             if name != "surrogate" or not config.loss.type:
                 refuse(name, MORE_UPDATES)
-    if loss.importance_cap is not None and samples_what_it_scores(config):
+    if loss.importance_cap is not None and draws_what_it_scores(config):
         refuse("importance_cap", "tokens are drawn from the distribution that is scored: it acts with "
                "config.rollout.top_k, top_p, config.loss.full_softmax or another config.loss.temperature")  # fmt: skip
     if not loss.beta:
