@@ -50,7 +50,10 @@ setup(
     entry_points={
         "console_scripts": [
             f"rrft-{name.replace('_', '-')}=rrft_jax.programs:{name}"
-            for name in ("train", "evaluate", "generate", "prepare_data", "report", "serve", "chat", "demo")
+            for name in (
+                "train", "evaluate", "generate", "prepare_data", "report", "serve", "chat", "demo", "compile",
+                "continual", "filter_instances", "judge_bench", "refine_histories", "contact_sheet",
+            )
         ]
     },
     install_requires=[

@@ -1,7 +1,7 @@
 """ANS-SFT: supervised fine-tuning on direct answers. Copy this file for a recipe of your own.
 
     python launch/train.py --config=configs/ans_sft.py                             # visual counting
-    python launch/train.py --config=configs/ans_sft.py:structure                   # counting, structure or spatial
+    python launch/train.py --config=configs/ans_sft.py:structure                   # structure, spatial or another task
     python launch/train.py --config=configs/ans_sft.py:spatial,2b,init=/ckpt/2b,data=/data/spatial
     python launch/train.py --config=configs/ans_sft.py:vqa,data=/data/mine         # your own records
     python launch/train.py --config=configs/ans_sft.py:task=my_task.py:TASK        # your own task

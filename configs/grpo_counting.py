@@ -16,7 +16,7 @@ from rrft_jax.config.recipes import ARGUMENTS, finish
 def get_config(arg=None):
     config = base_config()
     config.algorithm = "grpo"
-    config.task = "auto"  # visual_counting; of the records of data=FOLDER the task they name, else vqa
+    config.task = "auto"  # visual_counting; of records that name no task vqa
     config.prompt = "cot"
     config.seed = 0
 

@@ -1,7 +1,7 @@
 """Reason-RFT: stage 1 is CoT-SFT on the first 1,600 examples, stage 2 GRPO on the others. Copy it for one of your own.
 
     python launch/train.py --config=configs/reason_rft.py                           # visual counting
-    python launch/train.py --config=configs/reason_rft.py:structure                 # counting, structure or spatial
+    python launch/train.py --config=configs/reason_rft.py:structure                 # structure, spatial or another task
     python launch/train.py --config=configs/reason_rft.py:spatial,2b,init=/ckpt/2b,data=/data/spatial
     python launch/train.py --config=configs/reason_rft.py:vqa,data=/data/mine       # your own records
     python launch/train.py --config=configs/reason_rft.py:task=my_task.py:TASK      # your own task

@@ -1,7 +1,7 @@
 """Reason-RFT-Zero: GRPO from the base model. Copy this file for a recipe of your own.
 
     python launch/train.py --config=configs/reason_rft_zero.py                      # visual counting
-    python launch/train.py --config=configs/reason_rft_zero.py:structure            # counting, structure or spatial
+    python launch/train.py --config=configs/reason_rft_zero.py:structure            # structure, spatial or another task
     python launch/train.py --config=configs/reason_rft_zero.py:spatial,2b,init=/ckpt/2b,data=/data/spatial
     python launch/train.py --config=configs/reason_rft_zero.py:vqa,data=/data/mine  # your own records
     python launch/train.py --config=configs/reason_rft_zero.py:task=my_task.py:TASK # your own task

@@ -5,6 +5,8 @@ A checkout has launch/ and configs/ next to the package, a wheel within it.
 
 import runpy
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -14,36 +16,11 @@ def folder_of(name: str) -> Path:
     return package / name if (package / name).is_dir() else package.parent / name
 
 
-def train() -> None:
-    _run("train")
-
-
-def evaluate() -> None:
-    _run("evaluate")
-
-
-def generate() -> None:
-    _run("generate")
-
-
-def prepare_data() -> None:
-    _run("prepare_data")
-
-
-def report() -> None:
-    _run("report")
-
-
-def serve() -> None:
-    _run("serve")
-
-
-def chat() -> None:
-    _run("chat")
-
-
-def demo() -> None:
-    _run("demo")
+def __getattr__(name: str) -> Callable[[], None]:
+    """`rrft_jax.programs:train` and its like, which setup.py makes commands of."""
+    if not name.isidentifier() or not (folder_of("launch") / f"{name}.py").exists():
+        raise AttributeError(name)
+    return partial(_run, name)
 
 
 def _run(name: str) -> None:

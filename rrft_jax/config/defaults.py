@@ -20,7 +20,7 @@ def base_config() -> ConfigDict:
     # own (docs/algorithms.md) | your own: my_algorithm.py:ALGORITHM
     config.algorithm = "grpo"
     config.stage1 = ConfigDict()  # a config of its own, trained first; its result is this one's init. Empty: no stage 1
-    # auto | a task's name | my_task.py:TASK. auto: visual_counting; of records the task they name, of others vqa
+    # auto | a task's name | my_task.py:TASK. auto: visual_counting; vqa of records that name no task
     config.task = "auto"
     config.init = "nano"  # nano | a HuggingFace directory | the workdir of a finished run | a LoRA adapter (merged)
     config.reference = ""  # of the KL penalty, as init; empty: the policy at the start

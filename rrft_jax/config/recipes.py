@@ -36,7 +36,7 @@ def start(arg: str | None, of: Sequence[str] = (), **more: Any) -> tuple[ConfigD
     argument.
 
     The argument names a task by its short name, or as task=NAME or task=my_task.py:TASK. Without one the task is the
-    first, or the one that the records of data=FOLDER name (config.task=auto). of: short names of the only tasks that
+    first, or vqa for records of data=FOLDER that name none (config.task=auto). of: short names of the only tasks that
     the file is for, the default first; empty: all. more: further keys of the argument, with their defaults.
     """
     names = tuple(of) or [task.alias for task in tasks().values()]

@@ -37,7 +37,7 @@ def _settle(config: ConfigDict) -> str:
     if named:
         raise ValueError(
             f"records of {folder} are of {named}, since {why}, and this recipe is of {first}: name the task in the "
-            f"config's argument, as in configs/cot_sft.py:{get_task(named).alias},data={folder}"
+            f"config's argument, as in configs/reason_rft_zero.py:{get_task(named).alias},data={folder}"
         )
     config.task = GENERAL
     return (

@@ -14,7 +14,7 @@ from rrft_jax.tasks.mixture import mixture
 from rrft_jax.tasks.task import Task
 from rrft_jax.tasks.texts import SLOT
 
-AUTO = "auto"  # config.task: the first task; of records, the task that they name, else GENERAL
+AUTO = "auto"  # config.task: the first task; of records that name no task GENERAL
 GENERAL = "vqa"
 GROUP = "rrft_jax.tasks"  # entry points of installed packages
 

@@ -44,5 +44,6 @@ def test_a_task_that_was_named_stays_whatever_the_folder_says(tmp_path):
 
 def test_another_task_needs_its_own_lengths_and_rewards(tmp_path):
     folder = write(tmp_path / "mine", "trance")
-    with pytest.raises(ValueError, match=r"are of spatial_transformation, since .* configs/cot_sft.py:spatial,data="):
+    message = r"are of spatial_transformation, since .* configs/reason_rft_zero.py:spatial,data="
+    with pytest.raises(ValueError, match=message):
         settle_task(recipe("grpo_counting.py", folder))
