@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rrft_jax.answers.detections import read_detections, read_published_detectio
 from rrft_jax.answers.perceptions import read_perceptions
 from rrft_jax.data.example import Example
 from rrft_jax.rewards.boxes import Box, as_box, giou, iou, iou_table, match, read_boxes
-from rrft_jax.rewards.coordinates import CONVENTIONS, convert, frame, rewrite, written
+from rrft_jax.rewards.coordinates import CONVENTIONS, convert, frame, rewrite, size_of, written
 from rrft_jax.rewards.points import Region, mask_share, read_points, text_points
 from rrft_jax.rewards.screen_box import in_box
 from rrft_jax.tasks.ui_navigation.generator import rewritten
@@ -136,6 +137,18 @@ def test_every_pair_of_conventions(source, target, size, corner, limits, side):
     assert convert(says[source], source, target, seen) == pytest.approx(says[target], rel=1e-9, abs=1e-9)
     back = convert(convert(says[source], source, target, seen), target, source, seen)
     assert back == pytest.approx(says[source], rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [None, [640], [6, 4, 3], ["640", "480"], [640, True], [640, math.nan], [0, 480]])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match=r"give the picture's \[width, height\] in pixels"):
+        size_of(Example("e", "t", "?", "", metadata={"size": size}))
+
+
+def test_places_in_a_text_are_rewritten_and_the_place_that_says_there_is_none_is_not():
+    text = "from [0, 240] to (640, 480), or [-1, -1]; (-1, 48, 64, 96)"
+    said = "from [0.0, 500.0] to (1000.0, 1000.0), or [-1, -1]; (-1.5625, 100.0, 100.0, 200.0)"
+    assert re.sub(r"(\.\d+?)0+\b", r"\1", rewrite(text, "pixels", "thousandths", frame(640, 480))) == said
 
 
 def test_rewards_of_screens_read_resized_pixels_by_the_side_of_a_visual_token():
