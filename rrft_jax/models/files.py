@@ -45,6 +45,8 @@ class StoredTensor:
             raise _damaged(self.file, f"{self.name}: {error}") from error
         if not _finite(values):
             raise _damaged(self.file, f"{self.name} holds values that are not finite")
+        if values.dtype == np.float64 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
+            raise _damaged(self.file, f"{self.name} holds numbers that float32 makes infinite")
         return values
 
 

@@ -213,7 +213,7 @@ def test_a_number_that_would_become_infinite_is_named(saved):
     tensors = load_file(saved / SINGLE)
     name = "model.norm.weight"
     save_file(tensors | {name: np.full(tensors[name].shape, 1e300)}, saved / SINGLE)
-    with pytest.raises(ValueError, match=f"{SINGLE}: {name} holds numbers too large for float32"):
+    with pytest.raises(ValueError, match=f"{SINGLE}: .*{name} holds numbers that float32 makes infinite"):
         load_params(saved)
 
 
