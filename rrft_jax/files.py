@@ -60,10 +60,15 @@ def read_json_object(
     return value
 
 
-def read_bounded(file: Path, limit: int) -> bytes:
-    """The bytes of a regular file. OSError where it is none or cannot be read, ValueError for more than `limit`."""
+def check_regular(file: Path) -> None:
+    """OSError for what is no regular file: opening a pipe would wait for ever."""
     if not stat.S_ISREG(os.stat(file).st_mode):
         raise OSError("it is no regular file")
+
+
+def read_bounded(file: Path, limit: int) -> bytes:
+    """The bytes of a regular file. OSError where it is none or cannot be read, ValueError for more than `limit`."""
+    check_regular(file)
     with open(file, "rb") as f:
         content = f.read(limit + 1)
     if len(content) > limit:

@@ -51,7 +51,7 @@ def resolve_init(init: str, name: str = "init") -> Path:
     if not (path / "config.json").is_file():
         raise ValueError(
             f"{name}={init!r}: neither 'nano', a HuggingFace directory (config.json), a finished workdir, nor a LoRA "
-            f"adapter ({peft.CONFIG})"
+            f"adapter ({peft.CONFIG})" + ("" if path.exists() else "; it is not here, and nothing is downloaded")
         )
     return path
 

@@ -14,16 +14,17 @@ from typing import Any
 
 from rrft_jax.answers.tags import split_completion
 from rrft_jax.data.example import IMAGE_MARK
-from rrft_jax.data.values import kind_of, missing, missing_text
+from rrft_jax.data.values import blank, kind_of, missing, missing_text
 
 FIELDS = ("messages", "conversations", "prompt", "completion")
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 # Fields of a turn whose content would be lost, since nothing here reads them. Other fields only describe.
 _UNREAD = (
-    "tool_calls", "function_call", "reasoning_content", "weight", "loss", "mask", "image", "images", "video", "videos",
-    "audio", "audios",
+    "tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "thought", "refusal", "weight",
+    "loss", "mask", "image", "images", "video", "videos", "audio", "audios",
 )  # fmt: skip
 
+_PICTURE = ("image", "image_url", "path", "url")  # fields of a part
 _LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE_MARK)}\s*)+")
 # The instructions of the published templates around a question, which the template of the run puts there again.
 _RULES, _TURN = "### Output Format", "Now, it's your turn!"
@@ -166,7 +167,7 @@ def _turn(turn: Any, name: str, pictures: list, found: Found) -> tuple[str, str]
     if not isinstance(text, str):
         found.append(("wrong type", f"{name} holds {kind_of(text)}; its text belongs there"))
         return role, ""
-    if not text.strip():
+    if blank(text):
         found.append(("empty turn", f"{name} is empty; fill it in or remove the record"))
     elif missing_text(text):
         found.append(("missing field", f"{name} is {text!r}, as tables write what is missing; fill it in"))
@@ -186,10 +187,17 @@ def _part(part: Any, role: str, name: str, pictures: list, found: Found) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, dict) else None
+    named = [part[key] for key in _PICTURE if not missing(part.get(key))] if isinstance(part, dict) else []
     if kind == "text" and isinstance(part.get("text"), str):
+        if any(value != "" for value in named):
+            found.append(("not read", f"{name} holds a picture in a part of type 'text'; give it a part of its own"))
         return part["text"]
     if kind in ("image", "image_url") and role == "user":
-        inside = next((part[key] for key in ("image", "image_url", "path", "url") if not missing(part.get(key))), None)
+        if part.get("text"):
+            found.append(("not read", f"{name} holds text in a part of type {kind!r}; give it a part of its own"))
+        if any(value != named[0] for value in named[1:]):
+            found.append(("contradiction", f"{name} holds a part with two different pictures; keep the right one"))
+        inside = named[0] if named else None
         inside = inside.get("url", inside) if kind == "image_url" and isinstance(inside, dict) else inside
         pictures += [] if inside is None else [inside]
         return IMAGE_MARK

@@ -42,6 +42,11 @@ _WORDS = {
     TEST: {"test", "testing"},
     VALIDATION: {"val", "valid", "validation", "dev", "eval"},
 }
+# What is often a file of records too: another format, packed, or with an ending in capitals.
+_RECORDS_ELSE = re.compile(
+    r".+(?:\.(?:csv|tsv|ndjson|arrow|xlsx)|\.(?:jsonl?|parquet|tar|csv)\.(?:gz|zst|xz|bz2)|\.tgz"
+    r"|\.(?!json$|jsonl$|parquet$|tar$)(?i:json|jsonl|parquet|tar))"
+)
 _NAME_ONE = "name one with config.data.split, or with --split in launch/evaluate.py"
 _PREPARE = "python launch/prepare_data.py --source=... --input={} --data_dir=data"
 
@@ -110,7 +115,8 @@ def read_records(
     folder = Path(folder).expanduser()
     files, mapping = record_files(folder), check_columns(columns)
     files, aside = _of_split(files, split, wanted, folder)
-    tables = sum(path.stat().st_size for path in files if path.suffix == ".parquet")
+    aside += _not_read(folder, files)
+    tables = sum(path.stat().st_size for path in files if path.suffix == ".parquet" and path.is_file())
     if tables > MAX_TABLES:
         command = _PREPARE.format(folder).replace("...", f"parquet --task={task}")
         size = f"{tables / 2**30:.1f} GiB of Parquet files"
@@ -140,7 +146,8 @@ def read_records(
     if problems and strict:
         raise RecordError(f"{len(problems)} problems in {folder}:\n{list_problems(problems)}")
     if not examples:
-        raise RecordError(f"no usable record in {folder}:\n{list_problems(problems, 20)}")
+        why = list_problems(problems, 20) or f"  {', '.join(path.name for path in files[:5])} hold none"
+        raise RecordError(f"no usable record in {folder}:\n{why}")
     return Records(tuple(examples), tuple(problems), aside)
 
 
@@ -167,6 +174,18 @@ def record_files(folder: Path) -> list[Path]:
             f"{others}. Write your records so, or read a published data set once:\n  {_PREPARE.format(folder)}"
         )
     return files
+
+
+def _not_read(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """A note about files next to those that are read which seem to hold records as well."""
+    if not folder.is_dir():
+        return ()
+    others = sorted(path.name for place in {path.parent for path in files} for path in place.iterdir()
+                    if path not in files and _RECORDS_ELSE.fullmatch(path.name))  # fmt: skip
+    listed = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    kinds = ", ".join(f"*{ending}" for ending in ENDINGS)
+    note = f"not read, since only {kinds} are: {listed}; convert or unpack them if they belong to it"
+    return (note,) if others else ()
 
 
 def kind_of_split(stem: str) -> str:

@@ -132,6 +132,8 @@ def build_index(
         kept_sizes.append(size)
         bucket_ids.append(bucket)
     index = Index(tuple(kept), tuple(kept_sizes), np.array(bucket_ids, np.int32), ordered, tuple(skipped))
+    if not kept and not measured:  # no bucket would help
+        raise ValueError(f"no example can be used, for these reasons:\n{index.report()}")
     if not kept:
         listed = ", ".join(f"P={b.prompt_tokens} I={b.images} n={b.patches}" for b in ordered) or "chosen from the data"
         remedy = "enlarge config.buckets or set them to auto, or lower max_pixels"

@@ -28,7 +28,17 @@ from rrft_jax.data import conversations
 from rrft_jax.data.conversations import Conversation, Found
 from rrft_jax.data.example import IMAGE_MARK, Example
 from rrft_jax.data.pictures import BytesPicture, Pictures
-from rrft_jax.data.values import half_character, kind_of, missing, missing_text, parse_records, repeated_key
+from rrft_jax.data.values import (
+    blank,
+    half_character,
+    kind_of,
+    missing,
+    missing_text,
+    number_text,
+    parse_records,
+    repeated_key,
+)
+from rrft_jax.files import check_regular
 
 IMAGE_FOLDERS = ("", "images", "train_images")
 _FIELDS = frozenset({"id", "image", "images", "problem", "answer", "solution", "cot", "system"})
@@ -39,7 +49,7 @@ _FOREIGN_MARK = re.compile(
     r"<\|?(?:image|video|audio|vision)[ _-]?(?:\d+|pad|start|end|token|here|placeholder)?\|?>", re.IGNORECASE
 )
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
-_EXACT = 2**53  # below it a float64 says which whole number is meant
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:[a-z]+/", re.IGNORECASE)  # nothing is downloaded
 _LONGEST_NAME = 1000  # of a picture; what is longer is a picture in text
 
 
@@ -112,6 +122,7 @@ def read_json(path: Path, file: str, remedy: str, mark: bool = False) -> tuple[A
     """The value of a JSON file, or None and what is wrong with it. file: what reports call it; remedy: what to do;
     mark: `parse_records`."""
     try:
+        check_regular(path)
         return parse_records(path.read_bytes(), mark=mark), ()
     except OSError as error:
         message = f"cannot be read ({error.strerror or error})"
@@ -156,6 +167,10 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
     images = _images(record, spoken.pictures, pictures, found)
     system = _optional(record, "system", found)
     cot = _thought(record, problem, answer, found)
+    said = record.get("history")
+    if isinstance(said, list) and any(isinstance(turn, list | dict) for turn in said):  # LLaMA-Factory's pairs
+        message = "has turns in history, which are not read there; write the whole conversation into messages"
+        found.append(("not read", message))
     for field in _UNREAD:
         if not missing(record.get(field)) and record[field] not in ("", [], {}):
             found.append(("not read", f"has {field}, which is not read here; remove it, or the record"))
@@ -172,7 +187,7 @@ def _example(record: dict, pictures: Pictures, task: str, file: str, number: int
             found.append(("wrong marks", f"{name} holds {IMAGE_MARK}, and only a question can hold a picture"))
     if not found:
         problem, history = conversations.place_pictures(problem, history, len(images), found)
-        if not problem.strip() or missing_text(problem):
+        if blank(problem) or missing_text(problem):
             message = f"problem is {problem!r} but for {IMAGE_MARK}; fill it in or remove the record"
             found.append(("empty problem", message))
     return Example(id, task, problem, answer, images, cot, metadata, system, history, spoken.reply)
@@ -211,13 +226,11 @@ def _text(record: dict, field: str, found: Found, numbers: bool = False) -> str:
         found.append(("missing field", f"has no {field}{_instead(record, field)}; add it or remove the record"))
         return ""
     if numbers and isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        # A column of whole numbers with a gap in it is stored as floating-point numbers by most tools.
-        whole = not isinstance(value, int) and value == int(value) and abs(value) < _EXACT
-        value = str(int(value)) if whole else f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+        value = number_text(value)
     if not isinstance(value, str):
         found.append(("wrong type", f"{field} is {kind_of(value)}; make it a string"))
         return ""
-    if not value.strip():
+    if blank(value):
         found.append((f"empty {field}", f"{field} is empty; fill it in or remove the record"))
     elif missing_text(value):
         found.append(("missing field", f"{field} is {value!r}, as tables write what is missing; fill it in"))
@@ -273,7 +286,7 @@ def _answer(record: dict, found: Found, why: str = "") -> str:
         before = len(found)
         text = _text(record, field, found, numbers=True)
         texts[field] = reference_answer(text)
-        if len(found) == before and not texts[field]:
+        if len(found) == before and blank(texts[field]):
             found.append(("empty answer", f"{field} is empty between its tags; fill it in or remove the record"))
         elif len(found) == before and missing_text(texts[field]):
             found.append(("missing field", f"{field} is {texts[field]!r}, as tables write what is missing; fill it in"))
@@ -322,6 +335,10 @@ def _image(field: str, entry: Any, place: int, pictures: Pictures, found: Found)
         return None
     if half := half_character(name):
         found.append(("bad JSON", f"{field} holds {half}; correct the escape"))
+        return None
+    if _ADDRESS.match(name):
+        message = f"{field} is the address {name[:80]!r}; save the picture as a file and give its path"
+        found.append(("missing image", message))
         return None
     image = pictures.find(name)
     if image is None:

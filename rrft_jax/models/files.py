@@ -18,6 +18,7 @@ from rrft_jax.models.names import TensorNames, is_constant
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 READ = ("BF16", "F16", "F32", "F64")  # as safetensors names them; integers and 8-bit floats are quantized weights
 
 
@@ -44,6 +45,8 @@ class StoredTensor:
             raise _damaged(self.file, f"{self.name}: {error}") from error
         if not _finite(values):
             raise _damaged(self.file, f"{self.name} holds values that are not finite")
+        if values.dtype == np.float64 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
+            raise _damaged(self.file, f"{self.name} holds numbers that float32 makes infinite")
         return values
 
 
@@ -150,8 +153,13 @@ def _shards(directory: Path, single: str) -> dict[str, list[str]]:
     if (directory / single).is_file():
         return {single: []}
     if not shards:
+        if (directory / single).is_symlink():
+            raise FileNotFoundError(f"{directory / single} is a link to a file that is not there: download it again")
+        others = sorted(path.name for path in directory.glob("*") if path.suffix in _OTHER_WEIGHTS)
+        but = f", but {shown(', '.join(others))}: shards need their index, and other formats are to be saved as " \
+              "safetensors" if others else ""  # fmt: skip
         raise FileNotFoundError(
-            f"{directory} holds neither {single} nor {INDEX}: give a HuggingFace directory with weights"
+            f"{directory} holds neither {single} nor {INDEX}{but}: give a HuggingFace directory with weights"
         )
     if missing := sorted(f for f in shards if not (directory / f).is_file()):
         raise FileNotFoundError(

@@ -22,8 +22,13 @@ FAMILIES = {  # model_type -> where it is, loaded when asked for
 # What people have and this code does not read -> what to do.
 _REFUSED = {
     "qwen3_vl_moe": "a mixture of experts, and only dense models are read: give the directory of a dense Qwen3-VL",
+    "qwen3_vl_moe_text": "a mixture of experts, and only dense models are read: give the directory of a dense Qwen3-VL",
+    "qwen2_vl_text": "a decoder without its vision tower: give the directory of the whole Qwen2-VL",
+    "qwen2_5_vl_text": "a decoder without its vision tower: give the directory of the whole Qwen2.5-VL",
     "qwen3_vl_text": "a decoder without its vision tower: give the directory of the whole Qwen3-VL",
     "qwen2_5_omni": "an Omni model: give the directory of a Qwen2.5-VL",
+    "qwen2_5_omni_thinker": "a part of an Omni model: give the directory of a Qwen2.5-VL",
+    "qwen3_omni_moe": "an Omni model: give the directory of a dense Qwen3-VL",
 }
 
 

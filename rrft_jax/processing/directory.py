@@ -17,6 +17,7 @@ T = TypeVar("T")
 AGAIN = "get the file again from where the model came from"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _OTHERS = ("special_tokens_map.json", "added_tokens.json", "vocab.json", "config.json")  # that transformers may look at
+_VOCABULARY = ("vocab.json", "merges.txt")  # what tokenizer.json may be made of
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TEMPLATE, OLD_TEMPLATE = "chat_template.jinja", "chat_template.json"
 _LARGE = 2**28  # bytes of a tokenizer
@@ -33,6 +34,9 @@ def load_tokenizer(directory: Path) -> tuple[Any, Path]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} not found: give a whole HuggingFace model directory")
     settings = read_json_object(path, AGAIN)
+    if not (directory / TOKENIZER).is_file() and not all((directory / name).is_file() for name in _VOCABULARY):
+        # transformers would make a tokenizer without a single word
+        raise FileNotFoundError(f"{directory / TOKENIZER} not found: give a whole HuggingFace model directory")
     # transformers asks the model's config for its type alone, but refuses fields of other types than its own.
     model: Any = PreTrainedConfig()
     config = directory / "config.json"
@@ -71,6 +75,7 @@ def _reason(error: BaseException) -> str:
 
 def _damaged_file(directory: Path) -> Path:
     """The file that kept the tokenizer from loading; ValueError where it is no JSON object at all."""
+    _refuse_mark(directory)
     for name in (TOKENIZER, *_OTHERS):
         if (directory / name).is_file():
             read_json_object(directory / name, AGAIN, limit=_LARGE)
@@ -80,6 +85,14 @@ def _damaged_file(directory: Path) -> Path:
     except ValueError:
         return directory / TOKENIZER
     return directory / TOKENIZER_CONFIG
+
+
+def _refuse_mark(directory: Path) -> None:
+    """ValueError for a file with a byte order mark: we read it, transformers blames another file or none."""
+    for file in sorted(directory.glob("*.json")):
+        if file.is_file() and read_bounded(file, _LARGE).startswith(b"\xef\xbb\xbf"):
+            raise ValueError(f"{file}: begins with a byte order mark, which transformers does not read; save it as "
+                             "UTF-8 without one")  # fmt: skip
 
 
 def _template_file(directory: Path, settings: dict) -> Path:
@@ -96,7 +109,10 @@ def _template_file(directory: Path, settings: dict) -> Path:
     if (path := directory / OLD_TEMPLATE).is_file():
         found[OLD_TEMPLATE] = text(read_json_object(path, AGAIN), path, "chat_template")
     if not found:
-        raise ValueError(f"{directory}: no chat template in {TOKENIZER_CONFIG}, {TEMPLATE} or {OLD_TEMPLATE}")
+        raise ValueError(
+            f"{directory}: no chat template in {TOKENIZER_CONFIG}, {TEMPLATE} or {OLD_TEMPLATE}: copy {TEMPLATE} from "
+            "the directory of the model that it was made of"
+        )
     first, *others = found
     if different := [name for name in others if found[name] != found[first]]:
         _log.warning("%s: the chat template of %s is used, and that of %s is another: keep the one that the model was "
@@ -143,9 +159,17 @@ def load_image_processor(
             )["pixel_values"]
         )
     except ValueError as error:
+        _refuse_mark(directory)
         raise ValueError(f"{path}: it processes no image ({error}); {AGAIN}") from None
-    if tried.shape != (across**2, vision.patch_dim) or not np.isfinite(tried).all():
-        raise ValueError(f"{path}: an image becomes {tried.shape} values that are not all finite; {AGAIN}")
+    made, wanted = getattr(tried, "shape", None), (across**2, vision.patch_dim)
+    if made != wanted:
+        kind = config.get("image_processor_type")
+        raise ValueError(
+            f"{path}: with its image_processor_type {kind!r} an image becomes {made or 'other'} values, not the "
+            f"{wanted} that fit vision_config in config.json: take both files from one model"
+        )
+    if not np.isfinite(tried).all():
+        raise ValueError(f"{path}: an image becomes values that are not all finite; {AGAIN}")
     return images
 
 

@@ -1,6 +1,8 @@
 """Whatever `data=` may name: files of every kind, splits, published layouts, and folders that hold nothing to read."""
 
+import gzip
 import json
+import os
 
 import numpy as np
 import pyarrow
@@ -185,6 +187,9 @@ def test_numbers_of_a_table_are_the_decimals_they_stand_for(tmp_path):
     pyarrow.parquet.write_table(table.set_column(2, "answer", decimals), tmp_path / "a.parquet")
     answers = [e.answer for e in read_records(tmp_path).examples]
     assert answers == ["2.5", "7", "0.001", "12345678901234567890.5"]
+    long = pyarrow.array([str(10**37 + k) for k in range(4)]).cast(pyarrow.decimal128(38, 0))
+    pyarrow.parquet.write_table(table.set_column(2, "answer", long), tmp_path / "a.parquet")
+    assert [e.answer for e in read_records(tmp_path).examples] == [str(10**37 + k) for k in range(4)]
 
 
 def test_a_table_with_two_columns_of_one_name(tmp_path):
@@ -202,3 +207,47 @@ def test_times_that_are_missing_are_no_answers(tmp_path):
         pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
         records = read_records(tmp_path)
         assert len(records.examples) == 1 and [p.kind for p in records.problems] == ["missing field"], field
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet", "tar"])
+def test_what_is_no_regular_file_is_listed_and_never_waited_for(tmp_path, ending):
+    write(tmp_path / "good.json", row("a"))
+    os.mkfifo(tmp_path / f"pipe.{ending}")
+    (tmp_path / f"folder.{ending}").mkdir()
+    for name, target in (("loop", "loop"), ("nowhere", "none")):
+        (tmp_path / f"{name}.{ending}").symlink_to(tmp_path / f"{target}.{ending}")
+    records = read_folder(tmp_path, VC)
+    assert ids(records) == ["a"]
+    assert [p.file for p in records.problems] == [f"{name}.{ending}" for name in ("folder", "loop", "nowhere", "pipe")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"id": 1}\n{"id": 2}\n'.encode("utf-16"), "not UTF-8 but UTF-16"),
+        (gzip.compress(b"{}" * 1000), "not JSON but compressed: unpack it"),
+        (json.dumps([row("a"), row("b")], indent=1).encode(), "holds one list of records; name it .json"),
+        (json.dumps([row("a"), row("b")]).encode(), "name the file .json if it is one list of records"),
+    ],
+)
+def test_a_file_that_is_not_lines_is_one_problem(tmp_path, content, words):
+    write(tmp_path / "good.jsonl", row("a"))
+    (tmp_path / "other.jsonl").write_bytes(content)
+    (problem,) = read_folder(tmp_path, VC).problems
+    assert problem.file == "other.jsonl" and words in problem.message
+
+
+def test_files_of_records_that_are_not_read_are_named(tmp_path):
+    write(tmp_path / "a.jsonl", row("a"))
+    assert "not read" not in read_folder(tmp_path, VC).report()
+    for name in ("b.jsonl.gz", "c.csv", "d.JSON", "e.ndjson", "notes.txt", "pictures.zip"):
+        (tmp_path / name).write_text("x")
+    report = read_folder(tmp_path, VC).report()
+    assert "*.tar are: b.jsonl.gz, c.csv, d.JSON, e.ndjson; convert or unpack them" in report
+
+
+def test_files_without_a_record_are_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n")
+    (tmp_path / "b.json").write_text("[]")
+    with pytest.raises(RecordError, match="no usable record in .*\\n  a.jsonl, b.json hold none"):
+        read_folder(tmp_path, VC)

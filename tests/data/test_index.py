@@ -55,6 +55,14 @@ def test_what_fits_nowhere_is_left_out_and_counted():
         build_index(examples[1:3], lambda e: e.problem, measure, [Bucket(4, 1, 8)])
 
 
+def test_buckets_are_not_blamed_for_what_none_would_help():
+    def refuse(example):
+        raise ValueError(f"{example.id} has no cot")
+
+    with pytest.raises(ValueError, match="no example can be used(.|\n)*1 left out, no usable target.*a has no cot"):
+        build_index([example("a")], lambda e: e.problem, measure, BUCKETS, refuse)
+
+
 def test_a_damaged_header_is_its_records_problem(tmp_path):
     path = tmp_path / "a.ico"
     Image.new("RGB", (16, 16)).save(path)

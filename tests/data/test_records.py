@@ -1,5 +1,6 @@
 """The Reason-RFT layout: what is read, and what is said about records that cannot be."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -112,6 +113,29 @@ def test_a_letter_may_stand_for_the_text_of_an_option(folder):
     assert example.cot == "t"
 
 
+@pytest.mark.parametrize(
+    "written, text",
+    [
+        ("3.14159265358979323846", "3.14159265358979323846"),
+        ("12345678901234567.0", "12345678901234567"),
+        ("-0.0", "0"),
+        ("1e-400", "0." + "0" * 399 + "1"),
+        ("1e-9999", "1E-9999"),
+        # what programs print of a float, in more digits than it takes to tell it from others
+        ("0.10000000000000001", "0.1"),
+        ("0.1000000000000000055511151231257827", "0.1"),
+        ("1E5", "100000"),
+    ],
+)
+def test_no_digit_of_a_number_is_lost(folder, written, text):
+    (folder / "records.json").write_text(
+        f'[{{"id": "a", "image": [], "problem": "Q", "answer": {written}, "score": {written}}}]'
+    )
+    (example,) = read_records(folder).examples
+    assert example.answer == text
+    json.dumps(dict(example.metadata))
+
+
 @pytest.mark.parametrize("stored, text", [(5, "5"), (5.0, "5"), (-2.0, "-2"), (2.5, "2.5"), (1e300, "1e+300")])
 def test_a_number_as_answer(folder, stored, text):
     """Whole numbers beside a missing one come out of most table tools as 5.0."""
@@ -135,6 +159,10 @@ def test_a_number_as_answer(folder, stored, text):
         (record(answer="  "), "empty answer", "answer is empty"),
         (record(answer="(absent)", solution="<answer> </answer>"), "empty answer", "between its tags"),
         (record(problem=" "), "empty problem", "problem is empty"),
+        (record(problem="<image>\ufeff"), "empty problem", "but for <image>"),
+        (record(answer="\u200b"), "empty answer", "answer is empty"),
+        (record(image="https://a.b/c.png"), "missing image", "address 'https://a.b/c.png'; save the picture"),
+        (record(image="data:image/png;base64,iVBORw0KGgo="), "missing image", "save the picture as a file"),
         (record(image="c.png"), "missing image", "images/c.png"),
         (record(solution="5"), "contradiction", "'4' and solution '5' differ"),
         (record(image="c" * 300), "missing image", "is not at"),  # longer than a file system's names may be
@@ -253,6 +281,10 @@ def test_folders_that_hold_nothing(tmp_path):
     ("text", "words"),
     [
         (b"", "not valid JSON at line 1, column 1"),
+        ('[{"id": 1}]'.encode("utf-16"), "not UTF-8 but UTF-16"),
+        ('[{"id": 1}]'.encode("utf-16-be"), "not UTF-8 but UTF-16"),
+        (gzip.compress(b"[]"), "not JSON but compressed: unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "not the file but git-lfs's note about it"),
         (b'["\xff"]', "not UTF-8 text at byte 2"),
         (b"[" * 50_000, "not JSON that can be read"),
         (b'[{"id": %s}]' % (b"1" * 5000), "not JSON that can be read"),

@@ -200,6 +200,23 @@ def test_no_weights_at_all(saved):
         load_params(saved)
 
 
+def test_weights_that_are_not_read_are_named(saved):
+    (saved / SINGLE).rename(saved / "model-00001-of-00002.safetensors")
+    with pytest.raises(FileNotFoundError, match="but 'model-00001-of-00002.safetensors': shards need their index"):
+        load_params(saved)
+    (saved / SINGLE).symlink_to(saved / "none")
+    with pytest.raises(FileNotFoundError, match=f"{SINGLE} is a link to a file that is not there"):
+        load_params(saved)
+
+
+def test_a_number_that_would_become_infinite_is_named(saved):
+    tensors = load_file(saved / SINGLE)
+    name = "model.norm.weight"
+    save_file(tensors | {name: np.full(tensors[name].shape, 1e300)}, saved / SINGLE)
+    with pytest.raises(ValueError, match=f"{SINGLE}: .*{name} holds numbers that float32 makes infinite"):
+        load_params(saved)
+
+
 def test_another_architecture_is_refused(saved):
     (saved / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     with pytest.raises(ValueError, match="config.json: model_type is 'qwen3'"):

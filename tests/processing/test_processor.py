@@ -189,3 +189,28 @@ def test_golden_rows_are_read_and_their_patches_made_again(name, qwen):
         assert any(np.array_equal(encoded.patches[0], patches) for patches in made)
         start = stop
     assert start == len(batch["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("tokenizer.json", None, "tokenizer.json not found: give a whole"),
+        ("chat_template.jinja", None, "no chat template in .*: copy chat_template.jinja"),
+        ("preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor"},
+         "preprocessor_config.json: with its image_processor_type 'CLIPImageProcessor' .* vision_config in"),
+        ("config.json", "mark", "config.json: begins with a byte order mark"),
+        ("tokenizer_config.json", "mark", "tokenizer_config.json: begins with a byte order mark"),
+    ],
+)  # fmt: skip
+def test_the_file_to_mend_is_named(nano_directory, tmp_path, name, change, message):
+    shutil.copytree(nano_directory, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
+    file = tmp_path / "m" / name
+    if change is None:
+        file.unlink()
+    elif change == "mark":
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    else:
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        load_processor(tmp_path / "m")
+    assert "\n" not in str(caught.value)

@@ -8,7 +8,8 @@ from typing import Any
 
 from rrft_jax.data.example import Example
 from rrft_jax.data.records import Problem, RecordError, Records, list_problems, read_json, used_id
-from rrft_jax.data.values import kind_of, parse_records
+from rrft_jax.data.values import kind_of, other_content, parse_records
+from rrft_jax.files import check_regular
 
 TASKS = ("visual_counting", "structure_perception", "spatial_transformation", "vqa")
 # Their names in the published files and scripts.
@@ -110,22 +111,40 @@ def read_json_file(path: Path, file: str) -> tuple[Any, tuple[Problem, ...]]:
 def read_lines(path: Path, fields: str) -> Iterator[tuple[int, dict | Problem]]:
     """The objects of a JSON Lines file, or what is wrong with a line, each with its number from 0.
 
-    Empty lines are skipped. fields: what an object has, for the message about a line that holds none.
+    Empty lines are skipped. What keeps the whole file from being read is one problem. fields: what an object has, for
+    the message about a line that holds none.
     """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.strip():
-                continue
-            record = f"record {number}"
-            try:
-                value = parse_records(line, number)
-            except ValueError as error:
-                yield number, Problem(path.name, record, "bad JSON", f"{error}; correct or remove line {number + 1}")
-                continue
-            if not isinstance(value, dict):
-                message = f"is {kind_of(value)} where an object with {fields} belongs"
-                value = Problem(path.name, record, "wrong type", message)
-            yield number, value
+    try:
+        check_regular(path)
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines):
+                if number == 0 and (wrong := _not_lines(line)):
+                    yield 0, Problem(path.name, "", "bad JSON", wrong)
+                    return
+                if line.strip():
+                    yield number, _line(line.rstrip(), number, path.name, fields)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror or error}); correct or remove the file"
+        yield 0, Problem(path.name, "", "bad JSON", message)
+
+
+def _not_lines(first: bytes) -> str:
+    """What a file with this first line is in place of a record a line, and what to do."""
+    if first.removeprefix(b"\xef\xbb\xbf").strip() == b"[":
+        return "holds one list of records; name it .json"
+    return other_content(first)
+
+
+def _line(line: bytes, number: int, file: str, fields: str) -> dict | Problem:
+    record = f"record {number}"
+    try:
+        value = parse_records(line, number)
+    except ValueError as error:
+        return Problem(file, record, "bad JSON", f"{error}; correct or remove line {number + 1}")
+    if isinstance(value, dict):
+        return value
+    remedy = "; name the file .json if it is one list of records" if isinstance(value, list) else ""
+    return Problem(file, record, "wrong type", f"is {kind_of(value)} where an object with {fields} belongs{remedy}")
 
 
 def source_folder(folder: str | Path, layout: str) -> Path:

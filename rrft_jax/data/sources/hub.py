@@ -81,8 +81,6 @@ def as_record(row: Mapping[str, Any], mapping: Mapping[str, str], label: str, nu
             found = next((other for other in others if record.get(other) is not None), None)
             if found is not None and not (name == "images" and found == "image"):
                 record[name] = record.pop(found)
-    if isinstance(record.get("answer"), int | float) and not isinstance(record["answer"], bool):
-        record["answer"] = str(record["answer"])
     if record.get("image") is None and record.get("images") is None:
         record["images"] = []
     return {"id": f"{label}-{number:06d}"} | {name: value for name, value in record.items() if value is not None}

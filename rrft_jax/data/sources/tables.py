@@ -17,6 +17,7 @@ from typing import Any
 from rrft_jax.data.pictures import Pictures
 from rrft_jax.data.records import IMAGE_FOLDERS, Problem, parse_record, record_name
 from rrft_jax.data.sources.common import Found, Item, Part, known_task, once, read_lines, split_name, unknown_task
+from rrft_jax.files import check_regular
 
 _NUMBERED = re.compile(r"[-_]\d+$")  # train-000.tar, one of several of a split
 
@@ -108,6 +109,7 @@ def parquet_rows(path: Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
+        check_regular(path)
         table = pyarrow.parquet.ParquetFile(path)
         names = table.schema_arrow.names
         # Pictures are large: read the small columns alone where they suffice, and few rows at a time.

@@ -30,6 +30,7 @@ ENDING = ".tar"
 PACKED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif")
 TEXTS = ("txt", "cls")
+UNREAD = ("mp4", "webm", "avi", "mov", "mkv", "mp3", "wav", "flac", "ogg")  # shown to models, not read here
 MAX_TEXT = 2**24  # bytes of a record's JSON or text
 _BLOCK = 512
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -98,12 +99,17 @@ def open_tar(path: Path) -> Tar:
                     members[name] = TarPicture(str(path), name, member.offset_data, member.size)
         with open(path, "rb") as file:  # tarfile takes a damaged header for the end
             file.seek(end)
-            mark = file.read(_BLOCK)
+            mark, more = file.read(_BLOCK), False
+            while mark == bytes(_BLOCK) and not more and (rest := file.read(2**20)):
+                more = any(rest)
             room = file.seek(0, 2)
         members = {name: one for name, one in members.items() if one.offset + one.size <= room}
         if mark != bytes(_BLOCK):
             behind = f"behind member {last} " if last else ""
             wrong("", "bad tar", f"is damaged or cut short {behind}(no end mark there); get or write it again")
+        elif more:
+            what = "holds more behind its end, which is not read"
+            wrong("", "bad tar", f"{what}; keep tar files that were joined apart, or write one anew")
     except Exception as error:  # of many kinds: tarfile checks little of what a header says
         room = path.stat().st_size if path.is_file() else 0
         members = {name: one for name, one in members.items() if one.offset + one.size <= room}
@@ -125,14 +131,19 @@ def tar_rows(
     del columns  # the JSON of a record is read whole or not at all
     tar = open_tar(path)
     samples: dict[str, dict[str, TarPicture]] = {}
+    twice: dict[str, str] = {}
     for name, member in tar.members.items():
         folder, _, file = name.rpartition("/")
         stem, _, ending = file.partition(".")
-        samples.setdefault(f"{folder}/{stem}" if folder else stem, {})[ending.lower()] = member
+        key = f"{folder}/{stem}" if folder else stem
+        if samples.setdefault(key, {}).setdefault(ending.lower(), member) is not member:
+            twice[key] = f"has {name} and {samples[key][ending.lower()].member}; keep the right one"
     for problem in tar.problems:
         yield -1, problem
     for number, (key, parts) in enumerate(samples.items()):
         try:
+            if key in twice:
+                raise ValueError(twice[key])
             yield number, as_record(_record(key, parts), mapping, path.stem, number)
         except (ValueError, OSError) as error:
             yield number, Problem(path.name, f"record {number} (member {key})", "bad record", str(error))
@@ -141,7 +152,9 @@ def tar_rows(
 def _record(key: str, parts: dict[str, TarPicture]) -> dict:
     """The fields of one key's members. ValueError says what is missing or cannot be read."""
     record: dict = {}
-    images = [parts[ending].member for ending in sorted(parts) if ending.rpartition(".")[2] in IMAGES]
+    images = [parts[ending].member for ending in sorted(parts, key=_by_number) if ending.rpartition(".")[2] in IMAGES]
+    if unread := [member.member for ending, member in parts.items() if ending.rpartition(".")[2] in UNREAD]:
+        raise ValueError(f"holds {', '.join(unread)}, which is not read here; remove it, or the record")
     texts = {ending: member for ending, member in parts.items() if ending.rpartition(".")[2] in ("json", *TEXTS)}
     if not texts:
         there = ", ".join(part.member for part in parts.values())
@@ -154,9 +167,14 @@ def _record(key: str, parts: dict[str, TarPicture]) -> dict:
             value = parse_records(content, 0)
             if not isinstance(value, dict):
                 raise ValueError(f"{member.member} holds no JSON object; write the record's fields into one")
-            record |= value
         else:
-            record[ending.rpartition(".")[0] or ending] = content.decode("utf-8").strip()
+            try:
+                value = {ending.rpartition(".")[0] or ending: content.decode("utf-8-sig").strip()}
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{member.member} is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
+        if differ := [field for field in value if field in record and record[field] != value[field]]:
+            raise ValueError(f"{member.member} and another member differ in {differ[0]}; keep the right one")
+        record |= value
     named = [name for name in ("image", "images", "messages", "conversations", "prompt") if name in record]
     if not images and not named:
         raise ValueError(
@@ -166,6 +184,11 @@ def _record(key: str, parts: dict[str, TarPicture]) -> dict:
         record["images"] = images
     record.setdefault("id", key)
     return record
+
+
+def _by_number(ending: str) -> list[tuple[str, int]]:
+    """Sorts 2.png before 10.png."""
+    return [(word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d*)", ending)]
 
 
 def expanded(pattern: str) -> list[Path]:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from string import ascii_uppercase
 from typing import Any
 
 from rrft_jax.answers.markup import folded, plain
 from rrft_jax.data.example import Example
+from rrft_jax.data.values import missing, number_text
 
 FIELDS = ("options", "choices")  # of a record
 _MARK = re.compile(r"(?<![^\s,;:(])\(?([A-Z])[.:)](?=\s)")  # "A. ", "A) ", "A: ", "(A) "
@@ -26,6 +28,8 @@ def by_letter(example: Example) -> Example:
     if not given:
         letter = _letter(example.answer, listed(example.problem))
         return replace(example, answer=letter) if letter else example
+    if len(given) > 1 and example.metadata[given[0]] != example.metadata[given[1]]:
+        raise ValueError(f"{given[0]} and {given[1]} differ; keep the right one")
     options = _options(given[0], example.metadata[given[0]])
     letter = _letter(example.answer, options)
     if letter is None:
@@ -68,8 +72,8 @@ def _options(field: str, value: Any) -> list[str]:
         value = list(value.values())
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= len(ascii_uppercase):
         raise ValueError(f"{field} is {value!r}; make it a list of 2 to {len(ascii_uppercase)} texts")
-    wrong = [text for text in value if isinstance(text, bool) or not isinstance(text, str | int | float)]
-    texts = [" ".join(str(text).split()) for text in value]
+    wrong = [x for x in value if isinstance(x, bool) or not isinstance(x, str | int | float | Decimal) or missing(x)]
+    texts = [" ".join((text if isinstance(text, str) else number_text(text)).split()) for text in value if not wrong]
     if wrong or not all(texts):
         raise ValueError(f"{field} holds {wrong[0] if wrong else ''!r}; make every option a text")
     return texts

@@ -152,3 +152,36 @@ def test_damage_keeps_what_lies_before_it_and_is_never_silent(tmp_path):
     path.write_bytes(content[: picture.offset + 5])
     with pytest.raises(OSError, match="cut.tar:0000.png: its file ends before it does"):
         kept.read()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("0.json", entry(0)), ("0.answer.txt", b"5")], "0.answer.txt and another member differ in answer"),
+        ([("0.json", entry(0)), ("0.meta.json", b'{"answer": "5"}')], "0.meta.json and another member differ"),
+        ([("0.json", entry(0)), ("0.PNG", png(1))], "has 0.PNG and 0.png; keep the right one"),
+        ([("0.json", entry(0)), ("0.mp4", b"x")], "holds 0.mp4, which is not read"),
+        ([("0.problem.txt", b"Q\xff"), ("0.answer.txt", b"5")], "0.problem.txt is not UTF-8 text at byte 1; save"),
+    ],
+)
+def test_members_of_which_one_would_be_lost_are_listed(tmp_path, members, words):
+    path = write(tmp_path / "a.tar", ("0.png", png(0)), *members, ("1.png", png(1)), ("1.json", entry(1)))
+    records = read_folder(path, "vqa")
+    assert said(records) == [("1", "1", 1)]
+    assert words in records.report() and "a.tar, record 0 (member 0): " in records.report()
+
+
+def test_texts_with_a_mark_numbers_and_ten_pictures(tmp_path):
+    pictures = [(f"0.{k}.png", png(k)) for k in range(11)]
+    texts = [("1.problem.txt", b"\xef\xbb\xbfQ?"), ("1.answer.txt", b"\xef\xbb\xbf4"), ("1.png", png(9))]
+    records = read_folder(write(tmp_path / "a.tar", ("0.json", entry(0, answer=5.0)), *pictures, *texts), "vqa")
+    assert said(records) == [("0", "5", *range(11)), ("1", "4", 9)] and records.examples[1].problem == "Q?"
+
+
+def test_what_lies_behind_the_end_is_not_passed_by(tmp_path):
+    first, second = (whole(tmp_path / f"{k}.tar", k, k + 1).read_bytes() for k in range(2))
+    path = tmp_path / "joined.tar"
+    path.write_bytes(first + second)
+    records = read_folder(path, "vqa")
+    assert said(records) == [("0000", "0", 0)]
+    assert [p.kind for p in records.problems] == ["bad tar"] and "holds more behind its end" in records.report()

@@ -54,6 +54,7 @@ def test_options_in_a_field_stand_behind_the_question_and_the_answer_is_a_letter
         ("a", "['cat', 'dog']", "options is .* make it a list of 2 to 26 texts"),
         ("a", ["cat"], "make it a list of 2 to 26 texts"),
         ("a", ["cat", None], "options holds None; make every option a text"),
+        ("a", ["cat", float("nan")], "options holds nan; make every option a text"),
         ("a", {"B": "cat", "A": "dog"}, "options has the keys B, A; name them A, B, ... in order"),
     ],
 )
