@@ -10,7 +10,7 @@ from rrft_jax.answers.tokens import Unreadable, tokenize
 _OPEN, _CLOSE = r"[(\[<{]", r"[)\]>}]"
 # A letter with its decoration, what may follow it (a full stop, or a mark and the text of the option), and the rest.
 _LETTER = re.compile(
-    rf"(?P<open>{_OPEN}\s?)?(?P<letter>[A-Za-z])(?![A-Za-z'’])(?P<close>\s?{_CLOSE})?(?P<mark>\s?[.:,;、)]|\s-(?=\s))?"
+    rf"(?P<open>{_OPEN}\s?)?(?P<letter>[A-Za-z])(?![A-Za-z'’])(?P<close>\s?{_CLOSE})?(?P<mark>\s?[.:,;、)]|\s[-–](?=\s))?"
     r"(?P<rest>.*)",
     re.DOTALL,
 )
@@ -36,6 +36,10 @@ _HEDGES = re.compile(
 _DENYING_OPTION = re.compile(
     r"\s?(?:none of (?:the above|these|them)|not enough (?:information|data)(?: given)?|no|neither|both)", re.IGNORECASE
 )
+_POINTER = re.compile(r"^(?:[-•→⇒∴]|=>|->)\s+")
+_SEVERAL = re.compile(
+    rf"{_OPEN}?[A-J]{_CLOSE}?(?:(?:\s?(?:[,;、&+和与]|,? and\b)\s?){_OPEN}?[A-J]{_CLOSE}?){{1,9}}\.?", re.IGNORECASE
+)
 _VALUE = re.compile(r"\s(?=[\d$\\√π(+-])")
 
 
@@ -54,15 +58,8 @@ def choice(text: str) -> str | None:
 
     Two letters are no commitment, and neither is one that is denied, hedged or asked about.
     """
-    text = re.sub(r"^[-•]\s+", "", conclusion(text))
-    try:
-        tokens = tokenize(text)
-        begins = lead_in(tokens, letters=True)
-        if 0 < begins < len(tokens) and tokens[begins].text == "=":
-            begins += 1
-    except Unreadable:
-        return None
-    found = _LETTER.fullmatch(text, tokens[begins].start) if begins < len(tokens) else None
+    text = _without_lead(text)
+    found = _LETTER.fullmatch(text)
     if found is None:
         return None
     letter, rest = found["letter"], found["rest"]
@@ -76,9 +73,37 @@ def choice(text: str) -> str | None:
         return None
     if _CORRECT.fullmatch(rest.rstrip(" .!")) or _NOT_THE_OTHER.fullmatch(behind.strip()):
         return letter.upper()
-    if closed or mark in tuple(".:)、-"):
+    if closed or mark in tuple(".:)、-–"):
         if mark and _DENYING_OPTION.fullmatch(rest.rstrip(" .!")) or closed and _DENYING_OPTION.fullmatch(behind):
             return letter.upper()
     if mark in (",", ";") or not (closed or mark or _VALUE.match(rest)):
         return None  # neither the text of the option nor anything else that is known
     return None if _OTHER_LETTER.search(rest) or _HEDGES.search(rest) else letter.upper()
+
+
+def several_reference(text: str) -> frozenset[str] | None:
+    """The letters of a reference with two or more right options, "A, C" or "(A) and (C)"; None for another one."""
+    letters = _several(plain(text))
+    return letters if letters and len(letters) > 1 and not re.search(r"(?<![A-Za-z])[a-z](?![a-z])", text) else None
+
+
+def several(text: str) -> frozenset[str] | None:
+    """All the letters that a text commits to, where it lists them and says nothing else."""
+    return _several(_without_lead(text))
+
+
+def _several(text: str) -> frozenset[str] | None:
+    return frozenset(re.findall(r"(?<![A-Z])[A-J](?![A-Z])", text.upper())) if _SEVERAL.fullmatch(text) else None
+
+
+def _without_lead(text: str) -> str:
+    """From the letter on; "" where nothing is left or too much stands there."""
+    text = _POINTER.sub("", conclusion(text))
+    try:
+        tokens = tokenize(text)
+    except Unreadable:
+        return ""
+    begins = lead_in(tokens, letters=True)
+    if 0 < begins < len(tokens) and tokens[begins].text == "=":
+        begins += 1
+    return text[tokens[begins].start :] if begins < len(tokens) else ""

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from rrft_jax.answers import functions
-from rrft_jax.answers.choices import choice, choice_reference
+from rrft_jax.answers.choices import choice, choice_reference, several, several_reference
 from rrft_jax.answers.conclusion import MAX_CHARS, conclusion
 from rrft_jax.answers.evaluate import as_latex, evaluate
 from rrft_jax.answers.exact import UNIT, Exact, NotExact, Undefined, close
 from rrft_jax.answers.expression import Node
 from rrft_jax.answers.formulas import Undecided, same_formula
+from rrft_jax.answers.intervals import INTERVALS, interval
 from rrft_jax.answers.markup import folded, plain
 from rrft_jax.answers.statement import Statement, read_statement
 from rrft_jax.answers.tokens import Unreadable
@@ -44,6 +45,9 @@ def decide(answer: str, gold: str) -> bool | Undecided:
     letter = choice_reference(gold)
     if letter:
         return choice(answer) == letter
+    letters = several_reference(gold)
+    if letters:
+        return several(answer) == letters
     if WORDS.fullmatch(wanted) and says(conclusion(answer), wanted):
         return True
     try:
@@ -88,8 +92,12 @@ def _same(answer: Statement, gold: Statement) -> bool | Undecided:
         return _same_equation(answer, gold)
     if kinds == {"relation"}:
         return _same_relation(answer, gold)
-    if gold.kind == "relation" and answer.kind in ("()", "[]", "[)", "(]"):
+    if gold.kind in INTERVALS and (known := interval(answer)):
+        return _same_items(known, gold)
+    if answer.kind in INTERVALS and gold.kind == "relation":
         return _algebra(answer, gold)
+    if gold.kind == "relation" and answer.kind == "list" and all(part.kind == "relation" for part in answer.parts):
+        return _same_relation(answer, gold)  # x > 1 and x < 5
     if len(answer.parts) != len(gold.parts):
         return False
     if kinds == {"ratio"}:
@@ -99,12 +107,25 @@ def _same(answer: Statement, gold: Statement) -> bool | Undecided:
 
 def _same_items(answer: Statement, gold: Statement) -> bool:
     """Containers and lists of one length. A list is a tuple or a set where the other side is one."""
-    kinds = {answer.kind, gold.kind}
-    if kinds <= {"{}", "or"} or kinds == {"{}", "list"} or all(part.label for part in (*answer.parts, *gold.parts)):
+    kinds, names, wanted = {answer.kind, gold.kind}, _names(answer), _names(gold)
+    one_name = len(names) == len(wanted) == 1 and (names == wanted or "" in names | wanted)
+    labels = {part.label for part in gold.parts}
+    alike = all(part.label and part.label == answer.parts[0].label for part in answer.parts)
+    several = wanted != {""} and (gold.kind == "or" or len(labels) == 1 or alike)  # x = 1 or x = 2; x = 1, x = 2
+    if one_name and (kinds <= {"{}", "or"} or kinds == {"{}", "list"} or (several and answer.kind in ("list", "or"))):
+        return _matched(*([part._replace(label="") for part in side.parts] for side in (answer, gold)))
+    if all(part.label for part in (*answer.parts, *gold.parts)) and (one_name or len(kinds) == 1):
         return _matched(list(answer.parts), gold.parts)
     if len(kinds) > 1 and kinds not in ({"list", "()"}, {"<>", "()"}):
         return False
     return _all(map(_same, answer.parts, gold.parts))
+
+
+def _names(items: Statement) -> set[str]:
+    """What the items are values of. One name, or none, makes them several values of one thing: x_1 = 2, x_2 = 3 too."""
+    names = {part.label for part in items.parts if part.label} or {""}
+    roots = {re.sub(r"_\{?\d+\}?$", "", name) for name in names}
+    return roots if len(roots) == 1 and len(names) == len(items.parts) else names
 
 
 def _same_value(answer: Node, gold: Node) -> bool | Undecided:
@@ -133,11 +154,12 @@ def _same_value(answer: Node, gold: Node) -> bool | Undecided:
 
 def _same_relation(answer: Statement, gold: Statement) -> bool | Undecided:
     try:
-        return sorted(_inequalities(answer.parts)) == sorted(_inequalities(gold.parts))
+        ours = answer.parts if answer.kind == "list" else (answer,)
+        return sorted(sign for one in ours for sign in _inequalities(one.parts)) == sorted(_inequalities(gold.parts))
     except Undefined:
         return False
     except NotExact:
-        return _algebra(answer, gold)
+        return _algebra(answer, gold) if answer.kind == "relation" else False
 
 
 def _inequalities(parts: Sequence) -> list[tuple[str, tuple]]:

@@ -32,13 +32,20 @@ _DENIED = re.compile(
 )
 
 
+_NAMED_FIELD = re.compile(r"\{\s*['\"](?:final[_ ])?answer['\"]\s*:\s*(['\"]?)([^'\"{}:]+)\1\s*\}", re.IGNORECASE)
+_WISH = re.compile(r"(?<=\S)[.,]? I hope (?:it|this|that) is (?:correct|right)\.?$")  # asked for by a well-known prompt
+
+
 def conclusion(text: str) -> str:
     """The part of a text that its answer is read from, in plain spelling; "" of a long text that never says it."""
     text = _last_words(text)
+    if field := _NAMED_FIELD.fullmatch(text.strip()):
+        text = field[2]
     stated = _in_box(text)
     text = markup.plain(text if stated is None else stated)
     if text.isalnum():
         return text
+    text = _WISH.sub("", text)
     reason = _REASON.search(text)
     if reason and reason.start() and not _TAKEN_BACK.search(text, reason.end()):
         text = text[: reason.start()]
@@ -76,5 +83,8 @@ def _in_box(text: str) -> str | None:
         return None
     if lead[1] and lead[1].casefold() not in vocabulary.LEADS and not lead[1].endswith(("是", "为", "案")):
         return None
-    last = text.rfind(opened[0])
-    return text[last:]
+    behind = text[text.rfind(opened[0]) :]
+    for opening, closing in (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        if text[: opened.start()].rstrip().endswith(opening):  # its other end stands behind the box: "$\\boxed{4}$ cm"
+            return behind.replace(closing, " ", 1)
+    return behind

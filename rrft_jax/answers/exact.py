@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
+from rrft_jax.answers.units import LETTERS, UNITS
+
 Monomial = tuple[tuple[str, Fraction], ...]  # (base, exponent), by base; primes are their digits, exponents in (0, 1)
 
+_HALF = Fraction(1, 2)
 _MAX_BITS = 2000
 _MAX_TERMS = 60
 _MAX_ROOT = 64
@@ -24,6 +27,8 @@ _CONSTANTS = {
 }
 UNIT = "unit:"  # what the base of a unit of measure begins with
 THING = "thing:"  # and that of a counted thing
+
+_CLEAR_UNITS = frozenset(UNIT + unit for unit in UNITS.values() if unit not in LETTERS)  # which no variable is called
 
 
 class NotExact(ArithmeticError):
@@ -136,6 +141,8 @@ class Exact:
     def measured_in(self) -> tuple[Monomial, "Exact"]:
         """(units and things that all terms share, the value without them); () where terms differ in them."""
         kinds = {_units(monomial) for monomial, _ in self.terms}
+        if len(kinds) == 2 and self.letters() <= _CLEAR_UNITS:
+            kinds.discard(())  # 12 - 3π cm²
         if len(kinds) != 1:
             return (), self
         units = kinds.pop()
@@ -156,7 +163,12 @@ class Exact:
                 value = Decimal(c.numerator) / Decimal(c.denominator)
                 for base, exponent in monomial:
                     number = _CONSTANTS[base] if base in _CONSTANTS else Decimal(base)
-                    value *= number ** (Decimal(exponent.numerator) / Decimal(exponent.denominator))
+                    if exponent == _HALF:  # ten times as fast as the power
+                        value *= number.sqrt()
+                    elif exponent == 1:
+                        value *= number
+                    else:
+                        value *= number ** (Decimal(exponent.numerator) / Decimal(exponent.denominator))
                 total += value
             return +total
 
@@ -182,11 +194,27 @@ def close(a: Exact, b: Exact) -> bool:
     p, q = a.fraction, b.fraction
     if p is not None and q is not None:
         return abs(p - q) < min(Fraction(1, 2_000_000), Fraction(1, 200_000) * abs(q))
+    if _apart(a, b):
+        return False
     x, y = a.decimal(), b.decimal()
     if x is None or y is None:
         return False
     with localcontext(Context(prec=50)):
         return abs(x - y) < min(Decimal("5e-7"), Decimal("5e-6") * abs(y))
+
+
+def _apart(a: Exact, b: Exact) -> bool:
+    """Whether floats, a hundred times as fast, tell two numbers apart beyond any doubt; False without knowing."""
+    if a.letters() or b.letters():
+        return False
+    parts = []
+    try:
+        for sign, value in ((1, a), (-1, b)):
+            for monomial, c in value.terms:
+                parts.append(sign * float(c) * math.prod(float(_CONSTANTS.get(p, p)) ** float(e) for p, e in monomial))
+    except OverflowError:
+        return False
+    return abs(sum(parts)) > 1e-6 + 1e-9 * sum(map(abs, parts))
 
 
 def is_number(base: str) -> bool:

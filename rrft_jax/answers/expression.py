@@ -21,7 +21,15 @@ FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh log ln lg exp asin acos atan".split()
 )
 _ROOTS = {"sqrt": 2, "cbrt": 3, "fourthroot": 4}
-_CONSTANTS = {"pi": "pi", "Pi": "pi", "PI": "pi", "infinity": "infinity", "Infinity": "infinity", "inf": "infinity"}
+_CONSTANTS = {
+    "pi": "pi",
+    "Pi": "pi",
+    "PI": "pi",
+    "infinity": "infinity",
+    "Infinity": "infinity",
+    "inf": "infinity",
+    "oo": "infinity",
+}
 _CLOSING = {"(": ")", "{": "}", "{.": ".}", "[": "]", "|": "|"}
 _MAX_DEPTH = 30
 _CALLED = frozenset("fghFGHPQ")  # "f(4)" is a value of f, "x(4+y)" a product
@@ -214,11 +222,19 @@ class _Parser:
             self.place -= 1
             node = self.group(text)
             return ("abs", node) if text == "|" else node
+        if text == "angle":  # "∠AOB = 2∠ACB = 120°"
+            named = self.take()
+            if named.kind != "number" and not (named.text.isalpha() and named.text.isupper() and len(named.text) <= 4):
+                raise Unreadable("an angle without a name")
+            return ("letter", f"∠{named.text}")
         if text in units.CURRENCY:
-            amount = self.take()
+            negative = self.at("-")
+            amount = self.tokens[self.place + 1] if negative and self.peek(1) else self.take()
+            self.place += 2 * negative
             if amount.kind != "number":
                 raise Unreadable("a currency without an amount")
-            return ("mul", self.number(amount), ("unit", ((units.UNITS[text], 1),)))
+            node = ("mul", self.number(amount), ("unit", ((units.UNITS[text], 1),)))
+            return ("neg", node) if negative else node
         raise Unreadable(f"{text} is not understood here")
 
     def group(self, opening: str) -> Node:
@@ -375,7 +391,7 @@ class _Parser:
             if self._only_number_in_brackets(node):
                 raise Unreadable("a number in brackets behind a number")
             return text == "(" and read_unit(self.tokens, self.place, node) is None and not self._remark_in_brackets()
-        return text in ("{", "frac") or any(text in names for names in (_ROOTS, FUNCTIONS, GREEK, _CONSTANTS))
+        return text in ("{", "frac", "angle") or any(text in names for names in (_ROOTS, FUNCTIONS, GREEK, _CONSTANTS))
 
     def _only_number_in_brackets(self, node: Node) -> bool:
         return self._number_beside(node) and self._is_number(1) and self.at(")", "]", ahead=2)

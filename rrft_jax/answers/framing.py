@@ -3,8 +3,9 @@
 from rrft_jax.answers import vocabulary
 from rrft_jax.answers.expression import FUNCTIONS
 from rrft_jax.answers.scripts import is_cjk, made_of
-from rrft_jax.answers.tokens import Token
+from rrft_jax.answers.tokens import GREEK, Token
 
+_CONDITIONS = frozenset({"if", "when", "where"})
 _FIGURES = frozenset({"angle", "triangle", "odot"})
 
 # What two words in a row mean for what may follow them, where it is not what the second alone means.
@@ -20,15 +21,15 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
 
     letters: the answer is a letter, which "A" and "I" then are unless the next word makes them an article or a pronoun.
     """
-    place, last = 0, ""
+    place, clause, last = 0, 0, ""
     while place < len(tokens):
         token = tokens[place]
         word = token.text.casefold()
         if token.kind == "symbol" and last and token.text in (":", ","):
-            last = token.text
+            last, clause = token.text, place
         elif letters and token.text in ("-", "–") and last in ("answer", "ans", "choice", "option"):
             last = ":"
-        elif token.kind == "symbol" and token.text in _FIGURES and last in vocabulary.NAMED:
+        elif token.kind == "symbol" and token.text in _FIGURES and (last in vocabulary.NAMED or _begins(tokens, place)):
             last = "angle"
         elif token.kind != "word" or (letters and _is_choice(tokens, place)) or _is_equated(tokens, place):
             break
@@ -43,10 +44,16 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
         else:
             break
         place += 1
+    if _CONDITIONS & {token.text.casefold() for token in tokens[clause:place]}:
+        return 0  # "if the radius is 4" does not say that it is
     glued = place < len(tokens) and last not in (":", ",") and not tokens[place].gap
     if not place or last in (":", ",") or (last in vocabulary.LEADS and not glued):
         return place
+    if last in vocabulary.HAS_NAME and not letters and _is_named_value(tokens, place):
+        return place
     following = tokens[place].text if place < len(tokens) else ""
+    if following == "(" and last in vocabulary.POINTS and not letters:
+        return place
     if following in ("=", "~", ":") or (letters and last in ("letter", "option", "choice")):
         return place
     return 0
@@ -75,9 +82,20 @@ def is_name(text: str) -> bool:
     return text.isascii() and (len(text) == 1 or (len(text) <= 4 and text.isupper() and text.lower() not in known))
 
 
+def _begins(tokens: list[Token], place: int) -> bool:
+    """Whether a sign of a figure begins a sentence about it: "∠ABC is"."""
+    return place == 0 and len(tokens) > 3 and tokens[2].text.casefold() in vocabulary.COPULAS
+
+
 def _is_equated(tokens: list[Token], place: int) -> bool:
     """Whether a word is a variable that is given a value: "y = 5", "a = 4"."""
     return len(tokens[place].text) == 1 and place + 1 < len(tokens) and tokens[place + 1].text in ("=", "~")
+
+
+def _is_named_value(tokens: list[Token], place: int) -> bool:
+    """Whether a letter stands there that is given its value: "r = 4", "θ = 60°"."""
+    letter = place + 1 < len(tokens) and (len(tokens[place].text) == 1 or tokens[place].text in GREEK)
+    return letter and tokens[place].kind != "number" and tokens[place + 1].text in ("=", "~")
 
 
 def _is_spoken_of(tokens: list[Token], place: int, last: str) -> bool:
@@ -91,6 +109,8 @@ def _is_choice(tokens: list[Token], place: int) -> bool:
     if len(text) > 1 or not text.isascii():
         return False
     following = tokens[place + 1].text if place + 1 < len(tokens) else ""
+    if text == "I" and following == "would" and place + 2 < len(tokens):
+        return tokens[place + 2].text not in vocabulary.LEADS
     if text in "aAI" and following[:1].islower():
         return following in ("is", "or", "and", "would", "must")
     return True

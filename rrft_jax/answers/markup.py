@@ -4,6 +4,7 @@ Only formatting without meaning is removed. The rest is spelled as the parser (`
 ^{..}, "½" \\frac{1}{2}, every kind of bracket, digit, dash and space its ASCII form.
 """
 
+import html
 import re
 import unicodedata
 
@@ -31,26 +32,36 @@ _FONTS = (
 _WRAPPER = re.compile(rf"\\(?:{_FONTS})\*?\s*\{{")
 _COLOUR = re.compile(r"\\(?:textcolor|color|colorbox)\s*\{[^{}]{0,40}\}")
 _SPACING = re.compile(
-    r"\\[,;:!> ]|\\(?:quad|qquad|enspace|thinspace|space|displaystyle|textstyle|limits|nolimits|hfill|newline|bf|rm|it)"
+    r"(?<!\\)\\[,;:!> ]|\\(?:quad|qquad|enspace|thinspace|space|displaystyle|textstyle|limits|nolimits|hfill|newline"
+    r"|bf|rm|it|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)"
     r"(?![A-Za-z])|\\(?:hspace|vspace|phantom)\{[^{}]{0,20}\}"
 )
 _SIZED = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|m?left|m?right)(?![A-Za-z])\.?")
-_TIE = re.compile(r"(?<=[\w})])~(?=\\|[A-Za-z])")
+_TIE = re.compile(r"(?<=[\w}){])~(?=\\|[A-Za-z])")
 _DEGREE = re.compile(
     r"\s?\^\s?(?:\{\s?(?:\\(?:circ|degree)|o|°)\s?\}|\\(?:circ|degree)(?![A-Za-z])|[o°](?![A-Za-z]))"
     r"|\s?\\(?:degree|textdegree|circ)(?![A-Za-z])"
 )
 _FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_OVER = re.compile(r"\{([^{}]{1,200})\\over(?![A-Za-z])([^{}]{1,200})\}")
+# Lines below each other, with "&" at most where they are aligned: it is meaning in a matrix or a case distinction.
+_LINES = re.compile(
+    r"^\\begin\{(equation|align|aligned|gather|gathered|split|cases)(\*?)\}((?:[^&\\]|&\s*=|\\(?!begin|end))*)"
+    r"\\end\{\1\2\}[.\s]*$"
+)
 _RAISED_HTML = re.compile(r"<su([pb])>([^<>]{1,20})</su[pb]>", re.IGNORECASE)
 _HTML = re.compile(r"<(b|i|u|em|p|strong|span|code|div|center)>([^<>]*)</\1>", re.IGNORECASE)
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*]*[^\s*])\1(?![\w*])")
 _UNDERLINED = re.compile(r"(?<![\w_])(_{1,2})(?=[^\s_])([^_]*[^\s_])\1(?![\w_])")
-_HEADING = re.compile(r"^#{1,6}\s*(?=\S)")
-_FENCE = re.compile(r"^```\w*\s+|(?<!\s)\s*```$")  # a run of spaces is tried once, not from each of them
+_LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+_HEADING = re.compile(r"^(?:#{1,6}\s*|[*•]\s+)(?=\S)")
+_TICKED = re.compile(r"^[✓✔✅☑]\s*|(?<!\s)\s*[✓✔✅☑]$")
+_UNION = re.compile(r"(?<=[)\]])\s?U\s?(?=[(\[])")
+_FENCE = re.compile(r"^```(?:\w*\s+)?|(?<!\s)\s*```$")  # a run of spaces is tried once, not from each of them
 _QUOTED = re.compile(r"""(?<![\w"'])(["'])([^"']{1,60})\1(?![\w"'])""")
 _CONTRACTED = re.compile(r"\b(it|that|there|here|this|answer)'s\b", re.IGNORECASE)
 _ABBREVIATION = re.compile(
-    r"\b(ans|sq|cu|ft|in|cm|mm|km|kg|yd|lb|oz|hr|min|sec|deg|approx)\.(?=[\s)^]|$)", re.IGNORECASE
+    r"\b(ans|sq|cu|ft|in|cm|mm|km|kg|yd|lb|oz|hr|min|sec|deg|approx)\.(?=[\s)^]|$)|\b(sq|cu)\.(?=[a-z])", re.IGNORECASE
 )
 _LAST_MARK = re.compile(r"(?<![.,;])[.,;]$")
 _SPACED = re.compile(r"\s*([()\[\]{},])\s*")
@@ -59,6 +70,8 @@ BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 def plain(text: str) -> str:
     """The text in plain spelling, lines kept apart by one line break, other space by one space."""
+    if "&" in text:
+        text = html.unescape(text)
     if text.isascii():
         text = text.strip()
         if text.isalnum():
@@ -68,14 +81,14 @@ def plain(text: str) -> str:
     if "\\" in text or "$" in text or "{,}" in text:
         text = _without_latex_dress(text)
     text = _RAISED_HTML.sub(lambda m: ("^" if m[1] in "pP" else "_") + "{" + m[2] + "}", text)
-    text = _HTML.sub(r"\2", text)
+    text = _LINE_BREAK.sub("\n", _HTML.sub(r"\2", text))
     text = _FENCE.sub("", text).strip()
     text = _HEADING.sub("", text)
     for _ in range(2):  # "**_4_**"
         text = _UNDERLINED.sub(r"\2", _EMPHASIS.sub(r"\2", text))
     text = text.replace("`", "'") if text.count("`") == 2 else text
-    text = _DEGREE.sub("°", text)
-    text = _ABBREVIATION.sub(r"\1", text)
+    text = _UNION.sub("∪", _DEGREE.sub("°", text))
+    text = _ABBREVIATION.sub(lambda m: m[1] or m[2] + " ", text)
     text = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
     if "'" in text or '"' in text:
         text = _QUOTED.sub(r"\2", _CONTRACTED.sub(r"\1 is", text))
@@ -105,6 +118,7 @@ def _ascii(text: str) -> str:
     text = _LOWERED.sub(lambda m: "_{" + m[0].translate(_SUBSCRIPT) + "}", text)
     text = _VULGAR.sub(_vulgar, text)
     text = unicodedata.normalize("NFKC", text.translate(_SINGLE)).translate(_SINGLE)
+    text = _TICKED.sub("", text.strip())
     digits = (str(unicodedata.decimal(c)) if c.isdecimal() and not c.isascii() else c for c in text)
     return "".join(digits).strip()
 
@@ -115,10 +129,12 @@ def _vulgar(found: re.Match) -> str:
 
 
 def _without_latex_dress(text: str) -> str:
+    if "\\begin" in text:
+        text = _LINES.sub(lambda m: _one_line(m[3]), text.strip(" $\n"))
     text = text.replace("{,}", ",").replace("\\$", "US$").replace("\\%", "%").replace("\\#", "#").replace("\\_", "_")
-    text = _SIZED.sub("", text)
+    text = _SIZED.sub("", text).replace("{}^", "^")
     text = _COLOUR.sub(" ", text)
-    text = _FRACTION.sub(r"\\frac", text)
+    text = _OVER.sub(r"\\frac{\1}{\2}", _FRACTION.sub(r"\\frac", text))
     text = _TIE.sub(" ", text)
     text = _SPACING.sub(" ", text)
     for opened, closed in ((r"\(", r"\)"), (r"\[", r"\]")):
@@ -128,6 +144,14 @@ def _without_latex_dress(text: str) -> str:
     if dollars.count("$") % 2 == 0:
         text = text.replace("US$", "\0").replace("$", " ").replace("\0", "US$")
     return _unwrapped(text)
+
+
+def _one_line(lines: str) -> str:
+    """Lines as a list. One that begins with "=" goes on with what the last one computes."""
+    first, *others = re.split(r"[,;]?\s*\\\\", lines.replace("&", ""))
+    for other in filter(str.strip, others):
+        first += f" {other}" if other.lstrip().startswith("=") else f", {other}"
+    return first
 
 
 def _unwrapped(text: str) -> str:

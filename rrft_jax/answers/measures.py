@@ -24,13 +24,13 @@ def read_unit(tokens: list[Token], place: int, behind: Node) -> Found | None:
         return None
     (name, power), place = first
     found = [(name, power)]
-    while _text(tokens, place) in ("/", "*", "per"):
-        following = _one_unit(tokens, place + 1, None)
-        if following is None:
+    while place < len(tokens):
+        sign = _text(tokens, place) if _text(tokens, place) in ("/", "*", "per") else ""
+        following = _one_unit(tokens, place + bool(sign), None)
+        if following is None or (not sign and following[0][1] > 0):  # "m s^{-1}" is one unit, "ft in" is not
             break
-        (name, power), after = following
-        found.append((name, power if _text(tokens, place) == "*" else -power))
-        place = after
+        (name, power), place = following
+        found.append((name, power if sign in ("*", "") else -power))
     return ("unit", tuple(found)), place
 
 

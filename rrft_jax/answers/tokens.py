@@ -33,9 +33,9 @@ _TOKEN = re.compile(
     rf"""(?P<space>\s+)
     |(?P<number>(?:{_NUMBER.replace(" ", "[ ]")})(?:[eE][-+]?\d+(?![\w.]))?)
     |\\(?P<command>[A-Za-z]+)
-    |(?P<currency>US\$)
+    |(?P<currency>US\$|(?:USD|EUR|GBP)(?=\s?\d))
     |(?P<word>[A-Za-z\u00c0-\u024f]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+|[\u0400-\u04ff]+|[^\W\d_])
-    |(?P<symbol>\\[{{}}|\\]|\*\*|<=|>=|!=|==|=>|->|\|\||[^\s])""",
+    |(?P<symbol>\\[{{}}|\\]|\+/-|\*\*|<=|>=|!=|==|=>|->|\|\||[^\s])""",
     re.VERBOSE,
 )
 _GREEK = {
@@ -49,12 +49,12 @@ _SYMBOLS = {
     "×": "*", "✕": "*", "✖": "*", "⨯": "*", "·": "*", "⋅": "*", "•": "*", "∙": "*", "・": "*", "∗": "*", "÷": "/",
     "−": "-", "**": "^", "∞": "infinity", "√": "sqrt", "∛": "cbrt", "∜": "fourthroot", "≤": "<=", "≦": "<=", "⩽": "<=",
     "≥": ">=", "≧": ">=", "⩾": ">=", "≠": "!=", "≈": "~", "≃": "~", "≅": "~", "≒": "~", "∼": "~", "≐": "~", "±": "pm",
-    "∓": "mp", "∠": "angle", "∡": "angle", "△": "triangle", "▵": "triangle", "∆": "triangle", "⊙": "odot",
+    "+/-": "pm", "∓": "mp", "∠": "angle", "∡": "angle", "△": "triangle", "▵": "triangle", "∆": "triangle", "⊙": "odot",
     "⊥": "perp", "∥": "parallel", "∪": "cup", "∩": "cap", "∈": "in", "∉": "notin", "∅": "emptyset", "ø": "emptyset",
     "∫": "int", "∑": "sum", "∏": "prod", "⌊": "lfloor", "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil", "→": "to",
     "->": "to", "⇒": "implies", "=>": "implies", "∴": "therefore", "∧": "wedge", "∨": "vee", "\\{": "{.", "\\}": ".}",
     "\\|": "|", "||": "|", "‖": "|", "∣": "|", "‰": "permille", "∝": "propto", "⊂": "subset", "⊆": "subseteq",
-    "ℝ": "R", "⌒": "frown", "US$": "$",
+    "ℝ": "R", "⌒": "frown", "US$": "$", "USD": "$", "EUR": "€", "GBP": "£",
 }  # fmt: skip
 _COMMANDS = {
     "times": "*", "cdot": "*", "ast": "*", "bullet": "*", "div": "/", "leq": "<=", "le": "<=", "leqslant": "<=",

@@ -21,8 +21,10 @@ BEFORE = (
     ratio option choice letter response conclusion
     of in to on at for from with by after before as when which where and
     length width height depth area perimeter volume circumference radius diameter measure size angle side sides segment
+    cost price percentage average mean mode limit speed velocity time rate mass weight age distance profit remainder
+    energy force pressure density temperature shaded region between
     line chord arc triangle circle square rectangle parallelogram trapezoid quadrilateral polygon rhombus hypotenuse
-    base surface distance slope median edge edges face faces vertex vertices degree degrees probability
+    base surface slope median edge edges face faces vertex vertices degree degrees probability
     image picture photo figure diagram scene shown given question problem statement expression equation
     object objects thing things item items shape shapes cube cubes ball balls sphere spheres cylinder cylinders block
     blocks vehicle vehicles car cars bus buses bike bikes bicycle bicycles motorbike motorbikes airplane airplanes plane
@@ -30,7 +32,7 @@ BEFORE = (
     left remain remaining remains visible present different all every each
     see find get obtain count counted found think believe say choose pick select conclude know
     removing subtracting adding removed subtracted added best
-    point points coordinate coordinates intersection midpoint center centre vertex function
+    point points coordinate coordinates intersection midpoint origin center centre vertex function
     equal equals becomes gives yields makes leaves means
     bonne correcte correcta correcto richtige
     die der das ist sind es gibt antwort lösung ergebnis richtige lautet beträgt anzahl objekte insgesamt also
@@ -55,6 +57,12 @@ NAMED = frozenset(
     """of side sides segment line chord arc triangle circle square rectangle parallelogram quadrilateral angle edge
     radius diameter length median base""".split()
 )
+# Nouns that a name with its value may follow: "the radius r = 4", "the line y = 2x + 1".
+HAS_NAME = (NAMED - {"of"}) | frozenset(
+    """equation function area volume perimeter circumference height width depth hypotenuse slope distance probability
+    value sum solution""".split()
+)
+POINTS = frozenset("point points coordinate coordinates vertex center centre midpoint intersection origin".split())
 COPULAS = frozenset("is are equals equal was be".split())
 OF = frozenset({"total", "count"})  # "a total of 4": other words before "of" make something else of it
 # Words that may stand behind the answer and its unit or noun.
@@ -64,7 +72,7 @@ BEHIND = (
     in on at of from total all altogether overall left remain remains remaining exist exists visible present shown
     image picture photo figure diagram scene table ground answer final correct right exactly precisely approximately
     after if subtracting removing taking away adding
-    approx angle long wide high tall object objects item items thing things them seen found counted which
+    approx angle long wide high tall old object objects item items thing things them seen found counted which
     """.split()
     )
     | ADJECTIVES
@@ -92,7 +100,7 @@ QUANTITIES = frozenset(
     minus over under above below more fewer most least between than other another per upper lower max min maximum
     tausend hundert million millionen milliarde milliarden dutzend paar mal mille mil millones mila cientos docenas
     docena decenas veces dozzine volte minimum factorial mod choose with to for by after before when where while until
-    since because then so if once off out
+    since because then so if once off out basis percentile
     """.split()
 )
 SCALES = {
@@ -112,11 +120,13 @@ CARDINALS = {
 
 # Chinese, Japanese and Korean write no spaces: phrases, any number of them in a row.
 BEFORE_CJK = (
-    "正确 最终 答案 回答 结果 结论 选项 选择 应选 应该 应 选 我 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 "
+    "解 正确 最终 答案 回答 结果 结论 选项 选择 应选 应该 应 选 選 我 答 是 为 等于 约为 约等于 大约 大概 约 总共 一共 "
     "总计 共计 共 总数 总和 图中 图片中 图像中 画面中 场景中 还 剩下 剩余 剩 所以 因此 故 则 得 即 有 数量 个数 物体 "
-    "的 面积 周长 长度 体积 半径 直径 角度 角 度数 值 長さ 答え 正解 は 정답 은 는"
+    "的 面积 周长 长度 体积 半径 直径 角度 角 度数 值 長さ 答え 正解 は 정답 은 는 "
+    "還 剩餘 總共 圖中 共有"
 ).split()
 BEHIND_CJK = (
-    "个 個 件 只 隻 条 张 枚 块 颗 辆 人 个人 本 支 台 匹 つ 개 物体 物件 东西 对象 球 球体 立方体 圆柱 圆柱体 方块 "
+    "个 個 件 只 隻 条 张 枚 块 颗 辆 輛 張 條 顆 塊 人 名 位 学生 同学 个人 本 支 台 匹 つ 개 物体 物件 东西 对象 "
+    "球 球体 立方体 圆柱 圆柱体 方块 "
     "红色 蓝色 绿色 黄色 紫色 青色 灰色 棕色 金属 橡胶 大 小 的 です 입니다 다 图形 三角形 正方形 圆 圆形 苹果 汽车 车"
 ).split()
