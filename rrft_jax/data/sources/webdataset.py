@@ -25,6 +25,7 @@ from rrft_jax.data.sources.common import Found
 from rrft_jax.data.sources.hub import as_record
 from rrft_jax.data.sources.tables import find_tables
 from rrft_jax.data.values import parse_records
+from rrft_jax.files import check_regular
 
 ENDING = ".tar"
 PACKED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
@@ -81,6 +82,7 @@ def open_tar(path: Path) -> Tar:
         problems.append(Problem(path.name, member and f"member {member}", kind, message))
 
     try:
+        check_regular(path)
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.size < 0:  # tarfile would go back, and read the same headers for ever
