@@ -61,7 +61,7 @@ class Study:
 
 
 STUDIES: Mapping[str, Study] = {
-    "classification": Study("visual_rft.py:classification", 200, 5e-4, ("accuracy_of_questions",)),
+    "classification": Study("visual_rft.py:classification", 300, 5e-4, ("accuracy_of_questions",)),
     "navigation": Study("ui_venus.py:navigation", 500, 1e-3, ("step_success", "type_accuracy", "grounding"), ()),
     "grounding": Study("visual_rft.py:grounding", 150, 1e-3, ("gIoU", "IoU50", "cIoU")),
     "screen": Study("ui_venus.py:screen", 400, 1e-3, ("action_acc", "text_acc", "icon_acc", "wrong_format"), ()),
