@@ -225,7 +225,7 @@ def test_what_is_no_regular_file_is_listed_and_never_waited_for(tmp_path, ending
     ("content", "words"),
     [
         ('{"id": 1}\n{"id": 2}\n'.encode("utf-16"), "not UTF-8 but UTF-16"),
-        (gzip.compress(b"{}" * 1000), "not JSON but compressed: unpack it"),
+        (gzip.compress(b"{}" * 1000, mtime=0), "not JSON but compressed: unpack it"),
         (json.dumps([row("a"), row("b")], indent=1).encode(), "holds one list of records; name it .json"),
         (json.dumps([row("a"), row("b")]).encode(), "name the file .json if it is one list of records"),
     ],
