@@ -82,9 +82,13 @@ def choice(text: str) -> str | None:
 
 
 def several_reference(text: str) -> frozenset[str] | None:
-    """The letters of a reference with two or more right options, "A, C" or "(A) and (C)"; None for another one."""
+    """The letters of a reference with two or more right options, "A, C" or "(A) and (C)"; None for another one, such as
+    "C, A, B", whose order says something."""
     letters = _several(plain(text))
-    return letters if letters and len(letters) > 1 and not re.search(r"(?<![A-Za-z])[a-z](?![a-z])", text) else None
+    if not letters or len(letters) < 2 or re.search(r"(?<![A-Za-z])[a-z](?![a-z])", text):
+        return None
+    written = re.findall(r"(?<![A-Z])[A-J](?![A-Z])", plain(text).upper())
+    return letters if written == sorted(written) else None
 
 
 def several(text: str) -> frozenset[str] | None:

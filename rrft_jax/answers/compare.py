@@ -92,6 +92,9 @@ def _same(answer: Statement, gold: Statement) -> bool | Undecided:
         return _same_equation(answer, gold)
     if kinds == {"relation"}:
         return _same_relation(answer, gold)
+    if gold.kind == "list" and (wanted := interval(gold)):  # x > 1 and x < 5
+        said = answer if answer.kind in INTERVALS else interval(answer)
+        return said is not None and _same_items(said, wanted)
     if gold.kind in INTERVALS and (known := interval(answer)):
         return _same_items(known, gold)
     if answer.kind in INTERVALS and gold.kind == "relation":

@@ -6,6 +6,7 @@ from rrft_jax.answers.scripts import is_cjk, made_of
 from rrft_jax.answers.tokens import GREEK, Token
 
 _CONDITIONS = frozenset({"if", "when", "where"})
+_COPULAS = frozenset({"is", "are", "was", "be", "equals"})
 _FIGURES = frozenset({"angle", "triangle", "odot"})
 
 # What two words in a row mean for what may follow them, where it is not what the second alone means.
@@ -44,8 +45,8 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
         else:
             break
         place += 1
-    if _CONDITIONS & {token.text.casefold() for token in tokens[clause:place]}:
-        return 0  # "if the radius is 4" does not say that it is
+    if _is_condition([token.text.casefold() for token in tokens[clause:place]]):
+        return 0
     glued = place < len(tokens) and last not in (":", ",") and not tokens[place].gap
     if not place or last in (":", ",") or (last in vocabulary.LEADS and not glued):
         return place
@@ -57,6 +58,15 @@ def lead_in(tokens: list[Token], letters: bool = False) -> int:
     if following in ("=", "~", ":") or (letters and last in ("letter", "option", "choice")):
         return place
     return 0
+
+
+def _is_condition(words: list[str]) -> bool:
+    """Whether a clause only supposes its value, as "if the radius is 4" does; "the number left when cubes are removed
+    is 4" does not, for it has a verb beside that of its condition."""
+    at = next((k for k, word in enumerate(words) if word in _CONDITIONS), None)
+    if at is None:
+        return False
+    return not at or any(word in _COPULAS for word in words[:at]) or sum(word in _COPULAS for word in words[at:]) < 2
 
 
 def trails(tokens: list[Token]) -> bool:

@@ -347,7 +347,7 @@ def _chain(sides: list, signs: set[str], label: str) -> Statement:
             raise Unreadable("a ratio and an equation")
         return Statement("ratio", tuple(sides[::2]), label)
     nodes = [_without_things(node) for node in sides[::2]] if len(sides) > 1 or _computes(sides[0]) else sides
-    nodes = [node for node in nodes if not (label and node is not nodes[-1] and _may_vary(node))]
+    nodes = [node for node in nodes if not (label and _may_vary(node) and node[2] not in nodes[-1])]
     plain = [node for node in nodes if is_numeric(node)]
     if len(nodes) > 1 and not label and len(plain) < len(nodes):
         return Statement("equation", (nodes[0], nodes[-1]))

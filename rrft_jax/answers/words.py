@@ -52,8 +52,9 @@ def _goes_on(tokens: list[Token], wanted: str) -> bool:
 
 
 def _leads_to_words(tokens: list[Token]) -> bool:
-    if tokens[-1].text == "," and tokens[-2].text.casefold() in ("so", "therefore", "thus", "hence"):
+    before, last = ("", *(token.text.casefold() for token in tokens))[-2:]
+    if last == "," and before in ("so", "therefore", "thus", "hence"):
         return lead_in(tokens) == len(tokens)
-    if tokens[-1].text not in (":", "=") and tokens[-1].text.casefold() not in ("is", "are", "be", "ist", "est", "es"):
+    if last not in (":", "=", "is", "are", "be", "ist", "est", "es"):
         return False
     return lead_in(tokens) == len(tokens)

@@ -181,7 +181,7 @@ def _not_read(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     others = sorted(path.name for place in {path.parent for path in files} for path in place.iterdir()
-                    if path not in files and _RECORDS_ELSE.fullmatch(path.name))  # fmt: skip
+                    if _RECORDS_ELSE.fullmatch(path.name) and path not in files)  # fmt: skip
     listed = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     kinds = ", ".join(f"*{ending}" for ending in ENDINGS)
     note = f"not read, since only {kinds} are: {listed}; convert or unpack them if they belong to it"

@@ -46,7 +46,7 @@ def parse_records(text: bytes, line: int = 0, mark: bool = False) -> Any:
         raise ValueError(f"not valid JSON at {where} ({error.msg})") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text at byte {error.start} ({error.reason})") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of open brackets
+    except (ValueError, ArithmeticError, RecursionError) as error:  # thousands of digits or of open brackets
         raise ValueError(f"not JSON that can be read ({str(error).partition(';')[0]})") from None
 
 

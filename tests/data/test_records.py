@@ -283,6 +283,7 @@ def test_folders_that_hold_nothing(tmp_path):
         (b"", "not valid JSON at line 1, column 1"),
         ('[{"id": 1}]'.encode("utf-16"), "not UTF-8 but UTF-16"),
         ('[{"id": 1}]'.encode("utf-16-be"), "not UTF-8 but UTF-16"),
+        (b'[{"answer": 1e-99999999999999999999}]', "not JSON that can be read"),
         (gzip.compress(b"[]", mtime=0), "not JSON but compressed: unpack it"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "not the file but git-lfs's note about it"),
         (b'["\xff"]', "not UTF-8 text at byte 2"),

@@ -10,6 +10,14 @@ from rrft_jax.serving.terminal import HELP, GivenUp, talk
 LEAVE = "\n(Ctrl-D or /quit ends)\n"
 
 
+@pytest.fixture
+def interrupts():
+    """SIGINT as Python handles it: a job in the background of a shell starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def told(lines, reply, **options):
     """What talk wrote while these lines were typed; an exception among them is raised in place of a line."""
     lines, out = iter(lines), []
@@ -44,7 +52,7 @@ def test_turns_pictures_and_reset():
     assert text.count("answer\n") == 3 and "Ctrl-D or /quit ends" in text
 
 
-def test_ctrl_c_right_behind_a_stopped_answer_and_amid_a_command_ends_nothing():
+def test_ctrl_c_right_behind_a_stopped_answer_and_amid_a_command_ends_nothing(interrupts):
     """Where the press falls is a matter of microseconds: the handler of the answer may be gone, or not yet."""
     out, lines = [], iter(["one", "two", "/help", "/quit"])
 
@@ -66,7 +74,7 @@ def test_ctrl_c_right_behind_a_stopped_answer_and_amid_a_command_ends_nothing():
     assert out == ["an", " (stopped)\n", LEAVE, "an", "swer", "\n", HELP + "\n", LEAVE]
 
 
-def test_a_second_ctrl_c_during_an_answer_gives_up():
+def test_a_second_ctrl_c_during_an_answer_gives_up(interrupts):
     def reply(turns, number):
         yield "an"
         os.kill(os.getpid(), signal.SIGINT)

@@ -39,7 +39,7 @@ def test_an_answer_is_stopped_and_the_conversation_goes_on():
                 said += os.read(master, 4096)
 
     try:
-        wait_for(rb"/help lists the commands")
+        wait_for(rb"(?s)/help lists the commands.*> ")
         os.write(master, b"How many cubes are there?\n")
         wait_for(rb"cubes are there\?\r\n")  # the terminal's echo: the question is with the program
         time.sleep(1)

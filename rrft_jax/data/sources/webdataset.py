@@ -174,7 +174,7 @@ def _record(key: str, parts: dict[str, TarPicture]) -> dict:
                 value = {ending.rpartition(".")[0] or ending: content.decode("utf-8-sig").strip()}
             except UnicodeDecodeError as error:
                 raise ValueError(f"{member.member} is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
-        if differ := [field for field in value if field in record and record[field] != value[field]]:
+        if differ := [field for field in value if field in record and str(record[field]) != str(value[field])]:
             raise ValueError(f"{member.member} and another member differ in {differ[0]}; keep the right one")
         record |= value
     named = [name for name in ("image", "images", "messages", "conversations", "prompt") if name in record]
