@@ -242,7 +242,7 @@ def test_killed_between_two_updates_of_one_batch_with_the_next_in_flight(launche
     )
 
 
-MOVED = 3
+MOVED = 2
 ON_DEVICES = """
 import sys, jax, numpy as np
 from tests.helpers.rounding import moved
