@@ -51,7 +51,7 @@ TOWER = ("^vision/",)
 class Study:
     """config: file and argument of GRPO. base_steps, base_peak: of the SFT that makes the base. metrics: the task's
     own, the first decides. frozen: parameters that stay as they are in all runs. The first gradients of an untrained
-    decoder make the tower forget what it can name; `screen` trains it, since it has yet to learn letters and icons."""
+    decoder make the tower forget what it can name; `screen` trains it, since it has yet to learn letters and icons, and `referring`, since it has to learn places."""
 
     config: str
     base_steps: int
@@ -62,7 +62,7 @@ class Study:
 
 STUDIES: Mapping[str, Study] = {
     "classification": Study("visual_rft.py:classification", 300, 5e-4, ("accuracy_of_questions",)),
-    "navigation": Study("ui_venus.py:navigation", 500, 1e-3, ("step_success", "type_accuracy", "grounding"), ()),
+    "navigation": Study("ui_venus.py:navigation", 100, 1e-3, ("step_success", "type_accuracy", "grounding")),
     "grounding": Study("visual_rft.py:grounding", 150, 1e-3, ("gIoU", "IoU50", "cIoU")),
     "screen": Study("ui_venus.py:screen", 400, 1e-3, ("action_acc", "text_acc", "icon_acc", "wrong_format"), ()),
     "referring": Study("roborefer.py:", 700, 1e-3, ("near", "mask"), ()),
