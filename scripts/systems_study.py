@@ -51,7 +51,8 @@ TOWER = ("^vision/",)
 class Study:
     """config: file and argument of GRPO. base_steps, base_peak: of the SFT that makes the base. metrics: the task's
     own, the first decides. frozen: parameters that stay as they are in all runs. The first gradients of an untrained
-    decoder make the tower forget what it can name; `screen` trains it, since it has yet to learn letters and icons, and `referring`, since it has to learn places."""
+    decoder make the tower forget what it can name; `screen` and
+    `referring` train it, since it has yet to learn letters and icons, and places."""
 
     config: str
     base_steps: int
