@@ -1,8 +1,10 @@
 """scripts/nano_mixture.py: what the bundled base is pre-trained on keeps the format, and says its way in one token."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from rrft_jax.answers.tags import reference_answer
@@ -11,15 +13,19 @@ from rrft_jax.rewards import get
 from rrft_jax.rewards.format import is_strict
 from rrft_jax.tasks.registry import get_task
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "nano_mixture.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def mixture():
-    spec = importlib.util.spec_from_file_location("nano_mixture", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("nano_mixture")
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,22 @@ def test_choices_are_named_by_their_letters(mixture):
     said = dict(part.split(" is ") for part in made.answer.rstrip(".").split(". "))
     assert listed == said and sorted(listed.values()) == list("ABCD")
     assert mixture.choices_of(example) == made
+
+
+def test_a_step_of_the_tower_can_be_traced(nano, monkeypatch):
+    """It is run only when a base is made: nothing else would show that the model's own functions have moved on."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setitem(sys.modules, "nano_sizes", script("nano_sizes"))
+    tower = script("pretrain_nano_tower")
+    model = tower.make_model(tower.nano_config(nano))
+    optimizer, _ = tower.make_pretraining_optimizer(1e-3, 10)
+    patches, labels = tower.make_batch(nano, 0)
+
+    def state():
+        head = jax.numpy.zeros((model.config.hidden_size, int(tower.ENDS[-1])))
+        params = {"vision": model.init_params(jax.random.key(0))["vision"], "head": head}
+        return {"params": params, "opt_state": optimizer.init(params)}
+
+    new, losses = jax.eval_shape(tower.make_step(model, optimizer), jax.eval_shape(state), patches, labels)
+    assert losses.shape == (len(tower.HEADS),) and labels.shape == (tower.BATCH, 16, len(tower.HEADS))
+    assert jax.tree.structure(new) == jax.tree.structure(jax.eval_shape(state))
