@@ -9,14 +9,13 @@ from typing import Any
 from rrft_jax.files import parse_json, read_json_object
 from rrft_jax.run.workdir import CONFIG, DONE, SESSIONS, STAGE1, VERSIONS, flatten
 
-Run = dict[str, Any]  # name, path and stage
 Table = dict[str, Any]  # title, head and rows of text, and notes
 
 
-def runs_of(workdirs: Sequence[str | Path]) -> list[Run]:
+def runs_of(workdirs: Sequence[str | Path]) -> list[dict[str, Any]]:
     """The runs in these directories, a first stage before its second: name, path and stage (1, 2, or 0 where a run has
     no first stage). ValueError for a directory without a run."""
-    found: list[Run] = []
+    found: list[dict[str, Any]] = []
     for workdir in map(Path, workdirs):
         stages = {1: workdir / STAGE1, 2: workdir} if (workdir / STAGE1 / CONFIG).exists() else {0: workdir}
         started = {stage: path for stage, path in stages.items() if (path / CONFIG).exists()}

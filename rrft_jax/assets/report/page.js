@@ -153,9 +153,8 @@ function chosen() { // [group, its completions that pass], in order
   }
   return found.sort(by(([, passed]) => ORDERS[order.value](passed[0])));
 }
-function rankIn(group) {
-  const rewards = group.completions.map((one) => one.reward).filter((x) => x !== null);
-  const [most, least] = [Math.max(...rewards), Math.min(...rewards)];
+function rankIn({ completions }) {
+  const most = Math.max(...completions.map(ORDERS.best)), least = -Math.max(...completions.map(ORDERS.worst));
   return ({ reward }) => (most === least ? "" : reward === most ? "best" : reward === least ? "worst" : "");
 }
 function showGroups(limit = PAGE) {
