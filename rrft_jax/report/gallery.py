@@ -37,19 +37,16 @@ def by_question(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _group(group: Mapping[str, Any], run: int, pictures: Pictures) -> dict[str, Any]:
-    at = lambda values, g: values[g] if g < len(values) else None  # noqa: E731
+    columns = {
+        "text": group["completions"], "reward": group["reward"], "advantage": group["advantages"],
+        "length": group["lengths"], "finished": group["finished"],
+    }  # fmt: skip
+    at = lambda columns, g: {name: c[g] if g < len(c) else None for name, c in columns.items()}  # noqa: E731
     return {
         "run": run, "step": group["step"], "id": group["example_id"], "task": group["task"],
         "prompt": group["prompt"], "answer": group["answer"], "metadata": group["metadata"],
         "pictures": [path.name for path in group["images"] if _embed(path, pictures)],
-        "completions": [
-            {
-                "text": text, "reward": at(group["reward"], g), "advantage": at(group["advantages"], g),
-                "length": at(group["lengths"], g), "finished": at(group["finished"], g),
-                "rewards": {name: at(values, g) for name, values in group["rewards"].items()},
-            }
-            for g, text in enumerate(group["completions"])
-        ],
+        "completions": [{**at(columns, g), "rewards": at(group["rewards"], g)} for g in range(len(columns["text"]))],
     }  # fmt: skip
 
 

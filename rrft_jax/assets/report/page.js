@@ -6,7 +6,7 @@ const boxes = document.querySelectorAll("[data-run]");
 const shown = (run) => boxes[run].checked;
 
 // ---- Curves
-const plots = []; // {figure, legend, holder, series, view, drawn}
+const plots = []; // {figure, holder, series, view, drawn}
 const isFirst = (run) => run.stage === 1;
 const firsts = data.runs.filter(isFirst).length;
 const several = Math.max(firsts, data.runs.length - firsts) > 1; // in one chart
@@ -33,7 +33,7 @@ function addChart(row, title, curves) {
   const legend = make("span", { class: "legend" }, ...series.map(legendOf));
   const holder = make("div", { class: "plot", role: "img", "aria-label": series.map(summary).join("; ") });
   const figure = make("figure", { class: "chart", tabIndex: 0 }, make("figcaption", {}, title, legend), holder);
-  figure.plot = { figure, legend, holder, series, view: null, drawn: [] };
+  figure.plot = { figure, holder, series, view: null, drawn: [] };
   plots.push(figure.plot);
   row.append(figure);
 }
@@ -68,7 +68,7 @@ function addCurve(chart, one) {
 }
 async function draw(plot) {
   if (plot.series.every((one) => !one.x.length)) return plot.holder.replaceChildren("no finite value");
-  const { backgroundColor: card, borderTopColor: line } = getComputedStyle(plot.figure);
+  const { backgroundColor: card, borderTopColor: line, color: text } = getComputedStyle(plot.figure);
   const chart = Bokeh.Plotting.figure({
     height: 230, sizing_mode: "stretch_width", tools: "pan,box_zoom,xwheel_zoom,reset,save", active_scroll: null,
     toolbar_location: "right", y_axis_type: $("log").checked ? "log" : "linear", min_border: 4,
@@ -77,8 +77,7 @@ async function draw(plot) {
   Object.assign(chart.toolbar, { logo: null, autohide: true });
   Object.assign(chart.grid, { grid_line_color: line });
   Object.assign(chart.axis, {
-    axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null,
-    major_label_text_color: getComputedStyle(plot.legend).color,
+    axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null, major_label_text_color: text,
   });
   plot.drawn = plot.series.map((one) => addCurve(chart, one));
   plot.drawn.forEach(restyle);
@@ -120,7 +119,8 @@ if (several) boxes.forEach((box, run) => box.style.setProperty("accent-color", c
 // ---- Completions
 function card(group, completions, labelOf) {
   const run = data.runs.length > 1 ? `${data.runs[group.run].name}, ` : "";
-  const head = [`${run}step ${group.step}`, group.task, group.id, `answer: ${group.answer}`].filter(Boolean);
+  const steps = [...new Set(completions.map((one) => one.step ?? group.step))].join(", ");
+  const head = [`${run}step ${steps}`, group.task, group.id, `answer: ${group.answer}`].filter(Boolean);
   const texts = completions.map((one) => one.text);
   const pictures = group.pictures.map((name, k) => pictureOf(data.pictures[name], group, k, texts));
   const prompt = make("div", { class: "text prompt", tabIndex: 0 }, group.prompt);
@@ -170,10 +170,8 @@ function move(by) {
   showGroups();
 }
 function showQuestions() {
-  $("questions").replaceChildren(...data.questions.filter((question) => shown(question.run)).map((question) => {
-    const step = question.answers.map((one) => one.step).join(", ");
-    return card({ ...question, step }, question.answers, (one) => `step ${one.step}`);
-  }));
+  const asked = data.questions.filter((question) => shown(question.run));
+  $("questions").replaceChildren(...asked.map((one) => card(one, one.answers, ({ step }) => `step ${step}`)));
 }
 function showAll() {
   showCurves();
