@@ -1,8 +1,7 @@
 """Which curves are drawn together, and how few points show a curve of many."""
 
 import fnmatch
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from rrft_jax.run.metrics import RESERVED
 
 POINTS = 1200  # of one curve in the page: two for each pixel of a chart's width
 
-# Title, and the metrics that share its chart; a metric goes where it fits first. What fits nowhere has its own chart.
+# Title, and the metrics that share its chart; a metric goes where it fits first. What fits nowhere has its own chart,
+# and what fits the last is in none.
 CHARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Reward", ("reward",)),
     ("Reward by function", ("rewards/*/mean",)),
@@ -42,25 +42,18 @@ CHARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
                             "timing/batch", "timing/update")),
     ("Devices idle (share)", ("timing/idle_share",)),
     ("Tokens per second", ("tokens_per_second",)),
+    ("", ("eval*/questions",)),
 )  # fmt: skip
-HIDDEN = ("eval*/questions",)
 
 
-def metric_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+def metric_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     """Metric -> float64[n] steps and values of those that are finite, and how many were not."""
-    found: dict[str, tuple[list, list]] = {}
-    for record in records:
-        step = record["step"]
-        for name, value in record.items():
-            if name not in RESERVED and value is not None:
-                steps, values = found.setdefault(name, ([], []))
-                steps.append(step)
-                values.append(value)
-    out = {}
-    for name, (steps, values) in found.items():
-        x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+    out, steps = {}, np.array([record["step"] for record in records], np.float64)
+    for name in dict.fromkeys(name for record in records for name in record if name not in RESERVED):
+        values = [record.get(name) for record in records]
+        y = np.array(values, np.float64)  # NaN where there is none
         finite = np.isfinite(y)
-        out[name] = x[finite], y[finite], int((~finite).sum())
+        out[name] = steps[finite], y[finite], len(values) - values.count(None) - int(finite.sum())
     return out
 
 
@@ -69,22 +62,9 @@ def thinned(x: np.ndarray, y: np.ndarray, most: int = POINTS) -> tuple[np.ndarra
     greatest, so that no peak is lost."""
     if len(x) <= most:
         return x, y
-    edges = np.linspace(0, len(x), most // 2 + 1).astype(int)
-    keep = {0, len(x) - 1}
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        keep |= {a + int(y[a:b].argmin()), a + int(y[a:b].argmax())}
-    kept = np.array(sorted(keep))
+    parts = np.split(np.arange(len(x)), np.linspace(0, len(x), most // 2 + 1).astype(int)[1:-1])
+    kept = sorted({0, len(x) - 1} | {part[find(y[part])] for part in parts for find in (np.argmin, np.argmax)})
     return x[kept], y[kept]
-
-
-def chart_of(name: str) -> tuple[int, str] | None:
-    """The place and the title of the chart of a metric; None: in no chart."""
-    if any(fnmatch.fnmatchcase(name, pattern) for pattern in HIDDEN):
-        return None
-    for place, (title, patterns) in enumerate(CHARTS):
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-            return place, title
-    return len(CHARTS), name
 
 
 def charts(runs: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, int]]]) -> list[dict[str, Any]]:
@@ -92,15 +72,22 @@ def charts(runs: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray, int]]]) -> 
     found: dict[tuple[int, str], list[dict]] = {}
     for run, metrics in enumerate(runs):
         for name, (x, y, missing) in sorted(metrics.items()):
-            place = chart_of(name)
-            if place is not None and (len(x) or missing):
+            if len(x) or missing:
                 x, y = thinned(x, y)
                 series = {"run": run, "name": name, "x": _short(x), "y": _short(y), "missing": missing}
-                found.setdefault(place, []).append(series)
-    return [{"title": title, "series": series} for (_, title), series in sorted(found.items())]
+                found.setdefault(_chart_of(name), []).append(series)
+    return [{"title": title, "series": series} for (_, title), series in sorted(found.items()) if title]
+
+
+def _chart_of(name: str) -> tuple[int, str]:
+    """The place and the title of the chart of a metric."""
+    for place, (title, patterns) in enumerate(CHARTS):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            return place, title
+    return len(CHARTS), name
 
 
 def _short(values: np.ndarray) -> list[float]:
     """Plain numbers of six digits, whole ones as integers."""
-    rounded = (float(f"{v:.6g}") if abs(v) < 1e6 else float(v) for v in values.tolist())
-    return [int(v) if v.is_integer() and abs(v) < 2**53 and not math.isinf(v) else v for v in rounded]
+    rounded = (float(f"{v:.6g}") if abs(v) < 1e6 else v for v in values.tolist())
+    return [int(v) if v.is_integer() and abs(v) < 2**53 else v for v in rounded]

@@ -2,90 +2,65 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rrft_jax.data.decoding import open_image
-from rrft_jax.run.completions import FILE, FOLDER, HELD_OUT, read_completions
+from rrft_jax.run.completions import FILE, read_completions, step_folders
 
 STEPS = 40  # of a run's gallery: the first, the last, and others evenly between
 SIDE = 384  # pixels of the longer side of a picture in the page
 
-
-class EmbeddedPictures:
-    """Each picture once, as a data URL; `of` gives its number."""
-
-    def __init__(self) -> None:
-        self.urls: list[dict[str, Any]] = []
-        self._numbers: dict[str, int] = {}
-
-    def of(self, path: Path) -> int | None:
-        """The number of a PNG file that a run wrote, whose name is a digest of its pixels; None where it is gone."""
-        if path.name not in self._numbers:
-            try:
-                image = open_image(path)
-            except (OSError, ValueError):
-                return None
-            size = image.size
-            image.thumbnail((SIDE, SIDE))
-            content = io.BytesIO()
-            image.convert("RGB").save(content, "WEBP", quality=82)
-            url = "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
-            self._numbers[path.name] = len(self.urls)
-            self.urls.append({"url": url, "width": size[0], "height": size[1]})
-        return self._numbers[path.name]
+Pictures = dict[str, dict[str, Any]]  # file name, a digest of the pixels -> data URL, width and height
 
 
-def gallery(workdir: Path, run: int, pictures: EmbeddedPictures) -> tuple[list[dict[str, Any]], int]:
-    """The logged groups of a run, and how many of its steps were left out."""
-    steps = _steps(workdir / FOLDER)
-    kept = _evenly(steps)
-    return _groups(workdir, FOLDER, lambda step: step in kept, run, pictures), len(steps) - len(kept)
+def logged(root: Path, run: int, pictures: Pictures) -> tuple[list[dict[str, Any]], int]:
+    """The groups in a folder of completions, and how many of its steps were left out. Adds to `pictures` those that
+    the groups show."""
+    steps = [folder for _, folder in step_folders(root) if (folder / FILE).exists()]
+    places = np.linspace(0, len(steps) - 1, min(STEPS, len(steps))).round().astype(int)
+    groups = [_group(one, run, pictures) for place in places for one in read_completions(steps[place])]
+    return groups, len(steps) - len(places)
 
 
-def held_out(workdir: Path, run: int, pictures: EmbeddedPictures) -> list[dict[str, Any]]:
-    """The held-out questions of a run, each with its answers by step: question, answers [{step, text, ...}]."""
-    kept = _evenly(_steps(workdir / HELD_OUT))
+def by_question(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Held-out questions, each once with its answers by step: what a group has, and answers [{step, text, ...}]."""
     questions: dict[tuple[str, str], dict[str, Any]] = {}
-    for group in _groups(workdir, HELD_OUT, lambda step: step in kept, run, pictures):
-        key = group["task"], group["id"]
-        question = questions.setdefault(key, {k: v for k, v in group.items() if k != "completions"} | {"answers": []})
+    for group in groups:
+        question = {name: value for name, value in group.items() if name != "completions"} | {"answers": []}
+        question = questions.setdefault((group["task"], group["id"]), question)
         question["answers"] += [{"step": group["step"], **one} for one in group["completions"]]
     return list(questions.values())
 
 
-def _groups(
-    workdir: Path, folder: str, wanted: Callable[[int], bool], run: int, pictures: EmbeddedPictures
-) -> list[dict[str, Any]]:
-    root = workdir / folder
-    found = []
-    for number in filter(wanted, _steps(root)):
-        for group in read_completions(root / f"step_{number:06d}"):
-            found.append({
-                "run": run, "step": group["step"], "id": group["example_id"], "task": group["task"],
-                "prompt": group["prompt"], "answer": group["answer"], "metadata": group["metadata"],
-                "pictures": [n for path in group["images"] if (n := pictures.of(path)) is not None],
-                "completions": [_completion(group, g) for g in range(len(group["completions"]))],
-            })  # fmt: skip
-    return found
-
-
-def _completion(group: Mapping[str, Any], g: int) -> dict[str, Any]:
-    at = lambda values: values[g] if g < len(values) else None  # noqa: E731
+def _group(group: Mapping[str, Any], run: int, pictures: Pictures) -> dict[str, Any]:
+    columns = {
+        "text": group["completions"], "reward": group["reward"], "advantage": group["advantages"],
+        "length": group["lengths"], "finished": group["finished"],
+    }  # fmt: skip
+    at = lambda columns, g: {name: c[g] if g < len(c) else None for name, c in columns.items()}  # noqa: E731
     return {
-        "text": group["completions"][g], "reward": at(group["reward"]), "advantage": at(group["advantages"]),
-        "length": at(group["lengths"]), "finished": at(group["finished"]),
-        "rewards": {name: at(values) for name, values in group["rewards"].items()},
+        "run": run, "step": group["step"], "id": group["example_id"], "task": group["task"],
+        "prompt": group["prompt"], "answer": group["answer"], "metadata": group["metadata"],
+        "pictures": [path.name for path in group["images"] if _embed(path, pictures)],
+        "completions": [{**at(columns, g), "rewards": at(group["rewards"], g)} for g in range(len(columns["text"]))],
     }  # fmt: skip
 
 
-def _steps(root: Path) -> list[int]:
-    whole = (p.name[5:] for p in root.glob("step_*") if (p / FILE).exists())
-    return sorted(int(number) for number in whole if number.isdigit())
-
-
-def _evenly(steps: list[int]) -> set[int]:
-    if len(steps) <= STEPS:
-        return set(steps)
-    return {steps[round(k * (len(steps) - 1) / (STEPS - 1))] for k in range(STEPS)}
+def _embed(path: Path, pictures: Pictures) -> bool:
+    """Adds a picture to those of the page, once; False where its file is gone."""
+    if path.name not in pictures:
+        try:
+            image = open_image(path)
+        except (OSError, ValueError):
+            return False
+        width, height = image.size
+        image.thumbnail((SIDE, SIDE))
+        content = io.BytesIO()
+        image.save(content, "WEBP", quality=82)
+        url = "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+        pictures[path.name] = {"url": url, "width": width, "height": height}
+    return True

@@ -16,9 +16,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rrft_jax.files import write_atomic
 from rrft_jax.report import about
 from rrft_jax.report.curves import charts, metric_columns
-from rrft_jax.report.gallery import EmbeddedPictures, gallery, held_out
+from rrft_jax.report.gallery import Pictures, by_question, logged
+from rrft_jax.run.completions import FOLDER, HELD_OUT
 from rrft_jax.run.diagnosis import replay
 from rrft_jax.run.metrics import read_metrics
+from rrft_jax.run.workdir import CONFIG, VERSIONS
 
 FILE = "report.html"
 ASSETS = Path(__file__).parent.parent / "assets" / "report"
@@ -52,49 +54,45 @@ def report_of_run(workdir: str | Path) -> str | None:
 
 def plotting_scripts() -> list[str]:
     """BokehJS as the installed package has it, without an import of the package."""
-    found = importlib.util.find_spec("bokeh")
-    places = list(found.submodule_search_locations or ()) if found else []
-    files = [Path(place) / "server" / "static" / "js" / name for place in places[:1] for name in SCRIPTS]
-    if not files or not all(file.exists() for file in files):
+    bokeh = importlib.util.find_spec("bokeh")
+    if bokeh is None or bokeh.origin is None:
         raise MissingPackageError("report.html needs the package bokeh: pip install -e '.[report]'")
-    return [file.read_text(encoding="utf-8").replace("</script", "<\\/script") for file in files]
+    folder = Path(bokeh.origin).parent / "server" / "static" / "js"
+    return [(folder / name).read_text(encoding="utf-8").replace("</script", "<\\/script") for name in SCRIPTS]
 
 
 def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
     """All that the page shows, as JSON values."""
-    runs, pictures = about.runs_of(workdirs), EmbeddedPictures()
-    paths, names = [run["path"] for run in runs], [run["name"] for run in runs]
-    records = [list(read_metrics(path)) for path in paths]
-    metrics = list(map(metric_columns, records))
-    configs = list(map(about.config_of, paths))
+    runs, pictures = about.runs_of(workdirs), Pictures()
+    metrics, configs, versions = [], [], []
     groups, questions, warnings, tables = [], [], [], []
-    for number, (path, name) in enumerate(zip(paths, names, strict=True)):
-        shown, left_out = gallery(path, number, pictures)
+    for number, run in enumerate(runs):
+        path, name = run.pop("path"), run["name"]
+        records, config = list(read_metrics(path)), about.fields_of(path / CONFIG)
+        run |= {
+            "state": about.state_of(path), "algorithm": config.get("algorithm", ""), "task": config.get("task", ""),
+            "step": records[-1]["step"] if records else 0, "steps": config.get("train.steps"),
+        }  # fmt: skip
+        metrics.append(metric_columns(records))
+        configs.append(config)
+        versions.append(about.fields_of(path / VERSIONS))
+        shown, left_out = logged(path / FOLDER, number, pictures)
         groups += shown
-        questions += held_out(path, number, pictures)
+        questions += by_question(logged(path / HELD_OUT, number, pictures)[0])
         # Looking at each of many records would take longer than drawing them.
-        group = configs[number].get("rollout.group", 2)
-        _, found = replay(records[number], 1 + len(records[number]) // 5000, group if isinstance(group, int) else 2)
+        _, found = replay(records, 1 + len(records) // 5000, config.get("rollout.group", 2))
         warnings += [f"{name}, step {one.step}: {one.text}." for one in found]
         warnings += [f"{name}: {note}" for note in about.notes_of(path)]
         if left_out:
             warnings.append(f"{name}: the gallery leaves out {left_out} logged steps, evenly spread")
-        tables += filter(None, [about.held_out_table(name, metrics[number]), *about.evaluation_tables(path)])
+        tables += about.held_out_tables(name, metrics[-1]) + about.evaluation_tables(path)
+    names = [run["name"] for run in runs]
     return {
         "title": ", ".join(dict.fromkeys(Path(w).absolute().name for w in workdirs)),
-        "made": time.strftime("%Y-%m-%d %H:%M"),
-        "runs": [
-            {
-                "name": run["name"], "stage": run["stage"], "state": about.state_of(run["path"]),
-                "algorithm": str(config.get("algorithm", "")), "task": str(config.get("task", "")),
-                "step": int(rows[-1]["step"]) if rows else 0, "steps": config.get("train.steps"),
-            }
-            for run, config, rows in zip(runs, configs, records, strict=True)
-        ],
-        "charts": charts(metrics), "pictures": pictures.urls, "groups": groups, "questions": questions,
-        "warnings": warnings, "tables": tables,
+        "made": time.strftime("%Y-%m-%d %H:%M"), "runs": runs, "charts": charts(metrics), "pictures": pictures,
+        "groups": groups, "questions": questions, "warnings": warnings, "tables": tables,
         "about": [
-            about.comparison("Versions, commit, seeds and devices", names, list(map(about.versions_of, paths))),
+            about.comparison("Versions, commit, seeds and devices", names, versions),
             about.comparison("Configuration", names, configs),
         ],
     }  # fmt: skip
@@ -102,11 +100,9 @@ def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
 
 def render(data: dict[str, Any], scripts: Sequence[str]) -> str:
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined)
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Within a script element the parser looks for </script and <!-- alone, and neither is left.
-    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    own = {"css": asset("page.css"), "js": asset("common.js") + asset("page.js")}
-    return environment.get_template("page.html").render(**data, data=text, scripts=scripts, own=own)
+    # Where there is no <, the parser finds no end of the script element that holds the text.
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return environment.get_template("page.html").render(**data, data=text, scripts=scripts, asset=asset)
 
 
 def asset(name: str) -> str:

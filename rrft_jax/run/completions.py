@@ -92,7 +92,7 @@ class CompletionsWriter:
         """Removes the folders of later steps and unfinished ones; returns how many later steps there were."""
         for leftover in self._root.glob(".step_*.tmp"):
             shutil.rmtree(leftover)
-        later = [folder for number, folder in _folders(self._root) if number > step]
+        later = [folder for number, folder in step_folders(self._root) if number > step]
         for folder in later:
             shutil.rmtree(folder)
         return len(later)
@@ -106,7 +106,7 @@ def read_completions(path: str | Path, folder: str = FOLDER) -> Iterator[dict[st
     """
     path = Path(path)
     root = path / folder if (path / folder).is_dir() else path
-    folders = [root] if (root / FILE).exists() else [folder for _, folder in _folders(root)]
+    folders = [root] if (root / FILE).exists() else [folder for _, folder in step_folders(root)]
     if not folders:
         raise FileNotFoundError(f"no completions under {path}; give a run directory or its {folder} folder.")
     for at in folders:
@@ -114,6 +114,12 @@ def read_completions(path: str | Path, folder: str = FOLDER) -> Iterator[dict[st
             for number, line in enumerate(lines, 1):
                 group = _read_line(line, f"{at / FILE} line {number}")
                 yield {**group, "images": [at / name for name in group["images"]]}
+
+
+def step_folders(root: Path) -> list[tuple[int, Path]]:
+    """Step and folder of each logged step, in order; of a run's folder of completions."""
+    found = [(_STEP.fullmatch(folder.name), folder) for folder in root.glob("step_*")]
+    return sorted((int(match[1]), folder) for match, folder in found if match)
 
 
 def _read_line(line: bytes, where: str) -> dict[str, Any]:
@@ -135,11 +141,6 @@ def _read_line(line: bytes, where: str) -> dict[str, Any]:
         if type(value) is not kind or not all(type(x) is str for x in texts):
             raise ValueError(f"{where}: {name} is {shown(value)}, not what a run writes; remove that line")
     return group
-
-
-def _folders(root: Path) -> list[tuple[int, Path]]:
-    found = [(_STEP.fullmatch(folder.name), folder) for folder in root.glob("step_*")]
-    return sorted((int(match[1]), folder) for match, folder in found if match)
 
 
 def _line(step: int, group: Group, folder: Path) -> dict[str, Any]:

@@ -1,5 +1,4 @@
 // Behind common.js, in one script.
-const $ = (id) => document.getElementById(id);
 const state = { about: null, scene: null, next: {}, pictures: [], metadata: {}, asking: null };
 
 async function get(path) {
@@ -178,10 +177,6 @@ for (const name of ["dragover", "dragleave", "drop"]) $("drop").addEventListener
   if (name === "drop") addFiles(event.dataTransfer.files);
 });
 document.addEventListener("paste", (event) => addFiles(event.clipboardData.files));
-$("theme").addEventListener("click", () => {
-  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-});
 (async () => {
   try {
     state.about = await get("tasks");

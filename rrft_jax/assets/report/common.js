@@ -1,17 +1,21 @@
 "use strict";
 // What the report and the demo share. All text becomes text nodes; nothing here writes HTML.
-const NAMES = { class: "className", for: "htmlFor" };
+const $ = (id) => document.getElementById(id);
+const number = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(4))));
+const DRAWN = ["svg", "rect", "circle"];
 
 function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.includes("-") || name === "role") element.setAttribute(name, value);
-    else element[NAMES[name] || name] = value;
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const space = DRAWN.includes(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const element = document.createElementNS(space, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.filter((child) => child !== null));
   return element;
 }
-const number = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(4))));
+const div = (name, ...children) => make("div", { class: name }, ...children);
+$("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  root.style.colorScheme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
+});
 
 // ---- Pictures with boxes and points
 function shapes(value, scale) { // nested lists of numbers: 2 are a point, 4 a box; in pixels of the picture
@@ -35,26 +39,23 @@ function saidIn(text, corners) { // of what is answered, not of what is thought;
   const found = said.matchAll(/[[(]\s*(-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?)+)\s*[\])]/g);
   return [...found].map((match) => match[1].split(",").map(Number));
 }
-function pictureOf(picture, group, place, texts) {
-  const box = make("div", { class: "picture" }, make("img", { src: picture.url, alt: `picture ${place + 1} of ${group.id}`, loading: "lazy" }));
+function outline([x, y, right, bottom], kind, radius) {
+  if (right === undefined) return make("circle", { class: kind, cx: x, cy: y, r: radius });
+  const size = { width: Math.abs(right - x), height: Math.abs(bottom - y) };
+  return make("rect", { class: kind, x: Math.min(x, right), y: Math.min(y, bottom), ...size });
+}
+function pictureOf({ url, width, height }, group, place, texts) {
+  const alt = `picture ${place + 1} of ${group.id}`;
+  const box = div("picture", make("img", { src: url, alt, loading: "lazy" }));
   const { size, ...places } = group.metadata;
-  const known = Array.isArray(size) && size.length === 2 ? [picture.width / size[0], picture.height / size[1]] : [1, 1];
-  const gold = shapes(Object.values(places), known);
   if (place || !Object.keys(places).length) return box;
-  const said = group.scale || scaleOf(group.answer, gold);
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  const add = (shape, kind) => {
-    const [x, y, right, bottom] = shape, isBox = shape.length === 4;
-    const mark = document.createElementNS(svg.namespaceURI, isBox ? "rect" : "circle");
-    const fields = isBox ? { x: Math.min(x, right), y: Math.min(y, bottom), width: Math.abs(right - x), height: Math.abs(bottom - y) } : { cx: x, cy: y, r: Math.max(picture.width, picture.height) / 50 };
-    for (const [name, value] of Object.entries({ ...fields, class: kind })) mark.setAttribute(name, value);
-    svg.append(mark);
-  };
-  for (const text of texts) for (const shape of shapes(saidIn(text, group.corners || hasBox(gold)), said)) add(shape, "said");
-  for (const shape of gold) add(shape, "gold");
-  box.append(svg);
+  const known = Array.isArray(size) && size.length === 2 ? [width / size[0], height / size[1]] : [1, 1];
+  const gold = shapes(Object.values(places), known);
+  const told = texts.map((text) => saidIn(text, group.corners || hasBox(gold)));
+  const said = shapes(told, group.scale || scaleOf(group.answer, gold));
+  const marks = [[said, "said"], [gold, "gold"]].flatMap(([all, kind]) =>
+    all.map((shape) => outline(shape, kind, Math.max(width, height) / 50)));
+  box.append(make("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" }, ...marks));
   return box;
 }
 
@@ -62,8 +63,9 @@ function pictureOf(picture, group, place, texts) {
 function chips(one, label) {
   const chip = (text, kind = "") => make("span", { class: `chip ${kind}` }, text);
   const { advantage } = one;
-  return make("div", { class: "chips" }, label ? chip(label) : null, chip(`reward ${number(one.reward)}`),
+  const way = advantage > 0 ? "up" : advantage < 0 ? "down" : "";
+  return div("chips", label ? chip(label) : null, chip(`reward ${number(one.reward)}`),
     ...Object.entries(one.rewards).map(([name, value]) => chip(`${name} ${number(value)}`)),
-    advantage === null ? null : chip(`advantage ${advantage > 0 ? "+" : ""}${number(advantage)}`, advantage > 0 ? "up" : advantage < 0 ? "down" : ""),
+    advantage === null ? null : chip(`advantage ${way === "up" ? "+" : ""}${number(advantage)}`, way),
     one.length === null ? null : chip(`${one.length} tokens`), one.finished === false ? chip("cut off", "cut") : null);
 }
