@@ -47,8 +47,10 @@ def comparison(title: str, names: Sequence[str], runs: Sequence[Mapping[str, Any
 
 
 def state_of(path: Path) -> str:
-    cpu = fields_of(path / DONE).get("cpu_seconds")  # which every finished run states
-    return "not finished" if cpu is None else f"finished, {cpu:,.0f} CPU-seconds"
+    if not (path / DONE).exists():
+        return "not finished"
+    cpu = fields_of(path / DONE).get("cpu_seconds")
+    return f"finished, {cpu:,.0f} CPU-seconds" if isinstance(cpu, int | float) else "finished"
 
 
 def notes_of(path: Path) -> list[str]:
@@ -56,8 +58,9 @@ def notes_of(path: Path) -> list[str]:
     resumed = [session for session in _objects(path / SESSIONS) if session.get("resumed")]
     notes = [f"resumed {len(resumed)} time(s)"] if resumed else []
     for session in resumed:
-        for field, change in session.get("changed", {}).items():  # from one value to another
-            notes.append(f"config.{field}: {' -> '.join(map(_text, change))} when it was resumed")
+        for field, change in (session.get("changed") or {}).items():
+            values = change if isinstance(change, list) else [change]  # from one to another
+            notes.append(f"config.{field}: {' -> '.join(map(_text, values))} when it was resumed")
     if fields_of(path / VERSIONS).get("git.dirty"):
         notes.append("the sources had changes that commit does not hold")
     skipped = len(_objects(path / "skipped.jsonl"))
