@@ -176,9 +176,10 @@ def full_disk(soak: Soak) -> None:
 
 def _damaged(soak: Soak, harm: Callable[[Path], None]) -> None:
     """Harms a file of the newest checkpoint, starts, and does what the error says; not every file is read."""
-    if soak.lost > EVERY or not soak.processes:  # there may be no other to resume from
+    saved = lambda: [p for p in (soak.workdir / "checkpoints").glob("*") if p.name.isdecimal()]  # noqa: E731
+    if soak.lost > EVERY or not saved():  # there may be no other to resume from
         soak.kill(soak.started())
-    newest = max((p for p in (soak.workdir / "checkpoints").iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+    newest = max(saved(), key=lambda p: int(p.name))
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
     weights = [path.stat().st_size for path in files] if soak.rng.random() < 0.5 else None  # or any, mostly small ones
     (file,) = soak.rng.choices(files, weights)
