@@ -63,8 +63,8 @@ class MemoryPlan:
     """Bytes on one device, but for `host`, which is one process's.
 
     Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
-    is, and the whole of the batch whose parts are trained on. rollout: the
-    sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none; lent:
+    is, and the whole of the batch whose parts are trained on; kernel, in every phase: of a quantised base the largest
+    one that is put together for a product. rollout: the sampler of training, None for SFT; evaluation: the greedy one on held-out sets, None where there are none; lent:
     that of a reward which borrows the frozen base, with its adapter, None where none does; counted: that of the filter
     by rollouts, before there is an optimizer, None where there is no filter. The update adds batch,
     and gradients, activations (estimate) and logits, or later moving, where moments lie on the host: the float32
@@ -76,6 +76,7 @@ class MemoryPlan:
     reference: int
     optimizer: int
     waiting: int
+    kernel: int
     rollout: Drawing | None
     evaluation: Drawing | None
     lent: Drawing | None
@@ -89,7 +90,7 @@ class MemoryPlan:
 
     @property
     def resident(self) -> int:
-        return self.parameters + self.frozen + self.reference + self.optimizer + self.waiting
+        return self.parameters + self.frozen + self.reference + self.optimizer + self.waiting + self.kernel
 
     @property
     def sampling(self) -> int:
@@ -105,7 +106,7 @@ class MemoryPlan:
 
     @property
     def filtering(self) -> int:
-        return self.parameters + self.frozen + self.counted.total if self.counted else 0
+        return self.parameters + self.frozen + self.kernel + self.counted.total if self.counted else 0
 
     def evaluation_fits(self, capacity: int) -> bool:
         """Whether the held-out evaluation, where there is one, fits `capacity` bytes; 0: not known."""
@@ -130,7 +131,8 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
     group = shapes.layout.group // update.split
     trained, batch, drawn = (device_bytes(tree) for tree in (shapes.state["params"], shapes.batch, shapes.drawn))
     numbers = trained // (2 if config.model.trained_dtype == "bfloat16" else 4)
-    weights = _decoding_weights(config, shapes, mesh, family_of(sizes).param_axes)
+    axes = family_of(sizes).param_axes
+    weights = _decoding_weights(config, shapes, mesh, axes)
     rollout = evaluation = counted = None
     algorithm = get_algorithm(config.algorithm)
     if algorithm.samples:
@@ -153,6 +155,7 @@ def make_plan(config: ConfigDict, sizes: Sizes, mesh: Mesh) -> MemoryPlan:
         reference=device_bytes(shapes.copied),
         optimizer=device_bytes(shapes.state) - trained - device_bytes(shapes.offloaded),
         waiting=drawn * (bool(config.rollout.ahead) + (config.train.minibatches > 1)) if algorithm.samples else 0,
+        kernel=_dequantized_bytes(config, shapes, mesh, axes),
         rollout=rollout,
         evaluation=evaluation,
         lent=lent,
@@ -323,6 +326,18 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
     """Elements on one device."""
     spec = spec_for(shape, names, dict(mesh.shape))
     return math.prod(jax.sharding.NamedSharding(mesh, spec).shard_shape(shape))
+
+
+def _dequantized_bytes(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
+    """Of the largest quantised kernel of a layer, not split over fsdp: in float32, where codes meet their scales, and in
+    the compute dtype. 0 without one."""
+    whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
+    numbers = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.frozen):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            spec = param_spec("/".join(k.key for k in path), leaf.shape, whole, axes)
+            numbers = max(numbers, math.prod(jax.sharding.NamedSharding(whole, spec).shard_shape(leaf.shape)[-2:]))
+    return numbers * (4 + jnp.dtype(config.model.dtype).itemsize)
 
 
 def _decoding_weights(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
