@@ -126,6 +126,52 @@ def test_pictures_without_the_object_are_scored():
     assert detection.found(said, [absent] * 2, [0, 0], 0) == [1.0, 0.0]
 
 
+def test_detections_by_hand():
+    """A right box, and perhaps a wrong one; a confidence beyond 1, which the published reader takes."""
+    right, wrong, sure = (
+        f"{{'Position': {at}, 'Confidence': {c}}}" for at, c in (("[0, 0, 9, 9]", 1), ("[50, 50, 59, 59]", 1),
+                                                                ("[0, 0, 9, 9]", 5))
+    )  # fmt: skip
+    said = [f"<answer>[{', '.join(boxes)}]</answer>" for boxes in ([right], [right, wrong], [sure], [wrong])]
+    missed, alone = example(f"[{right}, {wrong.replace('5', '7')}]"), example(f"[{right}]")
+    assert detection.mean_iou_paper(said, [missed] * 4, [0] * 4, 0) == [1.0, 0.5, 1.0, 0.0]
+    assert detection.found(said[:2], [alone] * 2, [0, 0], 0) == pytest.approx([1, 2 / 3])
+    assert detection.confidence_paper(said[2:], [alone] * 2, [0, 0], 0) == [1.0, 0.0]
+    assert detection.confidence_paper(said[2:3], [example(f"[{wrong}]")], [0], 0) == [0.0]  # 1 - 5
+    assert detection.overlap([], []) == detection.certainty([], []) == 0.0
+    scored = reward_set({"detection_iou": 1.0}).score([*said, "none"], [alone] * 5, [0] * 5, 0)
+    assert scored.metrics["parse_fail/detection_iou"] == (2.0, 5.0)  # and the confidence of 5
+
+
+def test_groundings_by_hand():
+    """An IoU of 1/2, a box beside the gold one, and texts without one box."""
+    said = ["(0,0),(10,20)", "(20,0),(30,10)", "(0,0),(10,10) (0,0),(10,10)", "there", "(10,0),(0,10)"]
+    one = example("(0,0),(10,10)")
+    assert grounding.grounding_iou(said, [one] * 5, [0] * 5, 0) == [0.5, 0, 0, 0, 0]
+    assert grounding.grounding_giou(said, [one] * 5, [0] * 5, 0) == pytest.approx([1.5, 2 / 3, 0, 0, 0])
+    assert grounding.grounding_hit(said, [one] * 5, [0] * 5, 0) == [0] * 5  # above 1/2
+    assert grounding.grounding_hit(["(0,0),(10,19)"], [one], [0], 0) == [1]
+    scored = reward_set({"grounding_iou": 1.0}).score(said, [one] * 5, [0] * 5, 0)
+    assert scored.metrics["parse_fail/grounding_iou"] == (3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "value"),
+    [
+        ("(0, 0), (1, 1)", "(0,0),(1,1)", 2),
+        ("(20,0),(30,10)", "(0,0),(10,10)", 2 / 3),
+        ("(0,20),(10,30)", "(0,0),(10,10)", 2 / 3),
+        ("(0,0),(4,9) (10,10),(9,9)", "(0,0),(10,10)", 2),  # the first corners of two
+        ("(0,0),(4,9) (10,10),(9,9) (7,7),(8,8)", "(0,0),(10,10)", 2),
+        ("(1,1),(1,1)", "(5,5),(5,5)", 0),  # no area
+        ("(10,0),(0,10)", "(0,0),(0,10)", 0),  # nothing around
+        ("(10,0),(0,10)", "(0,0),(5,10)", 2),  # cut to 1
+    ],
+)
+def test_the_published_giou_by_hand(said, gold, value):
+    assert grounding.paper([f"<answer>{said}</answer>"], [example(gold)], [0], 0) == pytest.approx([value])
+
+
 def test_the_holes_of_classification_are_closed_unless_the_published_rule_is_wanted():
     said = [
         "<answer></answer>",
