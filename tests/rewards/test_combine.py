@@ -56,6 +56,14 @@ def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):
     assert "picky" in caplog.text and "'bad'" in caplog.text and "e1" in caplog.text
 
 
+@pytest.mark.parametrize(("failing", "said"), [(3, ""), (4, "4 reward values missing among 5 completions")])
+def test_three_failures_are_told_and_more_are_counted(caplog, failing, said):
+    with caplog.at_level(logging.WARNING):
+        run(Weighted("odd", constant(*[np.inf] * failing, *[1.0] * (5 - failing))), texts="abcde", group_ids=(0,) * 5)
+    assert caplog.text.count("gave no value") == 3 and said in caplog.text
+    assert ("missing among" in caplog.text) == bool(said)
+
+
 def test_values_that_are_not_finite_are_failures():
     scored = run(Weighted("odd", constant(float("nan"), float("inf"))), Weighted("ok", constant(1.0, 2.0)))
     assert scored.total.tolist() == [1.0, 2.0]
