@@ -55,6 +55,11 @@ def test_the_published_grading(prediction, gold, wanted):
         assert boxed.filter_box(prediction) == "\\frac{1"  # the original's filter disagrees with its reward
 
 
+def test_the_published_filter_wants_a_box_right_behind_a_thought():
+    texts = [f"{start}\\boxed{{4}}" for start in ("<think>a</think>\n", "<think>a</think> so ", "")]
+    assert score(registry.get("boxed_filter_paper"), [*texts, "<think>a</think>\\boxed{5}"], "4") == [1, 0, 0, 0]
+
+
 def test_an_answer_over_several_lines_is_not_found_by_the_published_variant():
     texts = ["<think>a</think>\n<answer>\n4\n</answer>", "<answer>\n<answer>4</answer>", "4", "it is 4"]
     assert score(registry.get("answer_line_paper"), texts, "4") == [0, 1, 1, 0]

@@ -36,6 +36,7 @@ def test_tolerant_accuracy_still_matches_letters_and_algebra():
     texts = [tagged("(B)"), tagged("A")]
     assert score(math_accuracy.math_accuracy, texts, "B") == [1.0, 0.0]
     assert score(math_accuracy.math_accuracy, tagged("\\frac{1}{2}"), "0.5") == [1.0]
+    assert score(math_accuracy.math_accuracy, ["<think>4", tagged("4")], ["4", "B"]) == [0.0, 0.0]
 
 
 def test_11_tagged_numbers_are_compared_by_value():

@@ -168,6 +168,15 @@ def test_20_length_is_of_characters_within_a_group_and_late():
     assert score(length.paper, group + other, step=800, group_ids=[5, 5, 6, 6]) == pytest.approx([0.025, -0.025] * 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(tagged("4.0"), 0.025), ("The final answer is 4", 0.025), (tagged("\\frac{8}{2}"), 0), ("it is 5", 0)],
+)
+def test_what_is_right_for_length(text, value):
+    """The shorter one of a pair: by value inside tags, by math-verify without tags."""
+    assert score(length.paper, [text, tagged("4", thought="x" * 99)], step=800) == pytest.approx([value, -0.025])
+
+
 def test_11_tagged_answers_are_strings_and_others_are_numbers():
     assert score(accuracy.paper, [tagged("4.0"), "the answer is 4.0"]) == [0.0, 1.0]
 

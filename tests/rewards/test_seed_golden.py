@@ -6,7 +6,7 @@ import pytest
 
 from rrft_jax.answers.actions import read_action, read_published_action
 from rrft_jax.answers.detections import read_detections
-from rrft_jax.rewards import class_name, detection, grounding, reward_set
+from rrft_jax.rewards import class_name, detection, grounding, pointing, reward_set
 from rrft_jax.rewards.points import text_points
 from tests.golden import golden_path
 from tests.rewards.helpers import example
@@ -112,6 +112,57 @@ def test_roborefer_points():
         found = text_points(case["text"], case["width"], case["height"], case["is_absolute"])
         assert [[r.x, r.y] for r in found] == case["points"], case
         assert not any(r.box for r in found)
+
+
+KEYS = [["Position", "cup", [0.5, 0.5]], ["Orientation", "cup", [1, 0, 0]], ["Size", "cup", 0.2]]
+PLACE, TURN, SIZE = "[Position] [cup]: [(0.6, 0.5)]", "[Orientation] [cup]: (5, 3, 0)", "[Size] [cup]: 0.23"
+
+
+def of_300x400(**metadata):
+    """A diagonal of 500 pixels, of which the 0.0625 of the defaults are 31.25."""
+    return example("-", metadata={"size": [300, 400], "point": [150, 200], "key_steps": KEYS, **metadata})
+
+
+def test_points_by_hand():
+    said = ["(0.6, 0.5) or (0, 0)", "(0.55, 0.55)", "<answer>(0.6, 0.5)</answer>", "there"]  # 30 and 15 + 20 pixels off
+    near = lambda reward, **options: reward(said, [of_300x400()] * 4, [0] * 4, 0, **options)  # noqa: E731
+    assert near(pointing.point_near) == near(pointing.point_near, share=0.06) == [1, 0, 1, 0]
+    assert near(pointing.point_near, share=0.0599) == [0, 0, 0, 0]
+    assert near(pointing.point_near_paper) == near(pointing.point_near_paper, pixels=30) == [0, 0, 1, 0]
+    assert near(pointing.point_near_paper, pixels=29) == [0, 0, 0, 0]
+    assert near(pointing.point_near).unread == {3} and near(pointing.point_near_paper).unread == {0, 1, 3}
+    for point in (None, [1], [1, 2, 3], ["1", 2], [1, True]):
+        (error,) = pointing.point_near(said[:1], [of_300x400(point=point)], [0], 0).errors.values()
+        assert "give [x, y] in pixels" in error
+
+
+@pytest.mark.parametrize(
+    ("steps", "value"),
+    [
+        ([PLACE, TURN, SIZE], 1),
+        ([SIZE.replace("0.23", "0.17"), PLACE], 2 / 3),
+        ([PLACE.replace("0.5)", "0.51)")], 0),  # 34 pixels
+        ([TURN.replace("5", "4")], 0),  # a cosine of 0.8
+        ([SIZE.replace("0.23", "0.231")], 0),
+        ([SIZE.replace("0.23", "0.169")], 0),
+        ([SIZE.replace("0.23", "0.9"), SIZE], 0),  # the first counts
+        ([SIZE.replace("cup", "cake")], 0),
+    ],
+)
+def test_steps_by_hand(steps, value):
+    text = f"<think>{' '.join(steps)}</think><answer>-</answer>"
+    assert pointing.steps_accuracy([text], [of_300x400()], [0], 0) == pytest.approx([value])
+
+
+def test_steps_of_records():
+    text = [f"<think>{PLACE}</think>"]
+    assert pointing.steps_accuracy(text, [of_300x400()], [0], 0, share=0.06) == [0]  # nearer than 30 pixels
+    assert pointing.steps_accuracy_paper(text, [of_300x400()], [0], 0) == pytest.approx([1 / 3])
+    assert pointing.steps_accuracy_paper(text, [of_300x400()], [0], 0, pixels=30) == [0]
+    assert pointing.steps_accuracy(text, [of_300x400(key_steps=None)], [0], 0) == [None]
+    for wrong in (["Position", "cup", [0.5]], ["Position", "cup"], "Position", ["Colour", "cup", 1]):
+        values = pointing.steps_accuracy(text, [of_300x400(key_steps=[wrong])], [0], 0)
+        assert values == [None] and "give [kind, object, value]" in values.errors[0]
 
 
 def test_pictures_without_the_object_are_scored():
