@@ -1,5 +1,7 @@
 """PPO's critic by hand: token rewards, credit, the value loss, and what it explains."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,17 @@ def test_credit_whitens_leaves_missing_rewards_out_and_the_loss_reads_it():
         ppo_loss(Scores(zeros, zeros), targets, GRPOLoss(surrogate="clipped"), config)
 
 
+def test_values_that_moved_beyond_the_clip_are_counted():
+    zeros, ones = np.zeros((1, 1, 3), np.float32), np.ones((1, 1), np.float32)
+    mask = np.array([[[1, 1, 0]]], bool)
+    targets = Targets(mask, ones, ones, old_log_probs=zeros, returns=zeros, old_values=zeros)
+    scores = Scores(zeros, zeros, np.array([[[0.25, -0.5, 9.0]]], np.float32))
+    moved = ppo_loss(scores, targets, GRPOLoss(surrogate="clipped"), PPOLoss(value_clip=0.25))[1]["critic/clip_ratio"]
+    assert (float(moved.sum), float(moved.count)) == (1, 2)
+
+
 def test_settings_are_checked():
+    assert astuple(PPOLoss()) == (1.0, 0.95, True, 0.0, 0.2, 0.5)
     for field, value in (("gamma", 1.5), ("lam", -0.1), ("value_clip", -1.0), ("value_coefficient", 0.0)):
         with pytest.raises(ValueError, match=f"PPOLoss.{field}={value}"):
             PPOLoss(**{field: value})

@@ -131,6 +131,8 @@ def test_points_by_hand():
     assert near(pointing.point_near_paper) == near(pointing.point_near_paper, pixels=30) == [0, 0, 1, 0]
     assert near(pointing.point_near_paper, pixels=29) == [0, 0, 0, 0]
     assert near(pointing.point_near).unread == {3} and near(pointing.point_near_paper).unread == {0, 1, 3}
+    edge = [f"<answer>({at})</answer>" for at in ("0.625, 0.53125", "0.625, 0.534")]  # 50 and 51.1 pixels
+    assert pointing.point_near_paper(edge, [of_300x400()] * 2, [0, 0], 0) == [1, 0]
     for point in (None, [1], [1, 2, 3], ["1", 2], [1, True]):
         (error,) = pointing.point_near(said[:1], [of_300x400(point=point)], [0], 0).errors.values()
         assert "give [x, y] in pixels" in error
@@ -157,7 +159,8 @@ def test_steps_by_hand(steps, value):
 def test_steps_of_records():
     text = [f"<think>{PLACE}</think>"]
     assert pointing.steps_accuracy(text, [of_300x400()], [0], 0, share=0.06) == [0]  # nearer than 30 pixels
-    assert pointing.steps_accuracy_paper(text, [of_300x400()], [0], 0) == pytest.approx([1 / 3])
+    edge = [f"<think>[Position] [cup]: [({at})]</think>" for at in ("0.625, 0.53125", "0.62, 0.533")]  # 50 and 49.2
+    assert pointing.steps_accuracy_paper(edge, [of_300x400()] * 2, [0, 0], 0) == pytest.approx([0, 1 / 3])
     assert pointing.steps_accuracy_paper(text, [of_300x400()], [0], 0, pixels=30) == [0]
     assert pointing.steps_accuracy(text, [of_300x400(key_steps=None)], [0], 0) == [None]
     for wrong in (["Position", "cup", [0.5]], ["Position", "cup"], "Position", ["Colour", "cup", 1]):
