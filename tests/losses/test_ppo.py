@@ -30,7 +30,8 @@ def test_value_loss_by_hand():
 
 def test_explained_variance():
     returns = np.array([[[1.0, 3.0, np.nan], [2.0, 2.0, 6.0]]], np.float32)
-    assert float(explained_variance(np.where(MASK, returns, 7), returns, MASK)) == pytest.approx(1)
+    for unit in (1, 8):
+        assert float(explained_variance(np.where(MASK, returns / unit, 7), returns / unit, MASK)) == pytest.approx(1)
     assert float(explained_variance(np.full((1, 2, 3), 5.0, np.float32), returns, MASK)) == pytest.approx(0)
     assert np.isnan(float(explained_variance(returns, np.ones((1, 2, 3), np.float32), MASK)))
 

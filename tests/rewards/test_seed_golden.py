@@ -271,6 +271,7 @@ def test_grounding_of_a_step_by_hand():
 
     places = ["(472, 250)", "(475, 250)", "(333, 389)", "(333, 391)"]  # 0.139, 0.142, 0.139 and 0.141 of a side
     assert [grounded(f"LongPress(box={at})") for at in places] == [1, 0, 1, 0]
+    assert grounded("Click(box=(140, 0))", "Click(box=(0, 0))", size=[100, 100]) == 1  # within 0.14
     for name in ("box", "element"):
         corners = ["(20, 25)", "(40, 75)", "(19, 50)", "(41, 50)", "(30, 24)", "(30, 76)"]
         found = [grounded(f"Click(box={at})", "Click(box=(290, 390))", **{name: [6, 10, 12, 30]}) for at in corners]
