@@ -162,6 +162,11 @@ def test_trl_functions_of_every_shape():
     assert "ZeroDivisionError" in scored.failures[0].reason
 
 
+def test_token_ids_are_wanted_in_vain_without_a_tokenizer():
+    with pytest.raises(TypeError, match="wants the column completion_ids"):
+        from_trl(lambda completion_ids, **columns: [0.0])(["4"], [example()], [0], 0)
+
+
 def test_simple_counting_answers_never_reach_the_symbolic_check():
     verify = lambda checks: pytest.fail(f"asked to verify {checks}")  # noqa: E731
     chosen = reward_set({"accuracy": 1.0, "format": 1.0}, options={"accuracy": {"verify": verify}})
