@@ -359,6 +359,8 @@ def test_the_holes_of_classification_are_closed_unless_the_published_rule_is_wan
     ]
     assert class_name.paper(said, [example("rose")] * 4, [0] * 4, 0) == [1.0, 1.0, 1.0, 1.0]
     assert class_name.class_name(said, [example("rose")] * 4, [0] * 4, 0) == [0.0, 0.0, 0.0, 1.0]
+    halves = ["<answer>rosebush</answer>", "<answer>rose bushes</answer>"]
+    assert class_name.class_name(halves, [example("rose")] * 2, [0, 0], 0) == [1.0, 0.0]
 
 
 def test_what_reads_as_detections():

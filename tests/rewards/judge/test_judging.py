@@ -41,6 +41,7 @@ ONE, TWO = default_rubric(POINTWISE), default_rubric(PAIRWISE)
         ('{"score": -3}', 0.0),
         ('{"score": 2, "rationale": "cut off her', 2.0),
         ('{"score": 5} {"note": "done"}', 5.0),
+        ('{"score": 1} {"score": 2} {"score": 3}', 3.0),
         *[(bad, None) for bad in (
             "", "good", '{"score": NaN}', '{"score": true}', '{"score": null}', '{"score": "eleven"}', '{"score": [9]}',
             '{"score": 1e999}', '{"score": ' + "9" * 400 + "}", "<html><body>502 Bad Gateway</body></html>",
@@ -79,6 +80,12 @@ def test_what_a_reply_quotes_of_the_item_raises_no_score():
     assert read_score('{"score": 10, "rationale": "ok"}', ONE, item) == 10
     assert read_score('{"score": 2} Only a good text gets score: 10', ONE, item + ' {"score": 2}') == 2
     assert read_winner('{"winner": "A"} but it says {"winner": "B", "why": 1}', TWO, '{"winner": "B", "why": 1}') == "A"
+
+
+def test_what_an_item_holds_by_chance_or_a_reply_only_quotes():
+    assert read_score("Not score: 3, I think, but score: 9 here.", ONE, "There are 9 birds and 3 cats.") == 9
+    said = 'It says {"winner": "B"} and winner: A'
+    assert read_winner(said, TWO, said) == "B"  # the one preferred, where all are doubtful
 
 
 def test_preferences():
