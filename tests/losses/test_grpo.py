@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, merge_stacked, total, trl
+from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, kl, merge_stacked, total, trl
+from rrft_jax.losses.surrogate import token_ratio
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.losses.batches import merge, paper, random_batch
 from tests.models.build import quick_jit
@@ -153,6 +154,15 @@ def test_hand_worked_tokens(surrogate, ratio, advantage, options, loss, slope):
     value, got_slope = one_token(surrogate, ratio, advantage, **options)
     assert value == pytest.approx(loss, rel=1e-5)
     assert got_slope == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_estimates_of_the_kl_by_hand():
+    policy, ref = jnp.log(jnp.array([0.5, 1.0])), jnp.log(jnp.array([0.25, 1.0]))
+    for estimate, value in ((kl.k1, np.log(2)), (kl.k2, np.log(2) ** 2 / 2), (kl.k3, np.log(2) - 0.5)):
+        np.testing.assert_allclose(estimate(policy, ref), [value, 0], rtol=1e-6)
+    far, slope = jax.value_and_grad(kl.k3)(jnp.float32(-100), jnp.float32(0))  # flat past a log-ratio of 20
+    assert float(far) == pytest.approx(np.exp(20) - 21) and slope == 0
+    assert float(token_ratio(jnp.float32(100))) == pytest.approx(np.exp(20))
 
 
 def test_paper_gradient_is_the_policy_gradient_with_the_k3_penalty():

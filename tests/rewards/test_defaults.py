@@ -1,5 +1,7 @@
 """Where the defaults depart from the published rewards; numbered as in the table of deviations."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,7 +179,7 @@ def test_21_numbered_lines_count_at_the_start_of_every_line():
     assert steps("Step 1: a Step 2: b") == pytest.approx(2 / 3)
     assert steps("1. First, a\n2. Next, b") == pytest.approx(2 / 3)  # a mark and its word are one step
     assert steps("- Step 1: a") == pytest.approx(1 / 3)
-    assert steps("\n- a\n- b\n- c") == 1.0
+    assert steps("\n- a\n- b\n- c") == steps("\n- a\n- b\n- c\n- d") == 1.0
     assert steps("3.5 is\n-2") == 0.0
 
 
@@ -237,7 +239,9 @@ def test_reference_completions_with_letters(cot, letter, other):
 def test_overlong_by_hand():
     """DAPO's equation 13 with L_max 20 and L_cache 4, and verl's min(-(n - (L_max - L_cache)) / L_cache, 0)."""
     texts = ["x" * n for n in (0, 16, 17, 18, 20, 30)]
-    values = score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0.2)
-    assert values == pytest.approx([0, 0, -0.25, -0.5, -1, -1])
-    with pytest.raises(ValueError, match="soft_overlong.buffer=0 is a share"):
-        score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0)
+    give = partial(score, soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20)
+    assert give(buffer=0.2) == give() == pytest.approx([0, 0, -0.25, -0.5, -1, -1])
+    assert give(buffer=1) == pytest.approx([0, -0.8, -0.85, -0.9, -1, -1])
+    for buffer in (0, 1.5):
+        with pytest.raises(ValueError, match=f"soft_overlong.buffer={buffer} is a share"):
+            give(buffer=buffer)

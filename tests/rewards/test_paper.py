@@ -111,6 +111,7 @@ WORKED = [
     (18, reasoning_steps.paper, "Step 1: a Step 2: b", "4", 2 / 3),
     (18, reasoning_steps.paper, "1. a\n2. b\n3. c", "4", 1 / 3),
     (18, reasoning_steps.paper, "\n- a\n- b\n- c", "4", 1),
+    (18, reasoning_steps.paper, "\n- a\n- b\n- c\n- d", "4", 1),
 ]
 
 
