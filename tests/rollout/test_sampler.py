@@ -231,7 +231,7 @@ def test_batch_sizes_end_with_one_row():
     assert [stages(64, 8), stages(12, 2), stages(20, 8), stages(1, 4), stages(64, 0)] == [
         (8, 1), (6, 3, 1), (2, 1), (), ()
     ]  # fmt: skip
-    for factor in (1, -2):
+    for factor in (1, -1, -2):
         with pytest.raises(ValueError, match=f"compact={factor}: give"):
             stages(8, factor)
 
