@@ -337,6 +337,12 @@ def test_wrong_options_are_named(options, message):
         GRPOLoss(**options)
 
 
+def test_the_defaults_of_trl():
+    wanted = GRPOLoss("clipped", "token", "token_mean", cispo_cap=0.2, max_completion_length=512)
+    assert trl() == dataclasses.replace(wanted, kl_ratio_correction=True)
+    assert trl(epsilon_high=0.28).cispo_cap == trl(epsilon=0.28).epsilon_high == 0.28
+
+
 def test_wrong_inputs_are_named():
     scores, targets = random_batch(1)
     with pytest.raises(ValueError, match="takes the current policy"):
