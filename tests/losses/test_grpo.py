@@ -304,6 +304,9 @@ def test_clip_metrics_by_hand():
     assert by_sequence["clip_ratio/low_mean"] == 0.5  # (0.5 * 0.5 * 1.5) ** (1/4) = 0.78 is one of two sequences
     cispo = finalize(compiled_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
     assert float(cispo["cispo_clip_ratio"]) == pytest.approx(1 / 7)
+    for config in (GRPOLoss("clipped", epsilon_low=0.0, epsilon_high=0.0), GRPOLoss("cispo", cispo_cap=1.0)):
+        metrics = finalize(compiled_loss(Scores(jnp.zeros((2, 1, 4))), targets, config)[1])
+        assert all(value == 0 for name, value in metrics.items() if "clip" in name)  # a ratio at its limit, 1
 
 
 def test_metrics_carry_no_gradient():

@@ -7,6 +7,8 @@ import pytest
 from rrft_jax.answers import boxed
 from rrft_jax.config.command_line import load_config
 from rrft_jax.rewards import registry
+from rrft_jax.rewards.symbolic import Check
+from rrft_jax.rewards.values import Outcome
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.validate import check_config
 from tests.golden import golden_path
@@ -98,6 +100,13 @@ def test_our_own_reading():
     ]  # fmt: skip
     assert score(registry.get("boxed_accuracy"), texts, "0.5") == [1, 1, 0, 0, 1, 0, 0, 1, 0]
     assert score(registry.get("boxed_format"), texts, "0.5") == [1, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_two_formulas_are_checked_as_a_whole_gold_first():
+    seen = []
+    verify = lambda checks: seen.extend(checks) or [Outcome(True)]  # noqa: E731
+    assert score(registry.get("boxed_accuracy"), "\\boxed{(1,2)}", "1<x<2", verify=verify) == [1]
+    assert seen == [Check("1<x<2", "(1,2)", whole=True)]
 
 
 def test_long_texts_take_no_time():

@@ -80,6 +80,7 @@ def test_12_a_whole_check_needs_every_sign_of_both_formulas():
         return outcome.value
 
     assert equal("1<x<2", "(1,2)") and equal("x+1", "\\frac{x^{2}-1}{x-1}") and equal("6", "\\binom{4}{2}")
+    assert equal("\\sqrt{x^2}", "|x|") and not equal("\\sqrt{x^2}", "x")  # letters are real numbers
     # math-verify alone finds a 4 in each of these.
     for text in ("4 apples", "4)", "4~5", "4\\text{ or }5", "$4$ or 5", "\\frac{4}{1} junk}", "\\foo{4}", ""):
         assert not equal("4", text)
