@@ -126,6 +126,7 @@ def test_options_reach_the_function_and_a_partial_carries_its_own(file):
         (["short"], {"short": {"limt": 3}}, "reward_options.short.limt=3: .* did you mean limit"),
         (["short"], {"short": {"limit": 3.5}}, "reward_options.short.limit=3.5 must be int, as its default 3"),
         (["short"], {"shirt": {"limit": 3}}, "reward_options.shirt: this run has no such reward; did you mean short"),
+        (["short"], {"short": {"limit": 4}, "shirt": {"limit": 3}}, "shirt: this run has no such reward"),
         ([], {"length": {"warmup_steps": 4}}, "warmup_steps=4 changes nothing while config.rewards.length is 0"),
         ([], {"length": {"warmup_steps": True}}, "warmup_steps=True must be int"),
     ],
