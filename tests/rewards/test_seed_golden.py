@@ -197,6 +197,7 @@ CLICK, LEFT_TO_RIGHT, DOWN = "Click(box=(100, 100))", "Drag(start=(0, 0), end=(1
         (f"Scroll({DOWN}(100, 200))", f"Scroll({DOWN}(100, 100))", 0.5),  # nowhere
         (f"Scroll({DOWN}(100, 200))", "Scroll(start=(100, 170), end=(100, 200))", 0.5),
         (f"Scroll({DOWN}(100, 200))", "Scroll(start=(100, 170), end=(200, 170))", 0),
+        (f"Scroll({DOWN}(100, 200))", "Scroll(direction='down')", 0),
         ("Scroll(direction='down')", "Scroll(direction='down')", 1.5),
         ("Scroll(direction='down')", "Scroll(direction='up')", 0),
         ("Wait()", "Wait()", 0),
@@ -258,7 +259,8 @@ def test_what_is_no_action_is_counted():
 
 
 def test_directions_and_words_by_hand():
-    ways = {(6, 5): "+x", (-6, 5): "-x", (5, 6): "+y", (5, -6): "-y", (5, 5): "+y", (0, 0): "", (-1, 0): "-x"}
+    ways = {(6, 5): "+x", (-6, 5): "-x", (5, 6): "+y", (5, -6): "-y", (5, 5): "+y", (0, 0): ""}
+    ways |= {(-0.5, 0): "-x", (0.5, 0): "+x", (0, -0.5): "-y"}
     for end, way in ways.items():
         assert screen_action.direction(read_action(f"Scroll(start=(0, 0), end={end})")) == way
     texts = [("", ""), ("a", ""), ("a a", "a"), ("B c", "b"), ("a b", "a b")]
@@ -266,10 +268,10 @@ def test_directions_and_words_by_hand():
 
 
 def test_grounding_of_a_step_by_hand():
-    def grounded(action, gold=CLICK, **metadata):
+    def grounded(action, gold="Click(box=(100, 120))", **metadata):
         return screen_action.grounded(f"<think>t</think><action>{action}</action>", of_300x400(action=gold, **metadata))
 
-    places = ["(472, 250)", "(475, 250)", "(333, 389)", "(333, 391)"]  # 0.139, 0.142, 0.139 and 0.141 of a side
+    places = ["(472, 300)", "(475, 300)", "(333, 439)", "(333, 441)"]  # 0.139, 0.142, 0.139 and 0.141 of a side
     assert [grounded(f"LongPress(box={at})") for at in places] == [1, 0, 1, 0]
     assert grounded("Click(box=(140, 0))", "Click(box=(0, 0))", size=[100, 100]) == 1  # within 0.14
     for name in ("box", "element"):
