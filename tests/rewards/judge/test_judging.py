@@ -42,6 +42,9 @@ ONE, TWO = default_rubric(POINTWISE), default_rubric(PAIRWISE)
         ('{"score": 2, "rationale": "cut off her', 2.0),
         ('{"score": 5} {"note": "done"}', 5.0),
         ('{"score": 1} {"score": 2} {"score": 3}', 3.0),
+        ('{{"score": 5, "rationale": "no score: 1"}', 5.0),
+        ("score: 4" + "-" * 19_992, 4.0),
+        ("score: 4" + "-" * 19_993, None),  # the last 20,000 characters are read
         *[(bad, None) for bad in (
             "", "good", '{"score": NaN}', '{"score": true}', '{"score": null}', '{"score": "eleven"}', '{"score": [9]}',
             '{"score": 1e999}', '{"score": ' + "9" * 400 + "}", "<html><body>502 Bad Gateway</body></html>",
