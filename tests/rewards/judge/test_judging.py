@@ -173,6 +173,15 @@ def test_equal_items_are_asked_once_and_kept_over_a_torn_line(tmp_path):
     assert asyncio.run(run(cache, "another")) == [0.4, 0.4, 0.4, 0.0] and len(asked) == 8
 
 
+def test_a_reply_without_a_verdict_is_unread_and_worth_nothing():
+    async def ask(messages):
+        return "no verdict" if "odd" in messages[-1]["content"] else '{"score": 4}'
+
+    judged = [asyncio.run(Judge(ask, ONE).score(Item("p", text))) for text in ("odd", "a")]
+    assert [(j.value, j.unread) for j in judged] == [(0, True), (0.4, False)]
+    assert judged[0].replies == ("no verdict",)
+
+
 def test_a_kill_costs_no_reply_that_was_written(tmp_path):
     code = "import sys; from rrft_jax.rewards.judge.cache import ReplyCache; c = ReplyCache(sys.argv[1]); i = 0\n"
     code += "while True: c.put(str(i), 'x' * 999); i += 1"
@@ -201,3 +210,4 @@ def test_both_orders_against_position_bias():
     for ask, both, value in ((first, False, 1.0), (first, True, 0.5), (longer, True, 0.0)):
         judged = asyncio.run(Judge(ask, TWO, both_orders=both).compare(pair))
         assert (judged.value, judged.unread, len(judged.replies)) == (value, False, 1 + both)
+    assert asyncio.run(Judge(first, TWO).compare(pair)).value == 0.5
