@@ -300,10 +300,15 @@ def test_clip_metrics_by_hand():
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5, abs=1e-7), name
 
-    by_sequence = finalize(compiled_loss(scores, targets, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
+    one_group = jax.tree.map(lambda x: np.swapaxes(x, 0, 1), (scores, targets))
+    by_sequence = finalize(compiled_loss(*one_group, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
     assert by_sequence["clip_ratio/low_mean"] == 0.5  # (0.5 * 0.5 * 1.5) ** (1/4) = 0.78 is one of two sequences
-    cispo = finalize(compiled_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
+    halves = dataclasses.replace(targets, advantages=targets.advantages / 2)
+    cispo = finalize(compiled_loss(scores, halves, GRPOLoss("cispo", cispo_cap=1.2))[1])
     assert float(cispo["cispo_clip_ratio"]) == pytest.approx(1 / 7)
+    assert float(finalize(compiled_loss(scores, halves, GRPOLoss("clipped"))[1])["clip_ratio/high_mean"]) == (
+        pytest.approx(1 / 7)
+    )
     for config in (GRPOLoss("clipped", epsilon_low=0.0, epsilon_high=0.0), GRPOLoss("cispo", cispo_cap=1.0)):
         metrics = finalize(compiled_loss(Scores(jnp.zeros((2, 1, 4))), targets, config)[1])
         assert all(value == 0 for name, value in metrics.items() if "clip" in name)  # a ratio at its limit, 1
@@ -376,6 +381,9 @@ def test_importance_weights_are_capped_constants_on_the_policy_loss(name):
         slack = rounding(policy, scores, drawn)
         assert_same_but_rounding(terms["policy"].sum, expected * plain["policy"].sum, slack)
         assert float(terms["kl"].sum) == float(plain["kl"].sum)
+        for which in ("mean", "max"):
+            gap = finalize(metrics)[f"sampling/sampling_logp_difference/{which}"]
+            assert float(gap) == pytest.approx(np.log(2), rel=1e-5)
         for which in ("mean", "min", "max"):
             found = finalize(metrics)[f"sampling/importance_sampling_ratio/{which}"]
             assert float(found) == pytest.approx(expected, rel=1e-5)
