@@ -282,14 +282,16 @@ def test_grounding_of_a_step_by_hand():
 
 
 def test_boxes_of_a_screen_by_hand():
-    said = ["[10,20,30,40]", "[-1,-1]", "[20,30]", "[1,2,3]", "[30,40,10,20]", "<answer>[20,30]</answer>", "there"]
-    scored = lambda reward, **metadata: reward(said, [of_300x400(**metadata)] * 7, [0] * 7, 0)  # noqa: E731
-    assert scored(screen_box.box_format) == [1, 1, 0, 0, 1, 0, 0]
-    assert scored(screen_box.point_format) == [0, 1, 1, 0, 0, 0, 0]
-    assert scored(screen_box.in_box, box=[6, 12, 7, 13]) == [1, 0, 1, 0, 1, 1, 0]  # the point is (6, 12) in pixels
-    assert scored(screen_box.in_box, box=[7, 12, 9, 13]) == [0] * 7
-    assert scored(screen_box.in_box, box=None) == [0, 1, 0, 0, 0, 0, 0]
-    assert scored(screen_box.in_box, box=None).unread == {6}
+    said = ["[10,20,30,40]", "[-1,-1]", "[20,30]", "[1,2,3]", "[30,40,10,20]", "<answer>[20,30]</answer>"]
+    unread = ["there", "<think>t</think>[20,30]", "<think>[20,30]"]
+    record = lambda metadata: [of_300x400(**metadata)] * 9  # noqa: E731
+    scored = lambda reward, **metadata: reward([*said, *unread], record(metadata), [0] * 9, 0)  # noqa: E731
+    assert scored(screen_box.box_format) == [1, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert scored(screen_box.point_format) == [0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert scored(screen_box.in_box, box=[6, 12, 7, 13]) == [1, 0, 1, 0, 1, 1, 0, 0, 0]  # the point is (6, 12)
+    assert scored(screen_box.in_box, box=[7, 12, 9, 13]) == [0] * 9
+    assert scored(screen_box.in_box, box=None) == [0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert scored(screen_box.in_box, box=None).unread == {6, 7, 8}
     for box in ([9, 9, 5, 5], [1, 2, 3], "none"):
         assert "give [x1, y1, x2, y2] in pixels" in scored(screen_box.in_box, box=box).errors[0]
 
