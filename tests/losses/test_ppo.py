@@ -23,6 +23,8 @@ def test_the_reward_comes_last_and_the_penalty_at_every_token():
 def test_value_loss_by_hand():
     values, old, returns = (np.array([[[x]]], np.float32) for x in (1.0, 0.5, 2.0))
     assert value_loss(values, old, returns, 0.0).item() == 0.5
+    assert value_loss(values, old, returns + 1, 0.0).item() == 2.0
+    assert value_loss(old, values, 0 * returns, 0.2).item() == pytest.approx(0.5 * 0.8**2)  # clipped from below
     assert value_loss(values, old, returns, 0.2).item() == pytest.approx(0.5 * 1.3**2)  # clipped to 0.7
     assert value_loss(values, old, np.float32(0.9) + 0 * old, 0.2).item() == pytest.approx(0.5 * 0.2**2)
     assert value_loss(values, np.float32(0.9) + 0 * old, returns, 0.2).item() == 0.5  # within the clip
