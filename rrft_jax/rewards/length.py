@@ -86,7 +86,7 @@ def _shape_groups(
 
 
 def _shape(lengths: Sequence[int], right: Sequence[float | None]) -> list[float | None]:
-    shortest, longest = min(lengths, default=0), max(lengths, default=0)
+    shortest, longest = min(lengths), max(lengths)
     if shortest == longest:
         return [None if r is None else 0.0 for r in right]
     lam = [0.5 - (n - shortest) / (longest - shortest) for n in lengths]

@@ -39,7 +39,7 @@ def load() -> None:
     logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
-def equal(gold: str, target: str, whole: bool = False) -> bool:
+def equal(gold: str, target: str, whole: bool) -> bool:
     """Whether math-verify finds `target` equal to `gold`. Without a time limit: see `in_pool`."""
     load()
     from math_verify import parse, verify

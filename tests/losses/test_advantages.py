@@ -13,9 +13,10 @@ NAN = np.nan
 
 def test_paper_form_by_hand():
     # mean 1, deviations 1, 0, 0, -1: variance 2/3 with ddof 1
-    advantages, stats = group_advantages([[2.0, 1.0, 1.0, 0.0]], **PAPER_ADVANTAGES)
     std = np.sqrt(2 / 3)
-    np.testing.assert_allclose(advantages, np.array([[1, 0, 0, -1]]) / (std + 1e-4), rtol=1e-5)
+    for options in ({}, PAPER_ADVANTAGES):
+        advantages, stats = group_advantages([[2.0, 1.0, 1.0, 0.0]], **options)
+        np.testing.assert_allclose(advantages, np.array([[1, 0, 0, -1]]) / (std + 1e-4), rtol=1e-5)
     assert float(stats["reward"]) == 1.0
     assert float(stats["reward_std"]) == pytest.approx(std)
     assert float(stats["frac_reward_zero_std"]) == 0.0

@@ -109,6 +109,24 @@ def test_by_hand():
     np.testing.assert_allclose(run("reinforce_pp", mask=mask), [[root, -root, -root, 0]], rtol=1e-6)
 
 
+def test_gdpo_by_hand():
+    """Of 0 and 2 the std is the root of 2; both divisions add an epsilon of 1."""
+    rewards, ones = np.array([[0, 2]], np.float32), np.ones((1, 2), np.float32)
+    inputs = {"parts": lambda: rewards[None], "weights": lambda: np.ones(1, np.float32)}
+    found, _ = estimate_advantages(rewards, ones, inputs, estimator="gdpo", epsilon=1.0)
+    root = np.sqrt(2)
+    np.testing.assert_allclose(found, np.array([[-1, 1]]) * (root - 1) / (3 - root), rtol=1e-6)
+
+
+def test_the_mean_of_a_group_goes_before_the_batch_is_whitened_unless_it_is_alone():
+    root = np.sqrt(3) / 2  # of halves with a variance of 1/3
+    for rewards, wanted in (([[1, 0], [3, 2]], [[root, -root]] * 2), ([[1], [0]], [[np.sqrt(0.5)], [-np.sqrt(0.5)]])):
+        rewards, ones = np.array(rewards, np.float32), np.ones(np.shape(rewards), np.float32)
+        inputs = {"mask": lambda ones=ones: ones[..., None] > 0}
+        found, _ = estimate_advantages(rewards, ones, inputs, estimator="reinforce_pp_baseline")
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
 def test_a_row_that_only_fills_and_one_without_a_greedy_reward_count_nowhere_in_remax():
     rewards = np.array([[1, 0], [5, 5], [1, 0]], np.float32)
     weight, greedy = np.array([[1, 1], [0, 0], [1, 1]], np.float32), np.array([0.25, 2, NAN], np.float32)

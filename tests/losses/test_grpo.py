@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, merge_stacked, total, trl
+from rrft_jax.losses import GRPOLoss, Scores, Targets, finalize, grpo_loss, kl, merge_stacked, total, trl
+from rrft_jax.losses.surrogate import token_ratio
 from tests.helpers.rounding import assert_same_but_rounding, rounding
 from tests.losses.batches import merge, paper, random_batch
 from tests.models.build import quick_jit
@@ -155,6 +156,15 @@ def test_hand_worked_tokens(surrogate, ratio, advantage, options, loss, slope):
     assert got_slope == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
+def test_estimates_of_the_kl_by_hand():
+    policy, ref = jnp.log(jnp.array([0.5, 1.0])), jnp.log(jnp.array([0.25, 1.0]))
+    for estimate, value in ((kl.k1, np.log(2)), (kl.k2, np.log(2) ** 2 / 2), (kl.k3, np.log(2) - 0.5)):
+        np.testing.assert_allclose(estimate(policy, ref), [value, 0], rtol=1e-6)
+    far, slope = jax.value_and_grad(kl.k3)(jnp.float32(-100), jnp.float32(0))  # flat past a log-ratio of 20
+    assert float(far) == pytest.approx(np.exp(20) - 21) and slope == 0
+    assert float(token_ratio(jnp.float32(100))) == pytest.approx(np.exp(20))
+
+
 def test_paper_gradient_is_the_policy_gradient_with_the_k3_penalty():
     log_probs = jnp.log(jnp.array([[[0.5, 0.25]]]))
     ref = jnp.log(jnp.array([[[0.25, 0.25]]]))
@@ -290,10 +300,18 @@ def test_clip_metrics_by_hand():
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-5, abs=1e-7), name
 
-    by_sequence = finalize(compiled_loss(scores, targets, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
+    one_group = jax.tree.map(lambda x: np.swapaxes(x, 0, 1), (scores, targets))
+    by_sequence = finalize(compiled_loss(*one_group, GRPOLoss("clipped", "sequence", epsilon_low=0.15))[1])
     assert by_sequence["clip_ratio/low_mean"] == 0.5  # (0.5 * 0.5 * 1.5) ** (1/4) = 0.78 is one of two sequences
-    cispo = finalize(compiled_loss(scores, targets, GRPOLoss("cispo", cispo_cap=1.2))[1])
+    halves = dataclasses.replace(targets, advantages=targets.advantages / 2)
+    cispo = finalize(compiled_loss(scores, halves, GRPOLoss("cispo", cispo_cap=1.2))[1])
     assert float(cispo["cispo_clip_ratio"]) == pytest.approx(1 / 7)
+    assert float(finalize(compiled_loss(scores, halves, GRPOLoss("clipped"))[1])["clip_ratio/high_mean"]) == (
+        pytest.approx(1 / 7)
+    )
+    for config in (GRPOLoss("clipped", epsilon_low=0.0, epsilon_high=0.0), GRPOLoss("cispo", cispo_cap=1.0)):
+        metrics = finalize(compiled_loss(Scores(jnp.zeros((2, 1, 4))), targets, config)[1])
+        assert all(value == 0 for name, value in metrics.items() if "clip" in name)  # a ratio at its limit, 1
 
 
 def test_metrics_carry_no_gradient():
@@ -327,6 +345,12 @@ def test_wrong_options_are_named(options, message):
         GRPOLoss(**options)
 
 
+def test_the_defaults_of_trl():
+    wanted = GRPOLoss("clipped", "token", "token_mean", cispo_cap=0.2, max_completion_length=512)
+    assert trl() == dataclasses.replace(wanted, kl_ratio_correction=True)
+    assert trl(epsilon_high=0.28).cispo_cap == trl(epsilon=0.28).epsilon_high == 0.28
+
+
 def test_wrong_inputs_are_named():
     scores, targets = random_batch(1)
     with pytest.raises(ValueError, match="takes the current policy"):
@@ -357,6 +381,9 @@ def test_importance_weights_are_capped_constants_on_the_policy_loss(name):
         slack = rounding(policy, scores, drawn)
         assert_same_but_rounding(terms["policy"].sum, expected * plain["policy"].sum, slack)
         assert float(terms["kl"].sum) == float(plain["kl"].sum)
+        for which in ("mean", "max"):
+            gap = finalize(metrics)[f"sampling/sampling_logp_difference/{which}"]
+            assert float(gap) == pytest.approx(np.log(2), rel=1e-5)
         for which in ("mean", "min", "max"):
             found = finalize(metrics)[f"sampling/importance_sampling_ratio/{which}"]
             assert float(found) == pytest.approx(expected, rel=1e-5)

@@ -5,6 +5,7 @@ import pytest
 
 from rrft_jax.losses import GRPOLoss, grpo_loss, total
 from rrft_jax.losses.advantages import group_advantages
+from rrft_jax.losses.estimators import ESTIMATORS
 from rrft_jax.losses.outside import check_estimator, estimate_advantages
 from tests.losses.batches import random_batch
 
@@ -89,6 +90,13 @@ def test_an_estimator_from_a_file_replaces_the_advantages_and_keeps_the_metrics(
     own = group_advantages(rewards, row_weight=weight)[1]
     assert {name: float(statistics[name]) for name in own} == pytest.approx({k: float(v) for k, v in own.items()})
     assert "reward_median" in statistics
+
+
+def test_a_right_estimator_is_not_refused(file):
+    check_estimator(estimator=f"{file}:above_median", step=2.0)
+    for name in ESTIMATORS:
+        check_estimator(estimator=name)
+    check_estimator(estimator="reinforce_pp", gamma=0.5)  # which gives [B, G, C]
 
 
 def test_the_registered_estimator_is_called_with_its_options():

@@ -23,7 +23,10 @@ def test_a_completion_that_left_the_policy_by_hand():
     mask = np.array([[[1, 1, 0], [1, 1, 1]]], bool)
     kept = lambda *advantages: near_policy(new, old, np.array([advantages])[..., None], mask, 0.2)[..., 0]  # noqa: E731
     np.testing.assert_array_equal(kept(-1.0, -1.0), [[False, True]])
-    np.testing.assert_array_equal(kept(1.0, 0.0), [[True, True]])  # only what is discouraged is left out
+    for advantage in (1.0, 0.0):
+        np.testing.assert_array_equal(kept(advantage, -1.0), [[True, True]])  # only what is discouraged is left out
+    discouraged = np.full((1, 2, 1), -1, np.float32)
+    assert np.asarray(near_policy(old - np.float32(0.25), old, discouraged, mask, 0.25)).all()  # at the threshold
 
 
 def test_both_leave_the_denominators_and_the_other_terms_alone():

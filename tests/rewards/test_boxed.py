@@ -7,6 +7,8 @@ import pytest
 from rrft_jax.answers import boxed
 from rrft_jax.config.command_line import load_config
 from rrft_jax.rewards import registry
+from rrft_jax.rewards.symbolic import Check
+from rrft_jax.rewards.values import Outcome
 from rrft_jax.tasks.registry import get_task
 from rrft_jax.training.validate import check_config
 from tests.golden import golden_path
@@ -55,6 +57,11 @@ def test_the_published_grading(prediction, gold, wanted):
         assert boxed.filter_box(prediction) == "\\frac{1"  # the original's filter disagrees with its reward
 
 
+def test_the_published_filter_wants_a_box_right_behind_a_thought():
+    texts = [f"{start}\\boxed{{4}}" for start in ("<think>a</think>\n", "<think>a</think> so ", "")]
+    assert score(registry.get("boxed_filter_paper"), [*texts, "<think>a</think>\\boxed{5}"], "4") == [1, 0, 0, 0]
+
+
 def test_an_answer_over_several_lines_is_not_found_by_the_published_variant():
     texts = ["<think>a</think>\n<answer>\n4\n</answer>", "<answer>\n<answer>4</answer>", "4", "it is 4"]
     assert score(registry.get("answer_line_paper"), texts, "4") == [0, 1, 1, 0]
@@ -93,6 +100,13 @@ def test_our_own_reading():
     ]  # fmt: skip
     assert score(registry.get("boxed_accuracy"), texts, "0.5") == [1, 1, 0, 0, 1, 0, 0, 1, 0]
     assert score(registry.get("boxed_format"), texts, "0.5") == [1, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_two_formulas_are_checked_as_a_whole_gold_first():
+    seen = []
+    verify = lambda checks: seen.extend(checks) or [Outcome(True)]  # noqa: E731
+    assert score(registry.get("boxed_accuracy"), "\\boxed{(1,2)}", "1<x<2", verify=verify) == [1]
+    assert seen == [Check("1<x<2", "(1,2)", whole=True)]
 
 
 def test_long_texts_take_no_time():

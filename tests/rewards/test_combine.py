@@ -56,6 +56,32 @@ def test_a_reward_that_raises_costs_its_group_alone_and_is_logged(caplog):
     assert "picky" in caplog.text and "'bad'" in caplog.text and "e1" in caplog.text
 
 
+@pytest.mark.parametrize(("failing", "said"), [(3, ""), (4, "4 reward values missing among 5 completions")])
+def test_three_failures_are_told_and_more_are_counted(caplog, failing, said):
+    with caplog.at_level(logging.WARNING):
+        run(Weighted("odd", constant(*[np.inf] * failing, *[1.0] * (5 - failing))), texts="abcde", group_ids=(0,) * 5)
+    assert caplog.text.count("gave no value") == 3 and said in caplog.text
+    assert ("missing among" in caplog.text) == bool(said)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_each_group_is_told_its_own_error(waits):
+    async def ask(text):
+        raise KeyError(text)
+
+    def reward(completions, examples, group_ids, step):
+        if waits:
+            return [ask(text) for text in completions]
+        raise KeyError(completions[0])
+
+    rewards = RewardSet((Weighted("broken", reward),))
+    given = ["a", "b"], [example(), example(id="e1")], [0, 1]
+    reasons = [failure.reason.partition(" (")[0] for failure in rewards.score(*given, 1).failures]
+    assert reasons == ["KeyError: 'a'", "KeyError: 'b'"]
+    with pytest.raises(SetupError, match="For example e0: KeyError: 'a'"):
+        rewards.score(*given, 0)
+
+
 def test_values_that_are_not_finite_are_failures():
     scored = run(Weighted("odd", constant(float("nan"), float("inf"))), Weighted("ok", constant(1.0, 2.0)))
     assert scored.total.tolist() == [1.0, 2.0]
@@ -152,6 +178,24 @@ def test_trl_functions_of_every_shape():
     np.testing.assert_array_equal(scored.values, [[1.0, 0.0], [1.0, 0.0], [1.0, np.nan]])
     assert [failure.reward for failure in scored.failures] == ["fragile"]
     assert "ZeroDivisionError" in scored.failures[0].reason
+
+
+def test_trl_functions_that_wait_and_errors_of_their_own():
+    async def waits(completions, **columns):
+        return [len(completions[0])]
+
+    def raises(completions, **columns):
+        raise TypeError("no such thing")
+
+    scored = run(Weighted("waits", from_trl(waits, per_item=True)), texts=("a", "bcd"))
+    assert scored.values.tolist() == [[1, 3]] and not scored.failures
+    with pytest.raises(TypeError, match="^no such thing$"):  # which messages would not help
+        from_trl(raises)(["4"], [example()], [0], 0)
+
+
+def test_token_ids_are_wanted_in_vain_without_a_tokenizer():
+    with pytest.raises(TypeError, match="wants the column completion_ids"):
+        from_trl(lambda completion_ids, **columns: [0.0])(["4"], [example()], [0], 0)
 
 
 def test_simple_counting_answers_never_reach_the_symbolic_check():

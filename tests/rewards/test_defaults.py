@@ -1,5 +1,7 @@
 """Where the defaults depart from the published rewards; numbered as in the table of deviations."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +38,7 @@ def test_tolerant_accuracy_still_matches_letters_and_algebra():
     texts = [tagged("(B)"), tagged("A")]
     assert score(math_accuracy.math_accuracy, texts, "B") == [1.0, 0.0]
     assert score(math_accuracy.math_accuracy, tagged("\\frac{1}{2}"), "0.5") == [1.0]
+    assert score(math_accuracy.math_accuracy, ["<think>4", tagged("4")], ["4", "B"]) == [0.0, 0.0]
 
 
 def test_11_tagged_numbers_are_compared_by_value():
@@ -77,6 +80,7 @@ def test_12_a_whole_check_needs_every_sign_of_both_formulas():
         return outcome.value
 
     assert equal("1<x<2", "(1,2)") and equal("x+1", "\\frac{x^{2}-1}{x-1}") and equal("6", "\\binom{4}{2}")
+    assert equal("\\sqrt{x^2}", "|x|") and not equal("\\sqrt{x^2}", "x")  # letters are real numbers
     # math-verify alone finds a 4 in each of these.
     for text in ("4 apples", "4)", "4~5", "4\\text{ or }5", "$4$ or 5", "\\frac{4}{1} junk}", "\\foo{4}", ""):
         assert not equal("4", text)
@@ -176,7 +180,7 @@ def test_21_numbered_lines_count_at_the_start_of_every_line():
     assert steps("Step 1: a Step 2: b") == pytest.approx(2 / 3)
     assert steps("1. First, a\n2. Next, b") == pytest.approx(2 / 3)  # a mark and its word are one step
     assert steps("- Step 1: a") == pytest.approx(1 / 3)
-    assert steps("\n- a\n- b\n- c") == 1.0
+    assert steps("\n- a\n- b\n- c") == steps("\n- a\n- b\n- c\n- d") == 1.0
     assert steps("3.5 is\n-2") == 0.0
 
 
@@ -236,7 +240,9 @@ def test_reference_completions_with_letters(cot, letter, other):
 def test_overlong_by_hand():
     """DAPO's equation 13 with L_max 20 and L_cache 4, and verl's min(-(n - (L_max - L_cache)) / L_cache, 0)."""
     texts = ["x" * n for n in (0, 16, 17, 18, 20, 30)]
-    values = score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0.2)
-    assert values == pytest.approx([0, 0, -0.25, -0.5, -1, -1])
-    with pytest.raises(ValueError, match="soft_overlong.buffer=0 is a share"):
-        score(soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20, buffer=0)
+    give = partial(score, soft_overlong.soft_overlong, texts, count_tokens=char_lengths, max_completion_length=20)
+    assert give(buffer=0.2) == give() == pytest.approx([0, 0, -0.25, -0.5, -1, -1])
+    assert give(buffer=1) == pytest.approx([0, -0.8, -0.85, -0.9, -1, -1])
+    for buffer in (0, 1.5):
+        with pytest.raises(ValueError, match=f"soft_overlong.buffer={buffer} is a share"):
+            give(buffer=buffer)

@@ -90,6 +90,7 @@ def test_15_the_greatest_partial_credit_counts():
 def test_penalty_is_for_what_is_matched_not_a_way_out():
     # Unmatched functions cost nothing, so a matching that looked for the least penalty would leave these alone.
     assert score(rewards.penalty, tagged("change_size(7, small), change_color(3, blue)"), S2) == [-0.375]
+    assert score(rewards.penalty, tagged("change_color(3, red)"), "change_color(2, red)") == [-0.25]
     assert score(rewards.penalty, [tagged("change_shape(7, cube)"), tagged("none"), ""], S2) == [0.0] * 3
 
 

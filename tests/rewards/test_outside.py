@@ -15,7 +15,9 @@ from tests.rewards.helpers import example
 
 FILE = """
 import asyncio
+from dataclasses import replace
 from functools import partial
+from rrft_jax.rewards import from_trl
 
 def short(completions, examples, group_ids, step, *, limit=3, count_tokens=None):
     return [float(n <= limit) for n in count_tokens(completions)]
@@ -52,6 +54,9 @@ def accuracy(completions, **kwargs):
 def half(completions, examples):
     return [0.0 for _ in completions]
 
+def strange(texts, labels):
+    return [0.0 for _ in texts]
+
 def needs(completions, examples, group_ids, step, *, margin):
     return [0.0 for _ in completions]
 
@@ -66,6 +71,8 @@ class Judge:
         return [2.0 for _ in completions]
 
 JUDGE = Judge()
+OVERLONG = from_trl(overlong)
+WORDY = replace(OVERLONG, tokenize=lambda texts: [text.split() for text in texts])
 LONGER = partial(short, limit=8)
 NUMBER = 3
 """
@@ -112,6 +119,10 @@ def test_options_reach_the_function_and_a_partial_carries_its_own(file):
     np.testing.assert_array_equal(score(rewards(file, "LONGER")).values, [[1, 0]])
 
 
+def test_a_wrapped_function_keeps_its_tokenizer_or_gets_that_of_the_run(file):
+    np.testing.assert_array_equal(score(rewards(file, "OVERLONG", "WORDY")).values, [[-1, -9], [-1, -2]])
+
+
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
@@ -119,6 +130,7 @@ def test_options_reach_the_function_and_a_partial_carries_its_own(file):
         (["NUMBER"], {}, "a function is wanted, not int"),
         (["Judge"], {}, "a class: name an object of it"),
         (["half"], {}, rf"mine.py:{line('def half')}\) takes \(completions, examples\): a reward takes"),
+        (["strange"], {}, r"takes \(texts, labels\): a reward takes"),
         (["needs"], {}, rf"mine.py:{line('def needs')}\): give margin a default"),
         (["accuracy"], {}, "mine.py:accuracy and the registered reward are both called accuracy"),
         (["judge=high"], {}, "gives no number as weight"),
@@ -126,6 +138,7 @@ def test_options_reach_the_function_and_a_partial_carries_its_own(file):
         (["short"], {"short": {"limt": 3}}, "reward_options.short.limt=3: .* did you mean limit"),
         (["short"], {"short": {"limit": 3.5}}, "reward_options.short.limit=3.5 must be int, as its default 3"),
         (["short"], {"shirt": {"limit": 3}}, "reward_options.shirt: this run has no such reward; did you mean short"),
+        (["short"], {"short": {"limit": 4}, "shirt": {"limit": 3}}, "shirt: this run has no such reward"),
         ([], {"length": {"warmup_steps": 4}}, "warmup_steps=4 changes nothing while config.rewards.length is 0"),
         ([], {"length": {"warmup_steps": True}}, "warmup_steps=True must be int"),
     ],
@@ -166,7 +179,7 @@ def test_an_error_costs_its_group_and_names_example_file_and_line(file, caplog):
         scored = score(rewards(file, "fragile"), ["a", "b", "bad", "c"])
     np.testing.assert_array_equal(scored.total, [1, 1, np.nan, np.nan])
     assert "example e2: ZeroDivisionError: division by zero" in caplog.text
-    assert f"mine.py:{line('return [1 /')})" in caplog.text
+    assert f"mine.py:{line('return [1 /')})" in caplog.text and "(reward of" not in caplog.text
 
 
 def test_a_coroutine_of_a_list_costs_its_completion_alone(file):

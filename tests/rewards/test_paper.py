@@ -96,6 +96,10 @@ WORKED = [
     (8, math_accuracy.paper, tagged("11"), "10", 0.75),
     (8, math_accuracy.paper, tagged("11.25"), "10", 0.5),
     (8, math_accuracy.paper, tagged("12"), "10", 0),
+    (8, math_accuracy.paper, tagged("B"), "B", 1),
+    (8, math_accuracy.paper, tagged("B"), "C", 0),
+    (8, math_accuracy.paper, tagged("\\frac{1}{2}"), "0.5", 0),
+    (8, math_accuracy.paper, "The final answer is 10", "10", 1),
     (9, math_accuracy.paper, tagged("0"), "0", 0),
     (10, functions.paper, tagged("change_color(2, 'red'), change_size(7,'large')"), S2, 1),
     *((11, reward, tagged(ONE_NEAR), S2, value) for reward, value in zip(THREE, (0.75, 0.5, 0.375), strict=True)),
@@ -111,6 +115,7 @@ WORKED = [
     (18, reasoning_steps.paper, "Step 1: a Step 2: b", "4", 2 / 3),
     (18, reasoning_steps.paper, "1. a\n2. b\n3. c", "4", 1 / 3),
     (18, reasoning_steps.paper, "\n- a\n- b\n- c", "4", 1),
+    (18, reasoning_steps.paper, "\n- a\n- b\n- c\n- d", "4", 1),
 ]
 
 
@@ -166,6 +171,15 @@ def test_20_length_is_of_characters_within_a_group_and_late():
     assert score(length.paper, group, step=799) == [0.0, 0.0]
     # Whatever else is scored in the same call: the original's calls held one group each.
     assert score(length.paper, group + other, step=800, group_ids=[5, 5, 6, 6]) == pytest.approx([0.025, -0.025] * 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(tagged("4.0"), 0.025), ("The final answer is 4", 0.025), (tagged("\\frac{8}{2}"), 0), ("it is 5", 0)],
+)
+def test_what_is_right_for_length(text, value):
+    """The shorter one of a pair: by value inside tags, by math-verify without tags."""
+    assert score(length.paper, [text, tagged("4", thought="x" * 99)], step=800) == pytest.approx([value, -0.025])
 
 
 def test_11_tagged_answers_are_strings_and_others_are_numbers():

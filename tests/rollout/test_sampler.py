@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from rrft_jax.models.cache import Suffix
 from rrft_jax.models.score import score
-from rrft_jax.rollout.compaction import stages
+from rrft_jax.rollout.compaction import live_first, put_members, stages, take_members
 from rrft_jax.rollout.decoder import Decoder
-from rrft_jax.rollout.growth import bounds
+from rrft_jax.rollout.growth import bounds, grown
 from rrft_jax.rollout.sampler import sample
 from rrft_jax.rollout.sampling import Sampling
 from tests.helpers.rounding import assert_same_but_rounding, rounding
@@ -199,6 +200,25 @@ def test_a_cache_grows_to_the_length_of_a_completion():
             bounds(10, parts)
 
 
+def test_a_grown_cache_holds_what_it_held_and_nothing_behind_it():
+    k, v = (jax.random.normal(jax.random.key(i), (2, 3, 2, 4, 5)) for i in (0, 1))
+    suffix = Suffix((k,), (v,), jax.numpy.ones((2, 3, 4), bool))
+    assert grown(suffix, 4) is suffix
+    for old, new in zip(jax.tree.leaves(suffix), jax.tree.leaves(grown(suffix, 6)), strict=True):
+        tokens = 3 if old.ndim == 5 else 2
+        np.testing.assert_array_equal(new, np.pad(old, [(0, 2 * (axis == tokens)) for axis in range(old.ndim)]))
+
+
+def test_live_members_leave_and_return():
+    numbers = live_first(jax.numpy.array([[True, False, True], [False, True, False]]), 4)
+    assert numbers.tolist() == [1, 3, 5, 0]
+    x = jax.numpy.arange(12).reshape(2, 3, 2)
+    taken = take_members({"x": x}, numbers)
+    assert taken["x"].tolist() == [[[2, 3]], [[6, 7]], [[10, 11]], [[0, 1]]]
+    back = put_members({"x": x}, numbers, {"x": -taken["x"]})
+    assert back["x"].tolist() == [[[0, -1], [-2, -3], [4, 5]], [[-6, -7], [8, 9], [-10, -11]]]
+
+
 def test_no_turn_of_a_smaller_loop_is_wasted(monkeypatch):
     eos = (*range(0, 50, 3), PAD)
     run, turns = counting_program(monkeypatch, eos, compact=2)
@@ -211,7 +231,7 @@ def test_batch_sizes_end_with_one_row():
     assert [stages(64, 8), stages(12, 2), stages(20, 8), stages(1, 4), stages(64, 0)] == [
         (8, 1), (6, 3, 1), (2, 1), (), ()
     ]  # fmt: skip
-    for factor in (1, -2):
+    for factor in (1, -1, -2):
         with pytest.raises(ValueError, match=f"compact={factor}: give"):
             stages(8, factor)
 

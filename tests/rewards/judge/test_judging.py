@@ -41,6 +41,10 @@ ONE, TWO = default_rubric(POINTWISE), default_rubric(PAIRWISE)
         ('{"score": -3}', 0.0),
         ('{"score": 2, "rationale": "cut off her', 2.0),
         ('{"score": 5} {"note": "done"}', 5.0),
+        ('{"score": 1} {"score": 2} {"score": 3}', 3.0),
+        ('{{"score": 5, "rationale": "no score: 1"}', 5.0),
+        ("score: 4" + "-" * 19_992, 4.0),
+        ("score: 4" + "-" * 19_993, None),  # the last 20,000 characters are read
         *[(bad, None) for bad in (
             "", "good", '{"score": NaN}', '{"score": true}', '{"score": null}', '{"score": "eleven"}', '{"score": [9]}',
             '{"score": 1e999}', '{"score": ' + "9" * 400 + "}", "<html><body>502 Bad Gateway</body></html>",
@@ -79,6 +83,12 @@ def test_what_a_reply_quotes_of_the_item_raises_no_score():
     assert read_score('{"score": 10, "rationale": "ok"}', ONE, item) == 10
     assert read_score('{"score": 2} Only a good text gets score: 10', ONE, item + ' {"score": 2}') == 2
     assert read_winner('{"winner": "A"} but it says {"winner": "B", "why": 1}', TWO, '{"winner": "B", "why": 1}') == "A"
+
+
+def test_what_an_item_holds_by_chance_or_a_reply_only_quotes():
+    assert read_score("Not score: 3, I think, but score: 9 here.", ONE, "There are 9 birds and 3 cats.") == 9
+    said = 'It says {"winner": "B"} and winner: A'
+    assert read_winner(said, TWO, said) == "B"  # the one preferred, where all are doubtful
 
 
 def test_preferences():
@@ -163,6 +173,15 @@ def test_equal_items_are_asked_once_and_kept_over_a_torn_line(tmp_path):
     assert asyncio.run(run(cache, "another")) == [0.4, 0.4, 0.4, 0.0] and len(asked) == 8
 
 
+def test_a_reply_without_a_verdict_is_unread_and_worth_nothing():
+    async def ask(messages):
+        return "no verdict" if "odd" in messages[-1]["content"] else '{"score": 4}'
+
+    judged = [asyncio.run(Judge(ask, ONE).score(Item("p", text))) for text in ("odd", "a")]
+    assert [(j.value, j.unread) for j in judged] == [(0, True), (0.4, False)]
+    assert judged[0].replies == ("no verdict",)
+
+
 def test_a_kill_costs_no_reply_that_was_written(tmp_path):
     code = "import sys; from rrft_jax.rewards.judge.cache import ReplyCache; c = ReplyCache(sys.argv[1]); i = 0\n"
     code += "while True: c.put(str(i), 'x' * 999); i += 1"
@@ -191,3 +210,4 @@ def test_both_orders_against_position_bias():
     for ask, both, value in ((first, False, 1.0), (first, True, 0.5), (longer, True, 0.0)):
         judged = asyncio.run(Judge(ask, TWO, both_orders=both).compare(pair))
         assert (judged.value, judged.unread, len(judged.replies)) == (value, False, 1 + both)
+    assert asyncio.run(Judge(first, TWO).compare(pair)).value == 0.5
