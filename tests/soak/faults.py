@@ -167,9 +167,13 @@ def terminated(soak: Soak) -> None:
 def full_disk(soak: Soak) -> None:
     process = soak.started()
     filler = soak.disk / "filler"
-    with open(filler, "wb") as f, suppress(OSError):  # the run may take the rest meanwhile
-        while free := os.statvfs(soak.disk).f_bavail * os.statvfs(soak.disk).f_bsize:
-            os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, free)
+    deadline = time.monotonic() + runs.LIMIT_S
+    with open(filler, "wb") as f:
+        while process.poll() is None and time.monotonic() < deadline:  # a run frees what it no longer keeps
+            free = os.statvfs(soak.disk).f_bavail * os.statvfs(soak.disk).f_bsize
+            with suppress(OSError):  # the run may take it first
+                os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, max(free, 1))
+            time.sleep(0.01)
     assert "make room there" in soak.ended(process, 2)
     filler.unlink()
 
