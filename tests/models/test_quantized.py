@@ -166,6 +166,15 @@ def test_no_array_as_large_as_a_kernel_is_made_in_front_of_the_layers():
         assert (64, 48) not in shapes, shapes
 
 
+def test_a_kernel_of_the_backward_pass_waits_for_the_gradient_that_it_multiplies():
+    """Next to the forward pass, computed again, a compiler would make it once for both and keep those of a layer."""
+    weights = {"kernel": jnp.zeros((64, 48), jnp.uint4), "kernel_scale": jnp.ones((1, 48))}
+    layer = lambda x: Dense(48, use_bias=False).apply({"params": weights}, x)  # noqa: E731
+    jaxpr = jax.make_jaxpr(lambda x, dy: jax.vjp(layer, x)[1](dy))(jnp.ones((2, 64)), jnp.ones((2, 48)))
+    barriers = [e for e in jaxpr.eqns if e.primitive.name == "optimization_barrier"]
+    assert [sorted(v.aval.shape for v in barrier.invars) for barrier in barriers] == [[(1, 48), (2, 48), (64, 48)]]
+
+
 def test_each_code_stands_for_its_value_exactly():
     codes, scale = jnp.arange(16).astype(jnp.uint4)[:, None], jnp.ones((1, 1))
     np.testing.assert_array_equal(quantized.dequantized(codes, scale)[:, 0], np.float32(quantized.NORMAL_FLOAT))
