@@ -67,7 +67,7 @@ def confidence_paper(
 
 def overlap(predicted: Sequence[Detection], gold: Sequence[Box]) -> float:
     """The sum of matched IoUs over the larger number of boxes, at most 1; 0 where there are none."""
-    return sum(_matched(predicted, gold)) / max(len(predicted), len(gold)) if predicted and gold else 0.0
+    return min(1.0, sum(_matched(predicted, gold)) / max(len(predicted), len(gold))) if predicted and gold else 0.0
 
 
 def certainty(predicted: Sequence[Detection], gold: Sequence[Box]) -> float:

@@ -94,4 +94,4 @@ def _raw_giou(a: Box, b: Box) -> float:
     around = (max(a.x2, b.x2) - min(a.x1, b.x1)) * (max(a.y2, b.y2) - min(a.y1, b.y1))
     if union <= 0 or around <= 0:
         return -1.0
-    return min(1.0, both / union - (around - union) / around)
+    return min(1.0, max(-1.0, both / union - (around - union) / around))
