@@ -109,8 +109,8 @@ def _quantized_forward(x: HostOrDevice, codes: HostOrDevice, scale: HostOrDevice
 
 
 def _quantized_backward(kept: tuple, dy: HostOrDevice) -> tuple[jax.Array, None, None]:
-    # Where a layer is computed again, its forward pass stands next to this: without a barrier the compiler sees the same
-    # kernel twice, makes it once, and keeps those of the whole layer in between.
+    # Where a layer is computed again, its forward pass stands next to this: without a barrier the compiler sees the
+    # same kernel twice, makes it once, and keeps those of the whole layer in between.
     kept, dy = jax.lax.optimization_barrier((kept, dy))
     w = dequantized(*kept).astype(dy.dtype)
     return jax.lax.dot_general(dy, w, (((1,), (1,)), ((), ())), precision=matmul_precision(dy.dtype)), None, None
