@@ -108,6 +108,19 @@ def test_lora_trains_the_adapter_and_shares_the_base_with_the_reference():
     assert plan.frozen - 0.5 * whole.parameters == sum(x.nbytes for p, x in adapter.items() if not is_trained(p))
 
 
+@pytest.mark.parametrize("scheme", ["int8", "nf4"])
+def test_one_kernel_of_a_quantised_base_is_put_together_at_a_time(scheme):
+    config = base_config()
+    config.lora.rank, config.lora.parts, config.model.dtype = 4, ("language", "vision"), "bfloat16"
+    config.model.frozen_dtype = "bfloat16"
+    assert make_plan(config, NANO, one_device()).kernel == 0
+    config.model.frozen_dtype = scheme
+    plan = make_plan(config, NANO, one_device())
+    assert plan.kernel == 512 * 512 * 6  # the merger's first, in float32 and in bfloat16
+    held = plan.parameters + plan.frozen + plan.optimizer + plan.kernel
+    assert plan.resident == held and plan.updating > held and plan.sampling > held
+
+
 def test_no_reference_without_a_penalty():
     config = base_config()
     assert config.loss.beta == 0
