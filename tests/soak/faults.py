@@ -138,11 +138,14 @@ class Soak:
         return process
 
     def ended(self, process: subprocess.Popen, code: int) -> str:
+        """The output, without a traceback but for those that tensorstore's threads print, by no hook of Python's, of
+        each other read that a failed restore had under way."""
         assert process.wait(runs.LIMIT_S) == code, (code, process.returncode, self.output()[-3000:])
         self.check_resume()
         self.reached = max(runs.steps_written(self.workdir), 0)
         output = self.output()
-        assert "Traceback" not in output, output[-6000:]
+        late = output.count("raise RuntimeError('Event loop is closed')")
+        assert output.count("Traceback") == late, output[-6000:]
         return output
 
     def kill(self, process: subprocess.Popen) -> None:
