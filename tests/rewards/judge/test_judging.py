@@ -123,6 +123,7 @@ def test_messages_and_built_in_demonstrations():
         messages = build_messages(item, rubric, shown)
         assert [m["role"] for m in messages] == ["system", *["user", "assistant"] * 6, "user"]
         assert messages[0]["content"].split("\n")[1:] == [rubric.line] and json.loads(rubric.line)["scale"] == [0, 10]
+        assert f"{'one response' if rubric is ONE else 'two responses'} to a prompt" in messages[0]["content"]
     assert {read_score(d.reply, ONE) for d in chosen_demonstrations("", 6, ONE)} == {0, 1, 3, 6, 8, 10}
     assert sorted(read_winner(d.reply, TWO) for d in shown) == ["A"] * 3 + ["B"] * 3
     with pytest.raises(ValueError, match="k=7 demonstrations: there are 6"):
@@ -145,6 +146,14 @@ def test_rubric_and_demonstrations_of_a_file(tmp_path):
     }.items():
         with pytest.raises(ValueError, match=wrong):
             call()
+
+
+@pytest.mark.parametrize("scale", ["", "[]", "[1]", "[1, 5, 9]", "[5, 1]", "[2, 2]", '["1", 5]', "[true, 5]", '"15"'])
+def test_a_rubric_whose_scale_is_none(tmp_path, scale):
+    file = tmp_path / "rubric.json"
+    file.write_text('{%s"output": {"score": "int"}}' % (f'"scale": {scale}, ' if scale else ""))
+    with pytest.raises(ValueError, match=r"rubric.json: scale must be \[lowest, highest\]"):
+        read_rubric(str(file), POINTWISE)
 
 
 def test_equal_items_are_asked_once_and_kept_over_a_torn_line(tmp_path):
