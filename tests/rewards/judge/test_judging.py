@@ -23,6 +23,7 @@ from rrft_jax.rewards.judge.messages import build_messages
 from rrft_jax.rewards.judge.parsing import read_score, read_winner
 from rrft_jax.rewards.judge.rubric import PAIRWISE, POINTWISE, default_rubric, read_rubric
 from rrft_jax.rewards.judge.scoring import preference, swapped, unit
+from rrft_jax.rewards.judge.settings import read_settings
 
 ONE, TWO = default_rubric(POINTWISE), default_rubric(PAIRWISE)
 
@@ -146,6 +147,13 @@ def test_rubric_and_demonstrations_of_a_file(tmp_path):
     }.items():
         with pytest.raises(ValueError, match=wrong):
             call()
+
+
+def test_a_judge_has_six_demonstrations_and_replies_of_a_token_at_least():
+    assert len(read_settings(PAIRWISE).demonstrations) == 6
+    assert read_settings(POINTWISE, k=0, max_tokens=1).max_tokens == 1
+    with pytest.raises(ValueError, match="^judge.max_tokens=0 must be positive"):
+        read_settings(POINTWISE, max_tokens=0, field="judge.")
 
 
 @pytest.mark.parametrize("scale", ["", "[]", "[1]", "[1, 5, 9]", "[5, 1]", "[2, 2]", '["1", 5]', "[true, 5]", '"15"'])
