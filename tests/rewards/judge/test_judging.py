@@ -150,7 +150,8 @@ def test_rubric_and_demonstrations_of_a_file(tmp_path):
 
 
 def test_a_judge_has_six_demonstrations_and_replies_of_a_token_at_least():
-    assert len(read_settings(PAIRWISE).demonstrations) == 6
+    usual = read_settings(PAIRWISE)
+    assert (len(usual.demonstrations), usual.max_tokens) == (6, 256)
     assert read_settings(POINTWISE, k=0, max_tokens=1).max_tokens == 1
     with pytest.raises(ValueError, match="^judge.max_tokens=0 must be positive"):
         read_settings(POINTWISE, max_tokens=0, field="judge.")
