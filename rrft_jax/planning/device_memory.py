@@ -63,12 +63,13 @@ class MemoryPlan:
     """Bytes on one device, but for `host`, which is one process's.
 
     Resident: parameters (trained), frozen, reference, optimizer, and waiting: the batch drawn ahead, where one
-    is, and the whole of the batch whose parts are trained on; kernel, in every phase: of a quantised base the largest
-    one that is put together for a product. rollout: the sampler of training, None for SFT; evaluation: the greedy one
-    on held-out sets, None where there are none; lent: that of a reward which borrows the frozen base, with its adapter,
-    None where none does; counted: that of the filter by rollouts, before there is an optimizer, None where there is no
-    filter. The update adds batch, and gradients, activations (estimate) and logits, or later moving, where moments lie
-    on the host: the float32 gradient, and of the largest parameter both moments, as they come and as they go.
+    is, and the whole of the batch whose parts are trained on; and kernel: of a quantised base the largest one, as it
+    is put together for a product, which happens in every phase. rollout: the sampler of training, None for SFT;
+    evaluation: the greedy one on held-out sets, None where there are none; lent: that of a reward which borrows the
+    frozen base, with its adapter, None where none does; counted: that of the filter by rollouts, before there is an
+    optimizer, None where there is no filter. The update adds batch, and gradients, activations (estimate) and logits,
+    or later moving, where moments lie on the host: the float32 gradient, and of the largest parameter both moments, as
+    they come and as they go.
     """
 
     parameters: int
@@ -329,8 +330,8 @@ def _local(shape: tuple[int, ...], names: tuple[str | None, ...], mesh: Mesh) ->
 
 
 def _dequantized_bytes(config: ConfigDict, shapes: RunShapes, mesh: Mesh, axes: ParamAxes) -> int:
-    """Of the largest quantised kernel of a layer, not split over fsdp: in float32, where codes meet their scales, and
-    in the compute dtype. 0 without one."""
+    """Bytes on one device of the largest quantised kernel while it is put together, not split over fsdp: once in
+    float32, where codes meet their scales, and once in the compute dtype. 0 without one."""
     whole = jax.sharding.AbstractMesh((1, 1, mesh.shape["tensor"]), mesh.axis_names)
     numbers = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.frozen):

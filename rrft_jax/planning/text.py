@@ -206,7 +206,7 @@ def describe_plan(plan: MemoryPlan, config: ConfigDict, sizes: Sizes, mesh: Mesh
             *([("reference policy, besides what is frozen", plan.reference)] if plan.rollout else []),
             ("optimizer (two moments)" + ", but for those on the host" * bool(plan.moving), plan.optimizer),
             *([("batches that wait: drawn ahead, or trained on in parts", plan.waiting)] if plan.waiting else []),
-            *([("a quantised kernel, put together for a product", plan.kernel)] if plan.kernel else []),
+            *([("a quantised kernel at a time, in every phase", plan.kernel)] if plan.kernel else []),
             ("resident all the time", plan.resident),
         ]
     ]

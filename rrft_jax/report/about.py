@@ -58,7 +58,8 @@ def notes_of(path: Path) -> list[str]:
     resumed = [session for session in _objects(path / SESSIONS) if session.get("resumed")]
     notes = [f"resumed {len(resumed)} time(s)"] if resumed else []
     for session in resumed:
-        for field, change in (session.get("changed") or {}).items():
+        changed = session.get("changed")
+        for field, change in changed.items() if isinstance(changed, dict) else ():
             values = change if isinstance(change, list) else [change]  # from one to another
             notes.append(f"config.{field}: {' -> '.join(map(_text, values))} when it was resumed")
     if fields_of(path / VERSIONS).get("git.dirty"):
@@ -96,8 +97,10 @@ def evaluation_tables(path: Path) -> list[Table]:
 
 def _objects(file: Path) -> list[dict[str, Any]]:
     """Those in the lines of a file; a process may have been killed while it wrote one."""
-    found = []
-    for line in file.read_bytes().split(b"\n") if file.is_file() else ():
+    content, found = b"", []
+    with suppress(OSError):
+        content = file.read_bytes()
+    for line in content.split(b"\n"):
         with suppress(ValueError):
             found.append(parse_json(line))
     return [value for value in found if isinstance(value, dict)]

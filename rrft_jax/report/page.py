@@ -55,9 +55,9 @@ def report_of_run(workdir: str | Path) -> str | None:
 def plotting_scripts() -> list[str]:
     """BokehJS as the installed package has it, without an import of the package."""
     bokeh = importlib.util.find_spec("bokeh")
-    if bokeh is None or bokeh.origin is None:
+    folder = Path((bokeh.origin if bokeh else None) or "").parent / "server" / "static" / "js"
+    if not all((folder / name).is_file() for name in SCRIPTS):
         raise MissingPackageError("report.html needs the package bokeh: pip install -e '.[report]'")
-    folder = Path(bokeh.origin).parent / "server" / "static" / "js"
     return [(folder / name).read_text(encoding="utf-8").replace("</script", "<\\/script") for name in SCRIPTS]
 
 
@@ -80,7 +80,8 @@ def collect(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         groups += shown
         questions += by_question(logged(path / HELD_OUT, number, pictures)[0])
         # Looking at each of many records would take longer than drawing them.
-        _, found = replay(records, 1 + len(records) // 5000, config.get("rollout.group", 2))
+        group = config.get("rollout.group")
+        _, found = replay(records, 1 + len(records) // 5000, group if isinstance(group, int) else 2)
         warnings += [f"{name}, step {one.step}: {one.text}." for one in found]
         warnings += [f"{name}: {note}" for note in about.notes_of(path)]
         if left_out:

@@ -55,3 +55,19 @@ def test_stages_and_missing_package_and_no_run(tmp_path, monkeypatch):
     monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
     assert "pip install -e '.[report]'" in page.report_of_run(run)
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("group", ["null", '"8"'])
+def test_damaged_files_of_a_run_do_not_end_the_report(tmp_path, group):
+    run = make_run(tmp_path / "run")
+    (run / "config.json").write_text(f'{{"rollout": {{"group": {group}}}}}')
+    lines = '{"resumed": true, "changed": [1]}', '{"resumed": true, "changed": {"a": 2}}', '{"re'
+    (run / "sessions.jsonl").write_text("\n".join(lines))
+    (run / "skipped.jsonl").mkdir()
+    (run / "DONE").write_text("{")
+    (run / "versions.json").write_text("[]")
+    data = page.collect([run])
+    assert data["runs"][0]["state"] == "finished"
+    assert [line.partition(": ")[2] for line in data["warnings"]][-2:] == [
+        "resumed 2 time(s)", "config.a: 2 when it was resumed",
+    ]  # fmt: skip

@@ -138,8 +138,8 @@ class Soak:
         return process
 
     def ended(self, process: subprocess.Popen, code: int) -> str:
-        """The output, without a traceback but for those that tensorstore's threads print, by no hook of Python's, of
-        each other read that a failed restore had under way."""
+        """The output, in which there must be no traceback of ours. After a failed restore tensorstore's threads print
+        one ("Event loop is closed") for each other read that was under way; no hook of Python's can stop that."""
         assert process.wait(runs.LIMIT_S) == code, (code, process.returncode, self.output()[-3000:])
         self.check_resume()
         self.reached = max(runs.steps_written(self.workdir), 0)

@@ -106,13 +106,15 @@ function drawAgain() { // with other colours or axes, when it is in view
 function showCurves() {
   const widest = Math.max(0, ...data.charts.flatMap((chart) => chart.series.map(spanOf)));
   $("smoothed").textContent = widest ? `about ${Math.max(1, Math.round(widest))} steps` : "none";
-  const wanted = $("find").value.trim().toLowerCase();
-  for (const row of $("charts").children) row.hidden = !row.dataset.find.includes(wanted);
   for (const entry of document.querySelectorAll("[data-of]")) entry.hidden = !shown(entry.dataset.of);
   for (const plot of plots) plot.drawn.forEach(restyle);
 }
 drawAgain();
-$("curves").addEventListener("input", showCurves);
+$("smooth").addEventListener("input", showCurves);
+$("find").addEventListener("input", ({ target }) => {
+  const wanted = target.value.trim().toLowerCase();
+  for (const row of $("charts").children) row.hidden = !row.dataset.find.includes(wanted);
+});
 $("log").addEventListener("change", drawAgain);
 if (several) boxes.forEach((box, run) => box.style.setProperty("accent-color", colourOf(run)));
 
@@ -130,6 +132,7 @@ function card(group, completions, labelOf) {
     div("", ...pictures), div("", prompt, div("completions", ...said)));
 }
 const PAGE = 20;
+let limit = PAGE;
 const ORDERS = { // what is greatest comes first
   run: () => 0, advantage: (one) => Math.abs(one.advantage ?? 0),
   best: (one) => one.reward ?? -Infinity, worst: (one) => -(one.reward ?? Infinity),
@@ -157,17 +160,20 @@ function rankIn({ completions }) {
   const most = Math.max(...completions.map(ORDERS.best)), least = -Math.max(...completions.map(ORDERS.worst));
   return ({ reward }) => (most === least ? "" : reward === most ? "best" : reward === least ? "worst" : "");
 }
-function showGroups(limit = PAGE) {
+function showGroups() {
   const found = chosen();
   $("count").textContent = `${found.flatMap(([, passed]) => passed).length} completions of ${found.length} prompts`;
   $("groups").replaceChildren(...found.slice(0, limit).map(([group, passed]) => card(group, passed, rankIn(group))));
   $("more").hidden = found.length <= limit;
-  $("more").onclick = () => showGroups(limit + PAGE);
+}
+function showFirst() {
+  limit = PAGE;
+  showGroups();
 }
 function move(by) {
   const { options, selectedIndex } = $("step"); // the first of which is all
   $("step").selectedIndex = Math.min(options.length - 1, Math.max(1, selectedIndex + by));
-  showGroups();
+  showFirst();
 }
 function showQuestions() {
   const asked = data.questions.filter((question) => shown(question.run));
@@ -180,7 +186,11 @@ function showAll() {
 }
 showAll();
 $("runs").addEventListener("change", showAll);
-$("filters").addEventListener("input", () => showGroups());
+$("filters").addEventListener("input", showFirst);
+$("more").addEventListener("click", () => {
+  limit += PAGE;
+  showGroups();
+});
 $("earlier").addEventListener("click", () => move(-1));
 $("later").addEventListener("click", () => move(1));
 
@@ -193,7 +203,7 @@ document.addEventListener("keydown", (event) => {
   const at = cards.indexOf(document.activeElement?.closest(".card, .chart"));
   const action = {
     d: () => $("theme").click(), "/": () => $("text").focus(), "[": () => $("earlier").click(),
-    "]": () => $("later").click(), n: () => cards[at + 1]?.focus(), p: () => cards[at - 1]?.focus(),
+    "]": () => $("later").click(), n: () => cards[at + 1]?.focus(), p: () => cards[Math.max(0, at - 1)]?.focus(),
   }[event.key];
   if (!action) return;
   event.preventDefault();
