@@ -33,7 +33,7 @@ def example(
         letter = LETTERS[choices.index(answer)]
         listed = ", ".join(f"{name}: {value}" for name, value in zip(LETTERS, choices, strict=True))
         question = f"{question} Choices: {listed}."
-        steps = [*steps, f"{answer} is {letter}."]
+        steps = [*steps, _comparison(letter)]
         answer = letter
     return Example(
         id=f"structure-{domain}-{split}-{seed}-{index:06d}",
@@ -78,6 +78,13 @@ def _drawn(
         figure = legible_figure(rng, problem.pose)
         if figure is not None:
             return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
+
+
+def _comparison(letter: str) -> str:
+    """The choices one by one, up to the one that the result is: "A no, B no, C is.". To find the letter of a value in one
+    step a small model would have to compare it with all of them at once."""
+    before = LETTERS[: LETTERS.index(letter)]
+    return "".join(f"{name} no, " for name in before) + f"{letter} is."
 
 
 def _choices(rng: np.random.Generator, problem: Exercise) -> list[str]:
