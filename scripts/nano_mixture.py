@@ -53,9 +53,9 @@ TARGETS: Mapping[str, Callable[[Example], str]] = {
 
 @dataclass(frozen=True)
 class Mode:
-    """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest" (all
-    but the one that DECIDES), "judged" (what is said of each object, and the answer) or "worked" (what follows from
-    what was read); domain: "in", or "out" for each of the others of the task."""
+    """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
+    (all but the one that DECIDES), "judged" (what is said of each object, and the answer) or "worked" (what follows
+    from what was read); domain: "in", or "out" for each of the others of the task."""
 
     share: float
     prompt: str
@@ -74,7 +74,8 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
 
 # Batches of structure's questions with choices, without their pictures: a letter is found by comparing values, and that
 # takes more rows to learn than there are with pictures. They are short, so that a batch holds more of them.
-CHOOSING, CHOOSING_BATCH, SMALLEST = "structure_perception, choices", 64, 28  # pixels of a picture that nobody sees
+CHOOSING, CHOOSING_BATCH = "structure_perception, choices", 64
+SMALLEST = 28  # pixels of a picture that is drawn for nobody
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
     "visual_counting": (0.45, (

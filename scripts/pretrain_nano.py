@@ -17,7 +17,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from nano_mixture import BATCH, BEGINNINGS, CHOOSING, COMPLETION_LENGTH, MICRO_BATCHES, MIXTURES, SEED, WAYS, make_batch, way
+from nano_mixture import (
+    BATCH,
+    BEGINNINGS,
+    CHOOSING,
+    COMPLETION_LENGTH,
+    MICRO_BATCHES,
+    MIXTURES,
+    SEED,
+    WAYS,
+    make_batch,
+    way,
+)
 from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 

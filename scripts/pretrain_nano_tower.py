@@ -122,9 +122,8 @@ def make_step(model: Model, optimizer: optax.GradientTransformation):
 
     def loss(params, patches, labels):
         shape = patches.shape[:3]
-        prompts = Prompts(
-            None, jnp.zeros((len(patches), 1), jnp.int32), None, None, None, patches, jnp.ones(shape, bool), jnp.broadcast_to(where, (*shape, 2))
-        )  # fmt: skip
+        pictures = patches, jnp.ones(shape, bool), jnp.broadcast_to(where, (*shape, 2))
+        prompts = Prompts(None, jnp.zeros((len(patches), 1), jnp.int32), None, None, None, *pictures)
         logits = model.encode_images(params, prompts) @ params["head"]
         losses = []
         for k in range(len(HEADS)):

@@ -1,8 +1,10 @@
 """scripts/nano_mixture.py: what the bundled base is pre-trained on keeps the format, and says its way in one token."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from rrft_jax.answers.tags import reference_answer
@@ -11,15 +13,19 @@ from rrft_jax.rewards import get
 from rrft_jax.rewards.format import is_strict
 from rrft_jax.tasks.registry import get_task
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "nano_mixture.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def mixture():
-    spec = importlib.util.spec_from_file_location("nano_mixture", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("nano_mixture")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,27 @@ def test_batches_about_choices_show_no_picture_and_teach_what_follows_from_what_
             prompt, text, images = mixture.make_row(mixture.CHOOSING, mode, row)
             assert images == () and "Choices: A: " in prompt
             ids = encode_completion(nano, text)
-            told = nano.tokenizer.decode(ids[mixture.loss_tokens(nano, mixture.CHOOSING, mode, text, len(ids))])
-            assert text.endswith(told.removesuffix("<|im_end|>")) and text.partition(". ")[2] == told.strip().removesuffix("<|im_end|>")
-    name, batch = next(made for made in map(lambda step: mixture.make_batch(nano, step), range(40)) if made[0] == mixture.CHOOSING)
+            told = ids[mixture.loss_tokens(nano, mixture.CHOOSING, mode, text, len(ids))]
+            assert nano.tokenizer.decode(told).strip().removesuffix("<|im_end|>") == text.partition(". ")[2]
+    batches = (mixture.make_batch(nano, step) for step in range(40))
+    batch = next(batch for name, batch in batches if name == mixture.CHOOSING)
     assert batch.tokens.shape[0] == mixture.CHOOSING_BATCH and batch.prompts.patches.shape[1] == 0
+
+
+def test_a_step_of_the_tower_can_be_traced(nano, monkeypatch):
+    """It is run only when a base is made: nothing else would show that the model's own functions have moved on."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setitem(sys.modules, "nano_sizes", script("nano_sizes"))
+    tower = script("pretrain_nano_tower")
+    model = tower.make_model(tower.nano_config(nano))
+    optimizer, _ = tower.make_pretraining_optimizer(1e-3, 10)
+    patches, labels = tower.make_batch(nano, 0)
+
+    def state():
+        head = jax.numpy.zeros((model.config.hidden_size, int(tower.ENDS[-1])))
+        params = {"vision": model.init_params(jax.random.key(0))["vision"], "head": head}
+        return {"params": params, "opt_state": optimizer.init(params)}
+
+    new, losses = jax.eval_shape(tower.make_step(model, optimizer), jax.eval_shape(state), patches, labels)
+    assert losses.shape == (len(tower.HEADS),) and labels.shape == (tower.BATCH, 16, len(tower.HEADS))
+    assert jax.tree.structure(new) == jax.tree.structure(jax.eval_shape(state))

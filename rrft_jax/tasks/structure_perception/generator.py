@@ -81,8 +81,8 @@ def _drawn(
 
 
 def _comparison(letter: str) -> str:
-    """The choices one by one, up to the one that the result is: "A no, B no, C is.". To find the letter of a value in one
-    step a small model would have to compare it with all of them at once."""
+    """The choices one by one, up to the one that the result is: "A no, B no, C is.". To find the letter of a value in
+    one step a small model would have to compare it with all of them at once."""
     before = LETTERS[: LETTERS.index(letter)]
     return "".join(f"{name} no, " for name in before) + f"{letter} is."
 
