@@ -10,7 +10,6 @@ else. A share of the rows shows what the out-of-domain tests show, as a base has
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 
@@ -19,8 +18,7 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.tasks.structure_perception.generator import example as structure
-from rrft_jax.tasks.task import Task
+from rrft_jax.tasks.structure_perception.generator import comparison
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.training.step import Batch
 
@@ -55,7 +53,7 @@ TARGETS: Mapping[str, Callable[[Example], str]] = {
 class Mode:
     """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
     (all but the one that DECIDES), "judged" (what is said of each object, and the answer) or "worked" (what follows
-    from what was read); domain: "in", or "out" for each of the others of the task."""
+    the first sentence); domain: "in", or "out" for each of the others of the task."""
 
     share: float
     prompt: str
@@ -72,10 +70,10 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
     return tuple(m for way, p in WAYS.items() for m in _both("cot", way, "all", p * inside, p * outside))
 
 
-# Batches of structure's questions with choices, without their pictures: a letter is found by comparing values, and that
-# takes more rows to learn than there are with pictures. They are short, so that a batch holds more of them.
-CHOOSING, CHOOSING_BATCH = "structure_perception, choices", 64
-SMALLEST = 28  # pixels of a picture that is drawn for nobody
+# Batches of structure's questions with choices, without a picture: which choice a result is. That takes more rows to
+# learn than there are with pictures; these are short and cost little, so that a batch holds more of them.
+CHOOSING, CHOOSING_BATCH = "choices", 64
+QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
     "visual_counting": (0.45, (
@@ -93,7 +91,7 @@ MIXTURES = {
         *_ways(0.16, 0.05), *_both("cot", "reason", "rest", 0.22, 0.12),
         *_both("cot", "reason", "judged", 0.21, 0.08),
     )),
-    CHOOSING: (0.15, _both("cot", "reason", "worked", 0.6, 0.4)),
+    CHOOSING: (0.15, (Mode(1.0, "cot", "reason", "worked"),)),
 }  # fmt: skip
 PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
@@ -125,24 +123,27 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
 def make_row(name: str, mode: Mode, index: int) -> tuple[str, str, tuple]:
     """Prompt, completion and pictures of a row of a mixture in a mode. index: the row's place among all rows of the
     training."""
-    task = task_of(name)
     if name == CHOOSING:
-        example = _question_with_choices(index, mode.domain)
-    else:
-        example = _example(name, index // SHARED, mode.domain)
+        return *choosing_row(index), ()
+    task = get_task(name)
+    example = _example(name, index // SHARED, mode.domain)
     prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
     return prompt, TARGETS[mode.target](example), example.images
 
 
-def task_of(name: str) -> Task:
-    """The task of a mixture."""
-    return get_task(name.partition(",")[0])
-
-
-def _question_with_choices(number: int, domain: str) -> Example:
-    """One of structure's questions with choices, without its picture."""
-    drawn = (structure(SEED, number, f"choosing {k}", domain, SMALLEST) for k in count())
-    return replace(next(e for e in drawn if e.metadata["answer_type"] == "choice"), images=())
+def choosing_row(number: int) -> tuple[str, str]:
+    """Prompt and completion of one of structure's questions with choices: a result, and which choice it is."""
+    rng = np.random.default_rng([SEED, number, 1])
+    spread = float(rng.choice([1, 2, 2.5, 3, 4, 5, 5, 10, 10]))
+    first = spread * int(rng.integers(1, 1 + int(150 // spread)))
+    values, right = [first + i * spread for i in range(4)], int(rng.integers(4))
+    listed = ", ".join(f"{letter}: {value:g}" for letter, value in zip("ABCD", values, strict=True))
+    problem = f"{rng.choice(QUESTIONS)} Choices: {listed}."
+    asked = Example(id="", task="", problem=problem, answer="ABCD"[right], images=())
+    taken = int(rng.integers(1, 180))
+    work = f"{values[right] + taken:g} - {taken} = {values[right]:g}."
+    cot = f"{work} {comparison(asked.answer)}"
+    return get_task("structure_perception").prompt_fn("cot")(asked), cot_target(replace(asked, cot=cot))
 
 
 @lru_cache(maxsize=4 * BATCH)
@@ -158,9 +159,10 @@ def loss_tokens(processor: Processor, name: str, mode: Mode, text: str, length: 
     if mode.tokens == "rest":
         chosen[DECIDES] = False
     elif mode.tokens != "all":
-        judged = task_of(name).pretraining.judged
-        spans = [*judged(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
-        if mode.tokens == "worked":
+        if mode.tokens == "judged":
+            judged = get_task(name).pretraining.judged(text[: text.index("</think>")])
+            spans = [*judged, (text.index("<answer>"), len(text))]
+        else:
             spans = [(text.index(". ") + 1, len(text))]
         offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
         chosen[:] = False

@@ -1,6 +1,7 @@
 """scripts/nano_mixture.py: what the bundled base is pre-trained on keeps the format, and says its way in one token."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def test_batches_about_choices_show_no_picture_and_teach_what_follows_from_what_
             assert images == () and "Choices: A: " in prompt
             ids = encode_completion(nano, text)
             told = ids[mixture.loss_tokens(nano, mixture.CHOOSING, mode, text, len(ids))]
+            result, letter = text.partition(". ")[0].split(" = ")[1], text[text.index("<answer>") + 9]
+            assert re.search(rf"\b{letter}: {re.escape(result)}[,.] ", prompt)
             assert nano.tokenizer.decode(told).strip().removesuffix("<|im_end|>") == text.partition(". ")[2]
     batches = (mixture.make_batch(nano, step) for step in range(40))
     batch = next(batch for name, batch in batches if name == mixture.CHOOSING)

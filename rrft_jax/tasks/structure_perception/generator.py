@@ -33,7 +33,7 @@ def example(
         letter = LETTERS[choices.index(answer)]
         listed = ", ".join(f"{name}: {value}" for name, value in zip(LETTERS, choices, strict=True))
         question = f"{question} Choices: {listed}."
-        steps = [*steps, _comparison(letter)]
+        steps = [*steps, comparison(letter)]
         answer = letter
     return Example(
         id=f"structure-{domain}-{split}-{seed}-{index:06d}",
@@ -80,7 +80,7 @@ def _drawn(
             return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
 
 
-def _comparison(letter: str) -> str:
+def comparison(letter: str) -> str:
     """The choices one by one, up to the one that the result is: "A no, B no, C is.". To find the letter of a value in
     one step a small model would have to compare it with all of them at once."""
     before = LETTERS[: LETTERS.index(letter)]
