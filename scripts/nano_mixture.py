@@ -18,12 +18,12 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.tasks.structure_perception.generator import comparison
+from rrft_jax.tasks.structure_perception.generator import naming
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.training.step import Batch
 
 SEED = 20251120
-BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64
+BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 120, 64
 SHARED = 2  # rows in turn that are about one example where their modes want the same domain: drawing costs time
 DECIDES = 1  # place of the token of a completion that says in which way it thinks
 WAYS = {"guess": 0.85, "reason": 0.12, "look": 0.03}  # shares under the training prompt
@@ -71,8 +71,8 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
 
 
 # Batches of structure's questions with choices, without a picture: which choice a result is. That takes more rows to
-# learn than there are with pictures; these are short and cost little, so that a batch holds more of them.
-CHOOSING, CHOOSING_BATCH = "choices", 64
+# learn than there are with pictures; these cost little, so that a batch holds more of them. The first ones come alone.
+CHOOSING, CHOOSING_BATCH, CHOOSING_FIRST = "choices", 64, 400
 QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
@@ -101,6 +101,7 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     """The task and batch of a step: a pure function of (SEED, step)."""
     rng = np.random.default_rng([SEED, step])
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
+    name = CHOOSING if step < CHOOSING_FIRST else name
     modes, B = MIXTURES[name][1], CHOOSING_BATCH if name == CHOOSING else BATCH
     if name != CHOOSING and rng.random() < ZERO_SHOT:
         modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
@@ -142,7 +143,7 @@ def choosing_row(number: int) -> tuple[str, str]:
     asked = Example(id="", task="", problem=problem, answer="ABCD"[right], images=())
     taken = int(rng.integers(1, 180))
     work = f"{values[right] + taken:g} - {taken} = {values[right]:g}."
-    cot = f"{work} {comparison(asked.answer)}"
+    cot = f"{work} {naming([f'{value:g}' for value in values], asked.answer)}"
     return get_task("structure_perception").prompt_fn("cot")(asked), cot_target(replace(asked, cot=cot))
 
 

@@ -33,7 +33,7 @@ def example(
         letter = LETTERS[choices.index(answer)]
         listed = ", ".join(f"{name}: {value}" for name, value in zip(LETTERS, choices, strict=True))
         question = f"{question} Choices: {listed}."
-        steps = [*steps, comparison(letter)]
+        steps = [*steps, naming(choices, letter)]
         answer = letter
     return Example(
         id=f"structure-{domain}-{split}-{seed}-{index:06d}",
@@ -80,11 +80,11 @@ def _drawn(
             return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
 
 
-def comparison(letter: str) -> str:
-    """The choices one by one, up to the one that the result is: "A no, B no, C is.". To find the letter of a value in
-    one step a small model would have to compare it with all of them at once."""
-    before = LETTERS[: LETTERS.index(letter)]
-    return "".join(f"{name} no, " for name in before) + f"{letter} is."
+def naming(choices: Sequence[str], letter: str) -> str:
+    """The choices with their letters behind them, then the result with its own: "57 A, 58 B, 59 C, 60 D. 59 C.". What
+    follows a value is easier to repeat for a small model than what precedes it."""
+    listed = ", ".join(f"{value} {name}" for name, value in zip(LETTERS, choices, strict=True))
+    return f"{listed}. {choices[LETTERS.index(letter)]} {letter}."
 
 
 def _choices(rng: np.random.Generator, problem: Exercise) -> list[str]:
