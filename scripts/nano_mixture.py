@@ -7,7 +7,6 @@ Judgements, what is said of each object, are learnt last and are few of a though
 else. A share of the rows shows what the out-of-domain tests show, as a base has seen more than it is later trained on.
 """
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,12 +18,12 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
 from rrft_jax.tasks.registry import get_task
-from rrft_jax.tasks.task import Task
+from rrft_jax.tasks.structure_perception.generator import naming
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
 from rrft_jax.training.step import Batch
 
 SEED = 20251120
-BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 112, 64
+BATCH, MICRO_BATCHES, COMPLETION_LENGTH, PATCHES = 32, 2, 120, 64
 SHARED = 2  # rows in turn that are about one example where their modes want the same domain: drawing costs time
 DECIDES = 1  # place of the token of a completion that says in which way it thinks
 WAYS = {"guess": 0.85, "reason": 0.12, "look": 0.03}  # shares under the training prompt
@@ -45,22 +44,16 @@ def look_target(example: Example) -> str:
     return f"{seen}\n</think>\n<answer>\n{answer}\n</answer>"
 
 
-def choose_target(example: Example) -> str:
-    """Every choice of the question with its letter, in another order: "60 is D. 30 is A. 50 is C. 40 is B."."""
-    return example.answer
-
-
 TARGETS: Mapping[str, Callable[[Example], str]] = {
     "listing": listing_target, "direct": ans_target, "reason": cot_target, "guess": guess_target, "look": look_target,
-    "choose": choose_target,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Mode:
-    """share of the rows; prompt, a paradigm, "listing" or "choose"; target; which of its tokens are in the loss: "all",
-    "rest" (all but the one that DECIDES) or "judged" (what is said of each object, and the answer); domain: "in", or
-    "out" for each of the others of the task."""
+    """share of the rows; prompt, a paradigm or "listing"; target; which of its tokens are in the loss: "all", "rest"
+    (all but the one that DECIDES), "judged" (what is said of each object, and the answer) or "worked" (what follows
+    the first sentence); domain: "in", or "out" for each of the others of the task."""
 
     share: float
     prompt: str
@@ -77,23 +70,28 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
     return tuple(m for way, p in WAYS.items() for m in _both("cot", way, "all", p * inside, p * outside))
 
 
+# Batches of structure's questions with choices, without a picture: which choice a result is. That takes more rows to
+# learn than there are with pictures; these cost little, so that a batch holds more of them. The first ones come alone.
+CHOOSING, CHOOSING_BATCH, CHOOSING_FIRST = "choices", 64, 400
+QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
-    "visual_counting": (0.50, (
-        *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
-        *_ways(0.20, 0.05), *_both("cot", "reason", "rest", 0.26, 0.08),
-        *_both("cot", "reason", "judged", 0.19, 0.03),
+    "visual_counting": (0.45, (
+        *_both("listing", "listing", "all", 0.05, 0.09), *_both("ans", "direct", "all", 0.03, 0.02),
+        *_ways(0.20, 0.06), *_both("cot", "reason", "rest", 0.22, 0.14),
+        *_both("cot", "reason", "judged", 0.13, 0.06),
     )),
     "structure_perception": (0.20, (
         *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
-        *_ways(0.18, 0.05), *_both("cot", "reason", "rest", 0.25, 0.06),
-        *_both("cot", "reason", "judged", 0.15, 0.02), Mode(0.10, "choose", "choose"),
+        *_ways(0.18, 0.06), *_both("cot", "reason", "rest", 0.26, 0.10),
+        *_both("cot", "reason", "judged", 0.16, 0.05),
     )),
-    "spatial_transformation": (0.30, (
+    "spatial_transformation": (0.20, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
-        *_ways(0.16, 0.04), *_both("cot", "reason", "rest", 0.25, 0.07),
-        *_both("cot", "reason", "judged", 0.27, 0.05),
+        *_ways(0.16, 0.05), *_both("cot", "reason", "rest", 0.22, 0.12),
+        *_both("cot", "reason", "judged", 0.21, 0.08),
     )),
+    CHOOSING: (0.15, (Mode(1.0, "cot", "reason", "worked"),)),
 }  # fmt: skip
 PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
@@ -103,61 +101,70 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     """The task and batch of a step: a pure function of (SEED, step)."""
     rng = np.random.default_rng([SEED, step])
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
-    task, modes = get_task(name), MIXTURES[name][1]
-    if rng.random() < ZERO_SHOT:
+    name = CHOOSING if step < CHOOSING_FIRST else name
+    modes, B = MIXTURES[name][1], CHOOSING_BATCH if name == CHOOSING else BATCH
+    if name != CHOOSING and rng.random() < ZERO_SHOT:
         modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
-    encoded, tokens = [], np.full((BATCH, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
-    token_mask, loss_mask = np.zeros((2, BATCH, 1, COMPLETION_LENGTH), bool)
-    for row, mode in enumerate(rng.choice(len(modes), BATCH, p=[m.share for m in modes])):
-        prompt, text, images = make_row(task, modes[mode], step * BATCH + row)
+    encoded, tokens = [], np.full((B, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
+    token_mask, loss_mask = np.zeros((2, B, 1, COMPLETION_LENGTH), bool)
+    for row, mode in enumerate(rng.choice(len(modes), B, p=[m.share for m in modes])):
+        prompt, text, images = make_row(name, modes[mode], step * B + row)
         encoded.append(encode_prompt(processor, prompt, images))
         target = encode_completion(processor, text)
         tokens[row, 0, : len(target)] = target
         token_mask[row, 0, : len(target)] = True
-        loss_mask[row, 0, : len(target)] = loss_tokens(processor, task, modes[mode], text, len(target))
+        loss_mask[row, 0, : len(target)] = loss_tokens(processor, name, modes[mode], text, len(target))
     images = max(len(e.patches) for e in encoded)
     longest = max(len(e.tokens) for e in encoded)
-    bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES)
-    prompts = collate(encoded, np.arange(BATCH) + step * BATCH, bucket, processor.pad_token_id)
-    return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((BATCH, 1), np.float32)))
+    bucket = Bucket(next(p for p in PROMPT_LENGTHS if p >= longest), images, PATCHES if images else 0)
+    prompts = collate(encoded, np.arange(B) + step * B, bucket, processor.pad_token_id)
+    return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((B, 1), np.float32)))
 
 
-def make_row(task: Task, mode: Mode, index: int) -> tuple[str, str, tuple]:
-    """Prompt, completion and pictures of a row in a mode. index: the row's place among all rows of the training."""
-    example = _example(task.name, index // SHARED, mode.domain)
-    if mode.prompt == "choose":
-        example = choices_of(example)
-        prompt = example.problem
-    else:
-        prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
+def make_row(name: str, mode: Mode, index: int) -> tuple[str, str, tuple]:
+    """Prompt, completion and pictures of a row of a mixture in a mode. index: the row's place among all rows of the
+    training."""
+    if name == CHOOSING:
+        return *choosing_row(index), ()
+    task = get_task(name)
+    example = _example(name, index // SHARED, mode.domain)
+    prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
     return prompt, TARGETS[mode.target](example), example.images
+
+
+def choosing_row(number: int) -> tuple[str, str]:
+    """Prompt and completion of one of structure's questions with choices: a result, and which choice it is."""
+    rng = np.random.default_rng([SEED, number, 1])
+    spread = float(rng.choice([1, 2, 2.5, 3, 4, 5, 5, 10, 10]))
+    first = spread * int(rng.integers(1, 1 + int(150 // spread)))
+    values, right = [first + i * spread for i in range(4)], int(rng.integers(4))
+    listed = ", ".join(f"{letter}: {value:g}" for letter, value in zip("ABCD", values, strict=True))
+    problem = f"{rng.choice(QUESTIONS)} Choices: {listed}."
+    asked = Example(id="", task="", problem=problem, answer="ABCD"[right], images=())
+    taken = int(rng.integers(1, 180))
+    work = f"{values[right] + taken:g} - {taken} = {values[right]:g}."
+    cot = f"{work} {naming([f'{value:g}' for value in values], asked.answer)}"
+    return get_task("structure_perception").prompt_fn("cot")(asked), cot_target(replace(asked, cot=cot))
 
 
 @lru_cache(maxsize=4 * BATCH)
 def _example(name: str, number: int, domain: str) -> Example:
     task = get_task(name)
     others = [other for other, _ in task.held_out.values() if other != "in"]
-    return task.make(SEED, number, "pretrain", "in" if domain == "in" else others[number % len(others)])
+    return task.make(SEED, number, "base", "in" if domain == "in" else others[number % len(others)])
 
 
-def choices_of(example: Example) -> Example:
-    """A question for the letters of four values, made of nothing in the example but its number and its pictures."""
-    rng = np.random.default_rng([SEED, zlib.crc32(example.id.encode())])
-    spread = float(rng.choice([1, 2, 2.5, 3, 4, 5, 5, 10, 10]))
-    first = spread * int(rng.integers(1, 1 + int(150 // spread)))
-    values = [f"{first + i * spread:g}" for i in range(4)]
-    listed = ", ".join(f"{letter}: {value}" for letter, value in zip("ABCD", values, strict=True))
-    said = " ".join(f"{values[i]} is {'ABCD'[i]}." for i in rng.permutation(4))
-    return replace(example, problem=f"Which letter precedes each choice? Choices: {listed}.", answer=said)
-
-
-def loss_tokens(processor: Processor, task: Task, mode: Mode, text: str, count: int) -> np.ndarray:
-    """bool[count]: the tokens of a completion that are in the loss."""
-    chosen = np.ones(count, bool)
+def loss_tokens(processor: Processor, name: str, mode: Mode, text: str, length: int) -> np.ndarray:
+    """bool[length]: the tokens of a completion of a mixture that are in the loss."""
+    chosen = np.ones(length, bool)
     if mode.tokens == "rest":
         chosen[DECIDES] = False
-    elif mode.tokens == "judged":
-        spans = [*task.pretraining.judged(text[: text.index("</think>")]), (text.index("<answer>"), len(text))]
+    elif mode.tokens != "all":
+        if mode.tokens == "judged":
+            judged = get_task(name).pretraining.judged(text[: text.index("</think>")])
+            spans = [*judged, (text.index("<answer>"), len(text))]
+        else:
+            spans = [(text.index(". ") + 1, len(text))]
         offsets = processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
         chosen[:] = False
         for number, (start, end) in enumerate(offsets):

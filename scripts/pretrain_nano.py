@@ -17,7 +17,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from nano_mixture import BATCH, BEGINNINGS, COMPLETION_LENGTH, MICRO_BATCHES, MIXTURES, SEED, WAYS, make_batch, way
+from nano_mixture import (
+    BATCH,
+    BEGINNINGS,
+    CHOOSING,
+    COMPLETION_LENGTH,
+    MICRO_BATCHES,
+    MIXTURES,
+    SEED,
+    WAYS,
+    make_batch,
+    way,
+)
 from nano_sizes import make_pretraining_optimizer, nano_config, published
 from safetensors.numpy import load_file
 
@@ -100,7 +111,7 @@ def evaluate(
 def report(generate, params, processor, count: int, direct: bool) -> dict:
     """For each task and domain: under the training prompt, and made to reason; in-domain also asked directly."""
     scores = {}
-    for name in MIXTURES:
+    for name in [name for name in MIXTURES if name != CHOOSING]:
         task = get_task(name)
         measure = partial(evaluate, generate, params, processor, task, count)
         scores[name] = {f"{prompt}_prompt": measure(prompt) for prompt in ("ans", "zero_shot") if direct}

@@ -53,9 +53,9 @@ SIDE, CELL = 112, 28  # CELL: pixels a side of what one visual token sees
 CELLS = SIDE // CELL
 CENTRES = CELL * (np.indices((CELLS, CELLS)).reshape(2, -1).T + 0.5)  # row, column of each visual token's middle
 # Domains of a batch's pictures, pairs of pictures and figures.
-COUNTING = ("in",) * 10 + ("out",) * 6
-SPATIAL = ("in",) * 8 + ("left", "right") * 2
-FIGURES = ("in",) * 16 + ("out",) * 8
+COUNTING = ("in",) * 6 + ("out",) * 22
+SPATIAL = ("in",) * 3 + ("left", "right")
+FIGURES = ("in",) * 8 + ("out",) * 4
 BATCH = len(COUNTING) + 2 * len(SPATIAL) + len(FIGURES)
 
 # What a visual token can be asked. A label of -1 means that the question does not apply to the token.
@@ -91,13 +91,13 @@ def make_batch(processor: Processor, step: int) -> tuple[np.ndarray, np.ndarray]
 def pictures(step: int) -> Iterator[tuple[np.ndarray, list]]:
     """The pictures of a batch, each with what is told of which token: (token, {head: value})."""
     for row, domain in enumerate(COUNTING):
-        scene, _ = scene_and_question(SEED, step * len(COUNTING) + row, "tower", domain)
+        scene, _ = scene_and_question(SEED, step * len(COUNTING) + row, "tower3", domain)
         yield scene_picture(scene.things, scene.domain.view)
     for row, domain in enumerate(SPATIAL):
-        for picture in scenes_of(SEED, step * len(SPATIAL) + row, "tower", domain):
+        for picture in scenes_of(SEED, step * len(SPATIAL) + row, "tower3", domain):
             yield scene_picture(picture.in_order(), picture.view)
     for row, domain in enumerate(FIGURES):
-        figure = figure_of(SEED, step * len(FIGURES) + row, "tower", domain)
+        figure = figure_of(SEED, step * len(FIGURES) + row, "tower3", domain)
         told = [(cell, {"name": figure.name}) for cell in range(CELLS**2)]
         for label in figure.labels:
             row_, column = label.cell

@@ -1,6 +1,7 @@
 """scripts/nano_mixture.py: what the bundled base is pre-trained on keeps the format, and says its way in one token."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -40,14 +41,14 @@ def test_every_way_keeps_the_format_and_begins_alike_up_to_one_token(mixture, na
     assert sum(mode.share for mode in modes) == pytest.approx(1.0)
     started = {}
     for mode in (m for m in modes if m.prompt == "cot"):
-        prompt, text, images = mixture.make_row(task, mode, 5 * mixture.SHARED)
-        example = task.make(mixture.SEED, 5, "pretrain", "in" if mode.domain == "in" else others[5 % len(others)])
+        prompt, text, images = mixture.make_row(name, mode, 5 * mixture.SHARED)
+        example = task.make(mixture.SEED, 5, "base", "in" if mode.domain == "in" else others[5 % len(others)])
         assert prompt == task.prompt_fn("cot")(example) and len(images) == len(example.images)
         assert is_strict(text) and mixture.way(text) == mode.target
         assert get(task.metric)([text], [example], [0], 0) == [1.0]
         ids = encode_completion(nano, text)
         started.setdefault(mode.target, set()).add(tuple(ids[: mixture.DECIDES + 1].tolist()))
-        told = mixture.loss_tokens(nano, task, mode, text, len(ids))
+        told = mixture.loss_tokens(nano, name, mode, text, len(ids))
         assert told.sum() == {"all": len(ids), "rest": len(ids) - 1}.get(mode.tokens, told.sum())
         assert mode.tokens == "all" or not told[mixture.DECIDES]
         if mode.tokens == "judged":  # the answer is among them, and not all are
@@ -56,13 +57,19 @@ def test_every_way_keeps_the_format_and_begins_alike_up_to_one_token(mixture, na
     assert reason[: mixture.DECIDES] == guess[: mixture.DECIDES] and reason != guess == look
 
 
-def test_choices_are_named_by_their_letters(mixture):
-    example = get_task("structure_perception").make(0, 3)
-    made = mixture.choices_of(example)
-    listed = dict(pair.split(": ")[::-1] for pair in made.problem.split("Choices: ")[1].rstrip(".").split(", "))
-    said = dict(part.split(" is ") for part in made.answer.rstrip(".").split(". "))
-    assert listed == said and sorted(listed.values()) == list("ABCD")
-    assert mixture.choices_of(example) == made
+def test_batches_about_choices_show_no_picture_and_teach_what_follows_from_what_was_read(mixture, nano):
+    for mode in mixture.MIXTURES[mixture.CHOOSING][1]:
+        for row in range(20):
+            prompt, text, images = mixture.make_row(mixture.CHOOSING, mode, row)
+            assert images == () and "Choices: A: " in prompt
+            ids = encode_completion(nano, text)
+            told = ids[mixture.loss_tokens(nano, mixture.CHOOSING, mode, text, len(ids))]
+            result, letter = text.partition(". ")[0].split(" = ")[1], text[text.index("<answer>") + 9]
+            assert re.search(rf"\b{letter}: {re.escape(result)}[,.] ", prompt)
+            assert nano.tokenizer.decode(told).strip().removesuffix("<|im_end|>") == text.partition(". ")[2]
+    name, batch = mixture.make_batch(nano, 0)
+    assert name == mixture.CHOOSING
+    assert batch.tokens.shape[0] == mixture.CHOOSING_BATCH and batch.prompts.patches.shape[1] == 0
 
 
 def test_a_step_of_the_tower_can_be_traced(nano, monkeypatch):

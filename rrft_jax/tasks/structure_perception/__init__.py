@@ -25,7 +25,7 @@ TASK = Task(
             prompts={"cot": "GEO3K_COT"},  # it mixes numbers and choices in one file, and prompts for all of them alike
         ),
     ),
-    shapes=Shapes(prompt=128, images=1, completion=96),
+    shapes=Shapes(prompt=128, images=1, completion=120),
     stages=Stages(rest=False, epochs=5.0),  # there are 4,500 records
     pretraining=Pretraining(listing="FIGURE_LISTING", judged=problem.judged_spans),
 )  # fmt: skip

@@ -33,7 +33,7 @@ def example(
         letter = LETTERS[choices.index(answer)]
         listed = ", ".join(f"{name}: {value}" for name, value in zip(LETTERS, choices, strict=True))
         question = f"{question} Choices: {listed}."
-        steps = [*steps, f"{answer} is {letter}."]
+        steps = [*steps, naming(choices, letter)]
         answer = letter
     return Example(
         id=f"structure-{domain}-{split}-{seed}-{index:06d}",
@@ -78,6 +78,13 @@ def _drawn(
         figure = legible_figure(rng, problem.pose)
         if figure is not None:
             return family, problem, figure, _choices(rng, problem) if rng.random() < CHOICE_SHARE else ()
+
+
+def naming(choices: Sequence[str], letter: str) -> str:
+    """The choices with their letters behind them, then the result with its own: "57 A, 58 B, 59 C, 60 D. 59 C.". What
+    follows a value is easier to repeat for a small model than what precedes it."""
+    listed = ", ".join(f"{value} {name}" for name, value in zip(LETTERS, choices, strict=True))
+    return f"{listed}. {choices[LETTERS.index(letter)]} {letter}."
 
 
 def _choices(rng: np.random.Generator, problem: Exercise) -> list[str]:

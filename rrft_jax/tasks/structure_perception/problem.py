@@ -62,8 +62,8 @@ def over(a: Number, b: Number) -> str:
 
 
 def judged_spans(thought: str) -> list[tuple[int, int]]:
-    """Where the working says a result, or the letter of a choice."""
-    return [match.span(match.lastindex or 0) for match in re.finditer(r"= (\d+(?:\.\d)?)|\bis ([A-D])\b", thought)]
+    """Where the working says a result, or in the end the letter of a choice."""
+    return [match.span(match.lastindex or 0) for match in re.finditer(r"= (\d+(?:\.\d)?)|\b([A-D])\.\s*$", thought)]
 
 
 def take_away(total: Number, parts: Sequence[Number]) -> list[str]:

@@ -114,8 +114,11 @@ def test_working_is_right_and_ends_in_the_answer(domain, kind):
         rest = STEP.sub("", working).split()
         said = ["=", number + "."] if "=" in rest else []  # "x = 70.", where nothing is left to be worked out
         if made.metadata["answer_type"] == "choice":
-            assert rest[1 if said else 0 :] == [*said, number, "is", made.answer + "."], made.cot
-            assert working.count(f"= {number}. {number} is ") == 1
+            listed = re.findall(r"([A-D]): ([\d.]+?)(?=, |\.$)", made.problem)
+            named = [word for letter, value in listed for word in (value, f"{letter},")]
+            named[-1] = "D."
+            assert rest[1 if said else 0 :] == [*said, *named, number, made.answer + "."], made.cot
+            assert working.count(f"= {number}. {listed[0][1]} A, ") == 1
         else:
             assert rest[1 if said else 0 :] == said, made.cot
             assert working.endswith(f"= {made.answer}.")
@@ -126,13 +129,13 @@ def test_working_is_right_and_ends_in_the_answer(domain, kind):
     ("domain", "index", "answer", "cot"),
     [  # read and worked by hand from the pictures
         ("in", 3, "120", "Circle: x center, 60 edge. 60 + 60 = 120."),
-        ("in", 7, "D", "Rectangle: 3, 6. 3 * 6 = 18. 18 is D."),
-        ("in", 9, "B", "Parallel: 130 obtuse, x obtuse. x = 130. 130 is B."),
-        ("in", 12, "C", "Isosceles: x apex, 65 base. 65 + 65 = 130. 180 - 130 = 50. 50 is C."),
+        ("in", 7, "D", "Rectangle: 3, 6. 3 * 6 = 18. 9 A, 12 B, 15 C, 18 D. 18 D."),
+        ("in", 9, "B", "Parallel: 130 obtuse, x obtuse. x = 130. 120 A, 130 B, 140 C, 150 D. 130 B."),
+        ("in", 12, "C", "Isosceles: x apex, 65 base. 65 + 65 = 130. 180 - 130 = 50. 30 A, 40 B, 50 C, 60 D. 50 C."),
         ("in", 18, "80", "Triangle: 30, 30, 20. 30 + 30 = 60. 60 + 20 = 80."),
         ("out", 7, "8", "Right triangle: 6, 10, n. 10 * 10 = 100. 6 * 6 = 36. 100 - 36 = 64. 8 * 8 = 64. n = 8."),
-        ("out", 19, "A", "Trapezoid: 30, y middle, 60. 30 + 60 = 90. 90 / 2 = 45. 45 is A."),
-        ("out", 23, "D", "Cyclic: 70, k. 180 - 70 = 110. 110 is D."),
+        ("out", 19, "A", "Trapezoid: 30, y middle, 60. 30 + 60 = 90. 90 / 2 = 45. 45 A, 50 B, 55 C, 60 D. 45 A."),
+        ("out", 23, "D", "Cyclic: 70, k. 180 - 70 = 110. 95 A, 100 B, 105 C, 110 D. 110 D."),
     ],
 )
 def test_known_examples_have_not_drifted(domain, index, answer, cot):
@@ -157,5 +160,5 @@ def test_choices(domain, kind):
 
 
 def test_verdicts_are_the_results_and_the_letter():
-    thought = "Isosceles: x apex, 65 base. 65 + 65 = 130. 180 - 130 = 50. 25 / 2 = 12.5. x = 70. 50 is C."
-    assert [thought[a:b] for a, b in judged_spans(thought)] == ["130", "50", "12.5", "70", "C"]
+    thought = "Isosceles: x apex, 65 base. 65 + 65 = 130. 25 / 2 = 12.5. x = 70. 60 A, 70 B, 80 C, 90 D. 70 B."
+    assert [thought[a:b] for a, b in judged_spans(thought)] == ["130", "12.5", "70", "B"]

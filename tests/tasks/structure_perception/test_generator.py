@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rrft_jax.processing.processor import encode_completion, encode_prompt, load_processor
 from rrft_jax.rewards import get
 from rrft_jax.tasks import texts
-from rrft_jax.tasks.structure_perception import generator, prompts
+from rrft_jax.tasks.structure_perception import TASK, generator, prompts
 from rrft_jax.tasks.structure_perception.families import FAMILIES
 from rrft_jax.tasks.structure_perception.figure import FRAME, HEIGHT, TOKEN
 from rrft_jax.tasks.structure_perception.generator import example, figure_of
@@ -119,7 +119,7 @@ def test_domains_look_and_speak_differently():
 def test_texts_are_short(drawn):
     processor = load_processor("rrft_jax/assets/nano")
     for made in drawn[:120]:
-        assert len(encode_completion(processor, texts.cot_target(made))) <= 100, made.cot
+        assert len(encode_completion(processor, texts.cot_target(made))) <= TASK.shapes.completion, made.cot
         text = prompts.format_prompt(prompts.choose_cot(made), made.problem)
         assert len(encode_prompt(processor, text, made.images).tokens) <= 150
 
