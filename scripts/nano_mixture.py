@@ -71,27 +71,27 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
 
 
 # Batches of structure's questions with choices, without a picture: which choice a result is. That takes more rows to
-# learn than there are with pictures; these cost little, so that a batch holds more of them. The first ones come alone.
-CHOOSING, CHOOSING_BATCH, CHOOSING_FIRST = "choices", 64, 400
+# learn than there are with pictures; these cost little, so that a batch holds more of them.
+CHOOSING, CHOOSING_BATCH = "choices", 64
 QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
-    "visual_counting": (0.45, (
-        *_both("listing", "listing", "all", 0.05, 0.09), *_both("ans", "direct", "all", 0.03, 0.02),
-        *_ways(0.20, 0.06), *_both("cot", "reason", "rest", 0.22, 0.14),
-        *_both("cot", "reason", "judged", 0.13, 0.06),
+    "visual_counting": (0.48, (
+        *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
+        *_ways(0.18, 0.07), *_both("cot", "reason", "rest", 0.16, 0.20),
+        *_both("cot", "reason", "judged", 0.10, 0.13),
     )),
-    "structure_perception": (0.20, (
+    "structure_perception": (0.25, (
         *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
-        *_ways(0.18, 0.06), *_both("cot", "reason", "rest", 0.26, 0.10),
+        *_ways(0.16, 0.06), *_both("cot", "reason", "rest", 0.26, 0.12),
         *_both("cot", "reason", "judged", 0.16, 0.05),
     )),
-    "spatial_transformation": (0.20, (
+    "spatial_transformation": (0.21, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
         *_ways(0.16, 0.05), *_both("cot", "reason", "rest", 0.22, 0.12),
         *_both("cot", "reason", "judged", 0.21, 0.08),
     )),
-    CHOOSING: (0.15, (Mode(1.0, "cot", "reason", "worked"),)),
+    CHOOSING: (0.06, (Mode(1.0, "cot", "reason", "worked"),)),
 }  # fmt: skip
 PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
@@ -101,7 +101,6 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     """The task and batch of a step: a pure function of (SEED, step)."""
     rng = np.random.default_rng([SEED, step])
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
-    name = CHOOSING if step < CHOOSING_FIRST else name
     modes, B = MIXTURES[name][1], CHOOSING_BATCH if name == CHOOSING else BATCH
     if name != CHOOSING and rng.random() < ZERO_SHOT:
         modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
