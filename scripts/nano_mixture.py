@@ -70,28 +70,29 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
     return tuple(m for way, p in WAYS.items() for m in _both("cot", way, "all", p * inside, p * outside))
 
 
-# Batches of structure's questions with choices, without a picture: which choice a result is. That takes more rows to
-# learn than there are with pictures; these cost little, so that a batch holds more of them.
-CHOOSING, CHOOSING_BATCH = "choices", 64
+# Batches without pictures, which cost little, so that they hold more rows: which choice a result is (structure), and
+# what is said of objects that the thought names (counting). Both take more rows to learn than there are with pictures.
+CHOOSING, JUDGING, TEXT_BATCH = "choices", "judgements", 64
 QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
-    "visual_counting": (0.48, (
+    "visual_counting": (0.34, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
         *_ways(0.18, 0.07), *_both("cot", "reason", "rest", 0.16, 0.20),
         *_both("cot", "reason", "judged", 0.10, 0.13),
     )),
-    "structure_perception": (0.25, (
+    "structure_perception": (0.15, (
         *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
         *_ways(0.16, 0.06), *_both("cot", "reason", "rest", 0.26, 0.12),
         *_both("cot", "reason", "judged", 0.16, 0.05),
     )),
-    "spatial_transformation": (0.21, (
+    "spatial_transformation": (0.17, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
         *_ways(0.16, 0.05), *_both("cot", "reason", "rest", 0.22, 0.12),
         *_both("cot", "reason", "judged", 0.21, 0.08),
     )),
-    CHOOSING: (0.06, (Mode(1.0, "cot", "reason", "worked"),)),
+    CHOOSING: (0.03, (Mode(1.0, "cot", "reason", "worked"),)),
+    JUDGING: (0.31, _both("cot", "reason", "judged", 0.5, 0.5)),
 }  # fmt: skip
 PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
@@ -101,8 +102,8 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     """The task and batch of a step: a pure function of (SEED, step)."""
     rng = np.random.default_rng([SEED, step])
     name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
-    modes, B = MIXTURES[name][1], CHOOSING_BATCH if name == CHOOSING else BATCH
-    if name != CHOOSING and rng.random() < ZERO_SHOT:
+    modes, B = MIXTURES[name][1], BATCH if shows(name) else TEXT_BATCH
+    if shows(name) and rng.random() < ZERO_SHOT:
         modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
     encoded, tokens = [], np.full((B, 1, COMPLETION_LENGTH), processor.pad_token_id, np.int32)
     token_mask, loss_mask = np.zeros((2, B, 1, COMPLETION_LENGTH), bool)
@@ -120,13 +121,22 @@ def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
     return name, Batch(prompts, tokens, token_mask, Targets(loss_mask, np.ones((B, 1), np.float32)))
 
 
+def shows(name: str) -> bool:
+    """Whether the rows of a mixture have pictures."""
+    return name not in (CHOOSING, JUDGING)
+
+
 def make_row(name: str, mode: Mode, index: int) -> tuple[str, str, tuple]:
     """Prompt, completion and pictures of a row of a mixture in a mode. index: the row's place among all rows of the
     training."""
     if name == CHOOSING:
         return *choosing_row(index), ()
-    task = get_task(name)
-    example = _example(name, index // SHARED, mode.domain)
+    if name == JUDGING:
+        task = get_task("visual_counting")
+        example = replace(_example(task.name, index, mode.domain), images=())
+    else:
+        task = get_task(name)
+        example = _example(name, index // SHARED, mode.domain)
     prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
     return prompt, TARGETS[mode.target](example), example.images
 
@@ -160,7 +170,8 @@ def loss_tokens(processor: Processor, name: str, mode: Mode, text: str, length: 
         chosen[DECIDES] = False
     elif mode.tokens != "all":
         if mode.tokens == "judged":
-            judged = get_task(name).pretraining.judged(text[: text.index("</think>")])
+            task = get_task("visual_counting" if name == JUDGING else name)
+            judged = task.pretraining.judged(text[: text.index("</think>")])
             spans = [*judged, (text.index("<answer>"), len(text))]
         else:
             spans = [(text.index(". ") + 1, len(text))]

@@ -20,13 +20,13 @@ from absl import app, flags
 from nano_mixture import (
     BATCH,
     BEGINNINGS,
-    CHOOSING,
     COMPLETION_LENGTH,
     MICRO_BATCHES,
     MIXTURES,
     SEED,
     WAYS,
     make_batch,
+    shows,
     way,
 )
 from nano_sizes import make_pretraining_optimizer, nano_config, published
@@ -111,7 +111,7 @@ def evaluate(
 def report(generate, params, processor, count: int, direct: bool) -> dict:
     """For each task and domain: under the training prompt, and made to reason; in-domain also asked directly."""
     scores = {}
-    for name in [name for name in MIXTURES if name != CHOOSING]:
+    for name in filter(shows, MIXTURES):
         task = get_task(name)
         measure = partial(evaluate, generate, params, processor, task, count)
         scores[name] = {f"{prompt}_prompt": measure(prompt) for prompt in ("ans", "zero_shot") if direct}

@@ -68,8 +68,23 @@ def test_batches_about_choices_show_no_picture_and_teach_what_follows_from_what_
             result, letter = text.partition(". ")[0].split(" = ")[1], text[text.index("<answer>") + 9]
             assert re.search(rf"\b{letter}: {re.escape(result)}[,.] ", prompt)
             assert nano.tokenizer.decode(told).strip().removesuffix("<|im_end|>") == text.partition(". ")[2]
-    batch = next(b for name, b in (mixture.make_batch(nano, step) for step in count()) if name == mixture.CHOOSING)
-    assert batch.tokens.shape[0] == mixture.CHOOSING_BATCH and batch.prompts.patches.shape[1] == 0
+
+
+def test_batches_of_judgements_teach_no_object_that_nobody_can_see(mixture, nano):
+    for mode in mixture.MIXTURES[mixture.JUDGING][1]:
+        for row in range(20):
+            prompt, text, images = mixture.make_row(mixture.JUDGING, mode, row)
+            ids = encode_completion(nano, text)
+            told = nano.tokenizer.decode(ids[mixture.loss_tokens(nano, mixture.JUDGING, mode, text, len(ids))])
+            assert images == () and "Objects: " in text
+            assert re.findall("small|large|metal|rubber|Objects|think", told) == [] and "</answer>" in told
+
+
+@pytest.mark.parametrize("name", ["CHOOSING", "JUDGING"])
+def test_batches_of_text_alone_have_no_patches(mixture, nano, name):
+    made = (mixture.make_batch(nano, step) for step in count())
+    batch = next(batch for drawn, batch in made if drawn == getattr(mixture, name))
+    assert batch.tokens.shape[0] == mixture.TEXT_BATCH and batch.prompts.patches.shape[1] == 0
 
 
 def test_a_step_of_the_tower_can_be_traced(nano, monkeypatch):
