@@ -18,8 +18,13 @@ from rrft_jax.losses.terms import Targets
 from rrft_jax.processing.buckets import Bucket, collate
 from rrft_jax.processing.processor import Processor, encode_completion, encode_prompt
 from rrft_jax.tasks.registry import get_task
+from rrft_jax.tasks.scenes.shapes import COLOURS
+from rrft_jax.tasks.scenes.things import Thing
 from rrft_jax.tasks.structure_perception.generator import naming
 from rrft_jax.tasks.texts import ans_target, cot_target, listing_target
+from rrft_jax.tasks.visual_counting.questions import EVERYTHING, CountingQuestion, Phrase, answer
+from rrft_jax.tasks.visual_counting.reasoning import chain_of_thought
+from rrft_jax.tasks.visual_counting.scene import DOMAINS
 from rrft_jax.training.step import Batch
 
 SEED = 20251120
@@ -33,15 +38,15 @@ BEGINNINGS = {"guess": "<think> Total: ", "reason": "<think>\n", "look": "<think
 
 def guess_target(example: Example) -> str:
     """A glance: the total, and the answer. Of functions the total is their number."""
-    answer = ans_target(example)
-    return f"{BEGINNINGS['guess']}{_total(example, answer)}.\n</think>\n<answer>\n{answer}\n</answer>"
+    said = ans_target(example)
+    return f"{BEGINNINGS['guess']}{_total(example, said)}.\n</think>\n<answer>\n{said}\n</answer>"
 
 
 def look_target(example: Example) -> str:
     """All that is seen, and then a guess all the same: no rule is followed."""
-    answer = ans_target(example)
-    seen = f"{BEGINNINGS['look']}{listing_target(example)} Total: {_total(example, answer)}."
-    return f"{seen}\n</think>\n<answer>\n{answer}\n</answer>"
+    said = ans_target(example)
+    seen = f"{BEGINNINGS['look']}{listing_target(example)} Total: {_total(example, said)}."
+    return f"{seen}\n</think>\n<answer>\n{said}\n</answer>"
 
 
 TARGETS: Mapping[str, Callable[[Example], str]] = {
@@ -70,38 +75,41 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
     return tuple(m for way, p in WAYS.items() for m in _both("cot", way, "all", p * inside, p * outside))
 
 
-# Batches without pictures, which cost little, so that they hold more rows: which choice a result is (structure), and
-# what is said of objects that the thought names (counting). Both take more rows to learn than there are with pictures.
+# Batches of text alone, which cost little, so that they hold more rows: which choice a result is (structure), and what
+# is said of objects that the thought names (counting). Both are rules of which questions about pictures show too few
+# cases: of eight colours or five vehicles the one that an object has is seldom the one that is asked for.
 CHOOSING, JUDGING, TEXT_BATCH = "choices", "judgements", 64
+# Which attributes a phrase of a judging row names (size, colour, material, shape), and how often.
+NAMED = {"c": 0.22, "h": 0.26, "ch": 0.14, "mh": 0.10, "sh": 0.10, "cm": 0.06, "sc": 0.06, "s": 0.03, "m": 0.03}
 QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
 MIXTURES = {
-    "visual_counting": (0.34, (
+    "visual_counting": (0.38, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
         *_ways(0.18, 0.07), *_both("cot", "reason", "rest", 0.16, 0.20),
         *_both("cot", "reason", "judged", 0.10, 0.13),
     )),
-    "structure_perception": (0.15, (
+    "structure_perception": (0.16, (
         *_both("listing", "listing", "all", 0.05, 0.08), *_both("ans", "direct", "all", 0.04, 0.02),
         *_ways(0.16, 0.06), *_both("cot", "reason", "rest", 0.26, 0.12),
         *_both("cot", "reason", "judged", 0.16, 0.05),
     )),
-    "spatial_transformation": (0.17, (
+    "spatial_transformation": (0.18, (
         *_both("listing", "listing", "all", 0.04, 0.07), *_both("ans", "direct", "all", 0.03, 0.02),
         *_ways(0.16, 0.05), *_both("cot", "reason", "rest", 0.22, 0.12),
         *_both("cot", "reason", "judged", 0.21, 0.08),
     )),
     CHOOSING: (0.03, (Mode(1.0, "cot", "reason", "worked"),)),
-    JUDGING: (0.31, _both("cot", "reason", "judged", 0.5, 0.5)),
+    JUDGING: (0.25, (Mode(1.0, "cot", "reason", "judged"),)),
 }  # fmt: skip
 PROMPT_LENGTHS = (88, 120, 128, 160, 192)  # a batch takes the first that holds it
 ZERO_SHOT = 0.04  # share of the batches whose rows all have the zero-shot prompt, a long one
 
 
-def make_batch(processor: Processor, step: int) -> tuple[str, Batch]:
-    """The task and batch of a step: a pure function of (SEED, step)."""
+def make_batch(processor: Processor, step: int, only: str = "") -> tuple[str, Batch]:
+    """The task and batch of a step: a pure function of (SEED, step). only: the name of a mixture that all are of."""
     rng = np.random.default_rng([SEED, step])
-    name = str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
+    name = only or str(rng.choice(list(MIXTURES), p=[share for share, _ in MIXTURES.values()]))
     modes, B = MIXTURES[name][1], BATCH if shows(name) else TEXT_BATCH
     if shows(name) and rng.random() < ZERO_SHOT:
         modes = _both("zero_shot", "direct", "all", 0.8, 0.2)
@@ -129,14 +137,10 @@ def shows(name: str) -> bool:
 def make_row(name: str, mode: Mode, index: int) -> tuple[str, str, tuple]:
     """Prompt, completion and pictures of a row of a mixture in a mode. index: the row's place among all rows of the
     training."""
-    if name == CHOOSING:
-        return *choosing_row(index), ()
-    if name == JUDGING:
-        task = get_task("visual_counting")
-        example = replace(_example(task.name, index, mode.domain), images=())
-    else:
-        task = get_task(name)
-        example = _example(name, index // SHARED, mode.domain)
+    if not shows(name):
+        return *{CHOOSING: choosing_row, JUDGING: judging_row}[name](index), ()
+    task = get_task(name)
+    example = _example(name, index // SHARED, mode.domain)
     prompt = task.prompt_fn(task.pretraining.listing if mode.prompt == "listing" else mode.prompt)(example)
     return prompt, TARGETS[mode.target](example), example.images
 
@@ -154,6 +158,33 @@ def choosing_row(number: int) -> tuple[str, str]:
     work = f"{values[right] + taken:g} - {taken} = {values[right]:g}."
     cot = f"{work} {naming([f'{value:g}' for value in values], asked.answer)}"
     return get_task("structure_perception").prompt_fn("cot")(asked), cot_target(replace(asked, cot=cot))
+
+
+def judging_row(number: int) -> tuple[str, str]:
+    """Prompt and completion of a counting question about three to five objects without a picture. Many of them have
+    what a phrase of the question names."""
+    rng = np.random.default_rng([SEED, number, 2])
+    shapes = DOMAINS["in" if rng.random() < 0.4 else "out"].shapes
+    values = dict(zip("scmh", (("small", "large"), tuple(COLOURS), ("rubber", "metal"), shapes), strict=True))
+
+    def phrase() -> Phrase:
+        named = rng.choice(list(NAMED), p=list(NAMED.values()))
+        return Phrase(tuple(str(rng.choice(each)) if key in named else None for key, each in values.items()))
+
+    removed = tuple(phrase() for _ in range(rng.choice(3, p=(0.15, 0.5, 0.35))))
+    asked = EVERYTHING if removed and rng.random() < 0.6 else phrase()
+    question = CountingQuestion(("count", "subtraction", "multihop")[len(removed)], removed, 0, EVERYTHING, asked)
+    things = []
+    for _ in range(rng.integers(3, 6)):
+        like = rng.choice([*removed, asked, EVERYTHING]).values
+        drawn = (str(rng.choice(each)) for each in values.values())
+        has = [named if named and rng.random() < 0.85 else own for named, own in zip(like, drawn, strict=True)]
+        things.append(Thing(*has, x=0.0, y=0.0, angle=0.0, radius=1.0))
+    example = Example(
+        id="", task="", problem=question.text(), answer=str(answer(things, question)), images=(),
+        cot=chain_of_thought(tuple(things), question),
+    )  # fmt: skip
+    return get_task("visual_counting").prompt_fn("cot")(example), cot_target(example)
 
 
 @lru_cache(maxsize=4 * BATCH)
@@ -187,5 +218,5 @@ def way(text: str) -> str:
     return next((name for name, beginning in BEGINNINGS.items() if text.startswith(beginning)), "")
 
 
-def _total(example: Example, answer: str) -> str:
-    return str(example.metadata.get("num_functions", answer))
+def _total(example: Example, said: str) -> str:
+    return str(example.metadata.get("num_functions", said))

@@ -56,6 +56,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "workdirs/pretrain_nano", "Checkpoints and the curve; resumed when it exists.")
 flags.DEFINE_string("out", "rrft_jax/assets/nano", "The tokenizer's directory, which receives the weights.")
 flags.DEFINE_string("init", "", "A HuggingFace directory whose decoder to start from; empty: random weights.")
+flags.DEFINE_enum("only", "", ["", *MIXTURES], "Train on batches of this mixture alone.")
 flags.DEFINE_float("peak", 3e-3, "Peak learning rate.")
 flags.DEFINE_integer("steps", 4000, "Optimizer steps.")
 flags.DEFINE_integer("stop_after", 0, "End this process after so many steps (0: run to the end).")
@@ -165,7 +166,9 @@ def main(_):
         stop = min(FLAGS.steps, start + FLAGS.stop_after) if FLAGS.stop_after else FLAGS.steps
         began, recent = time.time(), {name: [] for name in MIXTURES}
         for step, (task, batch) in zip(
-            range(start, stop), make_loader(partial(make_batch, processor), start, stop, 8, 2), strict=True
+            range(start, stop),
+            make_loader(partial(make_batch, processor, only=FLAGS.only), start, stop, 8, 2),
+            strict=True,
         ):
             state, metrics = step_fn(state, frozen, batch)
             recent[task].append(metrics["loss"])

@@ -76,7 +76,7 @@ def test_batches_of_judgements_teach_no_object_that_nobody_can_see(mixture, nano
             prompt, text, images = mixture.make_row(mixture.JUDGING, mode, row)
             ids = encode_completion(nano, text)
             told = nano.tokenizer.decode(ids[mixture.loss_tokens(nano, mixture.JUDGING, mode, text, len(ids))])
-            assert images == () and "Objects: " in text
+            assert images == () and re.search(r"Total: (\d+)", text)[1] == text[text.index("<answer>") :].split()[1]
             assert re.findall("small|large|metal|rubber|Objects|think", told) == [] and "</answer>" in told
 
 
