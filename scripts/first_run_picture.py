@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
     curve.plot([r["step"] for r in steps], [r[f"rewards/{task.metric}/mean"] for r in steps], label="accuracy of those")
     curve.plot([r["step"] for r in held], [r["eval/accuracy"] for r in held], "ko--", label="held-out accuracy, greedy")
     curve.set_xlabel("step")
-    curve.set_ylim(0, 2)
+    curve.set_ylim(0, 2.4)
     curve.legend(frameon=False, fontsize=9, loc="upper left")
     curve.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
