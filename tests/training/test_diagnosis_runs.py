@@ -67,12 +67,12 @@ def test_a_rate_too_high_and_a_reward_that_fails_and_pictures_all_alike(launcher
 
 
 def test_a_reward_that_pays_for_what_is_wrong(launcher, tmp_path):
-    """The base answers 36 % of the questions with the right digit; after 20 steps hardly any."""
+    """The base answers 31 % of 256 questions with the right digit, after 20 steps 20 %."""
     (tmp_path / "mine.py").write_text(WRONG)
     workdir = tmp_path / "falls"
     options = (
         "--config.prompt=ans", "--config.rollout.max_completion_length=4", "--config.train.prompts=4",
-        "--config.train.steps=20", "--config.eval.every=10", "--config.eval.examples=64", "--config.eval.batch=64",
+        "--config.train.steps=20", "--config.eval.every=10", "--config.eval.examples=256", "--config.eval.batch=64",
         "--config.rewards.accuracy=0", "--config.rewards.format=0", f"--reward={tmp_path / 'mine.py'}:wrong=1.0",
         "--config.loss.beta=0", "--config.optimizer.schedule.peak=1e-3", "--config.optimizer.schedule.warmup_steps=20",
         "--config.log.exchanged_pictures=False",
