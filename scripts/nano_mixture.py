@@ -79,7 +79,7 @@ def _ways(inside: float, outside: float) -> tuple[Mode, ...]:
 # is said of objects that the thought names (counting). Both are rules of which questions about pictures show too few
 # cases: of eight colours or five vehicles the one that an object has is seldom the one that is asked for.
 CHOOSING, JUDGING, TEXT_BATCH = "choices", "judgements", 64
-# Which attributes a phrase of a judging row names (size, colour, material, shape), and how often.
+# Which attributes a phrase of a judging row names (size, colour, material, shape: s, c, m, h), and how often.
 NAMED = {"c": 0.22, "h": 0.26, "ch": 0.14, "mh": 0.10, "sh": 0.10, "cm": 0.06, "sc": 0.06, "s": 0.03, "m": 0.03}
 QUESTIONS = ("Find angle x.", "Find the area.", "Find the perimeter.", "Solve for k.", "What is the value of y?")
 # Task -> share of the batches, modes; of two shares the first is in-domain.
