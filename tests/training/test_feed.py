@@ -139,6 +139,6 @@ def test_without_learning_it_is_the_run_that_is_not_ahead(launcher, tmp_path):
     for ahead, behind in zip(*map(runs.metrics_without_times, (tmp_path / "ahead", tmp_path / "behind")), strict=True):
         assert {name.split("/")[0] for name in ahead.keys() - behind.keys()} <= {"clip_ratio"}
         for name in behind:
-            # Sampler and trainer differ by rounding: this metric is that difference, some units of float32's last place.
+            # This metric is the rounding itself by which sampler and trainer differ.
             near = 5e-5 if name.startswith("sampling/sampling_logp_difference") else 1e-5
             assert float(ahead[name]) == pytest.approx(float(behind[name]), rel=1e-4, abs=near, nan_ok=True), name
