@@ -29,7 +29,7 @@ from rrft_jax.fields import section_of, text
 from rrft_jax.files import read_json_object, shown, write_atomic
 from rrft_jax.parallel.processes import run_on_all
 from rrft_jax.run.checksums import array_form, checksums
-from rrft_jax.run.room import free_bytes, is_full, quiet_threads, wanted_room
+from rrft_jax.run.room import NoRoomError, free_bytes, is_full, quiet_threads, wanted_room
 
 TRASH, ABOUT = ".deleted", "_CHECKPOINT_METADATA"
 METRIC = "eval/accuracy"  # the name under which a step's metric is stored
@@ -142,7 +142,7 @@ class Checkpoints:
 
         def check_room() -> None:
             if free_bytes(self.directory) < wanted:
-                raise CheckpointError(wanted_room(what, wanted, self.directory))
+                raise NoRoomError(wanted_room(what, wanted, self.directory))
 
         # Of the whole state, for all processes write to one disk; none begins, and takes of that room, before all
         # have looked.
@@ -154,7 +154,7 @@ class Checkpoints:
             if not is_full(error):
                 raise
             self._remove_unfinished()  # what was written takes room that the next attempt needs
-            raise CheckpointError(wanted_room(what, wanted, self.directory)) from error
+            raise NoRoomError(wanted_room(what, wanted, self.directory)) from error
         self._empty_trash()
         return True
 

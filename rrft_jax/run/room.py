@@ -15,6 +15,10 @@ _WORDS = ("No space left on device", "Disk quota exceeded", "File too large")  #
 MIB = 2**20
 
 
+class NoRoomError(OSError):
+    """A disk is full; the message says in one line what could not be written and where."""
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is a disk without room."""
     return _first(error) is not None
@@ -51,6 +55,19 @@ def no_room(error: BaseException, folder: Path) -> str:
     reason = getattr(found, "strerror", None) or next((word for word in _WORDS if word in str(found)), found)
     free = f"{free_bytes(folder) / MIB:,.1f} MiB are free"
     return f"{what} ({reason}; {free} at {folder}): make room there, then resume."
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Generator[None]:
+    """Within this context an error of a full disk becomes a `NoRoomError` about what was written below `folder`."""
+    try:
+        yield
+    except NoRoomError:
+        raise
+    except Exception as error:  # of many kinds, as the storage libraries have them
+        if not is_full(error):
+            raise
+        raise NoRoomError(no_room(error, folder)) from error
 
 
 @contextmanager

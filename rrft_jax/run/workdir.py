@@ -27,6 +27,7 @@ import ml_collections
 
 from rrft_jax.fields import section_of, text
 from rrft_jax.files import read_json_object, write_json
+from rrft_jax.run.room import naming_full_disk
 from rrft_jax.run.versions import collect_versions, user_files, version_notes
 
 CONFIG, VERSIONS, SESSIONS, DONE, LOCK = "config.json", "versions.json", "sessions.jsonl", "DONE", ".lock"
@@ -100,13 +101,14 @@ def open_workdir(
     except OSError as error:
         raise WorkdirError(f"--workdir {path} cannot be made ({error.strerror}); give a directory that can") from None
     _remove_temporary(path)
-    lock = _lock(path)
-    try:
-        return replace(_start(path, new, may_change, upgrade, lock), created=created)
-    except BaseException:
-        if lock is not None:
-            lock.close()
-        raise
+    with naming_full_disk(path):
+        lock = _lock(path)
+        try:
+            return replace(_start(path, new, may_change, upgrade, lock), created=created)
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
 
 
 def _start(
@@ -235,8 +237,8 @@ def _lock(path: Path) -> TextIO | None:
         handle.close()
         return None
     handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, it only does not say whose it is
+        os.write(handle.fileno(), str(os.getpid()).encode())
     return handle
 
 

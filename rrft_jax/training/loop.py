@@ -21,13 +21,13 @@ from rrft_jax.pretrained import export, export_adapter
 from rrft_jax.report import report_of_run
 from rrft_jax.rewards import Pool, symbolic
 from rrft_jax.run.again import differences, record_data
-from rrft_jax.run.checkpoints import CheckpointError, Checkpoints
+from rrft_jax.run.checkpoints import Checkpoints
 from rrft_jax.run.clock import Clock, cpu_seconds
 from rrft_jax.run.journal import Journal
 from rrft_jax.run.profiler import Profiler
 from rrft_jax.run.report import eval_line, finish_run, result_table
 from rrft_jax.run.resume import resume_hint
-from rrft_jax.run.room import is_full, no_room
+from rrft_jax.run.room import naming_full_disk
 from rrft_jax.run.workdir import ADAPTER, EXPORT, FILTER, open_workdir, resolve_config
 from rrft_jax.tasks.localised import place_reader
 from rrft_jax.tasks.registry import get_task
@@ -121,8 +121,9 @@ def train(
             stop.at_once = f"{what}:\n  {hint}"
         pool = stack.enter_context(Pool(initializer=symbolic.load))
         try:
-            counts = count_rollouts(config, path / FILTER, pool) if config.data.filter_rollouts else None
-            run, trainable = run_on_all(lambda: set_up(config, pool, counts))
+            with naming_full_disk(path):
+                counts = count_rollouts(config, path / FILTER, pool) if config.data.filter_rollouts else None
+                run, trainable = run_on_all(lambda: set_up(config, pool, counts))
         except (ValueError, OSError, RuntimeError):  # the last: another process failed, or the memory of a device
             if run_dir is not None and not resumed:  # nothing has run: the corrected command may use the same --workdir
                 run_dir.abandon()
@@ -140,37 +141,35 @@ def train(
             run_on_all(lambda: _check_pixels(state.pixels, pixels, path, config.init))
             print_once(f"resuming {path} at step {state.step} of {config.train.steps}")
         earlier = state.cpu_seconds - began
-        journal.cut_back(state.step if state.step else -1, state.unevaluated is not None)
         profiler = stack.enter_context(Profiler(path, profile_steps))
-        if is_writer() and run.source.skipped:
-            write_lines(path / "skipped.jsonl", run.source.skipped)
-        if is_writer():
-            _compare(path, run, like if not resumed else "")
         try:
-            _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
-            journal.flush()
-            if state.step < config.train.steps or state.unevaluated is not None:
-                what = "stopped before the first step; to start"
-                if state.step:
-                    what = f"stopped and saved at step {state.step}; to resume"
-                print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
-                return stop.exit_code
-            params = without_head(combine(state.params, run.frozen))
-            export(path / EXPORT, run.model, params, run.processor, "bfloat16")
-            if config.lora.rank:
-                export_adapter(path / ADAPTER, params, config.init)
-        except Exception as error:
-            if is_full(error) and not isinstance(error, CheckpointError):  # which says more itself
-                error = OSError(no_room(error, path))
-            if not isinstance(error, (ValueError, OSError, RuntimeError)):
-                raise
+            with naming_full_disk(path):
+                journal.cut_back(state.step if state.step else -1, state.unevaluated is not None)
+                if is_writer() and run.source.skipped:
+                    write_lines(path / "skipped.jsonl", run.source.skipped)
+                if is_writer():
+                    _compare(path, run, like if not resumed else "")
+                _loop(run, state, Outside(path, checkpoints, journal, stop, profiler, earlier))
+                journal.flush()
+                if state.step < config.train.steps or state.unevaluated is not None:
+                    what = "stopped before the first step; to start"
+                    if state.step:
+                        what = f"stopped and saved at step {state.step}; to resume"
+                    print_once(f"\n{what}:\n  {resume_hint(argv or sys.argv, path)}")
+                    return stop.exit_code
+                params = without_head(combine(state.params, run.frozen))
+                export(path / EXPORT, run.model, params, run.processor, "bfloat16")
+                if config.lora.rank:
+                    export_adapter(path / ADAPTER, params, config.init)
+        except (ValueError, OSError, RuntimeError) as error:
             kept = checkpoints.latest_step()
             what = f"saved up to step {kept}; to resume from there" if kept else "nothing is saved yet; to start again"
             error.add_note(f"{what}:\n  {resume_hint(argv or sys.argv, path)}")
-            raise error  # noqa: B904, a traceback shows both
+            raise
     if run_dir is not None:
         draw = report_of_run if config.log.report else lambda path: None
-        finish_run(run_dir, state.num_tokens, earlier, titles, draw)
+        with naming_full_disk(path):
+            finish_run(run_dir, state.num_tokens, earlier, titles, draw)
     return 0
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from rrft_jax.parallel.processes import ElsewhereError
 from rrft_jax.run.checkpoints import CheckpointError, Checkpoints, differences, flatten_state, released
+from rrft_jax.run.room import NoRoomError
 
 # Saves forever; every leaf of step s is a function of s, and the host state holds a digest of all of them.
 SAVER = """
@@ -257,7 +258,7 @@ def test_a_full_disk_is_one_line_before_anything_is_written(tmp_path, monkeypatc
         checkpoints.save(1, {"x": jnp.zeros(1000)}, {})
         free = SimpleNamespace(free=2**20 + 4199)  # 4,000 bytes, a twentieth and a MiB of Orbax's own are asked for
         monkeypatch.setattr("rrft_jax.run.room.shutil.disk_usage", lambda path: free)
-        with pytest.raises(CheckpointError, match="takes 1.0 MiB, and 1.0 MiB are free at .* make room there"):
+        with pytest.raises(NoRoomError, match="takes 1.0 MiB, and 1.0 MiB are free at .* make room there"):
             checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
         free.free += 1
         checkpoints.save(2, {"x": jnp.zeros(1000)}, {})
@@ -293,7 +294,7 @@ def test_a_disk_that_fills_during_a_save_is_one_line(tmp_path, capfd):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # a real error of a real write
         try:
-            with pytest.raises(CheckpointError, match=r"step 2 takes 5.2 MiB, and .* MiB are free at .*: make room"):
+            with pytest.raises(NoRoomError, match=r"step 2 takes 5.2 MiB, and .* MiB are free at .*: make room"):
                 checkpoints.save(2, {"x": values}, {})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

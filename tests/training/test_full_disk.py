@@ -24,7 +24,7 @@ def disk(tmp_path):
 
 
 def fill(disk):
-    with open(disk / "filler", "wb") as f:
+    with open(disk / "filler", "ab") as f:
         while free := os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize:
             os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, free)
 
@@ -63,11 +63,15 @@ def test_a_disk_that_fills_in_the_middle_of_a_save_and_of_a_step(launcher, finis
     assert line.startswith("error: the checkpoint of step 2 takes ") and "Traceback" not in output, output[-9000:]
     assert f"MiB are free at {workdir / 'checkpoints'} (" in line and line.endswith("make room there, then resume.")
     assert "MiB are missing" in line and hint == "saved up to step 1; to resume from there:"
+
+    fill(disk)  # the save that failed gave its room back
+    wanted = "cannot be written (No space left on device; 0.0 MiB"
+    line = launcher.run(workdir, *runs.TINY, code=2).splitlines()[-1]
+    assert line.startswith(f"error: {workdir}/") and wanted in line and line.endswith("make room there, then resume.")
     (disk / "filler").unlink()
 
     output = filled_when(launcher, workdir, disk, lambda output: f"resuming {workdir} at step 1" in output)
     line, hint, command = (x for x in output.splitlines()[-3:])
-    wanted = "cannot be written (No space left on device; 0.0 MiB"
     assert line.startswith(f"error: {workdir}/") and wanted in line, output[-6000:]
     assert "Traceback" not in output and hint == "saved up to step 1; to resume from there:"
     (disk / "filler").unlink()
