@@ -19,6 +19,6 @@ def get_config(arg=None):
     sft(config, task, "cot")  # Adam, precision, lengths, checkpoints: rrft_jax/config/nano.py
     config.seed = 0
     config.train.update({"steps": 100, "prompts": 32, "micro_batches": 4})
-    config.optimizer.schedule.update({"peak": 3e-4, "warmup_steps": 10})
+    config.optimizer.schedule.update({"peak": 1e-4, "warmup_steps": 10})
     config.eval.update({"every": 25, "examples": 256, "batch": 64})
     return finish(config, arg, supervised=True)

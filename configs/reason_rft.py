@@ -39,6 +39,6 @@ def stage1(arg):
     config.data.range = (0, task.stages.first)
 
     config.train.update({"epochs": 1.0, "prompts": 32, "micro_batches": 4})
-    config.optimizer.schedule.update({"peak": 3e-4, "warmup_steps": 10})
+    config.optimizer.schedule.update({"peak": 1e-4, "warmup_steps": 10})
     config.eval.update({"every": 25, "examples": 256, "batch": 64})
     return finish(config, given, supervised=True)
