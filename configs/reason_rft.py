@@ -20,6 +20,7 @@ def get_config(arg=None):
     grpo(config, task)  # sampling, advantages, loss, Adam, lengths: rrft_jax/config/nano.py
     config.seed = 0
     config.stage1 = stage1(arg)
+    config.stage1.seed = config.get_oneway_ref("seed")  # both stages', unless --config.stage1.seed is given
     # Where a task has few examples (structure), stage 2 trains on all of them.
     config.data.range = (task.stages.first, 0) if task.stages.rest else (0, 0)
 

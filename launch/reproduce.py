@@ -46,8 +46,6 @@ def train(cell, workdir: Path) -> int:
     file = f"configs/{METHODS[cell.method].recipe}.py:{cell.task}{',runlocal' if _QUICK.value else ''}"
     config = load_config(str(Path(__file__).parents[1] / file))
     changed = {"seed": cell.seed}
-    if config.stage1:
-        changed["stage1.seed"] = cell.seed
     if cell.method == "reason_rft_zero":  # the fall of the adaptation gap lasts about 15 steps
         changed["eval.every"] = min(config.eval.every, GAP_STEPS)
     config.update_from_flattened_dict(changed)

@@ -72,3 +72,13 @@ def test_what_one_stage_alone_is_told_is_refused():
     config.eval.examples = 7
     with pytest.raises(ValueError, match="config.eval.examples=7, but config.stage1.eval.examples=64"):
         check_stages(config)
+
+
+def test_the_seed_given_is_that_of_both_stages_unless_stage_1_is_given_its_own():
+    config = load_config(str(ROOT / "configs" / "reason_rft.py"))
+    config.seed = 3
+    assert config.stage1.seed == 3
+    config.stage1.seed = 5
+    assert (config.seed, config.stage1.seed) == (3, 5)
+    config.seed = 7
+    assert config.copy_and_resolve_references().stage1.seed == 5
