@@ -66,7 +66,7 @@ STUDIES: Mapping[str, Study] = {
     "navigation": Study("ui_venus.py:navigation", 100, 1e-3, ("step_success", "type_accuracy", "grounding")),
     "grounding": Study("visual_rft.py:grounding", 150, 1e-3, ("gIoU", "IoU50", "cIoU")),
     "screen": Study("ui_venus.py:screen", 400, 1e-3, ("action_acc", "text_acc", "icon_acc", "wrong_format"), ()),
-    "referring": Study("roborefer.py:", 700, 1e-3, ("near", "mask"), ()),
+    "referring": Study("roborefer.py:", 400, 1e-3, ("near", "mask"), ()),
     "detection": Study("visual_rft.py:detection", 100, 1e-3, ("score", "AP50", "mAP", "absent_right")),
 }  # fmt: skip
 
