@@ -3,7 +3,8 @@
     python launch/train.py --config=configs/roborefer.py
     python launch/train.py --config=configs/roborefer.py:2b,paper,init=/ckpt/sft,data=/data/refspatial
 
-The bundled model has not seen this task: teach it first, configs/cot_sft.py:referring, and give init=its workdir.
+The bundled model has not seen this task: teach it first, with configs/cot_sft.py:referring and
+--config.optimizer.schedule.peak=1e-3, and give init=its workdir.
 paper: the published settings. Any field: --config.train.steps=200. What is not named here stands in rrft_jax/config/:
 nano.py, then defaults.py; what 2b, 7b, data= and runlocal change, in recipes.py.
 """

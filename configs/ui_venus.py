@@ -4,7 +4,8 @@
     python launch/train.py --config=configs/ui_venus.py:navigation    # the next action of a task
     python launch/train.py --config=configs/ui_venus.py:screen,qwen2.5-vl-7b,paper,init=/ckpt/7b,data=/data/screens
 
-The bundled model has not seen these tasks: teach it first, configs/cot_sft.py:screen, and give init=its workdir.
+The bundled model has not seen these tasks: teach it first, with configs/cot_sft.py:screen and
+--config.optimizer.schedule.peak=1e-3, and give init=its workdir.
 paper: the published settings of the 7B model, a Qwen2.5-VL (pixels of the resized picture as coordinates). Any field:
 --config.train.steps=200. What is not named here stands in rrft_jax/config/: nano.py, then defaults.py; what 2b, 7b,
 data= and runlocal change, in recipes.py.

@@ -4,7 +4,8 @@
     python launch/train.py --config=configs/visual_rft.py:classification,shots=4   # 4 pictures of each of 24 classes
     python launch/train.py --config=configs/visual_rft.py:detection,7b,paper,init=/ckpt/7b,data=/data/coco_base65
 
-The bundled model has not seen these tasks: teach it first, configs/cot_sft.py:detection, and give init=its workdir.
+The bundled model has not seen these tasks: teach it first, with configs/cot_sft.py:detection and
+--config.optimizer.schedule.peak=1e-3, and give init=its workdir.
 paper: the published settings. Any field: --config.train.steps=200. What is not named here stands in rrft_jax/config/:
 nano.py, then defaults.py; what 2b, 7b, data= and runlocal change, in recipes.py.
 """
